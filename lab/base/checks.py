@@ -1,0 +1,27 @@
+"""Checks of configuration fields: name, bound and value in one ConfigError."""
+
+import math
+from collections.abc import Collection
+
+from lab.base.errors import ConfigError
+
+
+def require(condition: bool, *, expected: str, came: object, todo: str) -> None:
+    """Raise `ConfigError` unless `condition` holds."""
+    if not condition:
+        raise ConfigError(expected, str(came), todo)
+
+
+def require_range(name: str, value: float, low: float, high: float = math.inf, *, open_low: bool = False) -> None:
+    """Raise `ConfigError` unless `low <= value <= high` (`low < value` where `open_low`); NaN is refused."""
+    if (value > low if open_low else value >= low) and value <= high:
+        return
+    sign = ">" if open_low else ">="
+    bounds = f"{name} {sign} {low:g}" + ("" if math.isinf(high) else f" and <= {high:g}")
+    raise ConfigError(bounds, f"{name} = {value}", f"set {name} inside its range")
+
+
+def require_choice(name: str, value: object, choices: Collection[str]) -> None:
+    """Raise `ConfigError` unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ConfigError(f"{name} to be one of {', '.join(choices)}", f"{value!r}", f"choose {name} from that list")
