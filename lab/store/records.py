@@ -1,0 +1,251 @@
+"""The kinds of event that a run can hold: one frozen record each.
+
+Covers what a reader may count on being in an event's payload. Numbers, strings and JSON only: no tensor, no object.
+An edge is `(cell type, target node, source node)`; a genotype is the JSON form of `lab.space.Genotype.to_json`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseEvent:
+    """A phase begins."""
+
+    kind: ClassVar[str] = "phase"
+    phase: str
+    """warmup, arch_training, mutation, weight_retraining or finished."""
+    epoch: int
+    """First epoch of the phase, counted from 0 over the whole run."""
+    epochs: int
+    """Planned length in epochs; 0 for a mutation."""
+    cycle: int
+    """Cycle number, counted from 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenotypeEvent:
+    """What the search believes at this moment, and the cell that the live network has."""
+
+    kind: ClassVar[str] = "genotype"
+    genotype: dict[str, Any]
+    """The live network's genotype; before there is one, the most probable cell."""
+    likeliest: dict[str, Any]
+    """The genotype that takes the most probable primitive on each edge."""
+    edges: list[list[Any]]
+    """`[cell type, target, source]` for each row of `probabilities`."""
+    primitives: list[str]
+    """Name of each column of `probabilities`."""
+    probabilities: list[list[float]]
+    """softmax(alpha / temperature), one row for each edge."""
+    entropy: list[float]
+    """Entropy of each row in nats."""
+    skip_share: float
+    """Share of edges of `likeliest` that are a skip connection, in [0, 1]."""
+    dominance: float
+    """Mean over the edges of the largest probability less the second largest, in [0, 1]."""
+    rank: dict[str, int] = field(default_factory=dict)
+    """True rank of `likeliest` for each column of a loaded table, 1 the best; empty where no table is loaded."""
+    reason: str
+    """epoch (a regular snapshot), taken (first live network), mutation, rollback."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MutationEvent:
+    """A change of the live network's cell: applied, later accepted or rejected."""
+
+    kind: ClassVar[str] = "mutation"
+    number: int
+    """Count of mutations of this run, from 1; the same number in the later accepted or rejected event."""
+    status: str
+    """applied, accepted, rejected or refused (nothing was changed)."""
+    old: dict[str, Any]
+    """Genotype before."""
+    new: dict[str, Any]
+    """Genotype after."""
+    edits: list[list[Any]]
+    """`[cell type, target, source, old primitive, new primitive]` for each changed edge."""
+    difference: float | None
+    """Largest absolute output change over largest absolute output, eval mode, at the moment of the change."""
+    requested: str
+    """schedule or control (a person pressed *mutate now*)."""
+    reason: str
+    """One sentence: why it was made, kept or taken back."""
+    loss_before: float | None = None
+    """Loss on the decision split before the change, nats."""
+    loss_after: float | None = None
+    """Loss on the decision split when it was decided, nats."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrowthEvent:
+    """The network gained depth or width."""
+
+    kind: ClassVar[str] = "growth"
+    what: str
+    """depth or width."""
+    where: str
+    """Module name."""
+    parameters_before: int
+    parameters_after: int
+    difference: float
+    """Relative output change at the moment of the growth."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RollbackEvent:
+    """The network was restored to an earlier moment."""
+
+    kind: ClassVar[str] = "rollback"
+    reason: str
+    to_step: int
+    """Step whose state was restored; steps themselves go on."""
+    barred: dict[str, Any] | None = None
+    """Genotype that may not be chosen again until the next accepted one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionEvent:
+    """The evolution agent acted."""
+
+    kind: ClassVar[str] = "action"
+    action: str
+    applied: bool
+    accepted: bool
+    reward: float | None
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterventionEvent:
+    """The trainer did what the stability monitor advised."""
+
+    kind: ClassVar[str] = "intervention"
+    action: str
+    """lower_rate, gentler_mutation or rollback."""
+    reason: str
+    before: float | None = None
+    after: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StabilityEvent:
+    """The stability state changed, or a new epoch began."""
+
+    kind: ClassVar[str] = "stability"
+    health: float
+    """In [0, 1]."""
+    state: str
+    """improving, plateau, oscillating, degraded, diverging or failed."""
+    oscillation: float
+    degradation: float
+    trend: float
+    reasons: list[str] = field(default_factory=list)
+    advice: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemperatureEvent:
+    """The Gumbel temperature was set."""
+
+    kind: ClassVar[str] = "temperature"
+    temperature: float
+    schedule: str
+    """constant, linear, exponential, cosine, adaptive, or control (a person set it)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryEvent:
+    """Memory in use, in bytes."""
+
+    kind: ClassVar[str] = "memory"
+    rss: int
+    """Resident set of the training process."""
+    tensors: int
+    """Live tensor bytes: parameters, buffers, gradients and optimizer state, shared storages once."""
+    device_allocated: int | None = None
+    """Bytes that the accelerator's allocator has handed out; None on CPU."""
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointEvent:
+    """A checkpoint was written."""
+
+    kind: ClassVar[str] = "checkpoint"
+    path: str
+    """File name inside the run folder."""
+    reason: str
+    """epoch, pre_mutation, best, interrupt, control or last."""
+    epoch: int
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlertEvent:
+    """Something that a person should look at."""
+
+    kind: ClassVar[str] = "alert"
+    level: str
+    """info, warning or error."""
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OomEvent:
+    """Memory ran out and something was done about it."""
+
+    kind: ClassVar[str] = "oom"
+    action: str
+    micro_batch: int | None
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlEvent:
+    """A command of a person was carried out or refused."""
+
+    kind: ClassVar[str] = "control"
+    command: str
+    arguments: dict[str, Any]
+    done: bool
+    text: str
+
+
+Record = (
+    PhaseEvent
+    | GenotypeEvent
+    | MutationEvent
+    | GrowthEvent
+    | RollbackEvent
+    | ActionEvent
+    | InterventionEvent
+    | StabilityEvent
+    | TemperatureEvent
+    | MemoryEvent
+    | CheckpointEvent
+    | AlertEvent
+    | OomEvent
+    | ControlEvent
+)
+
+EVENT_RECORDS: dict[str, type[Record]] = {
+    record.kind: record
+    for record in (
+        PhaseEvent,
+        GenotypeEvent,
+        MutationEvent,
+        GrowthEvent,
+        RollbackEvent,
+        ActionEvent,
+        InterventionEvent,
+        StabilityEvent,
+        TemperatureEvent,
+        MemoryEvent,
+        CheckpointEvent,
+        AlertEvent,
+        OomEvent,
+        ControlEvent,
+    )
+}
