@@ -1,0 +1,76 @@
+"""Amounts of memory side by side, as bars with their numbers."""
+
+import html
+from dataclasses import dataclass
+from typing import Any
+
+from lab.base import ConfigError, Report, Table
+from lab.lesson.units import format_bytes
+
+BAR_WIDTH = 30
+"""Characters of the longest bar in text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryBars(Report):
+    """Named amounts of bytes, in the order given."""
+
+    amounts: dict[str, int]
+    title: str = "Memory"
+
+    @property
+    def change(self) -> int:
+        """Bytes of the last amount less the first."""
+        values = list(self.amounts.values())
+        return values[-1] - values[0]
+
+    def _summary(self) -> str:
+        names, first = list(self.amounts), next(iter(self.amounts.values()))
+        sign = "+" if self.change > 0 else ""
+        share = f" ({100 * self.change / first:+.1f} %)" if first else ""
+        return f"{names[-1]} less {names[0]}: {sign}{format_bytes(self.change)}{share}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """`amounts` and `change`, in bytes."""
+        return {"amounts": dict(self.amounts), "change": self.change}
+
+    def _shares(self) -> dict[str, float]:
+        largest = max(self.amounts.values())
+        return {name: count / largest if largest else 0.0 for name, count in self.amounts.items()}
+
+    def tables(self) -> tuple[Table, ...]:
+        """One bar for each amount, drawn in characters."""
+        shares = self._shares()
+        rows = tuple(
+            (name, "█" * max(round(BAR_WIDTH * shares[name]), 1 if count else 0), format_bytes(count), f"{count} B")
+            for name, count in self.amounts.items()
+        )
+        return (Table(title=self.title, columns=("when", "bar", "size", "bytes"), rows=rows, notes=(self._summary(),)),)
+
+    def _repr_html_(self) -> str:
+        bars = "".join(
+            f"<tr><th scope='row' style='text-align:left'>{html.escape(name)}</th>"
+            f"<td style='width:20em'><div style='background:#4477aa;height:1em;width:{100 * share:.1f}%'></div></td>"
+            f"<td>{format_bytes(self.amounts[name])}</td></tr>"
+            for name, share in self._shares().items()
+        )
+        title = f"<p><b>{html.escape(self.title)}</b></p>"
+        return f"{title}<table>{bars}</table><p>{html.escape(self._summary())}</p>"
+
+
+def memory_bars(*, title: str = "Memory", **amounts: int) -> MemoryBars:
+    """Bars for named amounts of memory, for instance `memory_bars(before=120_000, after=90_000)`.
+
+    Args:
+        title: what was measured and with which instrument.
+        **amounts: bytes, at least one; the last is compared with the first.
+
+    Raises:
+        ConfigError: no amount, or one that is no whole number of bytes >= 0.
+    """
+    if not amounts:
+        raise ConfigError("at least one amount", "none", "write memory_bars(before=..., after=...) in bytes")
+    for name, count in amounts.items():
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            raise ConfigError(f"{name} in whole bytes >= 0", repr(count), "give the number of bytes")
+    return MemoryBars(amounts=amounts, title=title)

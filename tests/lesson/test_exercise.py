@@ -1,0 +1,79 @@
+import pytest
+import torch
+
+from lab.base import ConfigError
+from lab.lesson import Exercise, check
+
+
+@pytest.fixture
+def double():
+    def compare(answer):
+        x = torch.tensor([1.0, 3.0])
+        return [check("twice x", answer(x), 2 * x)]
+
+    return Exercise("double", hints=("It is a product.", "Two times x."), compare=compare)
+
+
+def empty(x): ...
+
+
+def unwritten(x):
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize("stub", [empty, unwritten, lambda x: ...])
+def test_an_empty_stub_is_not_tried_yet(double, stub):
+    attempt = double.check(stub)
+    assert attempt.status == "not tried yet"
+    assert not attempt.ok
+    assert "not tried yet" in str(attempt)
+
+
+def test_a_wrong_answer_is_told_how_far_off_it_is(double):
+    attempt = double.check(lambda x: x + 2)
+    assert attempt.status == "not yet"
+    assert "off by 1 at (0,): got 3, wanted 2" in str(attempt)
+    assert "off by 1" in attempt._repr_html_()
+
+
+def test_a_right_answer_is_ok(double):
+    attempt = double.check(lambda x: x + x)
+    assert attempt.ok
+    assert "✓ ok" in str(attempt)
+    assert attempt.to_dict()["results"][0]["exact"]
+
+
+def test_an_error_inside_the_answer_is_raised_as_it_is(double):
+    with pytest.raises(ZeroDivisionError, match="division"):
+        double.check(lambda x: 1 // 0)
+
+
+def test_torch_saying_not_implemented_is_no_empty_stub(double):
+    with pytest.raises(NotImplementedError, match="meta tensor"):
+        double.check(lambda x: x.to("meta").to("cpu"))
+
+
+def test_hints_come_one_at_a_time_and_the_last_says_so(double):
+    first, second, third = str(double.hint()), str(double.hint()), str(double.hint())
+    assert "It is a product." in first
+    assert "Two times x." not in first
+    assert "1 more" in first
+    assert "Two times x." in second
+    assert "last hint" in second
+    assert third == second
+
+
+def test_a_value_in_place_of_the_function_is_refused(double):
+    with pytest.raises(ConfigError, match="expected a function; came int"):
+        double.check(3)
+
+
+def test_an_exercise_without_a_hint_is_refused():
+    with pytest.raises(ConfigError, match="hints"):
+        Exercise("bare", hints=(), compare=lambda answer: [])
+
+
+def test_a_check_that_compares_nothing_is_refused():
+    exercise = Exercise("hollow", hints=("x",), compare=lambda answer: [])
+    with pytest.raises(ConfigError, match="at least one check"):
+        exercise.check(lambda: 1)
