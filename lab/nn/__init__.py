@@ -1,0 +1,30 @@
+"""Networks that can be searched and changed: primitives, cells, the supernet, the evolvable child."""
+
+from lab.nn.blend import Blend
+from lab.nn.cell import Backbone, Cell
+from lab.nn.evolvable import EvolvableNetwork
+from lab.nn.primitives import PRIMITIVES, AveragePool, ConvNorm, Skip, Zero, make_primitive
+from lab.nn.sample import Sample
+from lab.nn.share import share
+from lab.nn.statistics import STATISTICS_BATCHES, estimate_statistics, norm_layers
+from lab.nn.supernet import MixedEdge, SuperNet
+
+__all__ = [
+    "PRIMITIVES",
+    "STATISTICS_BATCHES",
+    "AveragePool",
+    "Backbone",
+    "Blend",
+    "Cell",
+    "ConvNorm",
+    "EvolvableNetwork",
+    "MixedEdge",
+    "Sample",
+    "Skip",
+    "SuperNet",
+    "Zero",
+    "estimate_statistics",
+    "make_primitive",
+    "norm_layers",
+    "share",
+]

@@ -1,0 +1,46 @@
+"""`Sample`: which primitive each edge runs in one forward pass, and the weights that carry the gradient."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lab.base import ConfigError
+from lab.space import Genotype, Space
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One draw from the architecture distribution. E edges, K primitives.
+
+    A hard sample has `choices` and runs one primitive on each edge, its output multiplied by `weights_E` where given
+    (each 1 in value, so the gradient reaches the architecture parameters and the numbers stay as they are).
+    A soft sample has `mixture_EK` and runs every primitive.
+    """
+
+    choices: tuple[int, ...] | None = None
+    weights_E: Tensor | None = None
+    mixture_EK: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if (self.choices is None) == (self.mixture_EK is None):
+            raise ConfigError("either choices or a mixture", "both or neither", "make a hard or a soft sample")
+
+    @property
+    def hard(self) -> bool:
+        """Whether one primitive runs on each edge."""
+        return self.choices is not None
+
+    @classmethod
+    def of(cls, genotype: Genotype) -> "Sample":
+        """The hard sample of `genotype`, without weights."""
+        return cls(choices=genotype.indices)
+
+    def genotype(self, space: Space) -> Genotype:
+        """The genotype of a hard sample.
+
+        Raises:
+            ConfigError: the sample is soft.
+        """
+        if self.choices is None:
+            raise ConfigError("a hard sample", "a soft one", "ask for hard=True")
+        return Genotype(space, tuple(space.primitives[choice] for choice in self.choices))

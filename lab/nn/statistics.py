@@ -1,0 +1,64 @@
+"""BatchNorm statistics estimated afresh: the cumulative mean over batches, for chosen layers alone."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from lab.base import DataError
+
+STATISTICS_BATCHES = 10
+"""Least number of batches behind an estimate."""
+
+
+def norm_layers(model: nn.Module) -> tuple[_BatchNorm, ...]:
+    """The BatchNorm layers of `model` that keep running statistics."""
+    return tuple(
+        module for module in model.modules() if isinstance(module, _BatchNorm) and module.running_mean is not None
+    )
+
+
+@torch.no_grad()
+def estimate_statistics(
+    model: nn.Module, batches: Iterable[Tensor], layers: Iterable[_BatchNorm] | None = None
+) -> None:
+    """Set running mean and variance to their plain average over `batches`.
+
+    Args:
+        model: any module called as `model(x)`.
+        batches: inputs (B, C, H, W) on the model's device, at least `STATISTICS_BATCHES`.
+        layers: the layers to set; all other layers run on the statistics they have. Default: every layer.
+
+    Modes and momenta are as before afterwards; no parameter and no other buffer changes.
+
+    Raises:
+        DataError: fewer batches than `STATISTICS_BATCHES`; the layers' statistics are then as they were.
+    """
+    chosen = norm_layers(model) if layers is None else tuple(layers)
+    if not chosen:
+        return
+    modes = {module: module.training for module in model.modules()}
+    momenta = {layer: layer.momentum for layer in chosen}
+    kept = [[buffer.clone() for buffer in layer.buffers()] for layer in chosen]
+    count = 0
+    try:
+        model.eval()
+        for layer in chosen:
+            layer.reset_running_stats()
+            layer.momentum = None
+            layer.train()
+        for x_BCHW in batches:
+            model(x_BCHW)
+            count += 1
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        for layer, momentum in momenta.items():
+            layer.momentum = momentum
+        if count < STATISTICS_BATCHES:
+            for layer, buffers in zip(chosen, kept, strict=True):
+                for buffer, value in zip(layer.buffers(), buffers, strict=True):
+                    buffer.copy_(value)
+    if count < STATISTICS_BATCHES:
+        raise DataError(f"at least {STATISTICS_BATCHES} batches", f"{count}", "give more batches or smaller ones")

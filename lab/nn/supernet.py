@@ -1,0 +1,85 @@
+"""`SuperNet`: all cells of a space in one set of weights.
+
+A hard sample runs only the chosen primitive of each edge, so a step costs what one network costs; a soft sample runs
+the full mixture (DARTS) and is there for comparison.
+"""
+
+from torch import Tensor, nn
+
+from lab.base import ConfigError, require
+from lab.nn.cell import Backbone
+from lab.nn.primitives import PRIMITIVES, make_primitive
+from lab.nn.sample import Sample
+from lab.space import Space
+
+
+class MixedEdge(nn.Module):
+    """Every primitive of a space on one edge; runs the chosen one, or all of them weighted."""
+
+    def __init__(self, names: tuple[str, ...], channels: int) -> None:
+        super().__init__()
+        self.primitives = nn.ModuleDict({name: make_primitive(name, channels) for name in names})
+        self.order = tuple(self.primitives.values())
+
+    def forward(self, x_BCHW: Tensor, sample: Sample, row: int) -> Tensor:
+        if sample.choices is not None:
+            out: Tensor = self.order[sample.choices[row]](x_BCHW)
+            return out if sample.weights_E is None else out * sample.weights_E[row]
+        assert sample.mixture_EK is not None
+        weights_K = sample.mixture_EK[row]
+        total = self.order[0](x_BCHW) * weights_K[0]
+        for column, primitive in enumerate(self.order[1:], start=1):
+            total = total + primitive(x_BCHW) * weights_K[column]
+        return total
+
+
+class SuperNet(nn.Module):
+    """The weights of every cell of `space`, stacked `layers` times: (B, in_channels, H, W), sample -> logits (B, N).
+
+    Args:
+        space: cell graph and primitives; NB201.
+        channels: channels of the first stage, >= 1.
+        layers: number of searched cells, >= 1, split over three stages.
+        num_classes: N >= 2.
+        in_channels: channels of the input, >= 1.
+
+    Raises:
+        ConfigError: a number outside its range, or a space whose primitives have no module here.
+    """
+
+    def __init__(self, space: Space, channels: int, layers: int, num_classes: int, in_channels: int = 3) -> None:
+        super().__init__()
+        require(
+            set(space.primitives) <= set(PRIMITIVES),
+            expected=f"a space of the primitives {', '.join(PRIMITIVES)}",
+            came=space.name,
+            todo="choose space nb201",
+        )
+        self.space = space
+        self.num_classes = num_classes
+        self.backbone = Backbone(
+            space,
+            channels=channels,
+            layers=layers,
+            num_classes=num_classes,
+            in_channels=in_channels,
+            make_edge=lambda edge, width: MixedEdge(space.primitives, width),
+        )
+
+    def forward(self, x_BCHW: Tensor, sample: Sample) -> Tensor:
+        """Logits (B, N) under `sample`.
+
+        Raises:
+            ConfigError: the sample has another number of edges than the space.
+        """
+        rows = len(sample.choices) if sample.choices is not None else len(sample.mixture_EK)  # type: ignore[arg-type]
+        if rows != len(self.space.edges):
+            raise ConfigError(f"a sample with {len(self.space.edges)} edges", f"{rows}", "sample from the same space")
+        logits_BN: Tensor = self.backbone(x_BCHW, sample)
+        return logits_BN
+
+    def edge(self, cell: int, row: int) -> MixedEdge:
+        """All primitives on edge `row` of cell number `cell`."""
+        edge = self.backbone.edges(cell)[row]
+        assert isinstance(edge, MixedEdge)
+        return edge
