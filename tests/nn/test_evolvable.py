@@ -1,5 +1,6 @@
 import copy
 import pickle
+from functools import cache
 from random import Random
 
 import pytest
@@ -12,19 +13,19 @@ from lab.nn import EvolvableNetwork, Sample, SuperNet, estimate_statistics, norm
 from lab.space import NB201, Genotype, mutate, sample
 
 
-def make_supernet(seed=0):
-    torch.manual_seed(seed)
+@cache
+def trained_supernet():
+    torch.manual_seed(0)
     net = SuperNet(NB201, channels=4, layers=4, num_classes=5, in_channels=2)
-    estimate_statistics_of_supernet(net, seed)
+    rng = Random(0)
+    with torch.no_grad():
+        for _ in range(20):
+            net(torch.randn(8, 2, 8, 8), Sample.of(sample(NB201, rng)))
     return net
 
 
-def estimate_statistics_of_supernet(net, seed):
-    rng = Random(seed)
-    net.train()
-    with torch.no_grad():
-        for _ in range(30):
-            net(torch.randn(8, 2, 8, 8), Sample.of(sample(NB201, rng)))
+def make_supernet():
+    return copy.deepcopy(trained_supernet())
 
 
 def relative_difference(new, old):
