@@ -11,7 +11,7 @@ FORBIDDEN = {
     "helpers", "misc", "util", "utils",
 }  # fmt: skip
 MACHINE = re.compile(r"(?<![\w.])/(?:home|Users|root|work|farm|tmp|opt)/[A-Za-z.]")
-HOSTS = re.compile(r"pypi\.org|pythonhosted\.org|download\.pytorch\.org|(?:extra-)?index-url|conda\.anaconda\.org")
+HOSTS = re.compile(r"pypi\.org|pythonhosted\.org|download\.pytorch\.org|index[-]url|conda\.anaconda\.org")
 
 
 def words_of(name: str) -> list[str]:
