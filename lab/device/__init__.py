@@ -1,6 +1,24 @@
 """Devices, memory and the repair of meta tensors."""
 
 from lab.device.choose import DeviceChoice, choose_device, require_device
+from lab.device.dispatch import Birth, Line, StorageTracker
+from lab.device.footprint import process_memory, tensor_bytes
+from lab.device.memory import MemoryReport, measure_memory
 from lab.device.place import place
+from lab.device.walk import named_tensors, plain_tensors
 
-__all__ = ["DeviceChoice", "choose_device", "place", "require_device"]
+__all__ = [
+    "Birth",
+    "DeviceChoice",
+    "Line",
+    "MemoryReport",
+    "StorageTracker",
+    "choose_device",
+    "measure_memory",
+    "named_tensors",
+    "place",
+    "plain_tensors",
+    "process_memory",
+    "require_device",
+    "tensor_bytes",
+]
