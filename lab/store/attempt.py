@@ -1,0 +1,128 @@
+"""How an attempt at a run begins: a new run, or the next attempt at an existing one, never beside a live writer."""
+
+import os
+import sqlite3
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.base import StoreError
+from lab.store.process import STALE_SECONDS, ProcessIdentity
+from lab.store.schema import DATABASE, choose_journal, create_tables, open_for_writing, reading, transaction
+
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One attempt at a run: its number, counted from 1, its first step, the journal mode that SQLite granted."""
+
+    number: int
+    first_step: int
+    journal: str
+
+
+def create_run(run_dir: Path, config: str) -> tuple[sqlite3.Connection, Attempt]:
+    """Make the run folder and its database; `config` is JSON text.
+
+    Raises:
+        StoreError: there is a run already, or the folder cannot be written.
+    """
+    path = run_dir / DATABASE
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except FileExistsError as error:
+        raise StoreError(f"no run in {run_dir} yet", "an existing one", "choose another name, or resume it") from error
+    except OSError as error:
+        raise _unwritable(run_dir, error) from error
+    connection = open_for_writing(path)
+    try:
+        journal = choose_journal(connection)
+        with transaction(connection):
+            create_tables(connection)
+            meta = {"name": run_dir.name, "started": repr(time.time()), "sqlite": sqlite3.sqlite_version}
+            connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+            attempt = Attempt(number=1, first_step=0, journal=journal)
+            _insert(connection, attempt, config)
+            _write_config(run_dir, config)
+    except (sqlite3.Error, OSError) as error:
+        connection.close()
+        path.unlink()
+        raise _unwritable(run_dir, error) from error
+    return connection, attempt
+
+
+def continue_run(run_dir: Path, config: str | None, first_step: int) -> tuple[sqlite3.Connection, Attempt]:
+    """Begin the next attempt at an existing run; rows of older attempts from `first_step` on become superseded.
+
+    Raises:
+        StoreError: no run there, a foreign or damaged file, or a writer that still lives.
+    """
+    path = run_dir / DATABASE
+    with reading(path):
+        pass
+    connection = open_for_writing(path)
+    try:
+        journal = choose_journal(connection)
+        with transaction(connection):
+            number, old_config = _last_attempt(connection, run_dir)
+            attempt = Attempt(number=number + 1, first_step=first_step, journal=journal)
+            connection.execute("UPDATE attempt SET cutoff = min(coalesce(cutoff, :step), :step)", {"step": first_step})
+            _insert(connection, attempt, config or old_config)
+            if config is not None:
+                _write_config(run_dir, config)
+    except (sqlite3.Error, OSError) as error:
+        connection.close()
+        raise _unwritable(run_dir, error) from error
+    except StoreError:
+        connection.close()
+        raise
+    return connection, attempt
+
+
+def _last_attempt(connection: sqlite3.Connection, run_dir: Path) -> tuple[int, str]:
+    columns = "number, config, state, pid, created, host, heartbeat"
+    row = connection.execute(f"SELECT {columns} FROM attempt ORDER BY number DESC LIMIT 1").fetchone()
+    number, config, state, pid, created, host, heartbeat = row
+    writer = ProcessIdentity(pid=pid, created=created, host=host)
+    alive = writer.alive()
+    if alive is None:
+        alive = time.time() - heartbeat < STALE_SECONDS
+    if state == "running" and alive:
+        raise StoreError(f"a run that nobody writes in {run_dir}", f"its writer, {writer}", "stop that process first")
+    return number, config
+
+
+def _insert(connection: sqlite3.Connection, attempt: Attempt, config: str) -> None:
+    writer = ProcessIdentity.current()
+    now = time.time()
+    connection.execute(
+        """INSERT INTO attempt (number, first_step, config, state, text, started, pid, created, host, heartbeat, errors,
+        journal) VALUES (?, ?, ?, 'running', '', ?, ?, ?, ?, ?, 0, ?)""",
+        (
+            attempt.number,
+            attempt.first_step,
+            config,
+            now,
+            writer.pid,
+            writer.created,
+            writer.host,
+            now,
+            attempt.journal,
+        ),
+    )
+
+
+def _write_config(run_dir: Path, config: str) -> None:
+    temporary = run_dir / f".{CONFIG}.{os.getpid()}"
+    temporary.write_text(config, encoding="utf-8")
+    temporary.replace(run_dir / CONFIG)
+
+
+def _unwritable(run_dir: Path, error: Exception) -> StoreError:
+    return StoreError(
+        f"a run folder {run_dir} that can be written",
+        f"{type(error).__name__}: {error}",
+        "choose another root, or give space and rights there",
+    )

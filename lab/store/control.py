@@ -1,0 +1,126 @@
+"""Commands of a person to a running trainer: one small file each, put into place by an atomic rename.
+
+The folder `control` of a run exists only while commands wait in it, so that a trainer that asks at every step pays for
+one failed look-up. The answer to a command is a control event in the run database.
+"""
+
+import contextlib
+import json
+import math
+import os
+import time
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab.base import ConfigError, StoreError
+from lab.store.schema import DATABASE
+
+FOLDER = "control"
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "pause": (),
+    "resume": (),
+    "stop": (),
+    "checkpoint": (),
+    "mutate": (),
+    "set_temperature": ("temperature",),
+}
+"""Each command with the names of its arguments."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command that was sent to a run."""
+
+    name: str
+    """One of `COMMANDS`, or `unreadable`: a file that is no command; `arguments` then holds `file` and `reason`."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    sent: float = 0.0
+    """Time of sending, seconds since 1970."""
+
+
+def send(run_dir: Path | str, command: str, **arguments: Any) -> Path:
+    """Leave `command` for the trainer of `run_dir`; the path of its file, which is gone once the trainer took it.
+
+    Raises:
+        ConfigError: an unknown command, a missing, unknown or illegal argument.
+        StoreError: no run in that folder, or a folder that cannot be written.
+    """
+    _check(command, arguments)
+    run = Path(run_dir)
+    if not (run / DATABASE).exists():
+        raise StoreError(f"a run in {run}", f"no {DATABASE} there", "give the folder of a run")
+    text = json.dumps({"command": command, "arguments": arguments, "sent": time.time()})
+    temporary = run / f".command-{uuid.uuid4().hex}"
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        return _put(temporary, run / FOLDER)
+    except OSError as error:
+        raise StoreError(f"a run folder {run} that can be written", str(error), "give rights there") from error
+
+
+def poll(run_dir: Path | str) -> tuple[Command, ...]:
+    """The commands that wait for the trainer of `run_dir`, in order of sending; each is given once."""
+    folder = os.path.join(run_dir, FOLDER)
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return ()
+    commands = [
+        command
+        for name in sorted(names)
+        if name.endswith(".json") and (command := _take(Path(folder, name))) is not None
+    ]
+    # Refused where another command has just come; it stays for the next call.
+    with contextlib.suppress(OSError):
+        os.rmdir(folder)
+    return tuple(commands)
+
+
+def _check(command: str, arguments: dict[str, Any]) -> None:
+    if command not in COMMANDS:
+        raise ConfigError(f"a command among {', '.join(COMMANDS)}", repr(command), "choose one of these")
+    expected = COMMANDS[command]
+    if not isinstance(arguments, dict) or set(arguments) != set(expected):
+        names = " and ".join(expected) or "no argument"
+        raise ConfigError(f"{names} for {command}", f"{sorted(arguments)}", "give just these")
+    if command == "set_temperature":
+        value = arguments["temperature"]
+        if type(value) not in (int, float) or not 0 < value < math.inf:
+            raise ConfigError("temperature > 0 and finite", f"temperature = {value!r}", "give such a number")
+
+
+def _put(temporary: Path, folder: Path) -> Path:
+    while True:
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+        try:
+            # Never before a command that waits already, whatever the clock did.
+            waiting = [int(name[:20]) for name in os.listdir(folder) if name[:20].isdigit()]
+            number = max([time.time_ns(), *(count + 1 for count in waiting)])
+            target = folder / f"{number:020d}-{temporary.name[-32:]}.json"
+            temporary.rename(target)
+        except FileNotFoundError:
+            # The trainer took the last command and the folder with it, between two lines above.
+            if not temporary.exists():
+                raise
+            continue
+        return target
+
+
+def _take(path: Path) -> Command | None:
+    try:
+        text = path.read_bytes()
+        path.unlink()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return Command(name="unreadable", arguments={"file": path.name, "reason": str(error)})
+    try:
+        data = json.loads(text)
+        command, arguments, sent = data["command"], data["arguments"], float(data["sent"])
+        _check(command, arguments)
+    except (ValueError, TypeError, KeyError, ConfigError) as error:
+        return Command(name="unreadable", arguments={"file": path.name, "reason": f"{type(error).__name__}: {error}"})
+    return Command(name=command, arguments=arguments, sent=sent)

@@ -1,0 +1,45 @@
+"""Which process writes a run, and whether it still exists."""
+
+import os
+import socket
+from dataclasses import dataclass
+
+import psutil
+
+STALE_SECONDS = 10.0
+"""A heartbeat older than this says that the writer has stopped."""
+
+# The operating system counts a start from a boot time that it corrects when the clock is set.
+_START_TOLERANCE = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessIdentity:
+    """A process, told from a later one that was given the same number."""
+
+    pid: int
+    created: float
+    """Start of the process, seconds since 1970 as the operating system gives it."""
+    host: str
+
+    @classmethod
+    def current(cls) -> "ProcessIdentity":
+        """The calling process."""
+        pid = os.getpid()
+        return cls(pid=pid, created=psutil.Process(pid).create_time(), host=socket.gethostname())
+
+    def alive(self) -> bool | None:
+        """Whether the process exists; None where it ran on another host, which cannot be asked."""
+        if self.host != socket.gethostname():
+            return None
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.created) < _START_TOLERANCE
+            return same and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+        except psutil.AccessDenied:
+            return True
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"

@@ -1,0 +1,283 @@
+"""The reading side of a run: what the dashboard, the notebooks and the commands hold.
+
+    run = RunReader("runs/run-1")
+    rows = run.scalars(names=("loss",))
+    rows = run.scalars(after=rows.cursor, names=("loss",))    # only what came since
+
+Read-only, also beside a running trainer, and after one that was killed. Each call opens the file, reads one snapshot and
+closes it, so that a reader may be shared between threads and never holds the writer up. Rows that a later attempt has
+superseded are left out.
+"""
+
+import json
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from sqlite3 import Connection
+from typing import Any
+
+from lab.base import ConfigError, StoreError, require_range
+from lab.store.process import STALE_SECONDS, ProcessIdentity
+from lab.store.records import EVENT_RECORDS, Record
+from lab.store.schema import DATABASE, FINITE, NAN, reading
+
+_LIVE_ROWS = "JOIN attempt a ON a.number = r.attempt WHERE (a.cutoff IS NULL OR r.step < a.cutoff)"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScalarRows:
+    """Scalars as columns of equal length, in order of writing."""
+
+    cursor: int
+    """Pass it as `after` to get only what comes later."""
+    id: tuple[int, ...]
+    attempt: tuple[int, ...]
+    step: tuple[int, ...]
+    time: tuple[float, ...]
+    """Seconds since 1970."""
+    name: tuple[str, ...]
+    value: tuple[float, ...]
+    """NaN and infinities are what was written."""
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EventRow:
+    """One event of a run."""
+
+    id: int
+    attempt: int
+    step: int
+    time: float
+    """Seconds since 1970."""
+    kind: str
+    payload: dict[str, Any]
+
+    def record(self) -> Record:
+        """The event as the record of its kind.
+
+        Raises:
+            StoreError: a kind or a field that this version of the lab does not know.
+        """
+        try:
+            return EVENT_RECORDS[self.kind](**self.payload)
+        except (KeyError, TypeError) as error:
+            raise StoreError(f"a known {self.kind} event", str(error), "read it with the lab that wrote it") from error
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EventRows:
+    """Events in order of writing, and the cursor to go on from."""
+
+    cursor: int
+    events: tuple[EventRow, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Buckets:
+    """One scalar in step buckets of equal, power-of-two width; bucket i covers steps [start[i], start[i] + width)."""
+
+    width: int
+    start: tuple[int, ...]
+    count: tuple[int, ...]
+    """Rows in the bucket, non-finite ones included."""
+    nonfinite: tuple[int, ...]
+    """NaN and infinite rows, which the three columns below leave out."""
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    mean: tuple[float, ...]
+    """NaN where a bucket has no finite row."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptRow:
+    """One attempt at a run."""
+
+    number: int
+    first_step: int
+    cutoff: int | None
+    """Rows of this attempt from this step on are superseded; None where none is."""
+    started: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSummary:
+    """A run at a glance."""
+
+    name: str
+    path: Path
+    state: str
+    """running, finished, failed, stale or unreadable."""
+    reason: str = ""
+    """Why it is stale or unreadable; what ended it; empty otherwise."""
+    started: float = 0.0
+    """Start of the first attempt, seconds since 1970; of an unreadable folder, its last change."""
+    heartbeat_age: float = math.inf
+    """Seconds since the writer last gave a sign."""
+    last_step: int | None = None
+    attempt: int = 0
+    attempt_started: float = 0.0
+    pid: int | None = None
+    """The writer's process, on `host`."""
+    host: str = ""
+    write_errors: int = 0
+    journal: str = ""
+    """wal, or delete where the file system refused a write-ahead log."""
+
+
+class RunReader:
+    """A run folder, read-only.
+
+    Raises:
+        StoreError: no run there, a foreign or damaged file, or one of a newer schema; each method may raise it as well.
+    """
+
+    def __init__(self, run_dir: Path | str) -> None:
+        self.run_dir = Path(run_dir)
+        self._path = self.run_dir / DATABASE
+        with reading(self._path):
+            pass
+
+    def scalars(self, after: int = 0, names: tuple[str, ...] | None = None, limit: int = 100_000) -> ScalarRows:
+        """Scalars with id > `after`, of all names or of `names`, at most `limit`."""
+        require_range("limit", limit, 1)
+        where, values = _name_filter("r.name", names)
+        query = f"SELECT r.id, r.attempt, r.step, r.ts, r.name, r.value, r.flag FROM scalar r {_LIVE_ROWS}"
+        with reading(self._path) as connection:
+            rows, cursor = _rows_after(connection, "scalar", f"{query}{where}", values, after, limit)
+        columns = tuple(zip(*rows, strict=True)) if rows else ((),) * 7
+        value = tuple([math.nan if flag == NAN else value for value, flag in zip(columns[5], columns[6], strict=True)])
+        return ScalarRows(
+            cursor=cursor,
+            id=columns[0],
+            attempt=columns[1],
+            step=columns[2],
+            time=columns[3],
+            name=columns[4],
+            value=value,
+        )
+
+    def events(self, after: int = 0, kinds: tuple[str, ...] | None = None, limit: int = 10_000) -> EventRows:
+        """Events with id > `after`, of all kinds or of `kinds`, at most `limit`."""
+        require_range("limit", limit, 1)
+        where, values = _name_filter("r.kind", kinds)
+        query = f"SELECT r.id, r.attempt, r.step, r.ts, r.kind, r.payload FROM event r {_LIVE_ROWS}"
+        with reading(self._path) as connection:
+            rows, cursor = _rows_after(connection, "event", f"{query}{where}", values, after, limit)
+        events = [
+            EventRow(id=row[0], attempt=row[1], step=row[2], time=row[3], kind=row[4], payload=json.loads(row[5]))
+            for row in rows
+        ]
+        return EventRows(cursor=cursor, events=tuple(events))
+
+    def bucketed(self, name: str, buckets: int = 1000) -> Buckets:
+        """The scalar `name` over the whole run in at most `buckets` buckets, as minimum, maximum and mean.
+
+        Bounds lie at multiples of the width, so that a bucket keeps its place while the run grows.
+        """
+        require_range("buckets", buckets, 2)
+        source = f"FROM scalar r {_LIVE_ROWS} AND r.name = ?"
+        with reading(self._path) as connection:
+            first, last = connection.execute(f"SELECT min(r.step), max(r.step) {source}", (name,)).fetchone()
+            width = 1
+            while first is not None and last // width - first // width >= buckets:
+                width *= 2
+            finite = f"CASE WHEN r.flag = {FINITE} THEN r.value END"
+            rows = connection.execute(
+                f"""SELECT r.step / ? AS bucket, count(*), sum(r.flag != {FINITE}), min({finite}), max({finite}),
+                avg({finite}) {source} GROUP BY bucket ORDER BY bucket""",
+                (width, name),
+            ).fetchall()
+        number = [tuple([math.nan if row[i] is None else row[i] for row in rows]) for i in (3, 4, 5)]
+        return Buckets(
+            width=width,
+            start=tuple([row[0] * width for row in rows]),
+            count=tuple([row[1] for row in rows]),
+            nonfinite=tuple([row[2] for row in rows]),
+            low=number[0],
+            high=number[1],
+            mean=number[2],
+        )
+
+    def names(self) -> tuple[str, ...]:
+        """The names of all scalars, sorted."""
+        # Jumps from name to name in the index; DISTINCT would walk over every row.
+        query = """WITH RECURSIVE found(name) AS (
+            SELECT min(name) FROM scalar
+            UNION ALL SELECT (SELECT min(name) FROM scalar WHERE name > found.name) FROM found WHERE name IS NOT NULL)
+            SELECT name FROM found WHERE name IS NOT NULL"""
+        with reading(self._path) as connection:
+            return tuple([row[0] for row in connection.execute(query)])
+
+    def attempts(self) -> tuple[AttemptRow, ...]:
+        """All attempts; a chart drops its points of attempt `a` from `a.cutoff` on."""
+        query = "SELECT number, first_step, cutoff, started FROM attempt ORDER BY number"
+        with reading(self._path) as connection:
+            rows = connection.execute(query).fetchall()
+        return tuple([AttemptRow(number=r[0], first_step=r[1], cutoff=r[2], started=r[3]) for r in rows])
+
+    def config(self) -> dict[str, Any]:
+        """The settings of the latest attempt."""
+        with reading(self._path) as connection:
+            row = connection.execute("SELECT config FROM attempt ORDER BY number DESC LIMIT 1").fetchone()
+        config: dict[str, Any] = json.loads(row[0])
+        return config
+
+    def state(self) -> str:
+        """running, finished, failed, or stale: the writer has gone, or gave no sign for ten seconds."""
+        return self.summary().state
+
+    def summary(self) -> RunSummary:
+        """Name, state with its reason, age of the heartbeat, last step."""
+        query = """SELECT state, text, started, heartbeat, last_step, number, pid, created, host, errors, journal,
+            (SELECT min(started) FROM attempt) FROM attempt ORDER BY number DESC LIMIT 1"""
+        with reading(self._path) as connection:
+            row = connection.execute(query).fetchone()
+        state, reason, started, heartbeat, last_step, number, pid, created, host, errors, journal, first = row
+        age = max(0.0, time.time() - heartbeat)
+        if state == "running":
+            state, reason = _judge(ProcessIdentity(pid=pid, created=created, host=host), age)
+        return RunSummary(
+            name=self.run_dir.name,
+            path=self.run_dir,
+            state=state,
+            reason=reason,
+            started=first,
+            heartbeat_age=age,
+            last_step=last_step,
+            attempt=number,
+            attempt_started=started,
+            pid=pid,
+            host=host,
+            write_errors=errors,
+            journal=journal,
+        )
+
+
+def _judge(writer: ProcessIdentity, age: float) -> tuple[str, str]:
+    if writer.alive() is False:
+        return "stale", f"{writer} is gone, and did not end the run"
+    if age > STALE_SECONDS:
+        return "stale", f"{writer} gave no sign for {age:.0f} s"
+    return "running", ""
+
+
+def _name_filter(column: str, names: tuple[str, ...] | None) -> tuple[str, tuple[str, ...]]:
+    if names is None:
+        return "", ()
+    if isinstance(names, str):
+        raise ConfigError("names as a tuple of str", f"the single text {names!r}", "pass (name,)")
+    return f" AND {column} IN ({', '.join('?' * len(names))})", tuple(names)
+
+
+def _rows_after(
+    connection: Connection, table: str, query: str, values: tuple[str, ...], after: int, limit: int
+) -> tuple[list[tuple[Any, ...]], int]:
+    newest = connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]
+    bounded = f"{query} AND r.id > ? ORDER BY r.id LIMIT ?"
+    rows = connection.execute(bounded, (*values, after, limit)).fetchall()
+    # Rows of other names lie behind the last one found; a full page may have more of its own.
+    return rows, rows[-1][0] if len(rows) == limit else max(newest, after)

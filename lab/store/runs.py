@@ -1,0 +1,50 @@
+"""The folder of all runs: what is in it, and a name for the next one."""
+
+import math
+import time
+from pathlib import Path
+
+from lab.base import StoreError
+from lab.store.reader import RunReader, RunSummary
+
+RUNS_ROOT = Path("runs")
+"""Where runs lie unless a person says otherwise: a folder of the working directory."""
+
+
+def list_runs(root: Path | str = RUNS_ROOT) -> tuple[RunSummary, ...]:
+    """All folders in `root`, the latest begun first; a foreign or damaged one has state unreadable and the reason.
+
+    Raises:
+        StoreError: `root` is no folder; a missing one is an empty list.
+    """
+    folder = Path(root)
+    if not folder.exists():
+        return ()
+    if not folder.is_dir():
+        raise StoreError(f"a folder of runs at {folder}", "a file", "give the folder that holds the run folders")
+    found = [_summary(path) for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return tuple(sorted(found, key=lambda run: (-max(run.attempt_started, run.started), run.name)))
+
+
+def new_run_name(root: Path | str = RUNS_ROOT, prefix: str = "run") -> str:
+    """`prefix` with the local date and time, and a count where that name is taken in `root`."""
+    stem = f"{prefix}-{time.strftime('%Y%m%d-%H%M%S')}"
+    name, count = stem, 1
+    while (Path(root) / name).exists():
+        count += 1
+        name = f"{stem}-{count}"
+    return name
+
+
+def _summary(path: Path) -> RunSummary:
+    try:
+        return RunReader(path).summary()
+    except StoreError as error:
+        return RunSummary(name=path.name, path=path, state="unreadable", reason=str(error), started=_changed(path))
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return -math.inf
