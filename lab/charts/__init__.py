@@ -1,0 +1,63 @@
+"""Rows of a run as Plotly figures, DOT texts, tables and sentences: pure functions, used by page and notebook alike."""
+
+from lab.charts.changes import Change, change_table, mutation_changes
+from lab.charts.curves import Curve, CurveView, compare_figure, curve_figure, memory_figure, step_range
+from lab.charts.genotype import CellEdge, cell_edges, edge_table, edge_width, genotype_dot, genotype_figure
+from lab.charts.layout import Event, Mark, mutation_marks, note_figure
+from lab.charts.probabilities import chosen_columns, probability_figure, probability_table
+from lab.charts.search import health_word, stability_figure, temperature_figure, timeline_figure
+from lab.charts.series import Series, count_note, make_series, smooth, thin
+from lab.charts.style import (
+    COLORS,
+    PHASE_STYLES,
+    PRIMITIVE_STYLES,
+    STATUS_SIGNS,
+    LineStyle,
+    edge_label,
+    phase_style,
+    primitive_style,
+    series_style,
+)
+
+__all__ = [
+    "COLORS",
+    "PHASE_STYLES",
+    "PRIMITIVE_STYLES",
+    "STATUS_SIGNS",
+    "CellEdge",
+    "Change",
+    "Curve",
+    "CurveView",
+    "Event",
+    "LineStyle",
+    "Mark",
+    "Series",
+    "cell_edges",
+    "change_table",
+    "chosen_columns",
+    "compare_figure",
+    "count_note",
+    "curve_figure",
+    "edge_label",
+    "edge_table",
+    "edge_width",
+    "genotype_dot",
+    "genotype_figure",
+    "health_word",
+    "make_series",
+    "memory_figure",
+    "mutation_changes",
+    "mutation_marks",
+    "note_figure",
+    "phase_style",
+    "primitive_style",
+    "probability_figure",
+    "probability_table",
+    "series_style",
+    "smooth",
+    "stability_figure",
+    "step_range",
+    "temperature_figure",
+    "thin",
+    "timeline_figure",
+]

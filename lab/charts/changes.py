@@ -1,0 +1,104 @@
+"""What changed, in words: mutations and other events as short sentences for a page, a notebook or a screen reader."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lab.charts.layout import Event
+from lab.charts.style import STATUS_SIGNS, edge_label, primitive_style
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One mutation with its latest status."""
+
+    number: int
+    step: int
+    """Step at which it was applied (or refused)."""
+    status: str
+    edits: tuple[tuple[Any, ...], ...]
+    difference: float | None
+    """Relative output change at the moment of the mutation."""
+    requested: str
+    reason: str
+    loss_before: float | None
+    loss_after: float | None
+
+    @property
+    def heading(self) -> str:
+        """`Mutation 3 at step 480: ✔ accepted`."""
+        return f"Mutation {self.number} at step {self.step}: {STATUS_SIGNS.get(self.status, '?')} {self.status}"
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Each edit as `edge 0→2: skip → conv 3×3`."""
+        return tuple(
+            f"edge {edge_label(int(target), int(source), cell)}: "
+            f"{primitive_style(old).label} → {primitive_style(new).label}"
+            for cell, target, source, old, new in self.edits
+        )
+
+    @property
+    def difference_text(self) -> str:
+        """Output difference as a sentence."""
+        if self.difference is None:
+            return "output difference not measured"
+        return f"output changed by {self.difference:.1e} at that moment"
+
+    @property
+    def loss_text(self) -> str:
+        """Decision loss before and after; empty where nothing was measured."""
+        if self.loss_before is None or self.loss_after is None:
+            return "" if self.loss_before is None else f"decision loss before: {self.loss_before:.4f}"
+        return f"decision loss {self.loss_before:.4f} → {self.loss_after:.4f}"
+
+    @property
+    def requested_text(self) -> str:
+        """Who asked for it."""
+        return "a person asked for it" if self.requested == "control" else "due by the schedule"
+
+
+def mutation_changes(events: Sequence[Event]) -> tuple[Change, ...]:
+    """Every mutation in order of its number, with the status, reason and losses of its latest event."""
+    first: dict[int, Event] = {}
+    last: dict[int, Event] = {}
+    for event in events:
+        if event.kind == "mutation":
+            first.setdefault(int(event.payload["number"]), event)
+            last[int(event.payload["number"])] = event
+    found = []
+    for number in sorted(first):
+        old, new = first[number].payload, last[number].payload
+        difference = old["difference"] if old["difference"] is not None else new["difference"]
+        before = new.get("loss_before")
+        found.append(
+            Change(
+                number=number,
+                step=first[number].step,
+                status=new["status"],
+                edits=tuple(tuple(edit) for edit in old["edits"]),
+                difference=difference,
+                requested=old["requested"],
+                reason=new["reason"],
+                loss_before=old.get("loss_before") if before is None else before,
+                loss_after=new.get("loss_after"),
+            )
+        )
+    return tuple(found)
+
+
+def change_table(found: Sequence[Change]) -> list[dict[str, str]]:
+    """All mutations as rows of text, the latest first."""
+    return [
+        {
+            "mutation": str(change.number),
+            "step": str(change.step),
+            "status": f"{STATUS_SIGNS.get(change.status, '?')} {change.status}",
+            "edits": "; ".join(change.lines),
+            "output difference": "" if change.difference is None else f"{change.difference:.1e}",
+            "decision loss": change.loss_text.removeprefix("decision loss "),
+            "asked by": "person" if change.requested == "control" else "schedule",
+            "reason": change.reason,
+        }
+        for change in reversed(found)
+    ]

@@ -1,0 +1,193 @@
+"""Curves over the steps of a run: loss, accuracy, health, memory, and one scalar of several runs.
+
+Raw points are drawn thin and pale behind their exponential moving average. Values that are NaN or infinite are drawn as
+crosses at the height of the last number before them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from lab.base import require_range
+from lab.charts.layout import Mark, axis, make_figure, mark_labels, mark_shapes, note_figure
+from lab.charts.series import Series, count_note, smooth, thin
+from lab.charts.style import RED, LineStyle, series_style
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurveView:
+    """What part of the curves is drawn, and how."""
+
+    smoothing: float = 0.6
+    """Weight of the past in the moving average, in [0, 0.999]; 0 draws raw values alone."""
+    log_y: bool = False
+    """Logarithmic value axis; values <= 0 have no place on it and are left out."""
+    last: int = 0
+    """Number of latest steps to draw; 0 draws all."""
+    limit: int = 2000
+    """Largest number of points for each line, >= 4."""
+
+    def __post_init__(self) -> None:
+        require_range("smoothing", self.smoothing, 0.0, 0.999)
+        require_range("last", self.last, 0)
+        require_range("limit", self.limit, 4)
+
+
+DEFAULT_VIEW = CurveView()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """A series and how it looks."""
+
+    series: Series
+    style: LineStyle
+    dense: bool = True
+    """True for a value at every step (smoothed); False for one at each epoch (drawn with points, never smoothed)."""
+
+
+def step_range(curves: Sequence[Series], view: CurveView) -> tuple[int, int]:
+    """First and last step that `view` shows of these curves; (0, 1) where there is no point."""
+    ends = [(int(curve.step[0]), int(curve.step[-1])) for curve in curves if len(curve)]
+    if not ends:
+        return 0, 1
+    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
+    if view.last:
+        low = max(low, high - view.last)
+    return low, max(high, low + 1)
+
+
+def curve_figure(
+    curves: Sequence[Curve],
+    *,
+    y_title: str,
+    view: CurveView = DEFAULT_VIEW,
+    marks: Sequence[Mark] = (),
+    title: str = "",
+    height: int = 320,
+    percent: bool = False,
+    y_range: tuple[float, float] | None = None,
+) -> go.Figure:
+    """Curves over steps with a legend that names each, marks as vertical lines, and NaN as crosses.
+
+    Args:
+        percent: the values are shares and are written as percentages.
+        y_range: fixed value axis; None fits it to what is shown. A logarithmic axis is always fitted.
+    """
+    if not any(len(curve.series) for curve in curves):
+        return note_figure("No values yet: the first one comes with the first step.", height=height, title=title)
+    low, high = step_range([curve.series for curve in curves], view)
+    data: list[dict[str, Any]] = []
+    shown = total = 0
+    for curve in curves:
+        traces, points = _traces(curve, low, view)
+        data += traces
+        shown, total = shown + points[0], total + points[1]
+    y_axis = axis(title={"text": y_title}, type="log" if view.log_y else "linear")
+    if percent:
+        y_axis["tickformat"] = ".0%"
+    if y_range is not None and not view.log_y:
+        y_axis["range"] = list(y_range)
+    marks = [mark for mark in marks if low <= mark.step <= high]
+    note = count_note(shown, total)
+    x_title = f"step ({note})" if note else "step"
+    return make_figure(
+        data,
+        height=height,
+        title=title,
+        xaxis=axis(title={"text": x_title, "standoff": 4}, range=[low, high]),
+        yaxis=y_axis,
+        shapes=mark_shapes(marks),
+        annotations=mark_labels(marks, high - low),
+    )
+
+
+def _traces(curve: Curve, low: int, view: CurveView) -> tuple[list[dict[str, Any]], tuple[int, int]]:
+    """Traces of one curve from step `low` on; points shown and points there."""
+    numbers = curve.series.finite
+    averaged = numbers
+    if curve.dense and view.smoothing > 0:
+        # Averaged over the whole history before the window is cut, so that the window's start is no new beginning.
+        averaged = Series(name=numbers.name, step=numbers.step, value=smooth(numbers.value, view.smoothing))
+    numbers, averaged = numbers.since(low), averaged.since(low)
+    raw, line = thin(numbers, view.limit), thin(averaged, view.limit)
+    style = curve.style
+    traces: list[dict[str, Any]] = []
+    common = {"type": "scatter", "legendgroup": style.label}
+    if averaged is not numbers and curve.dense and view.smoothing > 0:
+        pale = {"color": style.color, "width": 1}
+        traces.append(
+            common
+            | {"x": raw.step, "y": _positive(raw.value, view), "mode": "lines", "line": pale, "opacity": 0.28}
+            | {"name": f"{style.label} (raw)", "hoverinfo": "skip", "showlegend": False}
+        )
+    lines = "lines" if curve.dense and len(line) > 1 else "lines+markers"
+    traces.append(
+        common
+        | {"x": line.step, "y": _positive(line.value, view), "mode": lines, "name": style.label}
+        | {"line": {"color": style.color, "width": 2.5, "dash": style.dash}, "marker": {"size": 7}}
+    )
+    broken = curve.series.since(low).broken
+    if len(broken):
+        traces.append(_broken_trace(numbers, broken, style, view))
+    return traces, (len(raw), len(numbers))
+
+
+def _positive(values: np.ndarray, view: CurveView) -> np.ndarray:
+    return np.where(values > 0, values, np.nan) if view.log_y else values
+
+
+def _broken_trace(numbers: Series, broken: np.ndarray, style: LineStyle, view: CurveView) -> dict[str, Any]:
+    total, broken = len(broken), broken[:: max(1, -(-len(broken) // view.limit))]
+    heights = np.ones(len(broken))
+    if len(numbers):
+        place = np.clip(np.searchsorted(numbers.step, broken) - 1, 0, len(numbers) - 1)
+        heights = numbers.value[place]
+    return {
+        "type": "scatter",
+        "x": broken,
+        "y": heights,
+        "mode": "markers",
+        "name": f"{style.label}: NaN or Inf ({total})",
+        "marker": {"symbol": "x", "size": 9, "color": RED},
+        "hovertemplate": "not a number<extra></extra>",
+    }
+
+
+def compare_figure(
+    curves: Sequence[tuple[str, Series]],
+    *,
+    y_title: str,
+    view: CurveView = DEFAULT_VIEW,
+    title: str = "",
+    height: int = 420,
+    dense: bool = True,
+) -> go.Figure:
+    """The same scalar of several runs, each run by colour, dash and name."""
+    drawn = [
+        Curve(series=curve, style=series_style(name, index), dense=dense) for index, (name, curve) in enumerate(curves)
+    ]
+    return curve_figure(drawn, y_title=y_title, view=view, title=title, height=height)
+
+
+def memory_figure(
+    lines: Sequence[Series],
+    *,
+    marks: Sequence[Mark] = (),
+    view: CurveView = DEFAULT_VIEW,
+    title: str = "",
+    height: int = 260,
+) -> go.Figure:
+    """Memory in MiB over steps; `lines` are in bytes and named after what they count."""
+    drawn = [
+        Curve(
+            series=Series(name=line.name, step=line.step, value=line.value / 2**20),
+            style=series_style(line.name, index),
+            dense=False,
+        )
+        for index, line in enumerate(lines)
+    ]
+    return curve_figure(drawn, y_title="MiB", view=view, marks=marks, title=title, height=height)

@@ -1,0 +1,139 @@
+"""What all figures share: margins, axes, hover, and the marks of phases and mutations.
+
+Figures carry no font and no text colour, so that the page's theme (light or dark) decides.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import plotly.graph_objects as go
+
+from lab.charts.style import STATUS_COLORS, STATUS_SIGNS
+
+GRID = "rgba(127,136,150,0.25)"
+CLEAR = "rgba(0,0,0,0)"
+
+
+class Event(Protocol):
+    """What a chart needs of an event row."""
+
+    @property
+    def id(self) -> int: ...
+
+    @property
+    def step(self) -> int: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def payload(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """A moment to point at on a step axis."""
+
+    step: int
+    text: str
+    color: str
+    dash: str = "dot"
+
+
+def mutation_marks(events: Iterable[Event]) -> tuple[Mark, ...]:
+    """One mark for each mutation at the step where it was applied, with its number and its latest status's sign.
+
+    Refused mutations changed nothing and get no mark.
+    """
+    placed: dict[int, tuple[int, str]] = {}
+    for event in events:
+        if event.kind == "mutation":
+            number = int(event.payload["number"])
+            step = placed[number][0] if number in placed else event.step
+            placed[number] = (step, event.payload["status"])
+    return tuple(
+        Mark(step=step, text=f"M{number} {STATUS_SIGNS.get(status, '?')}", color=STATUS_COLORS.get(status, "#7f8896"))
+        for number, (step, status) in placed.items()
+        if status != "refused"
+    )
+
+
+def mark_shapes(marks: Sequence[Mark]) -> list[dict[str, Any]]:
+    """A vertical line over the whole height of the figure for each mark."""
+    return [
+        {
+            "type": "line",
+            "xref": "x",
+            "yref": "paper",
+            "x0": mark.step,
+            "x1": mark.step,
+            "y0": 0,
+            "y1": 1,
+            "line": {"color": mark.color, "width": 1.5, "dash": mark.dash},
+        }
+        for mark in marks
+    ]
+
+
+def mark_labels(marks: Sequence[Mark], span: float, width_in_labels: int = 16) -> list[dict[str, Any]]:
+    """The marks' texts above the figure; where two would overlap, only the later one is written.
+
+    Args:
+        span: length of the visible axis in steps.
+        width_in_labels: how many labels fit side by side.
+    """
+    room = span / max(width_in_labels, 1)
+    shown: list[Mark] = []
+    for mark in sorted(marks, key=lambda mark: mark.step, reverse=True):
+        if not shown or shown[-1].step - mark.step >= room:
+            shown.append(mark)
+    return [
+        {
+            "x": mark.step,
+            "y": 1.0,
+            "xref": "x",
+            "yref": "paper",
+            "yanchor": "bottom",
+            "text": mark.text,
+            "showarrow": False,
+            "font": {"size": 12},
+        }
+        for mark in shown
+    ]
+
+
+def axis(**options: Any) -> dict[str, Any]:
+    """An axis with the common grid; `options` go over it."""
+    return {"gridcolor": GRID, "zeroline": False, "automargin": True, **options}
+
+
+def make_figure(data: list[dict[str, Any]], *, height: int, title: str = "", **layout: Any) -> go.Figure:
+    """A figure with the common layout; `layout` goes over it."""
+    common: dict[str, Any] = {
+        "height": height,
+        "margin": {"l": 8, "r": 12, "t": 58 if title else 34, "b": 8},
+        "hovermode": "x unified",
+        "paper_bgcolor": CLEAR,
+        "plot_bgcolor": CLEAR,
+        "legend": {"orientation": "h", "x": 0, "y": -0.18, "yanchor": "top"},
+        "uirevision": "keep",
+    }
+    if title:
+        common["title"] = {"text": title, "x": 0.01, "xanchor": "left", "y": 0.98, "yanchor": "top"}
+    return go.Figure(data=data, layout={**common, **layout})
+
+
+def note_figure(text: str, *, height: int = 260, title: str = "") -> go.Figure:
+    """A figure without data that says why it has none."""
+    hidden = {"visible": False}
+    note = {
+        "text": text,
+        "x": 0.5,
+        "y": 0.5,
+        "xref": "paper",
+        "yref": "paper",
+        "showarrow": False,
+        "font": {"size": 15},
+    }
+    return make_figure([], height=height, title=title, xaxis=hidden, yaxis=hidden, annotations=[note])

@@ -1,0 +1,99 @@
+"""Search charts: phases, temperature beside entropy, stability."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lab.charts import (
+    health_word,
+    make_series,
+    mutation_marks,
+    stability_figure,
+    temperature_figure,
+    timeline_figure,
+)
+
+
+def test_phases_become_segments_that_touch(history: list[Any]) -> None:
+    figure = timeline_figure(history, 50)
+    bars = [trace for trace in figure.data if trace.type == "bar"]
+    assert [(bar.name, bar.base[0], bar.x[0]) for bar in bars] == [
+        ("warm-up", 0, 10),
+        ("architecture", 10, 10),
+        ("retraining", 20, 30),
+    ]
+
+
+def test_a_mutation_is_a_moment_on_the_timeline(history: list[Any]) -> None:
+    marker = next(trace for trace in timeline_figure(history, 50).data if trace.type == "scatter")
+    assert list(marker.x) == [20]
+    assert marker.name == "mutation"
+
+
+def test_phases_differ_by_pattern_and_text_beside_colour(history: list[Any]) -> None:
+    bars = [trace for trace in timeline_figure(history, 50).data if trace.type == "bar"]
+    assert len({bar.marker.pattern.shape for bar in bars}) == 3
+    assert [bar.text[0] for bar in bars] == ["warm-up", "architecture", "retraining"]
+
+
+def test_a_run_without_a_phase_says_so() -> None:
+    assert "No phase" in timeline_figure([], 0).layout.annotations[0].text
+
+
+def test_a_phase_that_has_just_begun_is_no_error(history: list[Any]) -> None:
+    assert timeline_figure(history[:1], 0).layout.xaxis.range[1] == 1
+
+
+def test_marks_carry_number_and_latest_status_at_the_step_of_the_change(history: list[Any]) -> None:
+    marks = mutation_marks(history)
+    assert [(mark.step, mark.text) for mark in marks] == [(20, "M1 ✔"), (40, "M2 ●")]
+
+
+def test_temperature_and_entropy_share_one_step_axis(history: list[Any]) -> None:
+    figure = temperature_figure(
+        make_series("temperature", [0, 50], [5.0, 0.1]),
+        make_series("entropy", [10, 50], [1.6, 0.2]),
+        marks=mutation_marks(history),
+        entropy_limit=1.609,
+    )
+    warm, spread = figure.data
+    assert warm.xaxis is None
+    assert spread.xaxis is None
+    assert spread.yaxis == "y2"
+    lines = [shape for shape in figure.layout.shapes if shape.yref == "paper"]
+    assert [(line.x0, line.y0, line.y1) for line in lines] == [(20, 0, 1), (40, 0, 1)]
+    assert figure.layout.yaxis.domain[0] > figure.layout.yaxis2.domain[1]
+
+
+def test_before_the_architecture_phase_there_is_a_sentence() -> None:
+    nothing = make_series("temperature", [], [])
+    assert "architecture phase" in temperature_figure(nothing, nothing).layout.annotations[0].text
+
+
+def test_health_has_three_named_bands() -> None:
+    figure = stability_figure(make_series("health", [0, 10], [1.0, 0.5]))
+    assert {note.text for note in figure.layout.annotations} == {"critical", "shaky", "steady"}
+
+
+@pytest.mark.parametrize(
+    ("health", "word"), [(0.0, "critical"), (float("nan"), "critical"), (0.5, "shaky"), (1.0, "steady")]
+)
+def test_a_score_has_a_word(health: float, word: str) -> None:
+    assert health_word(health) == word
+
+
+def test_interventions_and_rollbacks_have_signs_of_their_own(make_event: Callable[..., Any]) -> None:
+    events = [
+        make_event(3, "intervention", action="lower_rate", reason="sawtooth"),
+        make_event(5, "rollback", reason="NaN", to_step=2),
+    ]
+    figure = stability_figure(make_series("health", [0, 10], [1.0, 0.5]), events)
+    assert [(trace.name, trace.marker.symbol, list(trace.x)) for trace in figure.data[1:]] == [
+        ("intervention", "triangle-down", [3]),
+        ("rollback", "star", [5]),
+    ]
+
+
+def test_a_score_that_does_not_exist_yet_is_a_sentence() -> None:
+    assert "No stability score" in stability_figure(make_series("health", [], [])).layout.annotations[0].text
