@@ -67,11 +67,8 @@ def poll(run_dir: Path | str) -> tuple[Command, ...]:
         names = os.listdir(folder)
     except FileNotFoundError:
         return ()
-    commands = [
-        command
-        for name in sorted(names)
-        if name.endswith(".json") and (command := _take(Path(folder, name))) is not None
-    ]
+    files = [Path(folder, name) for name in sorted(names) if name.endswith(".json")]
+    commands = [command for file in files if (command := _take(file)) is not None]
     # Refused where another command has just come; it stays for the next call.
     with contextlib.suppress(OSError):
         os.rmdir(folder)

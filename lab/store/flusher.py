@@ -1,7 +1,8 @@
 """The background half of the writer: a queue of rows, one thread that puts them into the database in batches.
 
 The trainer's side only appends to a deque. Each batch is one transaction that also carries the heartbeat. A batch that
-cannot be written is kept and tried again with the next one; beyond `MAX_PENDING` rows the oldest are given up and counted.
+cannot be written is kept and tried again with the next one; beyond `MAX_PENDING` rows the oldest are given up and
+counted.
 """
 
 import contextlib

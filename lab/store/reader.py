@@ -4,9 +4,9 @@
     rows = run.scalars(names=("loss",))
     rows = run.scalars(after=rows.cursor, names=("loss",))    # only what came since
 
-Read-only, also beside a running trainer, and after one that was killed. Each call opens the file, reads one snapshot and
-closes it, so that a reader may be shared between threads and never holds the writer up. Rows that a later attempt has
-superseded are left out.
+Read-only, also beside a running trainer, and after one that was killed. Each call opens the file, reads one snapshot
+and closes it, so that a reader may be shared between threads and never holds the writer up. Rows that a later attempt
+has superseded are left out.
 """
 
 import json

@@ -1,6 +1,7 @@
 """The folder of all runs: what is in it, and a name for the next one."""
 
 import math
+import os
 import time
 from pathlib import Path
 
@@ -22,7 +23,12 @@ def list_runs(root: Path | str = RUNS_ROOT) -> tuple[RunSummary, ...]:
         return ()
     if not folder.is_dir():
         raise StoreError(f"a folder of runs at {folder}", "a file", "give the folder that holds the run folders")
-    found = [_summary(path) for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    try:
+        with os.scandir(folder) as entries:
+            paths = [Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+    except OSError as error:
+        raise StoreError(f"a readable folder {folder}", str(error), "give rights there") from error
+    found = [_summary(path) for path in paths]
     return tuple(sorted(found, key=lambda run: (-max(run.attempt_started, run.started), run.name)))
 
 

@@ -4,6 +4,7 @@ One SQLite file for each run, one process that writes it. Covers the file alone:
 `reader`. Schema number 1: the application id tells a run from any other SQLite file, `user_version` holds the number.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -84,8 +85,8 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
     Raises:
         StoreError: no such file, not a run database, a newer schema, or a file that SQLite cannot read.
     """
-    if not path.exists():
-        raise StoreError(f"a run in {path.parent}", f"no {path.name} there", "give the folder of a run")
+    if not os.path.exists(path):
+        raise StoreError(f"a run in {path.parent}", f"no readable {path.name} there", "give the folder of a run")
     try:
         with closing(_connect_read_only(path)) as connection:
             connection.execute("BEGIN")

@@ -65,6 +65,8 @@ class RunWriter:
             raise ConfigError(
                 "step together with resume", f"resume={resume}, step={step}", "give the first step of a resumed run"
             )
+        if step is not None and not (type(step) is int and 0 <= step <= _LARGEST_STEP):
+            raise ConfigError("step as int >= 0", repr(step), "give the first step of the resumed run")
         self.run_dir = Path(root) / name
         self._step = step or 0
         self._open = True
@@ -79,10 +81,9 @@ class RunWriter:
         self._flusher = Flusher(connection, attempt.number)
         atexit.register(self._leave)
         for command in poll(self.run_dir):
-            text = "sent before this attempt began"
-            self.record(
-                self._step, ControlEvent(command=command.name, arguments=command.arguments, done=False, text=text)
-            )
+            reason = "sent before this attempt began"
+            refusal = ControlEvent(command=command.name, arguments=command.arguments, done=False, text=reason)
+            self.record(self._step, refusal)
 
     @property
     def errors(self) -> int:
