@@ -1,0 +1,42 @@
+"""The collapse meter: how far a search has narrowed down, and whether onto skip connections.
+
+Source of the symptom: Zela et al. 2020, "Understanding and Robustifying Differentiable Architecture Search",
+section 3 (skip connections take over).
+"""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from lab.space import Genotype, Space, Table
+
+SKIP = "skip_connect"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collapse:
+    """What the architecture distribution looks like at one moment."""
+
+    entropy: tuple[float, ...]
+    """Entropy of each edge's distribution, nats, in [0, ln K]."""
+    skip_share: float
+    """Share of edges whose most probable primitive is a skip connection, in [0, 1]."""
+    dominance: float
+    """Mean over the edges of the largest probability less the second largest, in [0, 1]."""
+    rank: dict[str, int] = field(default_factory=dict)
+    """True rank of the most probable genotype for each column of the table, 1 the best; empty without a table."""
+
+
+def measure_collapse(space: Space, probabilities_EK: Tensor, table: Table | None = None) -> Collapse:
+    """The collapse meter for `probabilities_EK` (E, K), whose rows sum to 1."""
+    probabilities_EK = probabilities_EK.detach().double().cpu()
+    entropy_E = -(probabilities_EK * probabilities_EK.clamp_min(1e-300).log()).sum(-1)
+    top_E2 = probabilities_EK.topk(2, dim=-1).values
+    likeliest = Genotype(space, tuple(space.primitives[k] for k in probabilities_EK.argmax(-1).tolist()))
+    skips = sum(primitive == SKIP for primitive in likeliest.primitives)
+    return Collapse(
+        entropy=tuple(entropy_E.tolist()),
+        skip_share=skips / len(space.edges),
+        dominance=float((top_E2[:, 0] - top_E2[:, 1]).mean()),
+        rank={column: table.rank(likeliest, column) for column in table.columns} if table is not None else {},
+    )

@@ -1,0 +1,167 @@
+"""`GumbelExplorer`: architecture parameters and the draws of cells from them.
+
+E edges, K primitives. With l = alpha / tau and Gumbel noise g: k* = argmax(l + g), y = softmax(l + g), and the chosen
+primitive's output is multiplied by 1 + y_k* - sg(y_k*), which is 1 and carries dL/dy_k*. A cell is so drawn with
+probability softmax(alpha / tau) on each edge (Gumbel-max trick), and tau shapes both the draw and the gradient.
+
+Sources: Jang, Gu, Poole 2017, "Categorical Reparameterization with Gumbel-Softmax", section 2; Dong and Yang 2019,
+"Searching for a Robust Neural Architecture in Four GPU Hours" (GDAS), section 3.2, for `sampling="gdas"`, where the
+index does not depend on tau: k* = argmax(log softmax(alpha) + g), y = softmax((log softmax(alpha) + g) / tau).
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lab.base import TrainingError, require, require_choice, require_range
+from lab.explore.schedules import ConstantSchedule, Schedule, ScheduleState
+from lab.nn import Sample
+from lab.space import Genotype, Space
+
+SAMPLING_KINDS = ("gumbel", "gdas")
+INITIAL_SCALE = 1e-3
+
+
+class GumbelExplorer(nn.Module):
+    """Draws cells of `space` and learns which are likely.
+
+    Args:
+        space: edges and primitives.
+        temperature: a schedule, or a number that stays.
+        seed: of the explorer's own generator; nothing else consumes it.
+        sampling: `gumbel` or `gdas`.
+        exploration_factor: multiplies the noise; 1 is the Gumbel-max trick, 0 always draws the most probable cell.
+        device: of the parameters and of the generator.
+
+    Raises:
+        ConfigError: an unknown sampling, a temperature or factor outside its range.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        temperature: Schedule | float = 1.0,
+        *,
+        seed: int = 0,
+        sampling: str = "gumbel",
+        exploration_factor: float = 1.0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__()
+        require_choice("sampling", sampling, SAMPLING_KINDS)
+        require_range("exploration_factor", exploration_factor, 0.0)
+        if not isinstance(temperature, Schedule):
+            temperature = ConstantSchedule(initial_temp=temperature, min_temp=temperature)
+        self.space = space
+        self.sampling = sampling
+        self.exploration_factor = exploration_factor
+        self.schedule = temperature
+        self.state: ScheduleState = temperature.start()
+        self.generator = torch.Generator(device=device).manual_seed(seed)
+        shape = (len(space.edges), len(space.primitives))
+        noise_EK = torch.randn(shape, generator=self.generator, device=device)
+        self.alpha = nn.Parameter(INITIAL_SCALE * noise_EK)
+        self._asked = False
+
+    @property
+    def temperature(self) -> float:
+        """The Gumbel temperature tau now in force."""
+        return self.state.temperature
+
+    def set_temperature(self, temperature: float) -> None:
+        """Set tau until the schedule's next step.
+
+        Raises:
+            ConfigError: tau is not > 0.
+        """
+        require_range("temperature", temperature, 0.0, open_low=True)
+        self.state = ScheduleState(epoch=self.state.epoch, temperature=temperature, best=self.state.best)
+
+    def logits(self) -> Tensor:
+        """alpha / tau, (E, K)."""
+        return self.alpha / self.temperature
+
+    @torch.no_grad()
+    def probabilities(self) -> Tensor:
+        """softmax(alpha / tau), (E, K): how likely each primitive is drawn under `gumbel` sampling."""
+        return self.logits().softmax(-1)
+
+    @property
+    def likeliest(self) -> Genotype:
+        """The genotype of the most probable primitive on each edge."""
+        return Genotype(self.space, tuple(self.space.primitives[k] for k in self.alpha.argmax(-1).tolist()))
+
+    def ask(self, hard: bool = True) -> Sample:
+        """A draw; gradients of what it computes reach `alpha`.
+
+        Args:
+            hard: one primitive on each edge; otherwise the mixture softmax(alpha / tau) without noise.
+        """
+        self._asked = True
+        if not hard:
+            return Sample(mixture_EK=self.logits().softmax(-1))
+        noise_EK = self._noise()
+        if self.sampling == "gumbel":
+            perturbed_EK = self.logits() + noise_EK
+            soft_EK = perturbed_EK.softmax(-1)
+        else:
+            perturbed_EK = self.alpha.log_softmax(-1) + noise_EK
+            soft_EK = (perturbed_EK / self.temperature).softmax(-1)
+        choices_E = perturbed_EK.detach().argmax(-1)
+        chosen_E = soft_EK.gather(-1, choices_E.unsqueeze(-1)).squeeze(-1)
+        # (y - sg(y)) is exactly 0, so the weight is exactly 1 and the forward numbers are untouched.
+        return Sample(choices=tuple(choices_E.tolist()), weights_E=1.0 + (chosen_E - chosen_E.detach()))
+
+    def ask_uniform(self) -> Sample:
+        """A uniform draw without gradient: each primitive of each edge equally likely, whatever alpha says."""
+        rows, columns = self.alpha.shape
+        choices_E = torch.randint(columns, (rows,), generator=self.generator, device=self.alpha.device)
+        return Sample(choices=tuple(choices_E.tolist()))
+
+    def tell(self, score: float) -> None:
+        """End one exploration epoch with `score` (higher is better) and take the schedule's next temperature.
+
+        Raises:
+            TrainingError: nothing was asked since the last `tell`.
+        """
+        if not self._asked:
+            raise TrainingError("ask before tell", "tell without a draw", "call ask() during the exploration epoch")
+        self._asked = False
+        self.state = self.schedule.advance(self.state, score)
+
+    def _noise(self) -> Tensor:
+        uniform_EK = torch.rand(
+            self.alpha.shape, generator=self.generator, device=self.alpha.device, dtype=self.alpha.dtype
+        )
+        tiny = torch.finfo(uniform_EK.dtype).tiny
+        return -torch.log(-torch.log(uniform_EK.clamp(min=tiny, max=1 - 1e-7))) * self.exploration_factor
+
+    def search_state(self) -> dict[str, Any]:
+        """Everything that the next draw depends on: alpha, generator, schedule; for `load_search_state`."""
+        return {
+            "alpha": self.alpha.detach().clone(),
+            "generator": self.generator.get_state(),
+            "epoch": self.state.epoch,
+            "temperature": self.state.temperature,
+            "best": self.state.best,
+            "asked": self._asked,
+        }
+
+    def load_search_state(self, state: dict[str, Any]) -> None:
+        """Go on exactly where `search_state` was taken.
+
+        Raises:
+            ConfigError: the state belongs to a space of another shape.
+        """
+        require(
+            state["alpha"].shape == self.alpha.shape,
+            expected=f"alpha of shape {tuple(self.alpha.shape)}",
+            came=tuple(state["alpha"].shape),
+            todo="use the space of the run that was saved",
+        )
+        with torch.no_grad():
+            self.alpha.copy_(state["alpha"])
+        self.generator.set_state(state["generator"])
+        self.state = ScheduleState(epoch=state["epoch"], temperature=state["temperature"], best=state["best"])
+        self._asked = state["asked"]
