@@ -70,6 +70,16 @@ def test_no_two_labels_share_a_place(genotype: dict[str, Any]) -> None:
     assert len(set(places)) == len(places)
 
 
+def test_arcs_that_overlap_in_part_lie_on_different_sides(genotype: dict[str, Any]) -> None:
+    edges = cell_edges(genotype)
+    figure = genotype_figure(edges)
+    height = nodes(figure).y[0]
+    middle = {(edge.source, edge.target): line.y[12] - height for edge, line in zip(edges, lines(figure), strict=True)}
+    assert middle[0, 2] * middle[1, 3] < 0
+    assert abs(middle[0, 3]) > max(abs(middle[0, 2]), abs(middle[1, 3]))
+    assert middle[0, 1] == middle[1, 2] == middle[2, 3] == 0
+
+
 def test_a_changed_edge_is_starred_in_the_graph_and_named_in_the_table(genotype: dict[str, Any]) -> None:
     edges = cell_edges(genotype, changed=[["cell", 2, 0, "none", "skip_connect"]])
     starred = [note.text for note in genotype_figure(edges).layout.annotations if note.text.startswith("★")]

@@ -26,7 +26,7 @@ def test_smoothing_of_a_constant_is_that_constant_from_the_first_point_on() -> N
 
 
 @settings(max_examples=40, deadline=None)
-@given(numbers, st.integers(4, 64))
+@given(st.lists(st.floats(-1e6, 1e6), min_size=70, max_size=400), st.integers(4, 64))
 def test_thinning_keeps_the_extremes_and_the_limit(values: list[float], limit: int) -> None:
     curve = make_series("loss", range(len(values)), values)
     few = thin(curve, limit)
