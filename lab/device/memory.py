@@ -166,7 +166,11 @@ class _Watch:
     """The storages that are there at entry; their deaths are written into the profiler's session as marks."""
 
     def __init__(self, roots: object) -> None:
-        tensors = visible_tensors() if roots == () else [tensor for _, tensor in named_tensors(roots)]
+        tensors = (
+            visible_tensors()
+            if isinstance(roots, tuple) and not roots
+            else [tensor for _, tensor in named_tensors(roots)]
+        )
         watched = [storage for storage in storages(tensors) if storage.device.type == "cpu"]
         self.nbytes = sum(storage.nbytes() for storage in watched)
         self.freed = 0

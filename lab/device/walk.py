@@ -71,9 +71,10 @@ def _walk_module(module: nn.Module, path: str, seen: dict[int, object]) -> Itera
 
 
 def _items(value: object, seen: dict[int, object]) -> list[tuple[str, Any]]:
-    """The items of a container that was not seen yet, each with the step that leads to it; nothing for other objects."""
+    """The items of a container that was not seen yet, each with the step that leads to it; none of other objects."""
     if isinstance(value, str | bytes | bytearray) or id(value) in seen:
         return []
+    found: list[tuple[str, Any]]
     if isinstance(value, Mapping):
         found: list[tuple[str, Any]] = [
             (f"[{key!r}]" if isinstance(key, str | int) else "[...]", item) for key, item in value.items()
