@@ -1,0 +1,122 @@
+import json
+import os
+import threading
+import time
+import timeit
+from pathlib import Path
+
+import pytest
+
+from lab.base import ConfigError, StoreError
+from lab.store import COMMANDS, Command, RunWriter, control
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    RunWriter(tmp_path, "a").finish()
+    return tmp_path / "a"
+
+
+def test_commands_come_once_in_order_of_sending(run_dir: Path) -> None:
+    names = [name for name in COMMANDS if name != "set_temperature"] * 3
+    for name in names:
+        control.send(run_dir, name)
+    control.send(run_dir, "set_temperature", temperature=0.5)
+    commands = control.poll(run_dir)
+    assert [command.name for command in commands] == [*names, "set_temperature"]
+    assert commands[-1].arguments == {"temperature": 0.5}
+    assert abs(commands[-1].sent - time.time()) < 60
+    assert control.poll(run_dir) == ()
+    assert "control" not in os.listdir(run_dir)
+
+
+def test_order_holds_when_the_clock_goes_back(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    control.send(run_dir, "pause")
+    monkeypatch.setattr(time, "time_ns", lambda: 1_000)
+    control.send(run_dir, "resume")
+    control.send(run_dir, "stop")
+    assert [command.name for command in control.poll(run_dir)] == ["pause", "resume", "stop"]
+
+
+def test_the_path_of_a_command_is_gone_once_it_was_taken(run_dir: Path) -> None:
+    path = control.send(run_dir, "pause")
+    assert path.parent == run_dir / "control"
+    assert path.exists()
+    control.poll(run_dir)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "message"),
+    [
+        ("explode", {}, r"a command among pause, .*'explode'"),
+        ("pause", {"temperature": 1.0}, "no argument for pause"),
+        ("set_temperature", {}, "temperature for set_temperature"),
+        *[
+            ("set_temperature", {"temperature": value}, "temperature > 0 and finite")
+            for value in (0, -1.0, float("nan"), float("inf"), "1", True)
+        ],
+    ],
+)
+def test_a_wrong_command_is_refused_at_sending(run_dir: Path, command: str, arguments: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        control.send(run_dir, command, **arguments)
+    assert control.poll(run_dir) == ()
+
+
+def test_a_command_needs_a_run(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="a run in"):
+        control.send(tmp_path / "nothing", "stop")
+    assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"command": "explode", "arguments": {}, "sent": 1}', '{"command": "pause"}', "\xff"]
+)
+def test_a_foreign_file_is_reported_and_does_not_stop_the_others(run_dir: Path, text: str) -> None:
+    path = control.send(run_dir, "pause")
+    (path.parent / "0-foreign.json").write_bytes(text.encode("latin-1"))
+    foreign, pause = control.poll(run_dir)
+    assert foreign.name == "unreadable"
+    assert foreign.arguments["file"] == "0-foreign.json"
+    assert foreign.arguments["reason"]
+    assert pause.name == "pause"
+    assert control.poll(run_dir) == ()
+
+
+def test_a_half_written_command_is_never_taken(run_dir: Path) -> None:
+    (run_dir / ".command-half").write_text(json.dumps({"command": "stop"})[:5])
+    assert control.poll(run_dir) == ()
+
+
+def test_no_command_is_lost_or_doubled_between_threads(run_dir: Path) -> None:
+    taken: list[Command] = []
+    done = threading.Event()
+
+    def take() -> None:
+        while not done.is_set():
+            taken.extend(control.poll(run_dir))
+
+    takers = [threading.Thread(target=take) for _ in range(2)]
+    senders = [
+        threading.Thread(
+            target=lambda first: [control.send(run_dir, "set_temperature", temperature=first + i) for i in range(100)],
+            args=(base,),
+        )
+        for base in (1, 1001)
+    ]
+    for thread in (*takers, *senders):
+        thread.start()
+    for thread in senders:
+        thread.join()
+    done.set()
+    for thread in takers:
+        thread.join()
+    taken.extend(control.poll(run_dir))
+    values = sorted(command.arguments["temperature"] for command in taken)
+    assert values == [*range(1, 101), *range(1001, 1101)]
+
+
+def test_asking_when_nothing_waits_costs_microseconds(run_dir: Path) -> None:
+    cost = min(timeit.repeat(lambda: control.poll(run_dir), number=200, repeat=10)) / 200
+    assert cost < 50e-6
