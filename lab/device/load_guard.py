@@ -174,11 +174,11 @@ def _clean(when: str) -> None:
     running = loads_in_progress()
     if running:
         text = f"{when} another load was running outside load_guard ({', '.join(running)}): wrap it too"
-        warnings.warn(text, RuntimeWarning, stacklevel=5)
+        warnings.warn(text, RuntimeWarning, stacklevel=4)
         return
     repaired = repair_poison()
     text = f"{when} the process was poisoned and has been repaired: " + "; ".join(map(str, repaired))
-    warnings.warn(text, RuntimeWarning, stacklevel=5)
+    warnings.warn(text, RuntimeWarning, stacklevel=4)
 
 
 def _watched() -> Iterator[_Watched]:

@@ -76,9 +76,7 @@ def _items(value: object, seen: dict[int, object]) -> list[tuple[str, Any]]:
         return []
     found: list[tuple[str, Any]]
     if isinstance(value, Mapping):
-        found: list[tuple[str, Any]] = [
-            (f"[{key!r}]" if isinstance(key, str | int) else "[...]", item) for key, item in value.items()
-        ]
+        found = [(f"[{key!r}]" if isinstance(key, str | int) else "[...]", item) for key, item in value.items()]
     elif isinstance(value, list | tuple | set | frozenset):
         found = [(f"[{number}]", item) for number, item in enumerate(value)]
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
