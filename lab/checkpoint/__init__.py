@@ -1,0 +1,18 @@
+"""Checkpoints: what one holds, the atomic write, the verified read, the folder that keeps them."""
+
+from lab.checkpoint.checkpoint import SCHEMA, Checkpoint
+from lab.checkpoint.digest import state_digest
+from lab.checkpoint.files import CheckpointFile, load_checkpoint, save_checkpoint
+from lab.checkpoint.folder import latest_checkpoint, list_checkpoints, prune_checkpoints
+
+__all__ = [
+    "SCHEMA",
+    "Checkpoint",
+    "CheckpointFile",
+    "latest_checkpoint",
+    "list_checkpoints",
+    "load_checkpoint",
+    "prune_checkpoints",
+    "save_checkpoint",
+    "state_digest",
+]

@@ -1,0 +1,172 @@
+"""One checkpoint on disk: `NAME.pt` for tensors, `NAME.json` that a person can read.
+
+The `.pt` file is written first and the `.json`, which holds its SHA-256, last; each by temporary file, fsync and
+atomic rename. So a checkpoint exists exactly when its `.json` does, and a torn or changed `.pt` is found out.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import pickle
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lab.base import CheckpointError
+from lab.checkpoint.checkpoint import SCHEMA, Checkpoint
+
+FORMAT = "lab checkpoint"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointFile:
+    """A checkpoint's place and the head of its `.json`."""
+
+    path: Path
+    """The `.pt` file."""
+    epoch: int
+    step: int
+    reason: str
+    bytes: int
+    digest: str
+    """SHA-256 of the `.pt` file."""
+
+
+def save_checkpoint(directory: str | Path, checkpoint: Checkpoint) -> CheckpointFile:
+    """Write `checkpoint` into `directory` under a new name; existing files are not touched.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
+    directory = Path(directory)
+    stem = f"step_{checkpoint.step:08d}_{checkpoint.reason}"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        serial = 0
+        while (directory / f"{stem}_{serial:03d}.json").exists():
+            serial += 1
+        path = directory / f"{stem}_{serial:03d}.pt"
+        temporary = path.with_suffix(".pt.tmp")
+        with temporary.open("wb") as handle:
+            torch.save({"format": FORMAT, "schema": SCHEMA, "state": checkpoint.state}, handle)
+            handle.flush()
+            os.fsync(handle.fileno())
+        digest = _file_digest(temporary)
+        size = temporary.stat().st_size
+        os.replace(temporary, path)
+        head = {
+            "format": FORMAT,
+            "schema": SCHEMA,
+            "epoch": checkpoint.epoch,
+            "step": checkpoint.step,
+            "reason": checkpoint.reason,
+            "sha256": digest,
+            "bytes": size,
+            "parent": checkpoint.parent,
+            "base": checkpoint.base,
+            "morphs": list(checkpoint.morphs),
+            "environment": checkpoint.environment,
+            "training_history": list(checkpoint.training_history),
+        }
+        _write_text(path.with_suffix(".json"), json.dumps(head, indent=1))
+        _sync_folder(directory)
+    except OSError as error:
+        raise CheckpointError(
+            f"a folder that can be written: {directory}", str(error), "free space or choose another --save-dir"
+        ) from error
+    return CheckpointFile(
+        path=path, epoch=checkpoint.epoch, step=checkpoint.step, reason=checkpoint.reason, bytes=size, digest=digest
+    )
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint after its digest was verified; `path` is the `.pt` or the `.json` file.
+
+    Raises:
+        CheckpointError: no such file, a damaged one, one of another program or of a newer form.
+    """
+    path = Path(path)
+    head = read_head(path)
+    tensors = path.with_suffix(".pt")
+    if not tensors.is_file():
+        raise CheckpointError(f"the tensors beside {path.name}", f"no {tensors}", "use another checkpoint")
+    if _file_digest(tensors) != head["sha256"]:
+        raise CheckpointError(
+            f"the bytes that were written to {tensors}", "a damaged or changed file", "use an earlier checkpoint"
+        )
+    try:
+        content = torch.load(tensors, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError) as error:
+        raise CheckpointError(f"tensors in {tensors}", _first_line(error), "use an earlier checkpoint") from error
+    return Checkpoint(
+        base=head["base"],
+        state=content["state"],
+        epoch=head["epoch"],
+        step=head["step"],
+        reason=head["reason"],
+        morphs=tuple(head["morphs"]),
+        training_history=tuple(head["training_history"]),
+        environment=head["environment"],
+        parent=head["sha256"],
+    )
+
+
+def read_head(path: Path) -> dict[str, Any]:
+    """The `.json` of a checkpoint.
+
+    Raises:
+        CheckpointError: no such file, damaged, of another program, or of a newer form.
+    """
+    beside = path.with_suffix(".json")
+    if not beside.is_file():
+        raise CheckpointError(
+            f"a checkpoint {path.with_suffix('.pt')} with {beside.name} beside it",
+            "nothing there" if not path.exists() else "a file without its .json",
+            "give the path of a checkpoint that `lab train` wrote",
+        )
+    try:
+        head = json.loads(beside.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise CheckpointError(f"readable JSON in {beside}", _first_line(error), "use another checkpoint") from error
+    if not isinstance(head, dict) or head.get("format") != FORMAT:
+        raise CheckpointError("a checkpoint that `lab train` wrote", f"a foreign file {beside}", "give another path")
+    if head["schema"] > SCHEMA:
+        raise CheckpointError(
+            f"a checkpoint of form {SCHEMA} or older", f"form {head['schema']} in {beside}", "update lab"
+        )
+    missing = {"sha256", "epoch", "step", "reason", "base", "morphs", "environment", "training_history"} - set(head)
+    if missing:
+        raise CheckpointError("a whole checkpoint head", f"{beside} without {sorted(missing)}", "use another one")
+    return head
+
+
+def _write_text(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8") as handle:
+        handle.write(text)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(temporary, path)
+
+
+def _sync_folder(directory: Path) -> None:
+    # Not every file system lets a folder be synced; the files themselves are.
+    with contextlib.suppress(OSError):
+        handle = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

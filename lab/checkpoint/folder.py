@@ -1,0 +1,75 @@
+"""A folder of checkpoints: list, the last good one, removal of old ones."""
+
+from pathlib import Path
+
+from lab.base import CheckpointError, require_range
+from lab.checkpoint.checkpoint import Checkpoint
+from lab.checkpoint.files import CheckpointFile, load_checkpoint, read_head
+
+
+def list_checkpoints(directory: str | Path) -> tuple[CheckpointFile, ...]:
+    """The checkpoints of `directory` whose head can be read, oldest first; an absent folder has none."""
+    directory = Path(directory)
+    found: list[tuple[int, str, CheckpointFile]] = []
+    for beside in directory.glob("step_*.json"):
+        try:
+            head = read_head(beside)
+        except CheckpointError:
+            continue
+        file = CheckpointFile(
+            path=beside.with_suffix(".pt"),
+            epoch=head["epoch"],
+            step=head["step"],
+            reason=head["reason"],
+            bytes=head["bytes"],
+            digest=head["sha256"],
+        )
+        found.append((beside.stat().st_mtime_ns, beside.name, file))
+    return tuple(file for _, _, file in sorted(found, key=lambda item: (item[2].step, item[0], item[1])))
+
+
+def latest_checkpoint(
+    directory: str | Path, reasons: tuple[str, ...] | None = None
+) -> tuple[Checkpoint, CheckpointFile, tuple[CheckpointError, ...]]:
+    """The last checkpoint that reads whole, its file, and what was wrong with the newer ones that were passed over.
+
+    Args:
+        reasons: only checkpoints made for one of these.
+
+    Raises:
+        CheckpointError: there is no good one.
+    """
+    passed: list[CheckpointError] = []
+    for file in reversed(list_checkpoints(directory)):
+        if reasons is not None and file.reason not in reasons:
+            continue
+        try:
+            return load_checkpoint(file.path), file, tuple(passed)
+        except CheckpointError as error:
+            passed.append(error)
+    raise CheckpointError(
+        f"a good checkpoint in {directory}",
+        f"{len(passed)} damaged ones" if passed else "none",
+        "start a new run",
+    )
+
+
+def prune_checkpoints(directory: str | Path, keep: int) -> tuple[Path, ...]:
+    """Remove all but the newest `keep` checkpoints of each reason; the removed `.pt` paths.
+
+    Raises:
+        ConfigError: keep is below 1.
+    """
+    require_range("kept checkpoints", keep, 1)
+    counts: dict[str, int] = {}
+    removed: list[Path] = []
+    for file in reversed(list_checkpoints(directory)):
+        counts[file.reason] = counts.get(file.reason, 0) + 1
+        if counts[file.reason] > keep:
+            # The head goes first, so that no head is ever left without its tensors.
+            file.path.with_suffix(".json").unlink(missing_ok=True)
+            file.path.unlink(missing_ok=True)
+            removed.append(file.path)
+    for left in Path(directory).glob("step_*.tmp"):
+        left.unlink(missing_ok=True)
+    return tuple(removed)
