@@ -23,6 +23,12 @@ def test_a_difference_inside_the_bound_is_approximate():
     assert "✓ approximate" in str(result)
 
 
+def test_a_difference_just_above_the_bound_is_off():
+    result = check("x", torch.tensor([1.5]), torch.tensor([0.0]), atol=1.0)
+    assert not result.ok
+    assert "off by 1.5" in str(result)
+
+
 def test_a_difference_above_the_bound_says_how_far_and_where():
     want = torch.zeros(2, 3)
     got = want.clone()
@@ -128,6 +134,7 @@ def test_ok_means_that_no_difference_exceeds_the_bound(values, other, atol):
     largest = max(abs(a - b) for a, b in zip(got.tolist(), want.tolist(), strict=True))
     assert result.max_difference == largest
     assert result.ok == (largest <= atol)
+    assert bool(result.problems) == (not result.ok)
     assert result.exact == (values == other[: len(values)])
 
 
