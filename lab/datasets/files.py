@@ -4,6 +4,7 @@ Shapes: N samples, H height, W width, C channels.
 """
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +32,7 @@ def load_npz_bundle(config: DataConfig) -> DataBundle:
     path = Path(config.name).expanduser()
     if not path.is_file():
         raise DataError(NPZ_FORM, f"no file at {path.resolve()}", "check the path")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files if key in (*KEYS, "classes")}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        came = f"{path}, which cannot be read ({' '.join(str(error).split())[:120]})"
-        raise DataError(NPZ_FORM, came, "write it again with numpy.savez, without object arrays") from error
+    arrays = read_archive(path)
     missing = [key for key in KEYS if key not in arrays]
     if missing:
         raise DataError(NPZ_FORM, f"{path} without {', '.join(missing)}", "add those arrays")
@@ -55,6 +51,25 @@ def load_npz_bundle(config: DataConfig) -> DataBundle:
         source=f"the file {path}",
         licence="as its owner says",
     )
+
+
+def read_archive(path: Path) -> dict[str, NDArray[np.generic]]:
+    """The known arrays of an .npz file."""
+    try:
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise ValueError("not a zip archive")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {key: archive[key] for key in archive.files if key in (*KEYS, "classes")}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        came = f"{path}, which cannot be read ({' '.join(str(error).split())[:120]})"
+        raise DataError(NPZ_FORM, came, "write it again with numpy.savez, without object arrays") from error
+    foreign = [key for key, value in arrays.items() if not isinstance(value, np.ndarray)]
+    if foreign:
+        came = f"{path}, whose {', '.join(foreign)} is no array"
+        raise DataError(NPZ_FORM, came, "write it again with numpy.savez")
+    return arrays
 
 
 def labels_of(array: NDArray[np.generic], where: str) -> NDArray[np.int64]:
