@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 import psutil
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from lab.device.walk import named_tensors
 
@@ -52,7 +53,7 @@ def visible_tensors() -> list[Tensor]:
 
 def _parts(tensor: Tensor) -> Iterator[Tensor]:
     """The dense tensors with data that `tensor` and its gradient are made of."""
-    if tensor.is_meta:
+    if tensor.is_meta or is_lazy(tensor):
         return
     if hasattr(tensor, "__tensor_flatten__"):
         for name in tensor.__tensor_flatten__()[0]:
