@@ -14,6 +14,13 @@ from lab.lesson.errors import LessonError
 
 MESSAGE_LINES = 5
 """Lines of the message that the short form shows; `.message` holds all of it."""
+LINE_WIDTH = 160
+"""Characters of each such line."""
+
+
+def _shorten(text: str, width: int = LINE_WIDTH) -> str:
+    """`text`, cut to `width` characters with dots at the end."""
+    return text if len(text) <= width else text[: width - 4] + " ..."
 
 
 def _place(frame: traceback.FrameSummary) -> str:
@@ -69,7 +76,7 @@ class Expectation(Report):
 
     @staticmethod
     def _short(message: str) -> str:
-        return " ".join(message.split())[:300]
+        return _shorten(" ".join(message.split()), 300)
 
     def to_dict(self) -> dict[str, Any]:
         """`raised`, `message`, `line` and `origin`."""
@@ -79,7 +86,7 @@ class Expectation(Report):
         """One table: the message's first lines, the line of the block, the place that raised."""
         if self.raised is None:
             return (Table(title="Nothing was raised yet", columns=(), rows=()),)
-        lines = [line.strip() for line in self.message.splitlines() if line.strip()]
+        lines = [_shorten(line.strip()) for line in self.message.splitlines() if line.strip()]
         more = [f"... {len(lines) - MESSAGE_LINES} more lines"] if len(lines) > MESSAGE_LINES else []
         rows = (("your line", self.line), ("raised in", self.origin))
         title = f"Expected error, and it came: {self.raised}"

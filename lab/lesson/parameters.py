@@ -59,7 +59,7 @@ class ParameterTable(Report):
         lines = tuple(self._cells(row) for row in self.rows)
         notes = [f"{len(self.rows)} tensors, {format_bytes(self.bytes)}"]
         if self.foreign:
-            notes.append(f"! the optimizer holds {self.foreign} tensors that are not in this model")
+            notes.append(f"the optimizer also holds {self.foreign} tensors that are not in this module")
         return (Table(title="Parameters and buffers", columns=tuple(columns), rows=lines, notes=tuple(notes)),)
 
     def _cells(self, row: ParameterRow) -> tuple[str, ...]:

@@ -23,6 +23,8 @@ TRAIN: tuple[str, ...] = (sys.executable, "-m", "lab.cli", "train")
 """The program that trains; it takes `--save-dir ROOT --name NAME` behind it."""
 KILL_SECONDS = 5.0
 """Time between SIGTERM and SIGKILL."""
+ASK_SECONDS = 2.0
+"""Time after which a command that was taken, yet not obeyed, is sent again."""
 OWN_OPTIONS = ("--save-dir", "--save_dir", "--name")
 
 
@@ -98,14 +100,27 @@ class RunHandle:
             return "ended by itself"
         # A run that has not begun yet has no folder to leave the command in; the signal below ends it.
         with contextlib.suppress(StoreError):
-            control.send(self.run_dir, "stop")
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(grace)
+            self._ask(grace)
         asked = not self.running
         self._end()
         if asked:
             return "stopped when asked"
         return "ended by SIGTERM" if self.exit_code != -signal.SIGKILL else "ended by SIGKILL"
+
+    def _ask(self, grace: float) -> None:
+        """Send `stop` until the process has ended or `grace` seconds have passed.
+
+        Again and again, because a run refuses what was sent while it was still opening its store.
+        """
+        deadline = time.monotonic() + grace
+        command = None
+        while self.running and (left := deadline - time.monotonic()) > 0:
+            if command is None or not command.exists():
+                command = control.send(self.run_dir, "stop")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(min(left, ASK_SECONDS))
+        if command is not None:
+            command.unlink(missing_ok=True)
 
     def __enter__(self) -> "RunHandle":
         return self

@@ -14,6 +14,7 @@ parser.add_argument("--save-dir")
 parser.add_argument("--name")
 parser.add_argument("--steps", type=int, default=100000)
 parser.add_argument("--deaf", action="store_true")
+parser.add_argument("--late", type=int, default=0)
 parser.add_argument("--stubborn", action="store_true")
 parser.add_argument("--fail", action="store_true")
 args = parser.parse_args()
@@ -46,7 +47,9 @@ with RunWriter(args.save_dir, args.name, {"dataset": "made up"}) as writer:
         time.sleep(0.01)
         for command in () if args.deaf else control.poll(writer.run_dir):
             if command.name == "stop":
-                sys.exit(0)
+                args.late -= 1
+                if args.late < 0:
+                    sys.exit(0)
             if command.name == "mutate":
                 number += 1
                 writer.record(step, MutationEvent(number=number, status="applied", old=cell("skip_connect"),

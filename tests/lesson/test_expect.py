@@ -87,6 +87,14 @@ def test_a_long_message_is_shortened_and_says_so():
     assert "line 11" in error.message
 
 
+def test_a_line_without_end_is_cut_where_it_is_shown():
+    with expect(ValueError, match="x") as error:
+        raise ValueError("x" * 1000)
+    assert "x" * 156 + " ..." in str(error)
+    assert "x" * 157 not in str(error)
+    assert len(error.message) == 1000
+
+
 def test_before_the_block_ends_it_says_that_nothing_was_raised():
     assert "Nothing was raised yet" in str(expect(ValueError, match="x"))
 

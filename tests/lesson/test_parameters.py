@@ -78,7 +78,7 @@ def test_parameters_of_another_model_are_counted_as_foreign():
     model = nn.Linear(2, 3)
     table = parameter_table(model, torch.optim.SGD([*nn.Linear(2, 3).parameters(), model.weight], lr=0.1))
     assert table.foreign == 2
-    assert "holds 2 tensors that are not in this model" in str(table)
+    assert "also holds 2 tensors that are not in this module" in str(table)
 
 
 def test_html_and_data_hold_every_row():

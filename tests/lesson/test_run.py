@@ -39,6 +39,14 @@ def test_stop_says_how_the_run_ended(program, tmp_path):
     assert run.stop() == "ended by itself"
 
 
+def test_a_command_that_came_too_early_is_sent_again(program, tmp_path, monkeypatch):
+    monkeypatch.setattr("lab.lesson.run.ASK_SECONDS", 0.2)
+    run = start_run(["--late", "2"], root=tmp_path, name="one", program=program)
+    run.wait_ready()
+    assert run.stop() == "stopped when asked"
+    assert list((tmp_path / "one").glob("control/*")) == []
+
+
 def test_a_run_that_is_done_ended_by_itself(program, tmp_path):
     run = start_run(["--steps", "3"], root=tmp_path, name="one", program=program)
     deadline = time.monotonic() + 30
@@ -53,6 +61,7 @@ def test_a_run_that_does_not_listen_is_ended_by_a_signal(program, tmp_path):
     run.wait_ready()
     assert run.stop(grace=0.1) == "ended by SIGTERM"
     assert run.exit_code == -signal.SIGTERM
+    assert list((tmp_path / "one").glob("control/*")) == []
 
 
 def test_a_run_that_ignores_the_signal_is_killed(program, tmp_path, monkeypatch):
