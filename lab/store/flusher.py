@@ -27,7 +27,7 @@ _INSERT_EVENT = "INSERT INTO event (attempt, step, ts, kind, payload) VALUES (?,
 _HEARTBEAT = "UPDATE attempt SET heartbeat = ?, last_step = ?, errors = ? WHERE number = ?"
 _END = "UPDATE attempt SET state = ?, text = ?, ended = ?, errors = ? WHERE number = ?"
 
-ScalarRow = tuple[int, int, float, str, float | None, int]
+ScalarRow = tuple[int, int, float, str, float, int]
 EventRow = tuple[int, int, float, str, str]
 
 
@@ -134,8 +134,7 @@ class Flusher:
                 self._event_rows.append((self._attempt, entry.step, entry.time, entry.kind, entry.payload))
                 continue
             for name, value in entry.values:
-                stored = None if math.isnan(value) else value
-                self._scalar_rows.append((self._attempt, entry.step, entry.time, name, stored, _flag(value)))
+                self._scalar_rows.append((self._attempt, entry.step, entry.time, name, value, _flag(value)))
 
     def _count(self, error: sqlite3.Error) -> None:
         self.errors += 1

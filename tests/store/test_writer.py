@@ -97,9 +97,13 @@ def test_a_clean_exit_finishes_the_run_and_leaves_one_database_file(tmp_path: Pa
 
 
 def test_an_exception_ends_the_run_as_failed_with_its_text(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), RunWriter(tmp_path, "a") as run:
-        run.scalar(0, "loss", 1.0)
-        _ = 1 / 0
+    def train() -> None:
+        with RunWriter(tmp_path, "a") as run:
+            run.scalar(0, "loss", 1.0)
+            run.scalar(1, "loss", 1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        train()
     summary = RunReader(tmp_path / "a").summary()
     assert (summary.state, summary.reason) == ("failed", "ZeroDivisionError: division by zero")
     assert len(RunReader(tmp_path / "a").scalars()) == 1
