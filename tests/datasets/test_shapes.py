@@ -33,7 +33,7 @@ def test_the_images_do_not_change_from_call_to_call_or_with_the_run_seed():
 
 
 def test_no_test_image_is_a_training_image_and_no_two_images_are_alike():
-    bundle = load(SMALL)
+    bundle = load(DataConfig(name="shapes", shapes_train=400, shapes_test=400))
     images = torch.cat([bundle.x_train, bundle.x_test]).flatten(1)
     assert len(images.unique(dim=0)) == 800
 

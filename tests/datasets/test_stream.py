@@ -101,8 +101,12 @@ def test_a_samples_augmentation_does_not_depend_on_the_division_or_the_batch_siz
 
 def test_another_epoch_augments_a_sample_anew():
     stream = training_stream(with_augmentation(2, True))
-    first, second = (epoch_of(stream, epoch)[0][stream.order(epoch)[:960].argsort()] for epoch in (0, 1))
-    assert not torch.equal(first[:900], second[:900])
+    first, second = (
+        dict(zip(stream.order(epoch).tolist(), epoch_of(stream, epoch)[0], strict=False)) for epoch in (0, 1)
+    )
+    both = set(first) & set(second)
+    changed = sum(not torch.equal(first[row], second[row]) for row in both)
+    assert changed > 0.9 * len(both) > 500
 
 
 def test_black_moves_in_whatever_the_normalisation():
