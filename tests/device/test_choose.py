@@ -84,7 +84,6 @@ def test_a_cuda_device_without_index_gets_the_current_one():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_a_machine_with_cuda_the_choice_holds_tensors_there():
     choice = choose_device()
     assert choice.device.type == "cuda"
