@@ -3,6 +3,7 @@
 from lab.nn.blend import Blend
 from lab.nn.cell import Backbone, Cell
 from lab.nn.evolvable import EvolvableNetwork
+from lab.nn.modes import eval_mode
 from lab.nn.primitives import PRIMITIVES, AveragePool, ConvNorm, Skip, Zero, make_primitive
 from lab.nn.sample import Sample
 from lab.nn.share import share
@@ -24,6 +25,7 @@ __all__ = [
     "SuperNet",
     "Zero",
     "estimate_statistics",
+    "eval_mode",
     "make_primitive",
     "norm_layers",
     "share",

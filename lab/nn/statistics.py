@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lab.base import DataError
+from lab.nn.modes import eval_mode
 
 STATISTICS_BATCHES = 10
 """Least number of batches behind an estimate."""
@@ -38,22 +39,19 @@ def estimate_statistics(
     chosen = norm_layers(model) if layers is None else tuple(layers)
     if not chosen:
         return
-    modes = {module: module.training for module in model.modules()}
     momenta = {layer: layer.momentum for layer in chosen}
     kept = [[buffer.clone() for buffer in layer.buffers()] for layer in chosen]
     count = 0
     try:
-        model.eval()
-        for layer in chosen:
-            layer.reset_running_stats()
-            layer.momentum = None
-            layer.train()
-        for x_BCHW in batches:
-            model(x_BCHW)
-            count += 1
+        with eval_mode(model):
+            for layer in chosen:
+                layer.reset_running_stats()
+                layer.momentum = None
+                layer.train()
+            for x_BCHW in batches:
+                model(x_BCHW)
+                count += 1
     finally:
-        for module, mode in modes.items():
-            module.training = mode
         for layer, momentum in momenta.items():
             layer.momentum = momentum
         if count < STATISTICS_BATCHES:

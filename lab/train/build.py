@@ -1,0 +1,65 @@
+"""The one place where the objects of a run are composed from its settings."""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from lab.base import derive_seed
+from lab.datasets import Streams, open_streams
+from lab.device import choose_device
+from lab.monitor import StabilityMonitor
+from lab.nn import EvolvableNetwork, SuperNet
+from lab.space import SPACES, find_table
+from lab.train.asose import ASOSEStrategy
+from lab.train.config import RunConfig
+from lab.train.data import StreamData
+from lab.train.fixed import FixedStrategy, parse_cell
+from lab.train.strategy import Strategy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a run is made of."""
+
+    device: torch.device
+    streams: Streams
+    data: StreamData
+    strategy: Strategy
+    monitor: StabilityMonitor
+
+
+def build(config: RunConfig) -> Parts:
+    """Compose a run. Sets torch's thread count and its global seed, which the initial weights follow.
+
+    Raises:
+        LabError: a device, data set or setting that cannot be had.
+    """
+    device = choose_device(config.device).device
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    streams = open_streams(replace(config.data, seed=config.seed), batch_size=config.batch_size, device=device)
+    torch.manual_seed(derive_seed(config.seed, "init"))
+    return Parts(
+        device=device,
+        streams=streams,
+        data=StreamData(streams),
+        strategy=_make_strategy(config, streams, device),
+        monitor=StabilityMonitor(config.monitor),
+    )
+
+
+def _make_strategy(config: RunConfig, streams: Streams, device: torch.device) -> Strategy:
+    channels, layers = config.init_channels, config.layers
+    classes, in_channels = streams.bundle.num_classes, streams.bundle.shape[0]
+    if config.recipe == "fixed":
+        network = EvolvableNetwork(
+            parse_cell(config.fixed_cell),
+            channels=channels,
+            layers=layers,
+            num_classes=classes,
+            in_channels=in_channels,
+        ).to(device)
+        return FixedStrategy(network, config.search, epochs=config.total_epochs)
+    space = SPACES[config.space]
+    supernet = SuperNet(space, channels, layers, classes, in_channels).to(device)
+    return ASOSEStrategy(supernet, config.search, seed=config.seed, epochs=config.total_epochs, table=find_table(space))

@@ -1,0 +1,63 @@
+"""Reading a network: evaluation on fixed samples, paired comparison, output difference.
+
+N samples, B in a batch, K classes.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lab.nn import eval_mode
+from lab.train.strategy import Batches, Evaluation
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, batches: Batches) -> Evaluation:
+    """Loss and accuracy of `model` over `batches` in eval mode; the mode is as before afterwards."""
+    losses, hits = [], []
+    with eval_mode(model):
+        for x_BCHW, y_B in batches:
+            logits_BK = model(x_BCHW)
+            losses.append(nn.functional.cross_entropy(logits_BK, y_B, reduction="none"))
+            hits.append(logits_BK.argmax(-1) == y_B)
+    losses_N = torch.cat(losses).double().cpu()
+    hits_N = torch.cat(hits).double().cpu()
+    return Evaluation(loss=float(losses_N.mean()), accuracy=float(hits_N.mean()), losses_N=losses_N)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Mean paired difference of losses, after less before, with its standard error, nats."""
+
+    mean: float
+    error: float
+
+    def worse(self, sigmas: float) -> bool:
+        """Whether the loss rose by more than `sigmas` standard errors; a loss that is not finite is worse."""
+        return not math.isfinite(self.mean) or self.mean > sigmas * self.error
+
+
+def compare(before_N: Tensor, after_N: Tensor) -> Comparison:
+    """The paired comparison of two evaluations on the same samples in the same order."""
+    difference_N = after_N - before_N
+    error = float(difference_N.std()) / math.sqrt(len(difference_N)) if len(difference_N) > 1 else 0.0
+    return Comparison(mean=float(difference_N.mean()), error=error)
+
+
+@torch.no_grad()
+def outputs(model: nn.Module, x_BCHW: Tensor) -> Tensor:
+    """The output of `model` in eval mode; the mode is as before afterwards."""
+    with eval_mode(model):
+        out: Tensor = model(x_BCHW)
+    return out
+
+
+def relative_difference(after: Tensor, before: Tensor) -> float:
+    """max|y' - y| / max|y|; infinite where one of the two is not finite."""
+    if not (torch.isfinite(after).all() and torch.isfinite(before).all()):
+        return math.inf
+    scale = float(before.abs().max())
+    gap = float((after - before).abs().max())
+    return gap / scale if scale > 0 else gap

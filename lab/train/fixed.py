@@ -1,0 +1,187 @@
+"""The baseline: one network of a fixed cell, trained for the same epochs on the same weights split."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from lab.base import CheckpointError, ConfigError, TrainingError
+from lab.nn import EvolvableNetwork
+from lab.space import NB201, Genotype
+from lab.store import AlertEvent, PhaseEvent, Record
+from lab.train.config import ASOSEConfig
+from lab.train.evaluate import evaluate
+from lab.train.optimizer import LearningRate, make_weight_optimizer, weight_step
+from lab.train.restore import RollbackLimit
+from lab.train.strategy import EpochData, Evaluation, StepReport
+from lab.train.trees import clone_tree
+
+
+def six_convolutions() -> Genotype:
+    """The cell of six 3x3 convolutions: strong, and found by nobody."""
+    return Genotype(NB201, ("nor_conv_3x3",) * len(NB201.edges))
+
+
+def channels_for(genotype: Genotype, parameters: int, *, layers: int, num_classes: int, in_channels: int) -> int:
+    """The number of first-stage channels whose network of `genotype` is nearest to `parameters` in size."""
+
+    def size(channels: int) -> int:
+        net = EvolvableNetwork(
+            genotype, channels=channels, layers=layers, num_classes=num_classes, in_channels=in_channels
+        )
+        return sum(p.numel() for p in net.parameters())
+
+    channels = 1
+    while size(channels + 1) <= parameters:
+        channels += 1
+    return min((channels, channels + 1), key=lambda count: abs(size(count) - parameters))
+
+
+class FixedStrategy:
+    """Trains `network` alone, one phase, no architecture search."""
+
+    def __init__(self, network: EvolvableNetwork, config: ASOSEConfig, *, epochs: int) -> None:
+        self._network = network
+        self.config = config
+        self.epochs = epochs
+        self.optimizer = make_weight_optimizer(
+            network.parameters(),
+            lr=config.weight_lr,
+            momentum=config.weight_momentum,
+            weight_decay=config.weight_decay,
+        )
+        self.records: list[Record] = []
+        self._phase = "weight_retraining"
+        self._fresh = True
+        self.rate = LearningRate(self.optimizer, config.weight_lr, epochs)
+        self.rollbacks = RollbackLimit(config.max_rollbacks)
+        self.restore_point: dict[str, Any] | None = None
+
+    @property
+    def phase(self) -> str:
+        """weight_retraining, then finished."""
+        return self._phase
+
+    @property
+    def segment(self) -> str:
+        """The phase."""
+        return self._phase
+
+    @property
+    def network(self) -> nn.Module:
+        """The network."""
+        return self._network
+
+    def begin_epoch(self, epoch: int, step: int, data: EpochData) -> str:
+        """Set the epoch's learning rate; the weights part."""
+        if self._fresh:
+            self._fresh = False
+            self.records.append(PhaseEvent(phase=self._phase, epoch=epoch, epochs=self.epochs, cycle=0))
+        self.restore_point = clone_tree(self._tensors())
+        self.rate.begin(epoch)
+        return "weights"
+
+    def step(self, x_BCHW: Tensor, y_B: Tensor) -> StepReport:
+        """One clipped SGD step."""
+        self._network.train()
+        loss, accuracy, norm = weight_step(self._network, x_BCHW, y_B, self.optimizer, grad_clip=self.config.grad_clip)
+        return StepReport(loss=loss, accuracy=accuracy, grad_norm=norm, lr=self.rate.value)
+
+    def end_epoch(self, epoch: int, data: EpochData) -> Evaluation:
+        """Read the decision split."""
+        self.rollbacks.clear()
+        return evaluate(self._network, data.decisions())
+
+    def finish(self, epoch: int, data: EpochData) -> None:
+        """The network is what it is."""
+        self._phase = "finished"
+        self.records.append(PhaseEvent(phase="finished", epoch=epoch, epochs=0, cycle=0))
+
+    def lower_rate(self, factor: float) -> tuple[float, float] | None:
+        """Multiply the learning rate by `factor`."""
+        return self.rate.lower(factor)
+
+    def gentler_mutation(self, factor: float) -> None:
+        """A fixed network does not mutate."""
+        return
+
+    def rollback(self, reason: str) -> None:
+        """Restore the beginning of the epoch.
+
+        Raises:
+            TrainingError: `max_rollbacks` in a row.
+        """
+        self.rollbacks.add(reason)
+        assert self.restore_point is not None
+        self._load_tensors(clone_tree(self.restore_point))
+        self.rate.lower(0.5)
+        self.records.append(AlertEvent(level="warning", title="Rolled back", text=reason))
+
+    def mutate_now(self, epoch: int, step: int, data: EpochData) -> str:
+        """Refused: this network is the fixed baseline."""
+        raise TrainingError("a run of recipe aso-se", "the fixed baseline", "start lab train without --recipe fixed")
+
+    def set_temperature(self, temperature: float) -> None:
+        """Refused: nothing is sampled."""
+        raise TrainingError("a run of recipe aso-se", "the fixed baseline", "start lab train without --recipe fixed")
+
+    def modules(self) -> tuple[object, ...]:
+        """Network and optimizer."""
+        return self._network, self.optimizer
+
+    def _tensors(self) -> dict[str, Any]:
+        return {"network": self._network.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def _load_tensors(self, state: dict[str, Any]) -> None:
+        try:
+            self._network.load_state_dict(state["network"])
+        except RuntimeError as error:
+            raise CheckpointError(
+                "a checkpoint of this architecture",
+                str(error).splitlines()[1].strip() if "\n" in str(error) else str(error),
+                "use the cell, channels and layers that it was saved with",
+            ) from error
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        return {
+            **self._tensors(),
+            "rate": self.rate.state_dict(),
+            "restore_point": self.restore_point,
+            "phase": self._phase,
+            "fresh": self._fresh,
+            "rollbacks": self.rollbacks.count,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly where `state_dict` was taken.
+
+        Raises:
+            CheckpointError: the state belongs to another architecture.
+        """
+        if "network" not in state:
+            raise CheckpointError("a checkpoint of recipe fixed", "one of another recipe", "resume with its recipe")
+        state = clone_tree(state)
+        self._load_tensors(state)
+        self.restore_point = state["restore_point"]
+        self._phase, self._fresh, self.rollbacks.count = state["phase"], state["fresh"], state["rollbacks"]
+        self.rate.load_state_dict(state["rate"])
+
+    def summary(self) -> dict[str, Any]:
+        """Genotype and parameters."""
+        return {
+            "genotype": self._network.genotype.to_json(),
+            "parameters": sum(p.numel() for p in self._network.parameters()),
+        }
+
+
+def parse_cell(text: str) -> Genotype:
+    """The genotype of `RunConfig.fixed_cell`.
+
+    Raises:
+        ConfigError: another notation.
+    """
+    try:
+        return Genotype.from_arch_str(text) if text else six_convolutions()
+    except ConfigError as error:
+        raise ConfigError(f"--fixed-cell as {error.expected}", error.came, error.todo) from error

@@ -1,0 +1,283 @@
+"""The one training loop: epochs, steps, the monitor's advice, people's commands, checkpoints.
+
+A strategy says what a step is; the loop does everything else, the same for all of them. Its state is what a
+checkpoint holds; no decision reads the clock.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lab.base import LabError
+from lab.device import process_memory, tensor_bytes
+from lab.monitor import StabilityMonitor, Verdict
+from lab.store import (
+    AlertEvent,
+    Command,
+    ControlEvent,
+    InterventionEvent,
+    MemoryEvent,
+    StabilityEvent,
+)
+from lab.train.sink import Observer, SilentObserver, Sink
+from lab.train.strategy import EpochData, EpochReport, Evaluation, StepReport, Strategy
+from lab.train.trees import clone_tree
+
+PAUSE_SECONDS = 0.05
+ADVICE_FACTOR = 0.5
+
+
+class Stopped(Exception):
+    """A person asked the run to end; its state is whole."""
+
+
+class TrainingLoop:
+    """Drives `strategy` through epochs of `data`.
+
+    Args:
+        strategy: what a step is.
+        data: where batches come from.
+        monitor: observed every step; its advice is acted on.
+        sink: told everything; asked for commands every step.
+        epochs: epochs of the run.
+        save: `save(reason)` writes a checkpoint; does nothing where none are wanted.
+        save_every: epochs between regular checkpoints.
+        device: where the run computes; its allocator is read where it is CUDA.
+        observer: shown every step.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        data: EpochData,
+        monitor: StabilityMonitor,
+        sink: Sink,
+        *,
+        epochs: int,
+        save: Callable[[str], None],
+        save_every: int,
+        device: torch.device | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self.strategy = strategy
+        self.data = data
+        self.monitor = monitor
+        self.sink = sink
+        self.epochs = epochs
+        self.save = save
+        self.save_every = save_every
+        self.cuda = device if device is not None and device.type == "cuda" else None
+        self.observer = observer or SilentObserver()
+        self.epoch = 0
+        self.batch = 0
+        self.global_step = 0
+        self.history: list[dict[str, Any]] = []
+        self.sums = [0.0, 0.0]
+        self.quiet_until = 0
+        self.best_loss = float("inf")
+        self.interrupted = False
+        self._part = ""
+        self._segment = ""
+
+    def interrupt(self) -> None:
+        """End the run at the next step; safe to call from a signal handler."""
+        self.interrupted = True
+
+    def run(self) -> None:
+        """Train to the end.
+
+        Raises:
+            Stopped: a person asked for it; a checkpoint holds the state.
+            TrainingError: the run cannot go on.
+        """
+        while self.epoch < self.epochs and self.strategy.phase != "finished":
+            self.run_epoch()
+        self.strategy.finish(self.epoch, self.data)
+        self._publish()
+
+    def run_epoch(self) -> EpochReport:
+        """Train one epoch, or the rest of one that was interrupted."""
+        if self.batch == 0:
+            self._part = self.strategy.begin_epoch(self.epoch, self.global_step, self.data)
+            self.sums = [0.0, 0.0]
+            if self._segment != self.strategy.segment:
+                self._segment = self.strategy.segment
+                self.monitor.begin(self._segment)
+            self._publish()
+        length = self.data.length(self._part)
+        for x_BCHW, y_B in self.data.batches(self._part, self.epoch, self.batch):
+            self._serve()
+            rolled_back = self._step(x_BCHW, y_B, length)
+            if rolled_back:
+                break
+        return self._end_epoch()
+
+    def _step(self, x_BCHW: Tensor, y_B: Tensor, length: int) -> bool:
+        report = self.strategy.step(x_BCHW, y_B)
+        verdict = self.monitor.observe(
+            step=self.global_step, loss=report.loss, accuracy=report.accuracy, grad_norm=report.grad_norm
+        )
+        self.sink.scalars(self.global_step, {**report.scalars(), "health": verdict.health})
+        self.sums[0] += report.loss
+        self.sums[1] += report.accuracy
+        self.batch += 1
+        self.global_step += 1
+        self.observer.on_step(self.epoch, self.epochs, self.strategy.phase, self.batch, length, report.loss)
+        return verdict.advice != "none" and self._act(verdict, report)
+
+    def _act(self, verdict: Verdict, report: StepReport) -> bool:
+        """Do what the monitor advises; whether the network was rolled back."""
+        reason = "; ".join(verdict.reasons) or verdict.state
+        if verdict.advice == "rollback":
+            self._tell_stability(verdict)
+            self.strategy.rollback(reason)
+            self.sink.record(self.global_step, InterventionEvent(action="rollback", reason=reason))
+            self._segment = f"after the roll-back at step {self.global_step}"
+            self.monitor.begin(self._segment)
+            self._publish()
+            return True
+        if self.global_step < self.quiet_until:
+            return False
+        self.quiet_until = self.global_step + self.data.length(self._part)
+        act = self.strategy.lower_rate if verdict.advice == "lower_rate" else self.strategy.gentler_mutation
+        changed = act(ADVICE_FACTOR)
+        if changed is not None:
+            self._tell_stability(verdict)
+            before, after = changed
+            event = InterventionEvent(action=verdict.advice, reason=reason, before=before, after=after)
+            self.sink.record(self.global_step, event)
+        return False
+
+    def _end_epoch(self) -> EpochReport:
+        phase, steps = self.strategy.phase, max(self.batch, 1)
+        evaluation = self.strategy.end_epoch(self.epoch, self.data)
+        report = EpochReport(
+            epoch=self.epoch,
+            phase=phase,
+            steps=self.batch,
+            loss=self.sums[0] / steps,
+            accuracy=self.sums[1] / steps,
+            decision_loss=None if evaluation is None else evaluation.loss,
+            decision_accuracy=None if evaluation is None else evaluation.accuracy,
+        )
+        self.history.append(report.to_dict())
+        self._publish()
+        self._tell_epoch(report)
+        self.epoch += 1
+        self.batch = 0
+        self._save_where_due(evaluation)
+        return report
+
+    def _save_where_due(self, evaluation: Evaluation | None) -> None:
+        if self.strategy.phase == "mutation":
+            self.save("pre_mutation")
+        elif self.epoch % self.save_every == 0:
+            self.save("epoch")
+        if evaluation is not None and evaluation.loss < self.best_loss:
+            self.best_loss = evaluation.loss
+            self.save("best")
+
+    def _tell_epoch(self, report: EpochReport) -> None:
+        step = self.global_step
+        name = "arch" if report.phase == "arch_training" else "train"
+        values = {"epoch": float(report.epoch), f"{name}/loss": report.loss, f"{name}/accuracy": report.accuracy}
+        if report.decision_loss is not None and report.decision_accuracy is not None:
+            values |= {"decision/loss": report.decision_loss, "decision/accuracy": report.decision_accuracy}
+        memory = MemoryEvent(
+            rss=process_memory(),
+            tensors=tensor_bytes(self.strategy.modules()),
+            device_allocated=None if self.cuda is None else torch.cuda.memory_allocated(self.cuda),
+        )
+        self.sink.scalars(step, {**values, "memory/rss": memory.rss, "memory/tensors": memory.tensors})
+        self.sink.record(step, memory)
+        self._tell_stability(self.monitor.verdict)
+
+    def _tell_stability(self, verdict: Verdict) -> None:
+        event = StabilityEvent(
+            health=verdict.health,
+            state=verdict.state,
+            oscillation=verdict.oscillation,
+            degradation=verdict.degradation,
+            trend=verdict.trend,
+            reasons=list(verdict.reasons),
+            advice=verdict.advice,
+        )
+        self.sink.record(self.global_step, event)
+
+    def _publish(self) -> None:
+        for record in self.strategy.records:
+            self.sink.record(self.global_step, record)
+            if isinstance(record, AlertEvent):
+                self.observer.on_text(f"{record.title}: {record.text}")
+        self.strategy.records.clear()
+
+    def _serve(self) -> None:
+        """Carry out what people asked since the last step; a pause is waited out here."""
+        paused = False
+        while True:
+            for command in self.sink.commands():
+                paused = self._obey(command, paused)
+            if self.interrupted:
+                self.save("interrupt")
+                raise Stopped("interrupted")
+            if not paused:
+                return
+            time.sleep(PAUSE_SECONDS)
+
+    def _obey(self, command: Command, paused: bool) -> bool:
+        done, text = True, command.name
+        try:
+            if command.name == "pause":
+                paused, text = True, "paused"
+            elif command.name == "resume":
+                paused, text = False, "resumed"
+            elif command.name == "stop":
+                self.interrupted, text = True, "stopping; a checkpoint holds the state"
+            elif command.name == "checkpoint":
+                self.save("control")
+                text = "checkpoint written"
+            elif command.name == "mutate":
+                self.save("pre_mutation")
+                text = self.strategy.mutate_now(self.epoch, self.global_step, self.data)
+            elif command.name == "set_temperature":
+                self.strategy.set_temperature(float(command.arguments["temperature"]))
+                text = f"temperature set to {command.arguments['temperature']:g}"
+            else:
+                done, text = False, f"not a command: {command.arguments.get('reason', '')}"
+        except LabError as error:
+            done, text = False, str(error)
+        self._publish()
+        event = ControlEvent(command=command.name, arguments=command.arguments, done=done, text=text)
+        self.sink.record(self.global_step, event)
+        self.observer.on_text(text)
+        return paused
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on, as a tree for a checkpoint."""
+        return {
+            "strategy": self.strategy.state_dict(),
+            "monitor": self.monitor.state_dict(),
+            "torch_rng": torch.get_rng_state(),
+            "numbers": {name: getattr(self, name) for name in _NUMBERS},
+            "sums": list(self.sums),
+        }
+
+    def load_state_dict(self, state: dict[str, Any], history: tuple[dict[str, Any], ...]) -> None:
+        """Go on exactly where `state_dict` was taken.
+
+        Raises:
+            CheckpointError: the state belongs to another architecture.
+        """
+        self.strategy.load_state_dict(state["strategy"])
+        self.monitor.load_state_dict(state["monitor"])
+        torch.set_rng_state(clone_tree(state["torch_rng"]))
+        for name in _NUMBERS:
+            setattr(self, name, state["numbers"][name])
+        self.sums = list(state["sums"])
+        self.history = list(history)
+
+
+_NUMBERS = ("epoch", "batch", "global_step", "quiet_until", "best_loss", "_part", "_segment")

@@ -1,0 +1,78 @@
+"""What a run ended with."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab.base import Report, StoreError, Table
+
+REPORT_FILE = "report.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunReport(Report):
+    """The end of one training run; the test split was read for it once."""
+
+    name: str
+    run_dir: str
+    recipe: str
+    dataset: str
+    """Title of the data set; synthetic ones say so."""
+    state: str
+    """finished, or stopped: a person ended it and it can be resumed."""
+    epochs: int
+    steps: int
+    seconds: float
+    """Wall-clock time of this attempt."""
+    seed: int
+    network: dict[str, Any] = field(default_factory=dict)
+    """Genotype, parameters and mutations."""
+    decision_loss: float | None = None
+    decision_accuracy: float | None = None
+    test_loss: float | None = None
+    test_accuracy: float | None = None
+    """Share of the test split classified right; None where the run was stopped."""
+    digest: str = ""
+    """SHA-256 over weights, optimizers, architecture parameters and statistics at the end."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON data."""
+        return asdict(self)
+
+    def tables(self) -> tuple[Table, ...]:
+        """One table of facts."""
+        rows = [
+            ("state", self.state),
+            ("data", self.dataset),
+            ("epochs, steps", f"{self.epochs}, {self.steps} in {self.seconds:.1f} s"),
+            ("parameters", f"{self.network.get('parameters', 0):,}"),
+        ]
+        if mutations := self.network.get("mutations"):
+            rows.append(("mutations", ", ".join(f"{count} {what}" for what, count in mutations.items())))
+            rows.append(("largest output difference", f"{self.network['largest_difference']:.2e}"))
+        if self.decision_accuracy is not None:
+            rows.append(("decision accuracy", f"{self.decision_accuracy:.2%}"))
+        if self.test_accuracy is not None:
+            rows.append(("test accuracy", f"{self.test_accuracy:.2%} (read once, at the end)"))
+        rows.append(("folder", self.run_dir))
+        notes = () if self.state == "finished" else (f"go on with: lab train --resume {self.run_dir}",)
+        return (Table(title=f"run {self.name}", columns=("what", "value"), rows=tuple(rows), notes=notes),)
+
+    def write(self) -> Path:
+        """Write the report as JSON into the run's folder."""
+        path = Path(self.run_dir) / REPORT_FILE
+        path.write_text(self.to_json(), encoding="utf-8")
+        return path
+
+    @classmethod
+    def read(cls, run_dir: str | Path) -> "RunReport":
+        """The report of a run that ended.
+
+        Raises:
+            StoreError: there is none.
+        """
+        path = Path(run_dir) / REPORT_FILE
+        if not path.is_file():
+            raise StoreError("the report of a run that ended", f"no {path}", "wait for its end or resume it")
+        return cls(**json.loads(path.read_text(encoding="utf-8")))

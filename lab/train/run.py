@@ -1,0 +1,228 @@
+"""A whole run: store, checkpoints, loop, the one reading of the test split."""
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from lab.base import CheckpointError
+from lab.checkpoint import (
+    Checkpoint,
+    latest_checkpoint,
+    list_checkpoints,
+    load_checkpoint,
+    prune_checkpoints,
+    save_checkpoint,
+    state_digest,
+)
+from lab.store import CheckpointEvent, RunWriter, list_runs, new_run_name
+from lab.train.build import Parts, build
+from lab.train.config import RunConfig
+from lab.train.environment import check_environment, read_environment
+from lab.train.evaluate import evaluate
+from lab.train.loop import Stopped, TrainingLoop
+from lab.train.report import RunReport
+from lab.train.sink import Observer, StoreSink
+
+CHECKPOINTS = "checkpoints"
+
+
+class Run:
+    """One attempt at a run: a new one, or an old one taken up again.
+
+    Args:
+        config: what the run is.
+        save_dir: folder of runs.
+        name: the run's folder inside it; default: date and time.
+        resume: the checkpoint to go on from; the run is then the one that the checkpoint lies in.
+        allow_different_bits: resume on another machine, torch build or thread count.
+        observer: shown every step.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        *,
+        save_dir: str | Path,
+        name: str = "",
+        resume: Path | None = None,
+        allow_different_bits: bool = False,
+        observer: Observer | None = None,
+    ) -> None:
+        self.config = config
+        self.observer = observer
+        self.checkpoint: Checkpoint | None = None
+        if resume is None:
+            self.run_dir = Path(save_dir) / (name or new_run_name(save_dir))
+        else:
+            self.checkpoint = load_checkpoint(resume)
+            self.run_dir = resume.parent.parent
+        self.parts: Parts = build(config)
+        if self.checkpoint is not None:
+            recorded = self.checkpoint.environment
+            if "threads" in recorded and not config.threads:
+                torch.set_num_threads(recorded["threads"])
+            present = read_environment(self.parts.device)
+            check_environment(recorded, present, allow_different_bits=allow_different_bits)
+
+    def execute(self) -> RunReport:
+        """Train to the end, or until a person stops it.
+
+        Raises:
+            LabError: the run cannot begin or cannot go on; the store says why.
+        """
+        began = time.monotonic()
+        step = None if self.checkpoint is None else self.checkpoint.step
+        bundle = self.parts.streams.bundle
+        told = {
+            **self.config.to_json(),
+            "dataset_title": bundle.title,
+            "synthetic": bundle.synthetic,
+            "environment": read_environment(self.parts.device),
+        }
+        writer = RunWriter(self.run_dir.parent, self.run_dir.name, told, resume=self.checkpoint is not None, step=step)
+        with writer, torch.autograd.set_detect_anomaly(self.config.detect_anomaly):
+            loop = self._make_loop(writer)
+            try:
+                with _interruptible(loop):
+                    loop.run()
+            except Stopped:
+                report = self._report(loop, "stopped", time.monotonic() - began)
+                writer.finish("finished", f"stopped at epoch {loop.epoch}; resume with --resume {self.run_dir}")
+                return report
+            self._save(loop, writer, "last")
+            report = self._report(loop, "finished", time.monotonic() - began)
+            assert report.test_accuracy is not None
+            assert report.test_loss is not None
+            writer.scalars(loop.global_step, {"test/accuracy": report.test_accuracy, "test/loss": report.test_loss})
+            return report
+
+    def _make_loop(self, writer: RunWriter) -> TrainingLoop:
+        loop = TrainingLoop(
+            self.parts.strategy,
+            self.parts.data,
+            self.parts.monitor,
+            StoreSink(writer, self.run_dir),
+            epochs=self.config.total_epochs,
+            save=lambda reason: self._save(loop, writer, reason),
+            save_every=self.config.checkpoint_frequency,
+            device=self.parts.device,
+            observer=self.observer,
+        )
+        if self.checkpoint is not None:
+            loop.load_state_dict(self.checkpoint.state, self.checkpoint.training_history)
+        return loop
+
+    def _save(self, loop: TrainingLoop, writer: RunWriter, reason: str) -> None:
+        if not self.config.save_checkpoints:
+            return
+        checkpoint = Checkpoint(
+            base={"config": self.config.to_json(), **self.parts.strategy.summary()},
+            state=loop.state_dict(),
+            epoch=loop.epoch,
+            step=loop.global_step,
+            reason=reason,
+            training_history=tuple(loop.history),
+            environment=read_environment(self.parts.device),
+            parent="" if self.checkpoint is None else self.checkpoint.parent,
+        )
+        file = save_checkpoint(self.run_dir / CHECKPOINTS, checkpoint)
+        prune_checkpoints(self.run_dir / CHECKPOINTS, self.config.max_checkpoints)
+        path = str(file.path.relative_to(self.run_dir))
+        event = CheckpointEvent(path=path, reason=reason, epoch=loop.epoch, bytes=file.bytes)
+        writer.record(loop.global_step, event)
+
+    def _report(self, loop: TrainingLoop, state: str, seconds: float) -> RunReport:
+        network = self.parts.strategy.network
+        facts: dict[str, Any] = {}
+        if network is not None:
+            decision = evaluate(network, self.parts.data.decisions())
+            facts = {"decision_loss": decision.loss, "decision_accuracy": decision.accuracy}
+            if state == "finished":
+                test = evaluate(network, self.parts.data.test())
+                facts |= {"test_loss": test.loss, "test_accuracy": test.accuracy}
+        report = RunReport(
+            name=self.run_dir.name,
+            run_dir=str(self.run_dir),
+            recipe=self.config.recipe,
+            dataset=self.parts.streams.bundle.title,
+            state=state,
+            epochs=loop.epoch,
+            steps=loop.global_step,
+            seconds=seconds,
+            seed=self.config.seed,
+            network=self.parts.strategy.summary(),
+            digest=state_digest(_plain(self.parts.strategy.state_dict())),
+            **facts,
+        )
+        report.write()
+        return report
+
+
+def find_checkpoint(request: str, save_dir: str | Path) -> Path:
+    """The checkpoint file behind `--resume`.
+
+    Args:
+        request: latest or best (of the newest run in `save_dir` that has one), a run's folder, or a checkpoint file.
+
+    Raises:
+        CheckpointError: there is none, or none that reads whole.
+    """
+    if request in ("latest", "best"):
+        reasons = ("best",) if request == "best" else None
+        for summary in list_runs(save_dir):
+            folder = Path(save_dir) / summary.name / CHECKPOINTS
+            if any(reasons is None or file.reason in reasons for file in list_checkpoints(folder)):
+                return latest_checkpoint(folder, reasons)[1].path
+        raise CheckpointError(f"a run with a checkpoint in {save_dir}", "none", "start one with lab train")
+    path = Path(request)
+    if path.is_dir():
+        folder = path if path.name == CHECKPOINTS else path / CHECKPOINTS
+        return latest_checkpoint(folder)[1].path
+    load_checkpoint(path)
+    return path.with_suffix(".pt")
+
+
+def saved_config(path: Path) -> RunConfig:
+    """The settings of the run that a checkpoint belongs to.
+
+    Raises:
+        CheckpointError: the checkpoint is none of a training run.
+    """
+    base = load_checkpoint(path).base
+    if "config" not in base:
+        raise CheckpointError("a checkpoint of lab train", f"{path} without settings", "give another checkpoint")
+    return RunConfig.from_json(base["config"])
+
+
+def _plain(state: dict[str, Any]) -> dict[str, Any]:
+    """The part of a strategy's state that says what it learnt; a restore point is not part of it."""
+    return {name: value for name, value in state.items() if name != "restore_point"}
+
+
+@contextlib.contextmanager
+def _interruptible(loop: TrainingLoop) -> Iterator[None]:
+    """Ctrl-C and a termination request end the loop at the next step; a second one ends the process as usual."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {int(number): signal.getsignal(number) for number in numbers}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        loop.interrupt()
+        signal.signal(number, before[int(number)])
+
+    for number in numbers:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, before[int(number)])

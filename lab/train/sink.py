@@ -1,0 +1,68 @@
+"""Where a run is told: to its store, or to nobody."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from lab.store import Command, Record, RunWriter, control
+
+
+class Sink(Protocol):
+    """Takes what happens and gives what people ask."""
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Numbers of one step."""
+
+    def record(self, step: int, record: Record) -> None:
+        """One event."""
+
+    def commands(self) -> tuple[Command, ...]:
+        """Commands that wait; each is given once."""
+
+
+class NullSink:
+    """Told nothing, asked nothing."""
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Forget the numbers."""
+
+    def record(self, step: int, record: Record) -> None:
+        """Forget the event."""
+
+    def commands(self) -> tuple[Command, ...]:
+        """None."""
+        return ()
+
+
+class StoreSink:
+    """The run store."""
+
+    def __init__(self, writer: RunWriter, run_dir: Path) -> None:
+        self.writer = writer
+        self.run_dir = run_dir
+        self.scalars = writer.scalars
+        self.record = writer.record
+
+    def commands(self) -> tuple[Command, ...]:
+        """Commands in the run's control folder."""
+        return control.poll(self.run_dir)
+
+
+class Observer(Protocol):
+    """Follows a run inside its own process, for a progress bar."""
+
+    def on_step(self, epoch: int, epochs: int, phase: str, batch: int, batches: int, loss: float) -> None:
+        """One step is done."""
+
+    def on_text(self, text: str) -> None:
+        """Something that a person should read."""
+
+
+class SilentObserver:
+    """Shows nothing."""
+
+    def on_step(self, epoch: int, epochs: int, phase: str, batch: int, batches: int, loss: float) -> None:
+        """Nothing."""
+
+    def on_text(self, text: str) -> None:
+        """Nothing."""

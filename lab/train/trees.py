@@ -1,0 +1,16 @@
+"""Nested state: copies that share no storage with what they were taken from."""
+
+from typing import Any
+
+from torch import Tensor
+
+
+def clone_tree(value: Any) -> Any:
+    """A copy of nested dicts, lists and tuples in which every tensor has its own storage."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, dict):
+        return {key: clone_tree(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(clone_tree(item) for item in value)
+    return value
