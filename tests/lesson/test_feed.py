@@ -83,6 +83,7 @@ def test_points_that_a_later_attempt_superseded_are_dropped(tmp_path):
 
 def test_events_are_counted_by_kind_and_field(tmp_path):
     with RunWriter(tmp_path, "run", {}) as writer:
+        writer.record(0, PhaseEvent(phase="warmup", epoch=0, epochs=1, cycle=0))
         writer.record(1, mutation())
         writer.record(2, mutation("accepted"))
         writer.record(3, PhaseEvent(phase="arch_training", epoch=1, epochs=2, cycle=0))
@@ -91,6 +92,8 @@ def test_events_are_counted_by_kind_and_field(tmp_path):
     assert feed.count("mutation") == 2
     assert feed.count("mutation", status="accepted") == 1
     assert feed.latest("phase")["phase"] == "arch_training"
+    feed.refresh()
+    assert feed.count("mutation") == 2
     assert feed.latest("rollback") is None
 
 
