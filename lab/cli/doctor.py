@@ -1,0 +1,100 @@
+"""`lab doctor`."""
+
+import importlib.metadata
+import platform
+import shutil
+import sqlite3
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import tyro
+
+from lab.base import ConfigError, Report, Table
+from lab.cli.dashboard import PORT
+from lab.cli.serve import check_port
+from lab.datasets import describe
+from lab.device import choose_device
+
+PACKAGES = ("lab", "torch", "torchvision", "numpy", "scikit-learn", "streamlit", "plotly", "jupyterlab", "ipywidgets")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "firefox")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorCommand:
+    """What this machine has: versions, devices, SQLite, browser, the dashboard's port, data sets."""
+
+    data_dir: str = "data"
+    """Folder where downloaded sets are looked for."""
+    port: int = PORT
+    """Port that is tried for the dashboard."""
+    json: bool = False
+    """Print as JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineReport(Report):
+    """The machine and what was found on it."""
+
+    facts: dict[str, str]
+    """Name -> finding."""
+    datasets: tuple[dict[str, Any], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON data."""
+        return {"facts": self.facts, "datasets": list(self.datasets)}
+
+    def tables(self) -> tuple[Table, ...]:
+        """Facts, then data sets."""
+        rows = tuple(
+            (
+                item["name"],
+                "synthetic" if item["synthetic"] else "real",
+                "found" if item["found"] else "not found (--download fetches it)",
+                item["licence"],
+            )
+            for item in self.datasets
+        )
+        return (
+            Table(title="machine", columns=("what", "found"), rows=tuple(self.facts.items())),
+            Table(title="data sets", columns=("set", "kind", "here", "licence"), rows=rows),
+        )
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command; the exit code."""
+    command = tyro.cli(DoctorCommand, args=list(arguments), prog="lab doctor")
+    report = examine_machine(command)
+    sys.stdout.write((report.to_json() if command.json else str(report)) + "\n")
+    return 0
+
+
+def examine_machine(command: DoctorCommand) -> MachineReport:
+    """Look at versions, devices, SQLite, browser, port and data sets."""
+    facts = {"python": platform.python_version(), "system": platform.platform()}
+    facts |= {package: _version(package) for package in PACKAGES}
+    facts["threads"] = str(torch.get_num_threads())
+    facts["device"] = str(choose_device())
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        facts[f"cuda:{index}"] = (
+            f"{torch.cuda.get_device_name(index)}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
+        )
+    facts["sqlite"] = sqlite3.sqlite_version
+    browsers = [name for name in BROWSERS if shutil.which(name)]
+    facts["browser"] = ", ".join(browsers) or "none on the PATH"
+    try:
+        check_port(command.port)
+        facts[f"port {command.port}"] = "free"
+    except ConfigError as error:
+        facts[f"port {command.port}"] = error.came
+    return MachineReport(facts=facts, datasets=tuple(describe(command.data_dir)))
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,114 @@
+"""Starting and ending the dashboard's server."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import lab
+from lab.base import ConfigError, StoreError, require_range
+
+HOST = "127.0.0.1"
+STARTING_SECONDS = 60.0
+END_SECONDS = 5.0
+
+
+def dashboard_script() -> Path:
+    """The page's script.
+
+    Raises:
+        StoreError: this installation came without the folder `dashboard`.
+    """
+    path = Path(lab.__file__).resolve().parents[1] / "dashboard" / "app.py"
+    if not path.is_file():
+        raise StoreError("the folder dashboard beside the package", f"no {path}", "work in a clone: pip install -e .")
+    return path
+
+
+def check_port(port: int) -> None:
+    """Refuse a port that is taken.
+
+    Raises:
+        ConfigError: the port is in use, or none.
+    """
+    require_range("port", port, 1, 65535)
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # A server that has just ended leaves the port in TIME_WAIT, which is no obstacle.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise ConfigError(f"a free port on {HOST}", f"port {port} in use", "give another --port") from error
+
+
+def free_port() -> int:
+    """A port that nothing listens on now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def server_command(port: int) -> list[str]:
+    """The command line of the page's server: this machine only, no telemetry, no file watching."""
+    return [
+        *(sys.executable, "-m", "streamlit", "run", str(dashboard_script())),
+        f"--server.address={HOST}",
+        f"--server.port={port}",
+        "--server.headless=true",
+        "--server.fileWatcherType=none",
+        "--server.showEmailPrompt=false",
+        "--browser.gatherUsageStats=false",
+        "--client.toolbarMode=viewer",
+    ]
+
+
+@contextlib.contextmanager
+def dashboard_server(port: int, runs: str | Path) -> Iterator[str]:
+    """The page over the runs of a folder, as long as the block runs; gives its address.
+
+    Raises:
+        ConfigError: the port is taken.
+        StoreError: the server did not come up.
+    """
+    check_port(port)
+    environment = {**os.environ, "LAB_RUNS": str(Path(runs).resolve())}
+    script = dashboard_script()
+    process = subprocess.Popen(
+        server_command(port),
+        cwd=script.parents[1],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    address = f"http://{HOST}:{port}"
+    try:
+        _wait_until_up(process, address)
+        yield address
+    finally:
+        process.terminate()
+        try:
+            process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_up(process: "subprocess.Popen[bytes]", address: str) -> None:
+    waited = 0.0
+    while waited < STARTING_SECONDS:
+        with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(f"{address}/_stcore/health"):
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = process.wait(0.2)
+            raise StoreError(
+                "a dashboard that starts", f"exit code {code}", "run lab doctor for the installed versions"
+            )
+        waited += 0.2
+    raise StoreError(f"a page at {address} within {STARTING_SECONDS:g} s", "none", "run lab doctor")

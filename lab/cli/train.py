@@ -1,0 +1,171 @@
+"""`lab train`."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+
+from lab.base import ConfigError
+from lab.cli.progress import TrainingProgress
+from lab.datasets import DataConfig, describe
+from lab.device import choose_device
+from lab.space import SPACES
+from lab.store import RUNS_ROOT
+from lab.train import RECIPES, ASOSEConfig, Run, RunConfig, find_checkpoint, saved_config
+
+_DEFAULT = RunConfig()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainCommand:
+    """Train and evolve a network.
+
+    Ctrl-C ends the run at the next step and leaves a checkpoint; --resume goes on from it with the same bits.
+    The dashboard (lab dashboard) follows the run from another process.
+    """
+
+    dataset: str = "digits"
+    """digits, shapes (synthetic), fashion-mnist, mnist, cifar10, cifar100, svhn, a .npz file or an image folder."""
+    data_dir: str = "data"
+    """Folder where downloaded sets are looked for."""
+    download: bool = False
+    """Fetch the data set into --data-dir where it is missing."""
+    train_limit: int | None = None
+    """Use only so many training samples."""
+    epochs: int | None = None
+    """End after so many epochs; default: the whole plan of phases."""
+    batch_size: int = _DEFAULT.batch_size
+    """Samples in a training batch."""
+    init_channels: int = _DEFAULT.init_channels
+    """Channels of the first stage."""
+    layers: int = _DEFAULT.layers
+    """Searched cells, split over three stages."""
+    space: str = _DEFAULT.space
+    """Search space: nb201."""
+    recipe: str = _DEFAULT.recipe
+    """aso-se, or fixed: one network of a fixed cell, the baseline."""
+    fixed_cell: str = ""
+    """For --recipe fixed: the cell in NAS-Bench-201's notation; default: six 3x3 convolutions."""
+    search: Annotated[ASOSEConfig, tyro.conf.arg(name="")] = field(default_factory=ASOSEConfig)
+    seed: int = 0
+    """Run seed; every random stream follows from it."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    memory_fraction: float | None = None
+    """Largest share of a CUDA device's memory that the run may take, in (0, 1]."""
+    threads: int = 0
+    """CPU threads; 0 keeps torch's number. The bits of a run depend on it."""
+    save_dir: Path = RUNS_ROOT
+    """Folder of runs."""
+    name: str = ""
+    """Folder of this run inside --save-dir; default: date and time."""
+    save_checkpoints: bool = True
+    """Write checkpoints."""
+    checkpoint_frequency: int = _DEFAULT.checkpoint_frequency
+    """Epochs between regular checkpoints."""
+    max_checkpoints: int = _DEFAULT.max_checkpoints
+    """Checkpoints of each kind that are kept."""
+    resume: str = ""
+    """Go on: latest, best, a run's folder or a checkpoint file. Settings come from the checkpoint."""
+    allow_different_bits: bool = False
+    """Resume on another machine, torch build or thread count, where the bits may differ."""
+    detect_anomaly: bool = False
+    """Run under torch's anomaly detection: slower, names the operation whose gradient is NaN."""
+    json: bool = False
+    """Print the report as JSON."""
+    describe: bool = False
+    """List recipes, spaces, data sets and devices instead of training."""
+
+    def config(self) -> RunConfig:
+        """The run that the flags describe."""
+        same = {item.name for item in dataclasses.fields(RunConfig)} & {
+            item.name for item in dataclasses.fields(TrainCommand)
+        }
+        data = DataConfig(
+            name=self.dataset,
+            data_dir=self.data_dir,
+            download=self.download,
+            train_limit=self.train_limit,
+            seed=self.seed,
+        )
+        return RunConfig(data=data, **{name: getattr(self, name) for name in same})
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command; the exit code."""
+    command = tyro.cli(TrainCommand, args=list(arguments), prog="lab train", config=(tyro.conf.OmitArgPrefixes,))
+    if command.describe:
+        return _describe(command)
+    config = command.config()
+    resume = None
+    if command.resume:
+        resume = find_checkpoint(command.resume, command.save_dir)
+        config = _resumed(config, saved_config(resume))
+    with TrainingProgress() as progress:
+        training = Run(
+            config,
+            save_dir=command.save_dir,
+            name=command.name,
+            resume=resume,
+            allow_different_bits=command.allow_different_bits,
+            observer=progress,
+        )
+        report = training.execute()
+    sys.stdout.write((report.to_json() if command.json else str(report)) + "\n")
+    return 0
+
+
+def _resumed(given: RunConfig, saved: RunConfig) -> RunConfig:
+    """The saved settings; flags may repeat them, other values are refused."""
+    different = [
+        f"{name} {value} for {saved_value}"
+        for name, value, default, saved_value in _settings(given, saved)
+        if value not in (default, saved_value)
+    ]
+    if different:
+        raise ConfigError(
+            "the settings that the run was started with", ", ".join(different), "leave these flags away to resume"
+        )
+    return saved
+
+
+def _settings(given: RunConfig, saved: RunConfig) -> list[tuple[str, Any, Any, Any]]:
+    default = RunConfig()
+    rows: list[tuple[str, Any, Any, Any]] = []
+    parts = [
+        (given, default, saved),
+        (given.search, default.search, saved.search),
+        (given.data, default.data, saved.data),
+    ]
+    for one, two, three in parts:
+        for item in dataclasses.fields(one):  # type: ignore[arg-type]
+            if item.name not in ("search", "data", "monitor"):
+                rows.append((item.name, *(getattr(part, item.name) for part in (one, two, three))))
+    return rows
+
+
+def _describe(command: TrainCommand) -> int:
+    devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        devices.append("mps")
+    told: dict[str, Any] = {
+        "recipes": list(RECIPES),
+        "spaces": list(SPACES),
+        "datasets": describe(command.data_dir),
+        "devices": devices,
+        "device": str(choose_device().device),
+    }
+    if command.json:
+        sys.stdout.write(json.dumps(told, indent=2) + "\n")
+    else:
+        for key in ("recipes", "spaces", "devices"):
+            sys.stdout.write(f"{key}: {', '.join(told[key])}\n")
+        for item in told["datasets"]:
+            sys.stdout.write("data set " + ", ".join(f"{name} {value}" for name, value in item.items()) + "\n")
+    return 0
