@@ -1,0 +1,64 @@
+"""The bytes of a tensor as one number, read without torch's operations.
+
+A fingerprint is the CRC-32 of the elements' memory: any write of other bytes changes it (but for one in 2^32), whatever
+wrote, and the order of elements counts. Covered: strided CPU tensors of any dtype. Not covered: other devices and
+layouts; there is no fingerprint then.
+"""
+
+import ctypes
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a tensor lies in its storage; all in bytes but `size`."""
+
+    start: int
+    stop: int
+    size: tuple[int, ...]
+    strides: tuple[int, ...]
+    item: int
+    on_cpu: bool
+
+    @property
+    def dense(self) -> bool:
+        """Every byte from start to stop is an element's."""
+        count = self.item
+        for length in self.size:
+            count *= length
+        return count == self.stop - self.start
+
+    def overlaps(self, start: int, stop: int) -> bool:
+        """Whether the bytes from start to stop of the same storage meet the tensor's."""
+        return self.start < stop and start < self.stop
+
+
+def layout_of(tensor: Tensor) -> Layout | None:
+    """The layout of `tensor`; None where it has no memory of its own (fake, sparse, wrapper of another)."""
+    if tensor.layout != torch.strided or type(tensor) not in (Tensor, torch.nn.Parameter) or tensor.is_meta:
+        return None
+    item = tensor.element_size()
+    start = int(tensor.storage_offset()) * item
+    size, strides = tuple(tensor.shape), tuple(step * item for step in tensor.stride())
+    if 0 in size:
+        return None
+    stop = start + item + sum((length - 1) * step for length, step in zip(size, strides, strict=True))
+    return Layout(start, stop, size, strides, item, tensor.device.type == "cpu")
+
+
+def fingerprint(storage: torch.UntypedStorage, layout: Layout) -> int | None:
+    """CRC-32 of the elements at `layout` of `storage`; None where the memory cannot be read from here."""
+    if not layout.on_cpu or storage.nbytes() < layout.stop:
+        return None
+    count = layout.stop - layout.start
+    memory: Any = (ctypes.c_char * count).from_address(storage.data_ptr() + layout.start)
+    if layout.dense:
+        return zlib.crc32(memory)
+    elements = np.ndarray((*layout.size, layout.item), np.uint8, memory, 0, (*layout.strides, 1))
+    return zlib.crc32(np.ascontiguousarray(elements).data)

@@ -1,0 +1,315 @@
+"""The nodes of a run's autograd graph, and what torch will say when it runs them.
+
+When the engine is about to run a node, its saved tensors are read as torch will read them a moment later: an error here
+is the error that torch will raise, and bytes that differ although torch finds nothing are a silent fault. Covered:
+torch's own nodes, custom functions, writes through views. Not covered: nodes made under saved-tensor hooks (they are
+counted), and nodes made before the run.
+"""
+
+import sys
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+
+from lab.doctor.fingerprint import fingerprint, layout_of
+from lab.doctor.ledger import Ledger
+from lab.doctor.names import Names
+from lab.doctor.place import call_site
+from lab.doctor.records import Bracket, Holder, Moment, NodeRecord, Observation, SavedTensor
+from lab.doctor.saved import hooks_are_on, is_leaf_node, read_saved, saved_attributes, storage_of
+
+
+class GraphWatch:
+    """Records nodes and looks at each before the engine runs it.
+
+    Args:
+        ledger: where writes to saved memory are logged.
+        names: names tensors; asked while the frames that lead to the fault are alive.
+    """
+
+    def __init__(self, ledger: Ledger, names: Names) -> None:
+        self._ledger = ledger
+        self._names = names
+        self._customs: list[weakref.ref[Any]] = []
+        self._task = -1
+        self._root: NodeRecord | None = None
+        self._running = Moment("backward", None)
+        self._current: NodeRecord | None = None
+        self._inputs: list[Tensor] = []
+        self.active = True
+        self.quiet = False
+        self.nodes = 0
+        self.unwatched = 0
+        self.fault: Observation | None = None
+        self.failed_call = ("", Holder())
+        self.silent: list[Observation] = []
+
+    def close(self) -> None:
+        """Stop; nodes that outlive the run do nothing more."""
+        self.active = False
+        self._customs.clear()
+        self._root = self._current = None
+        self._inputs = []
+
+    @contextmanager
+    def silence(self) -> Iterator[None]:
+        """Operations inside are the doctor's own."""
+        before, self.quiet = self.quiet, True
+        try:
+            yield
+        finally:
+            self.quiet = before
+
+    def knows(self, node: Any) -> bool:
+        """The node is recorded, or there is nothing in it to record."""
+        return is_leaf_node(node) or self in node.metadata
+
+    def add(self, node: Any) -> None:
+        """Record a node that has just been made."""
+        if not self.active or self.quiet or is_leaf_node(node):
+            return
+        self.nodes += 1
+        parents = [parent for parent, _ in node.next_functions if parent is not None and not is_leaf_node(parent)]
+        known = [parent.metadata.get(self) for parent in parents]
+        record = NodeRecord(
+            operation=node.name(),
+            site=call_site(sys._getframe(1)),
+            tick=self._ledger.tick,
+            parents=tuple(parent for parent in known if parent is not None),
+        )
+        node.metadata[self] = record
+        with self.silence():
+            if hooks_are_on():
+                record.watched = False
+                self.unwatched += 1
+                self._keep(record, "input", self._inputs)
+            else:
+                self._save(record, node)
+        node.register_prehook(partial(self._start, record))
+        if isinstance(node, torch.autograd.function.BackwardCFunction):
+            self._customs = [custom for custom in self._customs if custom() is not None]
+            self._customs.append(weakref.ref(node))
+
+    def note_failure(self, call: str, args: tuple[object, ...]) -> None:
+        """A call of torch raised: keep its name and who holds its first tensor."""
+        with self.silence():
+            storages = [storage_of(value) for value in args if isinstance(value, Tensor)]
+            holder = self._names.of_storage(storages[0]._cdata) if storages and storages[0] is not None else Holder()
+        self.failed_call = (call, holder)
+
+    def note_inputs(self, inputs: list[Tensor]) -> None:
+        """An operation runs under saved-tensor hooks on `inputs`: they stand for what its node saves."""
+        self._inputs = inputs
+
+    def broken_elsewhere(self, text: str) -> Observation | None:
+        """The fault behind torch's error `text` where no node's own saved tensor raises it.
+
+        Custom functions are read from inside other nodes; a checkpointed part reads its inputs when it is run again.
+        """
+        for custom in self._customs:
+            node = custom()
+            record = node.metadata.get(self) if node is not None else None
+            if record is None or record.released or not record.watched:
+                continue
+            with self.silence():
+                self._examine(record, node)
+            if self.fault is not None and self.fault.text == text:
+                return self.fault
+        if self._current is None or self._current.watched:
+            return None
+        part = [record for record in _ancestors(self._current) if not record.watched]
+        spoiled = [saved for record in part for saved in record.saved if self._ledger.writes_since(saved)]
+        if not spoiled:
+            return None
+        first = min(spoiled, key=lambda saved: self._ledger.writes_since(saved)[0].tick)
+        owner = first.owner()
+        assert owner is not None
+        return self._observe("in-place", owner, first, text)
+
+    def _save(self, record: NodeRecord, node: Any) -> None:
+        for attribute in saved_attributes(node):
+            try:
+                tensors = read_saved(node, attribute)
+            except RuntimeError:
+                # the operation wrote over its own input: torch says so only in backward
+                record.own_write = self._ledger.last_write
+                continue
+            self._keep(record, attribute, tensors)
+
+    def _keep(self, record: NodeRecord, attribute: str, tensors: list[Tensor]) -> None:
+        for tensor in tensors:
+            storage = storage_of(tensor)
+            if storage is None:
+                continue
+            layout = layout_of(tensor)
+            first = fingerprint(storage, layout) if layout else None
+            saved = SavedTensor(
+                owner=weakref.ref(record),
+                attribute=attribute,
+                storage=StorageWeakRef(storage),
+                layout=layout,
+                tick=record.tick,
+                version=tensor._version,
+                first=first,
+                current=first,
+                verified=self._ledger.now,
+            )
+            record.saved.append(saved)
+            self._ledger.watch(saved)
+
+    def _start(self, record: NodeRecord, *_gradients: object) -> None:
+        """The engine is about to run the node of `record`."""
+        if not self.active:
+            return
+        task = torch._C._current_graph_task_id()
+        if task != self._task:
+            self._task, self._root, self.fault = task, record, None
+            self._running = Moment("backward", call_site(sys._getframe(1)))
+        self._current = record
+        node = torch._C._current_autograd_node()
+        with self.silence():
+            if record.released:
+                self._read_again(record, node)
+            elif record.watched:
+                self._examine(record, node)
+        record.task = task
+        if not record.released and not torch._C._autograd._get_current_graph_task_keep_graph():
+            record.released, record.released_tick = True, self._ledger.tick
+            record.released_by, record.released_root = self._running, self._root
+
+    def _read_again(self, record: NodeRecord, node: Any) -> None:
+        for attribute in saved_attributes(node):
+            try:
+                read_saved(node, attribute)
+            except RuntimeError as error:
+                self.fault = self._observe("second", record, None, str(error))
+                return
+
+    def _examine(self, record: NodeRecord, node: Any) -> None:
+        silent = []
+        for attribute in saved_attributes(node):
+            mine = [saved for saved in record.saved if saved.attribute == attribute]
+            try:
+                tensors = read_saved(node, attribute)
+            except RuntimeError as error:
+                self.fault = self._observe("in-place", record, self._likeliest(mine), str(error))
+                return
+            silent += [saved for saved in mine if self._differs(saved, tensors)]
+        self.silent += [self._observe("silent", record, saved, "") for saved in silent]
+
+    def _differs(self, saved: SavedTensor, tensors: list[Tensor]) -> bool:
+        """The node would compute with other bytes than those it saved."""
+        if saved.layout is None:
+            return False
+        storages = [storage_of(tensor) for tensor in tensors]
+        if all(storage is None or storage._cdata != saved.storage.cdata for storage in storages):
+            return True
+        if saved.first is None:
+            writes = self._ledger.writes_since(saved)
+            return any(saved.layout.overlaps(write.start, write.stop) for write in writes)
+        return saved.measure() != saved.first
+
+    def _likeliest(self, candidates: list[SavedTensor]) -> SavedTensor | None:
+        for saved in candidates:
+            if self._ledger.writes_since(saved):
+                return saved
+        for saved in candidates:
+            if saved.first is not None and saved.measure() != saved.first:
+                return saved
+        return candidates[0] if candidates else None
+
+    def _observe(self, kind: str, record: NodeRecord, saved: SavedTensor | None, text: str) -> Observation:
+        writes = self._ledger.writes_since(saved) if saved is not None else ()
+        if saved is None and record.own_write is not None and kind == "in-place":
+            writes = (record.own_write,)
+        bracket = None
+        if saved is not None and not writes and saved.first is not None:
+            changed = saved.measure() != saved.current
+            bracket = saved.outside or (Bracket(saved.verified, self._running) if changed else None)
+        key = saved.storage.cdata if saved is not None else writes[0].key if writes else 0
+        carrier, consumer = _carried(self._root, record) if kind == "second" else (None, None)
+        if carrier is not None:
+            holder = self._names.of_graph(self._reaches(carrier), self._is_root)
+        else:
+            holder = self._names.of_storage(key) if key else Holder()
+        return Observation(
+            kind=kind,
+            record=record,
+            saved=saved,
+            writes=writes,
+            bracket=bracket,
+            running=self._running,
+            root=self._root,
+            carrier=carrier,
+            consumer=consumer,
+            text=text,
+            holder=holder,
+        )
+
+    def _record_of(self, tensor: Tensor) -> NodeRecord | None:
+        node: Any = tensor.grad_fn
+        return None if node is None or is_leaf_node(node) else node.metadata.get(self)
+
+    def _is_root(self, tensor: Tensor) -> bool:
+        return self._record_of(tensor) is self._root
+
+    def _reaches(self, carrier: NodeRecord) -> Callable[[Tensor], bool]:
+        """Whether a tensor's graph has the node of `carrier` in it."""
+
+        def reaches(tensor: Tensor) -> bool:
+            record = self._record_of(tensor)
+            return record is not None and bool(_path(record, carrier))
+
+        return reaches
+
+
+def _carried(root: NodeRecord | None, record: NodeRecord) -> tuple[NodeRecord | None, NodeRecord | None]:
+    """The edge between the graph of an earlier backward and the one of `root`: the carrier and its consumer.
+
+    Nothing where `root` itself was made before that backward: both backwards then run one graph.
+    """
+    if root is None or root.tick < record.released_tick:
+        return None, None
+    path = _path(root, record)
+    for consumer, carrier in pairwise(path):
+        if carrier.released and consumer.tick >= carrier.released_tick:
+            return carrier, consumer
+    return record, None
+
+
+def _ancestors(record: NodeRecord) -> list[NodeRecord]:
+    """The record, and those behind it."""
+    found = {id(record): record}
+    queue = [record]
+    while queue:
+        for parent in queue.pop().parents:
+            if id(parent) not in found:
+                found[id(parent)] = parent
+                queue.append(parent)
+    return list(found.values())
+
+
+def _path(start: NodeRecord, goal: NodeRecord) -> list[NodeRecord]:
+    """Records from `start` to `goal` through parents; empty where no way leads there."""
+    came: dict[int, NodeRecord | None] = {id(start): None}
+    queue = deque([start])
+    while queue:
+        record = queue.popleft()
+        if record is goal:
+            path = [record]
+            while (previous := came[id(path[-1])]) is not None:
+                path.append(previous)
+            return path[::-1]
+        for parent in record.parents:
+            if id(parent) not in came:
+                came[id(parent)] = record
+                queue.append(parent)
+    return []

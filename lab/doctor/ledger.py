@@ -1,0 +1,135 @@
+"""Writes to memory that the graph saved, by torch's operations and by others.
+
+Covered: every operation whose schema says that it writes, and `tensor.data = other`, each with its line; writes outside
+torch by a patrol that compares bytes before each operation. The patrol is bounded, so that a large model's bracket is
+wider than one operation; memory that numpy shares is looked at before every operation. Not covered: bytes on other
+devices (no patrol there).
+"""
+
+import sys
+from collections import deque
+from dataclasses import dataclass, field
+from types import FrameType
+
+import torch
+from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+
+from lab.doctor.fingerprint import fingerprint, layout_of
+from lab.doctor.place import call_site
+from lab.doctor.records import Bracket, Moment, SavedTensor, Write
+from lab.doctor.saved import storage_of
+
+_FIRST_SWEEP = 256
+
+
+@dataclass(slots=True)
+class _Watch:
+    """A storage that live nodes saved."""
+
+    storage: StorageWeakRef
+    """Kept so that the storage's identity stays its own."""
+    saved: list[SavedTensor] = field(default_factory=list)
+    writes: list[Write] = field(default_factory=list)
+
+    def prune(self) -> bool:
+        """Forget what no backward will read; gives whether anything is left."""
+        self.saved = [saved for saved in self.saved if saved.live]
+        if not self.saved:
+            self.writes.clear()
+        return bool(self.saved)
+
+
+class Ledger:
+    """The operations of a run and their writes.
+
+    Args:
+        patrol_tensors: saved tensors whose bytes are looked at before each operation, at most.
+        patrol_bytes: bytes that are looked at before each operation, at most (one tensor at least).
+    """
+
+    def __init__(self, patrol_tensors: int, patrol_bytes: int) -> None:
+        self._patrol_tensors = patrol_tensors
+        self._patrol_bytes = patrol_bytes
+        self._watches: dict[int, _Watch] = {}
+        self._sweep_at = _FIRST_SWEEP
+        self._queue: deque[SavedTensor] = deque()
+        self._exposed: list[SavedTensor] = []
+        self.tick = 0
+        self.now = Moment("the start of the run", None)
+        self.last_write: Write | None = None
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._watches.clear()
+        self._queue.clear()
+        self._exposed.clear()
+        self.last_write = None
+
+    def begin(self, operation: str, frame: FrameType) -> None:
+        """The operation is about to run from `frame`: look for bytes that changed since the last one."""
+        self.tick += 1
+        self.now = Moment(operation, call_site(frame))
+        budget = self._patrol_bytes
+        for _ in range(min(len(self._queue), self._patrol_tensors)):
+            saved = self._queue.popleft()
+            if not saved.live:
+                continue
+            (self._exposed if self._look(saved) else self._queue).append(saved)
+            budget -= saved.layout.stop - saved.layout.start if saved.layout else 0
+            if budget <= 0:
+                break
+        if self._exposed:
+            self._exposed = [saved for saved in self._exposed if saved.live]
+            for saved in self._exposed:
+                self._look(saved)
+
+    def wrote(self, tensor: Tensor, version: int, *, rebinds: bool = False) -> None:
+        """The operation that began last wrote to `tensor`, whose version counter stood at `version`."""
+        storage = storage_of(tensor)
+        if storage is None:
+            return
+        layout = layout_of(tensor)
+        start, stop = (layout.start, layout.stop) if layout else (0, sys.maxsize)
+        part = stop - start < storage.nbytes()
+        write = Write(self.tick, self.now, storage._cdata, start, stop, version, part, rebinds)
+        self.last_write = write
+        watch = self._watches.get(write.key)
+        if watch is None or not watch.prune():
+            return
+        watch.writes.append(write)
+        for saved in watch.saved:
+            if saved.first is not None:
+                saved.current = saved.measure()
+                saved.verified = self.now
+
+    def watch(self, saved: SavedTensor) -> None:
+        """Log writes to the memory of `saved` from now on."""
+        key = saved.storage.cdata
+        watch = self._watches.get(key)
+        if watch is None:
+            if len(self._watches) >= self._sweep_at:
+                self._watches = {key: watch for key, watch in self._watches.items() if watch.prune()}
+                self._sweep_at = _FIRST_SWEEP + 2 * len(self._watches)
+            watch = self._watches[key] = _Watch(saved.storage)
+        watch.prune()
+        watch.saved.append(saved)
+        if saved.first is not None:
+            self._queue.append(saved)
+
+    def writes_since(self, saved: SavedTensor) -> tuple[Write, ...]:
+        """Writes to the storage of `saved` after it was saved, first to last."""
+        watch = self._watches.get(saved.storage.cdata)
+        return tuple(write for write in watch.writes if write.tick > saved.tick) if watch else ()
+
+    def _look(self, saved: SavedTensor) -> bool:
+        """Compare the bytes with what they should be; gives whether code outside torch shares the memory."""
+        storage = torch.UntypedStorage._new_with_weak_ptr(saved.storage.cdata)
+        if storage is None or saved.layout is None:
+            return False
+        found = fingerprint(storage, saved.layout)
+        if found != saved.current:
+            saved.outside = saved.outside or Bracket(saved.verified, self.now)
+            saved.current = found
+        saved.verified = self.now
+        return not storage.resizable()

@@ -1,0 +1,158 @@
+"""The three taps through which a run is watched: nodes of the graph, torch's operations, calls of torch.
+
+Where torch has `torch.autograd.graph.node_creation_hook`, every node is met when it is made. Where it is absent, the
+graph of each result is walked back to the nodes that are known (a custom function is then met where its result is used
+next). Compiled functions run uncompiled while they are watched.
+"""
+
+import functools
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from lab.doctor.graph import GraphWatch
+from lab.doctor.ledger import Ledger
+from lab.doctor.saved import hooks_are_on
+
+HOOK = "node_creation_hook"
+WALK = "saved-tensor walk (this torch has no node_creation_hook)"
+
+_REBIND = Tensor.data.__set__  # type: ignore[attr-defined]
+
+
+@contextmanager
+def watching(graph: GraphWatch, ledger: Ledger) -> Iterator[str]:
+    """Record everything that this thread does inside; gives the name of the method."""
+    hook = getattr(torch.autograd.graph, HOOK, None)
+    with ExitStack() as stack:
+        stack.enter_context(_Calls(graph, ledger, walk=hook is None))
+        stack.enter_context(_Operations(graph, ledger))
+        if hook is not None:
+            stack.enter_context(hook(graph.add))
+        stack.callback(ledger.close)
+        stack.callback(graph.close)
+        yield WALK if hook is None else HOOK
+
+
+class _Operations(TorchDispatchMode):
+    """Tells the ledger of every operation and of what it writes."""
+
+    supports_higher_order_operators = True
+
+    def __init__(self, graph: GraphWatch, ledger: Ledger) -> None:
+        super().__init__()
+        self._graph = graph
+        self._ledger = ledger
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if self._graph.quiet:
+            return func(*args, **kwargs)
+        written = _written(func)
+        self._ledger.begin(str(func), sys._getframe(1))
+        if hooks_are_on():
+            self._graph.note_inputs([value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)])
+        if not written:
+            return func(*args, **kwargs)
+        targets = [(tensor, tensor._version) for tensor in _targets(written, args, kwargs)]
+        with _counting_inside(func):
+            result = func(*args, **kwargs)
+        for tensor, version in targets:
+            self._ledger.wrote(tensor, version)
+        return result
+
+
+class _Calls(TorchFunctionMode):
+    """Sees `tensor.data = other`, which is no operation; walks the graph of results where that is the method."""
+
+    def __init__(self, graph: GraphWatch, ledger: Ledger, *, walk: bool) -> None:
+        super().__init__()
+        self._graph = graph
+        self._ledger = ledger
+        self._walk = walk
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if self._graph.quiet:
+            return func(*args, **kwargs)
+        if func == _REBIND:
+            self._ledger.begin("tensor.data = other", sys._getframe(1))
+            self._ledger.wrote(args[0], args[0]._version, rebinds=True)
+        if self._walk:
+            self._discover((args, kwargs))
+        try:
+            result = func(*args, **kwargs)
+        except RuntimeError:
+            self._graph.note_failure(getattr(func, "__name__", str(func)), args)
+            raise
+        if self._walk:
+            self._discover(result)
+        return result
+
+    def _discover(self, value: Any) -> None:
+        """Record the nodes behind the tensors in `value` that are not known, inputs first."""
+        if isinstance(value, list | tuple):
+            for item in value:
+                self._discover(item)
+        elif isinstance(value, dict):
+            self._discover(tuple(value.values()))
+        elif isinstance(value, Tensor) and value.grad_fn is not None:
+            fresh: dict[Any, None] = {}
+            stack = [value.grad_fn]
+            while stack:
+                node = stack.pop()
+                if not self._graph.knows(node) and node not in fresh:
+                    fresh[node] = None
+                    stack += [parent for parent, _ in node.next_functions if parent is not None]
+            for node in reversed(list(fresh)):
+                self._graph.add(node)
+
+
+def _counting_inside(func: Any) -> AbstractContextManager[None]:
+    """Let the operations inside `func` count versions, where `func` has no kernel that does.
+
+    A dispatch mode switches that counting off for everything below it. Operations over lists of tensors leave it to the
+    operations that they are made of: without this, a watched foreach step would not be noticed by torch's own check.
+    """
+    if _counts(func):
+        return nullcontext()
+    guard: AbstractContextManager[None] = torch._C._SetExcludeDispatchKeyGuard(
+        torch._C.DispatchKey.ADInplaceOrView, False
+    )
+    return guard
+
+
+@functools.lru_cache(maxsize=4096)
+def _counts(func: Any) -> bool:
+    return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "ADInplaceOrView")
+
+
+@functools.lru_cache(maxsize=4096)
+def _written(func: Any) -> tuple[tuple[int, str], ...]:
+    """Position and name of the arguments that the operation writes."""
+    schema = getattr(func, "_schema", None)
+    if schema is None:
+        return ()
+    return tuple(
+        (position, argument.name)
+        for position, argument in enumerate(schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    )
+
+
+def _targets(written: tuple[tuple[int, str], ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:
+    for position, name in written:
+        value = args[position] if position < len(args) else kwargs.get(name)
+        for tensor in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(tensor, Tensor):
+                yield tensor

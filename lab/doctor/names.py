@@ -1,0 +1,96 @@
+"""Names for tensors: those of the model, else those of the user's variables.
+
+Covered: parameters, buffers, plain attributes, tensors in containers and in modules hidden there, gradients; local and
+global variables that the frames above use. Not covered: tensors that only a closure or an object of another kind holds.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import CodeType, FrameType, TracebackType
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lab.device import inventory, named_tensors
+from lab.device.inventory import PARAMETER, PLAIN_ATTRIBUTE
+from lab.doctor.place import is_users, user_frames
+from lab.doctor.records import Holder
+from lab.doctor.saved import storage_of
+
+VARIABLE = "variable"
+GRADIENT = "gradient"
+
+
+class Names:
+    """Looks tensors up by name, when asked and not before: names move while a network trains.
+
+    Args:
+        model: its names come first; None: modules that the user's variables hold are searched.
+        entry: code of the function that runs the user's; frames from there up are not searched.
+    """
+
+    def __init__(self, model: nn.Module | None, entry: CodeType) -> None:
+        self._model = model
+        self._entry = entry
+        self._past: list[FrameType] = []
+
+    @contextmanager
+    def with_traceback(self, traceback: TracebackType | None) -> Iterator[None]:
+        """Inside, the variables of the frames in `traceback` are searched as well."""
+        while traceback is not None:
+            self._past.insert(0, traceback.tb_frame)
+            traceback = traceback.tb_next
+        try:
+            yield
+        finally:
+            self._past.clear()
+
+    def of_storage(self, key: int) -> Holder:
+        """Who holds the storage of identity `key`."""
+        for holder, tensor in self._all():
+            storage = storage_of(tensor)
+            if storage is not None and storage._cdata == key:
+                return holder
+        return Holder()
+
+    def of_graph(self, reaches: Callable[[Tensor], bool], is_root: Callable[[Tensor], bool]) -> Holder:
+        """Who carries a graph that `reaches` it; the loss itself (`is_root`) does not count."""
+        for holder, tensor in self._all():
+            if not is_root(tensor) and reaches(tensor):
+                return holder
+        return Holder()
+
+    def _all(self) -> Iterator[tuple[Holder, Tensor]]:
+        if self._model is not None:
+            yield from model_tensors(self._model)
+        past = (frame for frame in self._past if is_users(frame.f_code.co_filename))
+        frames = (*user_frames(sys._getframe(1), self._entry), *past)
+        variables = [item for frame in frames for item in _variables(frame)]
+        for name, value in variables:
+            if not isinstance(value, nn.Module | Optimizer):
+                for path, tensor in named_tensors(value, name):
+                    yield Holder(path, PARAMETER if isinstance(tensor, nn.Parameter) else VARIABLE), tensor
+        for name, value in variables:
+            if isinstance(value, nn.Module) and value is not self._model:
+                yield from model_tensors(value, f"{name}.")
+
+
+def model_tensors(model: nn.Module, prefix: str = "") -> Iterator[tuple[Holder, Tensor]]:
+    """Every tensor of `model` with its full name: registered ones, plain ones, those of hidden modules, gradients."""
+    held = inventory(model)
+    for item in held:
+        yield Holder(prefix + item.name, item.kind), item.tensor
+    for path, tensor in named_tensors(model):
+        yield Holder(prefix + path, PLAIN_ATTRIBUTE), tensor
+    for item in held:
+        if item.tensor.is_leaf and item.tensor.grad is not None:
+            yield Holder(f"{prefix}{item.name}.grad", GRADIENT), item.tensor.grad
+
+
+def _variables(frame: FrameType) -> Iterator[tuple[str, object]]:
+    yield from list(frame.f_locals.items())
+    if frame.f_code.co_name != "<module>":
+        for name in frame.f_code.co_names:
+            if name in frame.f_globals:
+                yield name, frame.f_globals[name]

@@ -1,0 +1,153 @@
+"""What is kept about a run: operations, writes, nodes of the graph and the tensors that they saved.
+
+Nothing here keeps a tensor or a node alive: storages are held weakly, and a node's record dies with the node.
+"""
+
+import weakref
+from dataclasses import dataclass, field
+
+import torch
+from torch.multiprocessing.reductions import StorageWeakRef
+
+from lab.doctor.fingerprint import Layout, fingerprint
+from lab.doctor.place import Site
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """An operation and its line."""
+
+    operation: str
+    site: Site | None
+
+    def __str__(self) -> str:
+        return f"{self.operation} at {self.site.place}" if self.site else f"{self.operation} (no line of Python)"
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One operation that wrote to a storage."""
+
+    tick: int
+    """Number of the operation in the run."""
+    moment: Moment
+    key: int
+    """Identity of the storage."""
+    start: int
+    """First byte written, in the storage."""
+    stop: int
+    """Byte after the last one written."""
+    version: int
+    """Version counter of the written tensor before the write."""
+    partial: bool
+    """Only a part of the storage was written."""
+    rebinds: bool = False
+    """The tensor was given other memory: `tensor.data = other`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a tensor."""
+
+    name: str = ""
+    """Its full name in the model, or of a local variable; empty where it has none."""
+    kind: str = ""
+    """parameter, a kind of buffer, plain attribute, gradient or variable; empty where it has no name."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}" if self.name else "a tensor without a name"
+
+
+@dataclass(frozen=True, slots=True)
+class Bracket:
+    """The two operations between which memory changed."""
+
+    after: Moment
+    before: Moment
+
+
+@dataclass(slots=True, weakref_slot=True, eq=False)
+class NodeRecord:
+    """A node of the graph."""
+
+    operation: str
+    site: Site | None
+    tick: int
+    parents: "tuple[NodeRecord, ...]"
+    """Records of the nodes that made its inputs."""
+    saved: "list[SavedTensor]" = field(default_factory=list)
+    own_write: Write | None = None
+    """The write by which the node's own operation spoiled what the node saved."""
+    watched: bool = True
+    """What it saved can be read (no saved-tensor hooks were on)."""
+    released: bool = False
+    """A backward ran the node and freed what it saved."""
+    released_by: Moment | None = None
+    released_tick: int = -1
+    """Number of the operation before that backward."""
+    released_root: "NodeRecord | None" = None
+    """First node of that backward."""
+    task: int = -1
+    """Number of the backward that ran it last."""
+
+
+@dataclass(slots=True, weakref_slot=True, eq=False)
+class SavedTensor:
+    """A tensor that a node saved for its backward."""
+
+    owner: "weakref.ref[NodeRecord]"
+    attribute: str
+    storage: StorageWeakRef
+    layout: Layout | None
+    tick: int
+    version: int
+    """Version counter when it was saved."""
+    first: int | None
+    """Fingerprint when it was saved."""
+    current: int | None
+    """Fingerprint when it was last looked at."""
+    verified: Moment
+    """Operation at whose start the bytes were last found as expected."""
+    outside: Bracket | None = None
+    """Where the bytes changed without an operation of torch."""
+
+    @property
+    def live(self) -> bool:
+        """A backward may still read it."""
+        owner = self.owner()
+        return owner is not None and not owner.released
+
+    def measure(self) -> int | None:
+        """The fingerprint now; None where the memory is gone or cannot be read."""
+        if self.layout is None:
+            return None
+        storage = torch.UntypedStorage._new_with_weak_ptr(self.storage.cdata)
+        return None if storage is None else fingerprint(storage, self.layout)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """A fault as it was seen, before it is put into words."""
+
+    kind: str
+    """in-place, silent or second."""
+    record: NodeRecord
+    """The node that cannot be run rightly."""
+    saved: SavedTensor | None
+    """What it saved and lost."""
+    writes: tuple[Write, ...]
+    """Writes to that memory since, first to last."""
+    bracket: Bracket | None
+    """Where the memory changed, if no write was seen."""
+    running: Moment
+    """The backward that was about to run the node."""
+    root: NodeRecord | None
+    """First node of that backward."""
+    carrier: NodeRecord | None
+    """In a second backward: the node of the earlier graph whose result the new graph uses."""
+    consumer: NodeRecord | None
+    """The node that uses it."""
+    text: str
+    """Torch's message; empty for a silent fault."""
+    holder: Holder
+    """Who holds the tensor; in a second backward: who holds the graph."""
