@@ -1,0 +1,73 @@
+"""The command line is a promise: every command and flag stands in HELD, and a change here is a change for users."""
+
+import re
+
+import pytest
+
+from lab.cli import main
+
+# Command -> its flags, without --help and the --no- forms.
+HELD = {
+    "demo": """browser cycles data-dir dataset device headless json port save-dir seed threads train-limit""",
+    "train": """
+        allow-different-bits anneal-rate arch-lr arch-training-epochs arch-weight-decay batch-size
+        checkpoint-frequency data-dir dataset describe detect-anomaly device download early-stopping-patience epochs
+        exploration-factor fixed-cell grad-clip init-channels initial-temp json layers max-checkpoints max-rollbacks
+        memory-fraction min-temp mutation-kind mutation-strength name performance-threshold recipe reject-sigmas
+        resume sampling save-checkpoints save-dir seed space temperature-schedule threads total-cycles train-limit
+        warmup-epochs weight-decay weight-lr weight-momentum weight-training-epochs
+    """,
+    "dashboard": "browser port save-dir",
+    "runs": "json save-dir",
+    "doctor": "data-dir json port",
+}
+# What the ASO-SE document's command line takes, by the names it gives.
+DOCUMENTED = """
+    dataset epochs batch-size save-checkpoints save-dir init-channels layers warmup-epochs arch-training-epochs
+    initial-temp mutation-strength device memory-fraction resume
+"""
+
+
+def flags_of(help_text: str) -> set[str]:
+    """Flags that a help page declares: those that begin a line of its option boxes, and their other spellings."""
+    declared = re.findall(r"^\W*(?:-\w, )?(--[a-z].*)$", help_text, re.MULTILINE)
+    flags = {flag for line in declared for flag in re.findall(r"--([a-z][a-z0-9-]*)", line.split("  ")[0])}
+    return {flag for flag in flags if flag != "help" and not (flag.startswith("no-") and flag[3:] in flags)}
+
+
+def commands_of(overview: str) -> list[str]:
+    """Commands that the overview lists, one to a line."""
+    return re.findall(r"^  ([a-z]+)  ", overview, re.MULTILINE)
+
+
+def help_of(command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("COLUMNS", "120")
+    try:
+        code: object = main([*command, "--help"])
+    except SystemExit as ended:
+        code = ended.code
+    assert code in (0, None)
+    return capsys.readouterr().out
+
+
+def test_the_commands_are_those_that_are_held(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sorted(commands_of(help_of([], capsys, monkeypatch))) == sorted(HELD)
+
+
+@pytest.mark.parametrize("command", HELD)
+def test_the_flags_of_a_command_are_those_that_are_held(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sorted(flags_of(help_of([command], capsys, monkeypatch))) == sorted(HELD[command].split())
+
+
+def test_every_flag_that_the_document_names_is_held() -> None:
+    assert set(DOCUMENTED.split()) <= set(HELD["train"].split())
+
+
+def test_the_readers_of_help_pages_see_every_flag_and_command() -> None:
+    page = "usage: x [--not-this]\n│ -h, --help   show --nothing │\n│ --a-b, --no-a-b   see --c │\n│ --seed INT │"
+    assert flags_of(page) == {"a-b", "seed"}
+    assert commands_of("usage: lab\n\n  demo   a network\n  runs  list\nthen:  x\n") == ["demo", "runs"]
