@@ -8,17 +8,16 @@ counted), and nodes made before the run.
 
 import sys
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from lab.doctor.ancestry import ancestors, carried, path
 from lab.doctor.fingerprint import fingerprint, layout_of
 from lab.doctor.ledger import Ledger
 from lab.doctor.names import Names
@@ -125,7 +124,7 @@ class GraphWatch:
                 return self.fault
         if self._current is None or self._current.watched:
             return None
-        part = [record for record in _ancestors(self._current) if not record.watched]
+        part = [record for record in ancestors(self._current) if not record.watched]
         spoiled = [saved for record in part for saved in record.saved if self._ledger.writes_since(saved)]
         if not spoiled:
             return None
@@ -202,15 +201,17 @@ class GraphWatch:
             except RuntimeError as error:
                 self.fault = self._observe("in-place", record, self._likeliest(mine), str(error))
                 return
-            silent += [saved for saved in mine if self._differs(saved, tensors)]
-        self.silent += [self._observe("silent", record, saved, "") for saved in silent]
+            now = [storage._cdata for storage in map(storage_of, tensors) if storage is not None]
+            silent += [(saved, now) for saved in mine if self._differs(saved, now)]
+        for saved, now in silent:
+            key = saved.storage.cdata
+            self.silent.append(self._observe("silent", record, saved, "", key if key in now else now[0]))
 
-    def _differs(self, saved: SavedTensor, tensors: list[Tensor]) -> bool:
-        """The node would compute with other bytes than those it saved."""
-        if saved.layout is None:
+    def _differs(self, saved: SavedTensor, now: list[int]) -> bool:
+        """The node would compute with other bytes than those it saved; `now` are the storages that it would read."""
+        if saved.layout is None or not now:
             return False
-        storages = [storage_of(tensor) for tensor in tensors]
-        if all(storage is None or storage._cdata != saved.storage.cdata for storage in storages):
+        if saved.storage.cdata not in now:
             return True
         if saved.first is None:
             writes = self._ledger.writes_since(saved)
@@ -226,7 +227,10 @@ class GraphWatch:
                 return saved
         return candidates[0] if candidates else None
 
-    def _observe(self, kind: str, record: NodeRecord, saved: SavedTensor | None, text: str) -> Observation:
+    def _observe(
+        self, kind: str, record: NodeRecord, saved: SavedTensor | None, text: str, key: int = 0
+    ) -> Observation:
+        """The fault with all that is known now; `key`: the storage to name, where it is not the one saved."""
         writes = self._ledger.writes_since(saved) if saved is not None else ()
         if saved is None and record.own_write is not None and kind == "in-place":
             writes = (record.own_write,)
@@ -234,8 +238,8 @@ class GraphWatch:
         if saved is not None and not writes and saved.first is not None:
             changed = saved.measure() != saved.current
             bracket = saved.outside or (Bracket(saved.verified, self._running) if changed else None)
-        key = saved.storage.cdata if saved is not None else writes[0].key if writes else 0
-        carrier, consumer = _carried(self._root, record) if kind == "second" else (None, None)
+        key = key or (saved.storage.cdata if saved is not None else writes[0].key if writes else 0)
+        carrier, consumer = carried(self._root, record) if kind == "second" else (None, None)
         if carrier is not None:
             holder = self._names.of_graph(self._reaches(carrier), self._is_root)
         else:
@@ -266,50 +270,6 @@ class GraphWatch:
 
         def reaches(tensor: Tensor) -> bool:
             record = self._record_of(tensor)
-            return record is not None and bool(_path(record, carrier))
+            return record is not None and bool(path(record, carrier))
 
         return reaches
-
-
-def _carried(root: NodeRecord | None, record: NodeRecord) -> tuple[NodeRecord | None, NodeRecord | None]:
-    """The edge between the graph of an earlier backward and the one of `root`: the carrier and its consumer.
-
-    Nothing where `root` itself was made before that backward: both backwards then run one graph.
-    """
-    if root is None or root.tick < record.released_tick:
-        return None, None
-    path = _path(root, record)
-    for consumer, carrier in pairwise(path):
-        if carrier.released and consumer.tick >= carrier.released_tick:
-            return carrier, consumer
-    return record, None
-
-
-def _ancestors(record: NodeRecord) -> list[NodeRecord]:
-    """The record, and those behind it."""
-    found = {id(record): record}
-    queue = [record]
-    while queue:
-        for parent in queue.pop().parents:
-            if id(parent) not in found:
-                found[id(parent)] = parent
-                queue.append(parent)
-    return list(found.values())
-
-
-def _path(start: NodeRecord, goal: NodeRecord) -> list[NodeRecord]:
-    """Records from `start` to `goal` through parents; empty where no way leads there."""
-    came: dict[int, NodeRecord | None] = {id(start): None}
-    queue = deque([start])
-    while queue:
-        record = queue.popleft()
-        if record is goal:
-            path = [record]
-            while (previous := came[id(path[-1])]) is not None:
-                path.append(previous)
-            return path[::-1]
-        for parent in record.parents:
-            if id(parent) not in came:
-                came[id(parent)] = record
-                queue.append(parent)
-    return []

@@ -81,8 +81,10 @@ def model_tensors(model: nn.Module, prefix: str = "") -> Iterator[tuple[Holder, 
     held = inventory(model)
     for item in held:
         yield Holder(prefix + item.name, item.kind), item.tensor
+    registered = {item.name for item in held}
     for path, tensor in named_tensors(model):
-        yield Holder(prefix + path, PLAIN_ATTRIBUTE), tensor
+        if path not in registered:
+            yield Holder(prefix + path, PLAIN_ATTRIBUTE), tensor
     for item in held:
         if item.tensor.is_leaf and item.tensor.grad is not None:
             yield Holder(f"{prefix}{item.name}.grad", GRADIENT), item.tensor.grad
