@@ -9,6 +9,7 @@ from lab.charts.search import health_word, stability_figure, temperature_figure,
 from lab.charts.series import Series, count_note, make_series, smooth, thin
 from lab.charts.style import (
     COLORS,
+    INK,
     PHASE_STYLES,
     PRIMITIVE_STYLES,
     STATUS_SIGNS,
@@ -21,6 +22,7 @@ from lab.charts.style import (
 
 __all__ = [
     "COLORS",
+    "INK",
     "PHASE_STYLES",
     "PRIMITIVE_STYLES",
     "STATUS_SIGNS",

@@ -86,7 +86,7 @@ def curve_figure(
         traces, points = _traces(curve, low, view)
         data += traces
         shown, total = shown + points[0], total + points[1]
-    y_axis = axis(title={"text": y_title}, type="log" if view.log_y else "linear")
+    y_axis = axis(title={"text": y_title, "standoff": 10}, type="log" if view.log_y else "linear")
     if percent:
         y_axis["tickformat"] = ".0%"
     if y_range is not None and not view.log_y:

@@ -15,6 +15,15 @@ import plotly.graph_objects as go
 from lab.charts.layout import make_figure, note_figure
 from lab.charts.style import GREY, LineStyle, edge_label, primitive_style
 
+DASH_PIXELS = {
+    "solid": "solid",
+    "longdash": "24px,7px",
+    "dash": "11px,7px",
+    "dashdot": "17px,6px,5px,6px",
+    "dot": "4px,6px",
+    "longdashdot": "24px,6px,5px,6px",
+}
+"""Dashes in pixels: Plotly's named ones grow with the line's width and would leave gaps as long as a short edge."""
 DOT_STYLES = {"solid": "solid", "longdash": "dashed", "dash": "dashed", "dashdot": "dashed", "dot": "dotted"}
 
 
@@ -87,7 +96,7 @@ def edge_width(probability: float | None) -> float:
     return 3.0 if probability is None else 1.5 + 7.5 * min(max(probability, 0.0), 1.0)
 
 
-def genotype_figure(edges: Sequence[CellEdge], *, title: str = "", height: int = 420) -> go.Figure:
+def genotype_figure(edges: Sequence[CellEdge], *, title: str = "", height: int = 400) -> go.Figure:
     """The cell as a graph; several cell types stand one below the other."""
     if not edges:
         return note_figure("No genotype yet: it comes with the architecture phase.", height=height, title=title)
@@ -117,8 +126,8 @@ def genotype_figure(edges: Sequence[CellEdge], *, title: str = "", height: int =
         hovermode="closest",
         showlegend=False,
         margin={"l": 4, "r": 4, "t": 30 if title else 4, "b": 4},
-        xaxis={**hidden, "range": [-0.32, nodes + 0.32]},
-        yaxis={**hidden, "range": [floor + 0.05, 0.2]},
+        xaxis={**hidden, "range": [-0.45, nodes + 0.45]},
+        yaxis={**hidden, "range": [floor + 0.25, 0.0]},
         annotations=notes,
     )
 
@@ -129,12 +138,12 @@ def _bow(edge: CellEdge) -> float:
     if jump == 0:
         return 0.0
     side = 1.0 if (edge.source + jump) % 2 else -1.0
-    return side * (0.25 + 0.42 * jump)
+    return side * (0.6 + 0.8 * (jump - 1))
 
 
 def _extent(edges: Sequence[CellEdge]) -> tuple[float, float]:
     bows = [_bow(edge) for edge in edges]
-    return max(0.3, *bows) + 0.18, max(0.3, *(-bow for bow in bows)) + 0.18
+    return max(0.3, *bows) + 0.2, max(0.3, *(-bow for bow in bows)) + 0.2
 
 
 def _edge(edge: CellEdge, base: float) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -145,13 +154,18 @@ def _edge(edge: CellEdge, base: float) -> tuple[dict[str, Any], dict[str, Any]]:
     x = edge.source + (edge.target - edge.source) * place
     y = base + 4.0 * bow * place * (1.0 - place)
     share = "" if edge.probability is None else f" {edge.probability:.2f}"
-    name = f"<b>{style.label}</b>{share}"
+    straight = bow == 0.0
+    name = f"<b>{style.label}</b>{'<br>' if straight else ''}{share}"
     trace = {
         "type": "scatter",
         "mode": "lines",
         "x": x,
         "y": y,
-        "line": {"color": style.color, "width": edge_width(edge.probability), "dash": style.dash},
+        "line": {
+            "color": style.color,
+            "width": edge_width(edge.probability),
+            "dash": DASH_PIXELS.get(style.dash, style.dash),
+        },
         "opacity": 0.6 if edge.primitive == "none" else 1.0,
         "hoverinfo": "text",
         "text": f"edge {edge.label}: {style.label}{share}",
@@ -161,7 +175,7 @@ def _edge(edge: CellEdge, base: float) -> tuple[dict[str, Any], dict[str, Any]]:
         "y": base + bow,
         "text": f"★ {name}" if edge.changed else name,
         "showarrow": False,
-        "yshift": -16 if bow < 0 else 16,
+        "yshift": 24 if straight else 17 if bow > 0 else -17,
         "font": {"size": 14},
     }
     return trace, note

@@ -1,6 +1,7 @@
 """What all figures share: margins, axes, hover, and the marks of phases and mutations.
 
-Figures carry no font and no text colour, so that the page's theme (light or dark) decides.
+Backgrounds are clear, so that the page shows through. Text has the one colour `layout.font.color`, dark by default:
+a dark page sets that one field (and a heat map's `textfont.color`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,7 +10,7 @@ from typing import Any, Protocol
 
 import plotly.graph_objects as go
 
-from lab.charts.style import STATUS_COLORS, STATUS_SIGNS
+from lab.charts.style import INK, STATUS_COLORS, STATUS_SIGNS
 
 GRID = "rgba(127,136,150,0.25)"
 CLEAR = "rgba(0,0,0,0)"
@@ -112,11 +113,13 @@ def make_figure(data: list[dict[str, Any]], *, height: int, title: str = "", **l
     """A figure with the common layout; `layout` goes over it."""
     common: dict[str, Any] = {
         "height": height,
-        "margin": {"l": 8, "r": 12, "t": 58 if title else 34, "b": 8},
+        "margin": {"l": 8, "r": 12, "t": 58 if title else 28, "b": 66},
         "hovermode": "x unified",
+        "font": {"color": INK, "size": 13},
+        "template": "none",
         "paper_bgcolor": CLEAR,
         "plot_bgcolor": CLEAR,
-        "legend": {"orientation": "h", "x": 0, "y": -0.18, "yanchor": "top"},
+        "legend": {"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom"},
         "uirevision": "keep",
     }
     if title:

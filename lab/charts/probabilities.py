@@ -7,10 +7,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lab.charts.layout import make_figure, note_figure
-from lab.charts.style import edge_label, primitive_style
+from lab.charts.style import INK, edge_label, primitive_style
 
-SCALE: tuple[tuple[float, str], ...] = ((0.0, "#e8edf5"), (0.5, "#5b93e8"), (1.0, "#123f8f"))
-"""Light to dark, the same in both themes; numbers stand in every cell."""
+SCALE: tuple[tuple[float, str], ...] = ((0.0, "rgba(47,126,240,0.05)"), (1.0, "rgba(47,126,240,0.8)"))
+"""From the page's colour to blue, so that it reads in both themes; numbers stand in every cell."""
 
 
 def chosen_columns(genotype: Mapping[str, Any], snapshot: Mapping[str, Any]) -> tuple[int, ...]:
@@ -24,7 +24,7 @@ def chosen_columns(genotype: Mapping[str, Any], snapshot: Mapping[str, Any]) -> 
     return tuple(columns.index(found[cell, int(target), int(source)]) for cell, target, source in snapshot["edges"])
 
 
-def probability_figure(snapshot: Mapping[str, Any] | None, *, title: str = "", height: int = 420) -> go.Figure:
+def probability_figure(snapshot: Mapping[str, Any] | None, *, title: str = "", height: int = 400) -> go.Figure:
     """softmax(alpha / temperature) of a genotype event's payload, first edge on top.
 
     ◆ marks the primitive that the live network has, ▲ the most probable one where it is another.
@@ -52,7 +52,7 @@ def probability_figure(snapshot: Mapping[str, Any] | None, *, title: str = "", h
             "ygap": 2,
             "text": texts,
             "texttemplate": "%{text}",
-            "textfont": {"size": 13},
+            "textfont": {"size": 13, "color": INK},
             "hovertemplate": "edge %{y}, %{x}: %{z:.3f}<extra></extra>",
         }
     ]

@@ -54,9 +54,9 @@ def timeline_figure(events: Sequence[Event], last_step: int, *, title: str = "",
         hovermode="closest",
         bargap=0.25,
         margin={"l": 8, "r": 12, "t": 34 if title else 4, "b": 8},
-        xaxis=axis(title={"text": "step", "standoff": 2}, range=[min(event.step for event in phases), end]),
+        xaxis=axis(range=[min(event.step for event in phases), end]),
         yaxis={"visible": False, "range": [-0.5, 0.5]},
-        legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"},
+        legend={"orientation": "h", "x": 0, "y": 1.0, "yref": "paper", "yanchor": "bottom"},
         uniformtext={"minsize": 10, "mode": "hide"},
     )
 
@@ -110,7 +110,7 @@ def temperature_figure(
     view: CurveView = DEFAULT_VIEW,
     entropy_limit: float | None = None,
     title: str = "",
-    height: int = 360,
+    height: int = 400,
 ) -> go.Figure:
     """Gumbel temperature above, mean entropy per edge below, on one step axis with the mutations marked through both.
 
@@ -140,8 +140,8 @@ def temperature_figure(
         height=height,
         title=title,
         xaxis=axis(title={"text": "step", "standoff": 4}, range=[low, high], anchor="y2"),
-        yaxis=axis(title={"text": "temperature τ"}, domain=[0.55, 1.0], rangemode="tozero"),
-        yaxis2=axis(title={"text": "entropy (nats)"}, domain=[0.0, 0.44], rangemode="tozero"),
+        yaxis=axis(title={"text": "temperature τ", "standoff": 10}, domain=[0.55, 1.0], rangemode="tozero"),
+        yaxis2=axis(title={"text": "entropy (nats)", "standoff": 10}, domain=[0.0, 0.44], rangemode="tozero"),
         shapes=shapes,
         annotations=notes,
     )
@@ -185,7 +185,7 @@ def stability_figure(
         height=height,
         title=title,
         xaxis=axis(title={"text": "step", "standoff": 4}, range=[low, high]),
-        yaxis=axis(title={"text": "health"}, range=[-0.02, 1.04]),
+        yaxis=axis(title={"text": "health", "standoff": 10}, range=[-0.02, 1.04]),
         shapes=bands + mark_shapes(marks),
         annotations=notes + mark_labels(marks, high - low),
     )

@@ -1,7 +1,7 @@
 """Colour, dash and label of everything that a chart tells apart, so that colour is never the only sign.
 
 Every colour has a contrast of at least 3 to 1 with a white page and with a near-black page (WCAG 2.1, 1.4.11), so one
-figure serves both themes. Text has no colour of its own: it takes the theme's.
+figure serves both themes. Text is dark (`INK`); a dark page sets it to a light colour.
 """
 
 import hashlib
@@ -24,6 +24,9 @@ COLORS: tuple[str, ...] = (BLUE, ORANGE, TEAL, PINK, INDIGO, GREEN, RED, BROWN, 
 
 DASHES: tuple[str, ...] = ("solid", "longdash", "dash", "dashdot", "dot", "longdashdot", "10px 3px 3px 3px 3px 3px")
 """Order in which series and primitives without a dash of their own take one."""
+
+INK = "#1f2937"
+"""Colour of text, for a light page."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,11 +30,15 @@ def test_every_edge_is_drawn_with_the_colour_dash_and_label_of_its_primitive(
     edges = cell_edges(genotype, snapshot)
     figure = genotype_figure(edges)
     labels = [note.text for note in figure.layout.annotations]
+    dashes: dict[str, str] = {}
     assert len(lines(figure)) == 6
     for edge, line in zip(edges, lines(figure), strict=True):
         style = primitive_style(edge.primitive)
-        assert (line.line.color, line.line.dash) == (style.color, style.dash)
-        assert any(f"<b>{style.label}</b> {edge.probability:.2f}" in label for label in labels)
+        assert line.line.color == style.color
+        dashes[edge.primitive] = line.line.dash
+        assert any(f"<b>{style.label}</b>" in label and f" {edge.probability:.2f}" in label for label in labels)
+    assert len(set(dashes.values())) == len(dashes) == 5
+    assert dashes["nor_conv_3x3"] == "solid"
 
 
 def test_width_grows_with_probability(genotype: dict[str, Any], snapshot: dict[str, Any]) -> None:

@@ -4,7 +4,16 @@ import itertools
 
 import pytest
 
-from lab.charts import COLORS, PHASE_STYLES, PRIMITIVE_STYLES, edge_label, phase_style, primitive_style, series_style
+from lab.charts import (
+    COLORS,
+    INK,
+    PHASE_STYLES,
+    PRIMITIVE_STYLES,
+    edge_label,
+    phase_style,
+    primitive_style,
+    series_style,
+)
 from lab.space import NB201
 
 
@@ -23,6 +32,10 @@ def contrast(one: str, other: str) -> float:
 @pytest.mark.parametrize("color", COLORS)
 def test_every_colour_stands_out_on_a_light_and_a_dark_page(color: str, page: str) -> None:
     assert contrast(color, page) >= 3.0
+
+
+def test_text_is_easy_to_read() -> None:
+    assert contrast(INK, "#ffffff") >= 7.0
 
 
 def test_the_contrast_measure_knows_its_extremes() -> None:

@@ -1,0 +1,42 @@
+"""The lab's dashboard: follows runs in other processes through their run files, and sends them commands.
+
+    streamlit run dashboard/app.py -- --root runs
+
+Reads only the run store; imports no torch. The runs' folder: `--root`, else the environment variable LAB_RUNS, else
+`runs`.
+"""
+
+import streamlit as st
+
+# A drawing of our own: for the browser tab, Streamlit would fetch a Material icon from another host.
+ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">
+<path d="M6 16h20M6 16Q16 0 26 16" fill="none" stroke="#2f7ef0" stroke-width="3"/>
+<circle cx="6" cy="16" r="5" fill="#475569"/><circle cx="16" cy="16" r="5" fill="#475569"/>
+<circle cx="26" cy="16" r="5" fill="#475569"/></svg>"""
+st.set_page_config(page_title="lab", page_icon=ICON, layout="wide")
+
+page = st.navigation(
+    [
+        st.Page(
+            "app_pages/live.py",
+            title="Live",
+            icon=":material/monitoring:",
+            default=True,
+            help="One run while it trains: genotype, temperature, stability, curves; and the buttons to steer it.",
+        ),
+        st.Page(
+            "app_pages/runs.py",
+            title="Runs",
+            icon=":material/list:",
+            help="Every run with its state; two or more of them side by side.",
+        ),
+        st.Page(
+            "app_pages/help.py",
+            title="Help",
+            icon=":material/help:",
+            help="What each panel and each button means.",
+        ),
+    ],
+    position="top",
+)
+page.run()

@@ -1,0 +1,49 @@
+"""Help page: what each panel of the live page means."""
+
+import streamlit as st
+
+PANELS = {
+    "Phases": "A search goes in cycles. *Warm-up* trains the weights alone. *Architecture* trains weights and "
+    "architecture in turn. *Mutation* changes the cell in one moment. *Retraining* lets the changed network settle.",
+    "Genotype": "The cell that the network is built of. Nodes are feature maps, always in the same place; an edge is "
+    "what is done between two of them. Colour, dash and label say the primitive; width says how probable it is. "
+    "★ marks the edges that the latest mutation changed.",
+    "What changed": "A mutation replaces primitives without changing what the network computes at that moment: the "
+    "*output difference* proves it. Then the new primitives are blended in, and the decision split says whether "
+    "the change is kept (✔ accepted) or taken back (✘ rejected).",
+    "Architecture probabilities": "How strongly the search believes in each primitive on each edge: softmax(α/τ). "
+    "◆ is what the live network has, ▲ the likeliest where it is another one.",
+    "Temperature and entropy": "The Gumbel temperature τ decides how freely the search tries things out. As it falls, "
+    "the entropy falls: the search makes up its mind. The dotted line, ln(primitives), is that of knowing nothing.",
+    "Loss and accuracy": "Thick: moving average; pale: raw. *Training batches* are what the weights learn from, "
+    "the *architecture split* what the architecture learns from, the *decision split* what decides about mutations. "
+    "No image is in two of them. The test split is read once, at the end. A red cross is NaN or infinity.",
+    "Stability": "Health near 1 is steady; below 0.7 shaky; below 0.4 critical. The sentences below it say why, "
+    "and ⚑ and ↺ say what the trainer did about it.",
+    "Memory": "The resident set is all memory of the training process. Live tensors are parameters, buffers, "
+    "gradients and optimizer state. A line that climbs without end is a leak.",
+}
+BUTTONS = {
+    "Mutate now": "the network changes its own cell at the next step",
+    "Pause and Resume": "the run waits, and goes on as if nothing had been",
+    "Save": "a checkpoint is written",
+    "Temperature": "sets τ by hand; entropy and draws follow",
+    "Stop": "a checkpoint is written and the run ends; it can be resumed",
+}
+
+
+def page() -> None:
+    """Panels, then buttons, then how to read the page at leisure."""
+    for title, text in PANELS.items():
+        st.markdown(f"**{title}.** {text}")
+    st.subheader("Buttons")
+    st.markdown("\n".join(f"- **{name}**: {text}." for name, text in BUTTONS.items()))
+    st.subheader("Reading at leisure")
+    st.markdown(
+        "While a run trains, charts are drawn anew at each tick and forget a zoom. Choose *Steps shown* in the "
+        "sidebar, or switch *Follow* off: then the page stands still and every chart can be zoomed. A finished run "
+        "does so by itself."
+    )
+
+
+page()

@@ -1,0 +1,127 @@
+"""Live page: one run, followed while it trains in another process."""
+
+import json
+from pathlib import Path
+
+import streamlit as st
+from components import panels
+from components.controls import control_row
+from components.export import scalars_csv
+from components.feed import RunFeed, Snapshot
+from components.figures import drawn_edges, history_label, shown_genotype
+from components.plot import load_plotly
+from components.resources import drawing_cache, feed_of, root_of_page
+from components.root import run_folders
+from components.sidebar import pick_follow, pick_run, pick_view
+from components.words import plain, shown_state
+
+from lab.base import LabError
+from lab.charts import CurveView, genotype_dot
+from lab.store import list_runs
+
+
+def empty_store(root: Path) -> None:
+    """What a person sees before the first run; the page looks for one by itself."""
+    st.info(f"No run yet in {plain(str(root.absolute()))}.", icon=":material/hourglass_empty:")
+    st.markdown("Start one in a terminal; this page shows it as soon as it begins:")
+    st.code("lab train --dataset digits\nlab demo", language="bash")
+    known = run_folders(root)
+
+    @st.fragment(run_every=1.0)
+    def wait() -> None:
+        if run_folders(root) != known:
+            st.rerun()
+        st.caption("Looking for a run every second.")
+
+    wait()
+
+
+def pick_history(snapshot: Snapshot) -> int | None:
+    """The position of the genotype to show; None follows the latest."""
+    count = len(snapshot.of("genotype"))
+    if not st.session_state.get("history") or count < 2:
+        return None
+    return int(
+        st.select_slider(
+            "Genotype as it was at this moment of the run",
+            list(range(count)),
+            value=count - 1,
+            format_func=lambda index: history_label(snapshot, index),
+            key="moment",
+        )
+    )
+
+
+def downloads(snapshot: Snapshot, history: int | None) -> None:
+    """The run's scalars as CSV, the shown cell as DOT and JSON."""
+    run_dir, name = snapshot.summary.path, snapshot.summary.name
+    event = shown_genotype(snapshot, history)
+    with st.sidebar.expander("Download"):
+        st.download_button("Scalars (CSV)", lambda: scalars_csv(run_dir), f"{name}.csv", "text/csv", key="download_csv")
+        if event is not None:
+            cell = event.payload["genotype"]
+            dot = genotype_dot(drawn_edges(event, None), name)
+            st.download_button("Genotype (DOT)", dot, f"{name}.dot", "text/vnd.graphviz", key="download_dot")
+            text = json.dumps(cell, indent=2)
+            st.download_button("Genotype (JSON)", text, f"{name}.json", "application/json", key="download_json")
+
+
+def follow_run(root: Path, feed: RunFeed, snapshot: Snapshot, view: CurveView, run_every: float | None) -> None:
+    """Name, buttons and history stand still; status and body are drawn anew at each tick, by one fragment."""
+    line = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    line.subheader(plain(snapshot.summary.name), width="content")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        control_row(snapshot)
+        few = len(snapshot.of("genotype")) < 2
+        st.toggle("Look back", key="history", disabled=few, help="Show the genotype as it was earlier in the run.")
+    history = pick_history(snapshot)
+    bottom = st.container()
+    downloads(snapshot, history)
+    load_plotly()
+    drawn_for = (shown_state(snapshot), len(snapshot.of("genotype")) > 1, run_folders(root))
+
+    @st.fragment(run_every=run_every)
+    def live() -> None:
+        try:
+            now = feed.refresh()
+        except LabError as error:
+            with bottom:
+                st.error(plain(f"This run can no longer be read: {error}"), icon=":material/error:")
+            return
+        if (shown_state(now), len(now.of("genotype")) > 1, run_folders(root)) != drawn_for:
+            st.rerun()
+        picture = panels.Picture(snapshot=now, root=root, view=view, history=history, cache=drawing_cache())
+        with line:
+            panels.status(picture)
+        with bottom:
+            panels.body(picture)
+
+    live()
+
+
+def page() -> None:
+    """Choose a run and follow it."""
+    root = root_of_page()
+    try:
+        names = [run.name for run in list_runs(root)]
+    except LabError as error:
+        st.error(plain(str(error)), icon=":material/error:")
+        return
+    if not names:
+        empty_store(root)
+        return
+    name = pick_run(root, names)
+    follow, view = pick_follow(), pick_view()
+    if name is None:
+        st.info("Choose a run in the sidebar.", icon=":material/arrow_back:")
+        return
+    try:
+        feed = feed_of(str(root / name))
+        snapshot = feed.refresh()
+    except LabError as error:
+        st.error(plain(f"This run cannot be read: {error}"), icon=":material/folder_off:")
+        return
+    follow_run(root, feed, snapshot, view, follow.run_every)
+
+
+page()

@@ -1,0 +1,77 @@
+"""Runs side by side: their list, their settings where they differ, their best values."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from components.feed import Snapshot
+from components.words import NOTHING, STATE_SIGNS, age_text, clock_text, number
+from lab.store import RunSummary
+
+
+def run_rows(runs: Sequence[RunSummary]) -> list[dict[str, str]]:
+    """One row of text for each run."""
+    return [
+        {
+            "run": run.name,
+            "state": run.state,
+            "started": clock_text(run.started) if math.isfinite(run.started) and run.started > 0 else NOTHING,
+            "last sign of life": age_text(run.heartbeat_age) if math.isfinite(run.heartbeat_age) else NOTHING,
+            "last step": NOTHING if run.last_step is None else f"{run.last_step:,}",
+            "attempt": str(run.attempt or NOTHING),
+            "reason": run.reason or STATE_SIGNS[run.state][2],
+        }
+        for run in runs
+    ]
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Settings as `part.name` -> text."""
+    flat: dict[str, str] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = str(value)
+    return flat
+
+
+def config_rows(configs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
+    """The settings in which the runs differ: one row each, one column for each run."""
+    flat = {name: flatten(config) for name, config in configs.items()}
+    keys = sorted({key for config in flat.values() for key in config})
+    rows = []
+    for key in keys:
+        values = {name: config.get(key, NOTHING) for name, config in flat.items()}
+        if len(set(values.values())) > 1:
+            rows.append({"setting": key, **values})
+    return rows
+
+
+def best_rows(snapshots: Mapping[str, Snapshot], scalar: str) -> list[dict[str, str]]:
+    """Smallest, largest and last value of `scalar` in each run, with the step of each extreme."""
+    rows = []
+    for name, snapshot in snapshots.items():
+        series = snapshot.series(scalar).finite
+        if not len(series):
+            rows.append({"run": name, "smallest": NOTHING, "largest": NOTHING, "last": NOTHING})
+            continue
+        low, high = int(np.argmin(series.value)), int(np.argmax(series.value))
+        rows.append(
+            {
+                "run": name,
+                "smallest": f"{number(series.value[low])} at step {series.step[low]:,}",
+                "largest": f"{number(series.value[high])} at step {series.step[high]:,}",
+                "last": f"{number(series.value[-1])} at step {series.step[-1]:,}",
+            }
+        )
+    return rows
+
+
+def common_scalars(snapshots: Mapping[str, Snapshot]) -> tuple[str, ...]:
+    """Names of the scalars that at least one of the runs has, the usual ones first."""
+    usual = ("decision/accuracy", "decision/loss", "loss", "accuracy", "arch/entropy", "temperature", "health")
+    names = {name for snapshot in snapshots.values() for name in snapshot.scalars}
+    return (*(name for name in usual if name in names), *sorted(names - set(usual)))

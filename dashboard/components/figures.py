@@ -1,0 +1,184 @@
+"""The live page's figures from a snapshot and a view, each rebuilt only when what it shows has changed."""
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import plotly.graph_objects as go
+import plotly.io
+
+from components.feed import Snapshot
+from lab.charts import (
+    CellEdge,
+    Change,
+    Curve,
+    CurveView,
+    LineStyle,
+    cell_edges,
+    curve_figure,
+    genotype_figure,
+    memory_figure,
+    mutation_changes,
+    mutation_marks,
+    probability_figure,
+    series_style,
+    stability_figure,
+    temperature_figure,
+    timeline_figure,
+)
+from lab.store import EventRow
+
+MEMORY_NAMES = {"memory/rss": "process (resident set)", "memory/tensors": "live tensors"}
+SPLITS = {"loss": "training", "decision/loss": "decision", "arch/loss": "architecture"}
+"""The split that each curve of a panel was measured on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """A figure as the browser takes it."""
+
+    text: str
+    """JSON of the figure; arrays as base64."""
+    height: int
+    """Pixels."""
+
+    @classmethod
+    def of(cls, figure: go.Figure) -> "Drawing":
+        """The drawing of a figure that has a height."""
+        return cls(text=plotly.io.to_json(figure, validate=False), height=int(figure.layout.height))
+
+
+class DrawingCache:
+    """Drawings by key, the latest used kept; an unchanged key costs nothing and changes nothing on the page."""
+
+    def __init__(self, size: int = 64) -> None:
+        self._size = size
+        self._drawings: OrderedDict[Hashable, Drawing] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, build: Callable[[], go.Figure]) -> Drawing:
+        """The drawing of `key`, built where it is not there."""
+        with self._lock:
+            drawing = self._drawings.get(key)
+            if drawing is not None:
+                self._drawings.move_to_end(key)
+                return drawing
+        drawing = Drawing.of(build())
+        with self._lock:
+            self._drawings[key] = drawing
+            while len(self._drawings) > self._size:
+                self._drawings.popitem(last=False)
+        return drawing
+
+
+def curves_of(snapshot: Snapshot, measure: str) -> tuple[Curve, ...]:
+    """The curves of `loss` or `accuracy`: training batches, decision split, architecture split, those that exist."""
+    curves = []
+    for index, (name, label) in enumerate(SPLITS.items()):
+        series = snapshot.series(name.replace("loss", measure))
+        if len(series) or index == 0:
+            style = replace(series_style(label, index), dash="solid" if index == 0 else series_style(label, index).dash)
+            curves.append(Curve(series=series, style=style, dense=index == 0))
+    test = snapshot.series(f"test/{measure}")
+    if len(test):
+        star = LineStyle(label="test (read once)", color=series_style("", 6).color, dash="solid")
+        curves.append(Curve(series=test, style=star, dense=False))
+    return tuple(curves)
+
+
+def loss_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
+    """Loss of every split over steps."""
+    marks = mutation_marks(snapshot.events)
+    return curve_figure(curves_of(snapshot, "loss"), y_title="loss (nats)", view=view, marks=marks)
+
+
+def accuracy_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
+    """Accuracy of every split over steps."""
+    marks = mutation_marks(snapshot.events)
+    curves = curves_of(snapshot, "accuracy")
+    return curve_figure(curves, y_title="accuracy", view=replace(view, log_y=False), marks=marks, percent=True)
+
+
+def temperature_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
+    """Temperature and entropy over steps."""
+    genotype = snapshot.latest("genotype")
+    limit = math.log(len(genotype.payload["primitives"])) if genotype and genotype.payload["primitives"] else None
+    return temperature_figure(
+        snapshot.series("temperature"),
+        snapshot.series("arch/entropy"),
+        marks=mutation_marks(snapshot.events),
+        view=view,
+        entropy_limit=limit,
+    )
+
+
+def stability_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
+    """Health over steps with interventions and roll-backs."""
+    return stability_figure(
+        snapshot.series("health"), snapshot.events, marks=mutation_marks(snapshot.events), view=view
+    )
+
+
+def memory_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
+    """Resident set and live tensors over steps."""
+    found = [replace(snapshot.series(name), name=label) for name, label in MEMORY_NAMES.items()]
+    return memory_figure(
+        [series for series in found if len(series)],
+        marks=mutation_marks(snapshot.events),
+        view=replace(view, log_y=False),
+    )
+
+
+def timeline_panel(snapshot: Snapshot) -> go.Figure:
+    """Phases over steps."""
+    return timeline_figure(snapshot.events, last_step(snapshot))
+
+
+def last_step(snapshot: Snapshot) -> int:
+    """The latest step that any scalar or event has."""
+    steps = [int(series.step[-1]) for series in snapshot.scalars.values() if len(series)]
+    return max([*steps, *(event.step for event in snapshot.events[-1:])], default=0)
+
+
+def shown_genotype(snapshot: Snapshot, index: int | None) -> EventRow | None:
+    """The genotype event that the page shows: the `index`-th of the run, or the latest where `index` is None."""
+    found = snapshot.of("genotype")
+    if not found:
+        return None
+    return found[-1] if index is None else found[min(index, len(found) - 1)]
+
+
+def change_before(snapshot: Snapshot, event: EventRow | None) -> Change | None:
+    """The latest mutation that had been made (or refused) when `event` was written; the latest of all for None."""
+    known = [row for row in snapshot.of("mutation") if event is None or row.id <= event.id or row.step <= event.step]
+    found = mutation_changes(known)
+    return found[-1] if found else None
+
+
+def drawn_edges(event: EventRow | None, change: Change | None) -> tuple[CellEdge, ...]:
+    """The edges of the shown genotype, those of the latest mutation starred unless it was refused or taken back."""
+    if event is None:
+        return ()
+    edits: Sequence[Sequence[Any]] = ()
+    if change is not None and change.status in ("applied", "accepted"):
+        edits = change.edits
+    return cell_edges(event.payload["genotype"], event.payload, edits)
+
+
+def genotype_panel(event: EventRow | None, change: Change | None) -> go.Figure:
+    """The cell as a graph."""
+    return genotype_figure(drawn_edges(event, change))
+
+
+def probability_panel(event: EventRow | None) -> go.Figure:
+    """Architecture probabilities as a heat map."""
+    return probability_figure(None if event is None else event.payload)
+
+
+def history_label(snapshot: Snapshot, index: int) -> str:
+    """What the history slider says at position `index`: `3: step 480, mutation`."""
+    event = snapshot.of("genotype")[index]
+    return f"{index + 1}: step {event.step:,}, {event.payload['reason']}"

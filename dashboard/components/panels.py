@@ -1,0 +1,245 @@
+"""The live page's panels: thin Streamlit around figures, tables and sentences that come from plain functions."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from components import figures, words
+from components.controls import command_line
+from components.feed import Snapshot
+from components.plot import draw
+from lab.charts import Change, CurveView, change_table, edge_table, mutation_changes, probability_table
+from lab.store import EventRow
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """What one tick draws: a snapshot, how to draw it, and the figures drawn before."""
+
+    snapshot: Snapshot
+    root: Path
+    view: CurveView
+    history: int | None
+    """Position of the shown genotype among the run's snapshots; None shows the latest."""
+    cache: figures.DrawingCache
+
+    def figure(self, name: str, depends: Hashable, build: Callable[[], go.Figure], alt: str) -> None:
+        """Draw a figure; the same `depends` gives the same figure, which the browser leaves alone."""
+        drawing = self.cache.get((self.snapshot.summary.path, self.snapshot.version[0], name, depends), build)
+        draw(drawing, key=f"figure_{name}", label=alt, view=f"{self.snapshot.summary.path} {self.view}")
+
+    def lengths(self, *names: str) -> tuple[int, ...]:
+        """Number of points of these scalars, and the events' cursor: what the curves depend on."""
+        return (*(len(self.snapshot.series(name)) for name in names), self.snapshot.version[2])
+
+
+def status(picture: Picture) -> None:
+    """One line of badges: state, data set, attempt, freshness, the last command."""
+    snapshot = picture.snapshot
+    state = words.shown_state(snapshot)
+    icon, color, meaning = words.STATE_SIGNS[state]
+    st.badge(state, icon=f":material/{icon}:", color=color, help=meaning)  # type: ignore[arg-type]
+    if title := words.dataset_title(snapshot.config):
+        st.badge(words.plain(f"data: {title}"), icon=":material/dataset:", color="gray")
+    if snapshot.summary.attempt > 1:
+        st.badge(f"attempt {snapshot.summary.attempt}", icon=":material/replay:", color="gray")
+    st.badge(words.sign_of_life(snapshot.summary), icon=":material/favorite:", color="gray")
+    command_line(snapshot)
+
+
+def body(picture: Picture) -> None:
+    """What a person should look at first, headline numbers, the timeline, the genotype, the curves."""
+    _notices(picture)
+    with st.grid(4):
+        for kpi in words.kpis(picture.snapshot):
+            st.metric(kpi.label, kpi.value, help=kpi.help, border=True)
+    _alerts(picture.snapshot)
+    _timeline(picture)
+    event = figures.shown_genotype(picture.snapshot, picture.history)
+    change = figures.change_before(picture.snapshot, event if picture.history is not None else None)
+    left, right = st.columns([3, 2])
+    with left:
+        _genotype(picture, event, change)
+    with right:
+        _what_changed(picture, change)
+    left, right = st.columns(2)
+    with left:
+        _probabilities(picture, event)
+    with right:
+        _temperature(picture)
+    left, right = st.columns(2)
+    with left:
+        _curve(picture, "loss", "Loss", "Cross-entropy: how surprised the network is by the right answer.")
+    with right:
+        _curve(picture, "accuracy", "Accuracy", "Share of images that are classified rightly.")
+    left, right = st.columns(2)
+    with left:
+        _stability(picture)
+    with right:
+        _memory(picture)
+
+
+def _notices(picture: Picture) -> None:
+    snapshot = picture.snapshot
+    _dead_run(picture)
+    if not snapshot.scalars and not snapshot.events and snapshot.summary.state == "running":
+        st.info("The run has begun and has not finished its first step yet.", icon=":material/hourglass_top:")
+    if not snapshot.complete:
+        st.info("Reading a long run: the curves fill up.", icon=":material/hourglass_top:")
+
+
+def _timeline(picture: Picture) -> None:
+    snapshot = picture.snapshot
+    events = snapshot.version[2]
+    with _card("Phases", "Warm-up trains weights alone; then the architecture is searched, mutated and retrained."):
+        picture.figure(
+            "timeline",
+            (figures.last_step(snapshot), events),
+            lambda: figures.timeline_panel(snapshot),
+            f"Phases of the run over steps; now {words.phase_text(snapshot)}",
+        )
+
+
+def _card(title: str, help: str) -> Any:
+    card = st.container(border=True, height="stretch")
+    card.markdown(f"**{title}**", help=help)
+    return card
+
+
+def _dead_run(picture: Picture) -> None:
+    summary = picture.snapshot.summary
+    if summary.state not in ("failed", "stale"):
+        return
+    what = "The run failed" if summary.state == "failed" else "The run is dead or stuck"
+    reason = words.plain(summary.reason or "no reason was written")
+    at = "" if summary.last_step is None else f" Its last step was {summary.last_step:,}."
+    st.error(f"{what}: {reason}.{at} To go on from its last checkpoint:", icon=":material/error:")
+    st.code(words.resume_command(picture.root, summary.name), language="bash")
+
+
+def _alerts(snapshot: Snapshot) -> None:
+    for note in words.broken_notes(snapshot):
+        st.warning(note, icon=":material/warning:")
+    rows = words.alert_rows(snapshot)
+    if rows:
+        with _card("Alerts", "What the run itself asks a person to look at, newest first."):
+            st.dataframe(rows, hide_index=True, alt="Alerts with level, step, title and reason")
+
+
+def _genotype(picture: Picture, event: EventRow | None, change: Change | None) -> None:
+    edges = figures.drawn_edges(event, change)
+    title = "Genotype" if event is None else f"Genotype at step {event.step:,}"
+    with _card(title, "The cell of the network. A thick edge is a primitive that the search believes in; ★ is new."):
+        depends = (None if event is None else event.id, change)
+        cells = ", ".join(f"{row['edge']} {row['primitive']}" for row in edge_table(edges))
+        picture.figure(
+            "genotype",
+            depends,
+            lambda: figures.genotype_panel(event, change),
+            f"Graph of the cell: {cells}" if cells else "No genotype yet",
+        )
+        if edges:
+            with st.expander("The same as a table"):
+                st.dataframe(edge_table(edges), hide_index=True, alt="Edges of the cell with primitive and probability")
+
+
+def _what_changed(picture: Picture, change: Change | None) -> None:
+    with _card("What changed", "The latest mutation: which edges, by how much the output moved, and what came of it."):
+        if change is None:
+            st.write("No mutation yet: the network still has its first cell.")
+            return
+        st.markdown(f"##### {change.heading}")
+        for line in change.lines:
+            st.markdown(f"- {words.plain(line)}")
+        if not change.lines:
+            st.markdown("- no edge was changed")
+        facts = [change.difference_text, change.loss_text, change.requested_text, change.reason]
+        st.markdown("  \n".join(words.plain(fact) for fact in facts if fact))
+        blend = picture.snapshot.series("beta")
+        if change.status == "applied" and len(blend):
+            share = blend.value[-1]
+            if 0.0 <= share <= 1.0:
+                st.progress(float(share), f"hand-over to the new primitives: {share:.0%}")
+        with st.expander("All mutations"):
+            rows = change_table(mutation_changes(picture.snapshot.events))
+            st.dataframe(rows, hide_index=True, alt="All mutations, the latest first")
+
+
+def _probabilities(picture: Picture, event: EventRow | None) -> None:
+    with _card(
+        "Architecture probabilities", "softmax(α/τ) on each edge. ◆ is what the network has, ▲ what is likeliest."
+    ):
+        picture.figure(
+            "probabilities",
+            None if event is None else event.id,
+            lambda: figures.probability_panel(event),
+            "Probability of each primitive on each edge",
+        )
+        if event is not None:
+            with st.expander("The same as a table"):
+                st.dataframe(
+                    probability_table(event.payload), hide_index=True, alt="Probabilities and entropy per edge"
+                )
+
+
+def _temperature(picture: Picture) -> None:
+    snapshot = picture.snapshot
+    with _card(
+        "Temperature and entropy", "As the temperature falls the search makes up its mind; M1, M2 are mutations."
+    ):
+        depends = (picture.view, picture.lengths("temperature", "arch/entropy"))
+        now = words.number(snapshot.series("temperature").last, ".3f")
+        entropy = words.number(snapshot.series("arch/entropy").last, ".3f")
+        picture.figure(
+            "temperature",
+            depends,
+            lambda: figures.temperature_panel(snapshot, picture.view),
+            f"Gumbel temperature, now {now}, above entropy per edge, now {entropy} nats, over steps",
+        )
+
+
+def _curve(picture: Picture, measure: str, title: str, help: str) -> None:
+    snapshot = picture.snapshot
+    panel = figures.loss_panel if measure == "loss" else figures.accuracy_panel
+    with _card(title, help):
+        depends = (picture.view, picture.lengths(measure, f"decision/{measure}", f"arch/{measure}", f"test/{measure}"))
+        now = words.number(snapshot.series(measure).last)
+        alt = f"{title} over steps; latest training value {now}"
+        picture.figure(measure, depends, lambda: panel(snapshot, picture.view), alt)
+
+
+def _stability(picture: Picture) -> None:
+    snapshot = picture.snapshot
+    with _card("Stability", "Health from 1 (steady) to 0 (failed), with the monitor's reasons and what was done."):
+        depends = (picture.view, picture.lengths("health"))
+        now = words.number(snapshot.series("health").last, ".2f")
+        picture.figure(
+            "stability",
+            depends,
+            lambda: figures.stability_panel(snapshot, picture.view),
+            f"Health score over steps, now {now}",
+        )
+        lines = words.stability_lines(snapshot)
+        for line in lines[:3] or ("No verdict yet.",):
+            st.caption(words.plain(line))
+        if len(lines) > 3:
+            with st.expander("Earlier verdicts"):
+                for line in lines[3:]:
+                    st.caption(words.plain(line))
+
+
+def _memory(picture: Picture) -> None:
+    snapshot = picture.snapshot
+    with _card("Memory", "Memory of the training process, and of the tensors that live in it."):
+        depends = (picture.view.last, picture.lengths("memory/rss", "memory/tensors"))
+        tensors = words.bytes_text(snapshot.series("memory/tensors").last)
+        picture.figure(
+            "memory",
+            depends,
+            lambda: figures.memory_panel(snapshot, picture.view),
+            f"Memory over steps; live tensors now {tensors}",
+        )

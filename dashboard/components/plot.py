@@ -1,0 +1,34 @@
+"""Plotly figures that stay in the page while their data changes: no flicker, and a zoom is kept.
+
+Streamlit's own chart element is taken down and built anew at each change of its figure. Here the figure is data of a
+component that redraws in place. Plotly's code comes from the installed package and goes to the browser once.
+"""
+
+from pathlib import Path
+
+import streamlit as st
+from plotly.offline import get_plotlyjs
+
+from components.figures import Drawing
+
+_LIBRARY = st.components.v2.component(
+    "lab_plotly", js=f"{get_plotlyjs()}\nexport default function () {{}}\n", isolate_styles=False
+)
+_CHART = st.components.v2.component(
+    "lab_chart", js=Path(__file__).with_name("chart.js").read_text(encoding="utf-8"), isolate_styles=False
+)
+
+
+def load_plotly() -> None:
+    """Bring Plotly to the browser; once for each full run of a page that draws charts, outside its live part."""
+    _LIBRARY(key="plotly_library", height=1)
+
+
+def draw(drawing: Drawing, *, key: str, label: str, view: str = "") -> None:
+    """Draw at a place that `key` names, text in the colour of the page's theme.
+
+    Args:
+        label: what the chart shows, for those who cannot see it.
+        view: a zoom lasts as long as this text stays the same.
+    """
+    _CHART(key=key, data={"figure": drawing.text, "view": view, "label": label}, height=drawing.height)

@@ -1,0 +1,27 @@
+"""What all browser tabs share: one feed and one store of drawings."""
+
+import sys
+from pathlib import Path
+
+import streamlit as st
+
+from components.feed import RunFeed
+from components.figures import DrawingCache
+from components.root import runs_root
+
+
+def root_of_page() -> Path:
+    """The folder of all runs, from the command line or the environment."""
+    return runs_root(sys.argv[1:])
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def feed_of(run_dir: str) -> RunFeed:
+    """The feed of a run; a folder that cannot be read raises `StoreError` each time anew."""
+    return RunFeed(Path(run_dir))
+
+
+@st.cache_resource(show_spinner=False)
+def drawing_cache() -> DrawingCache:
+    """The figures that were drawn last."""
+    return DrawingCache(size=256)

@@ -1,0 +1,82 @@
+"""The sidebar of the live page: which run, how fast, how drawn. Every choice stands in the address, to be shared."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from components.words import plain
+from lab.charts import CurveView
+
+INTERVALS = {"0.5 s": 0.5, "1 s": 1.0, "2 s": 2.0, "5 s": 5.0, "10 s": 10.0}
+WINDOWS = {"all": 0, "last 200 steps": 200, "last 1,000 steps": 1_000, "last 5,000 steps": 5_000}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Follow:
+    """Whether and how often the page looks for new rows."""
+
+    on: bool
+    interval: float
+    """Seconds."""
+
+    @property
+    def run_every(self) -> float | None:
+        """What a live fragment takes: None stops its clock."""
+        return self.interval if self.on else None
+
+
+def pick_run(root: Path, names: Sequence[str]) -> str | None:
+    """The chosen run; the newest where the address names none. A name that is not there is said, never replaced."""
+    asked = st.query_params.get("run")
+    if asked is not None and asked not in names:
+        st.warning(plain(f"No run named {asked} in {root}. Choose one in the sidebar."), icon=":material/search_off:")
+    elif "run" not in st.session_state and asked is None:
+        st.session_state["run"] = names[0]
+    chosen: str | None = st.sidebar.selectbox(
+        "Run",
+        list(names),
+        index=None,
+        key="run",
+        bind="query-params",
+        placeholder="Choose a run",
+        help="The newest run is first.",
+    )
+    return chosen
+
+
+def pick_follow() -> Follow:
+    """The follow toggle and the interval."""
+    with st.sidebar:
+        on = st.toggle(
+            "Follow",
+            value=True,
+            key="follow",
+            bind="query-params",
+            help="Off: the page stands still, so that you can zoom and read.",
+        )
+        interval = st.select_slider(
+            "Look for news every", list(INTERVALS), value="1 s", key="interval", bind="query-params", disabled=not on
+        )
+    return Follow(on=on, interval=INTERVALS[interval])
+
+
+def pick_view() -> CurveView:
+    """Window, smoothing and value axis of the curves."""
+    with st.sidebar:
+        window = st.selectbox(
+            "Steps shown", list(WINDOWS), key="window", bind="query-params", help="How far back the curves reach."
+        )
+        smoothing = st.slider(
+            "Smoothing",
+            0.0,
+            0.99,
+            0.6,
+            0.01,
+            key="smoothing",
+            bind="query-params",
+            help="Weight of the past in the moving average of the training curves; the pale line is the raw one.",
+        )
+        log_y = st.toggle("Logarithmic loss", key="log", bind="query-params")
+    return CurveView(smoothing=smoothing, log_y=log_y, last=WINDOWS[window])

@@ -1,0 +1,233 @@
+"""What the page says about a run, as text: state, headline numbers, alerts, reasons, what to do about a dead run."""
+
+import math
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from components.feed import Snapshot
+from lab.charts import health_word, phase_style
+from lab.store import RunSummary
+
+STATE_SIGNS: dict[str, tuple[str, str, str]] = {
+    "running": ("play_circle", "blue", "The run is training."),
+    "paused": ("pause_circle", "orange", "A person paused the run; it waits for *Resume*."),
+    "finished": ("check_circle", "green", "The run came to its end."),
+    "failed": ("error", "red", "The run ended with an error."),
+    "stale": ("heart_broken", "orange", "The process gave no sign of life and did not end the run."),
+    "unreadable": ("folder_off", "red", "The folder holds no run that can be read."),
+}
+"""Material icon, badge colour and meaning of each state."""
+
+ALERT_SIGNS: dict[str, str] = {"info": "ⓘ info", "warning": "⚠ warning", "error": "✖ error"}
+NOTHING = "–"
+_MARKDOWN = frozenset("\\`*_{}[]()<>#+-!|$:~^&")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kpi:
+    """One headline number."""
+
+    label: str
+    value: str
+    help: str
+
+
+def is_paused(snapshot: Snapshot) -> bool:
+    """Whether the last pause or resume that this attempt carried out was a pause."""
+    for event in reversed(snapshot.of("control")):
+        own = event.attempt == snapshot.summary.attempt
+        if own and event.payload["done"] and event.payload["command"] in ("pause", "resume"):
+            return bool(event.payload["command"] == "pause")
+    return False
+
+
+def shown_state(snapshot: Snapshot) -> str:
+    """The run's state, with `paused` for a running one that waits."""
+    state = snapshot.summary.state
+    return "paused" if state == "running" and is_paused(snapshot) else state
+
+
+def number(value: float | None, form: str = ".4g") -> str:
+    """A number as text: a dash where there is none, the word where it is NaN or infinite."""
+    if value is None:
+        return NOTHING
+    if math.isnan(value):
+        return "NaN"
+    return ("∞" if value > 0 else "-∞") if math.isinf(value) else format(value, form)
+
+
+def plain(text: str) -> str:
+    """Text of a run as Markdown that shows it letter by letter: no run can format the page or link out of it."""
+    return "".join(f"\\{letter}" if letter in _MARKDOWN else letter for letter in " ".join(text.split()))
+
+
+def bytes_text(count: float | None) -> str:
+    """Bytes in binary units: `412 MiB`."""
+    if count is None or not math.isfinite(count):
+        return number(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(count) < 1024 or unit == "GiB":
+            return f"{count:.0f} {unit}" if abs(count) >= 10 or unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    raise AssertionError("the last unit takes every count")
+
+
+def age_text(seconds: float) -> str:
+    """`3 s ago`, `4 min ago`, `2 h ago`, `5 d ago`."""
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"
+
+
+def clock_text(moment: float) -> str:
+    """Local date and time of a moment in seconds since 1970."""
+    return datetime.fromtimestamp(moment).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def sign_of_life(summary: RunSummary) -> str:
+    """How fresh the page's picture is: `updated 1 s ago` for a live run, its end or last sign of life for another."""
+    if summary.state == "running":
+        return f"updated {age_text(summary.heartbeat_age)}"
+    what = "ended" if summary.state in ("finished", "failed") else "last sign of life"
+    return f"{what} {age_text(summary.heartbeat_age)}"
+
+
+def phase_text(snapshot: Snapshot) -> str:
+    """Name of the current phase."""
+    event = snapshot.latest("phase")
+    return NOTHING if event is None else phase_style(str(event.payload["phase"])).label
+
+
+def _phase_label(snapshot: Snapshot) -> str:
+    event = snapshot.latest("phase")
+    if event is None or event.payload["phase"] in ("warmup", "finished"):
+        return "Phase"
+    return f"Phase · cycle {event.payload['cycle'] + 1}"
+
+
+def epoch_text(snapshot: Snapshot) -> str:
+    """Current epoch, counted from 1."""
+    epoch = snapshot.series("epoch").last
+    if epoch is None:
+        event = snapshot.latest("phase")
+        return NOTHING if event is None else str(int(event.payload["epoch"]) + 1)
+    return str(int(epoch) + 1) if math.isfinite(epoch) else number(epoch)
+
+
+def kpis(snapshot: Snapshot) -> tuple[Kpi, ...]:
+    """The headline numbers, in order."""
+    health = snapshot.series("health").last
+    accuracy = snapshot.series("decision/accuracy").last
+    return (
+        Kpi(label="Step", value=_step_text(snapshot), help="Optimizer steps since the run began."),
+        Kpi(label=_phase_label(snapshot), value=phase_text(snapshot), help="Part of the search that is going on."),
+        Kpi(label="Epoch", value=epoch_text(snapshot), help="Pass over the training images, counted from 1."),
+        Kpi(
+            label="Temperature τ",
+            value=number(snapshot.series("temperature").last, ".3f"),
+            help="Gumbel temperature: high explores, low settles.",
+        ),
+        Kpi(
+            label="Entropy",
+            value=number(snapshot.series("arch/entropy").last, ".3f"),
+            help="Mean entropy per edge in nats: how undecided the search is.",
+        ),
+        Kpi(
+            label="Stability",
+            value=NOTHING if health is None else f"{number(health, '.2f')} {health_word(health)}",
+            help="Health score from 0 to 1.",
+        ),
+        Kpi(
+            label="Decision accuracy",
+            value=NOTHING if accuracy is None else number(accuracy, ".1%"),
+            help="Share of images of the decision split that are classified rightly; never trained on.",
+        ),
+        Kpi(
+            label="Memory",
+            value=bytes_text(snapshot.series("memory/rss").last),
+            help="Resident set of the training process.",
+        ),
+    )
+
+
+def _step_text(snapshot: Snapshot) -> str:
+    last = snapshot.summary.last_step
+    seen = max((int(series.step[-1]) for series in snapshot.scalars.values() if len(series)), default=None)
+    best = max((step for step in (last, seen) if step is not None), default=None)
+    return NOTHING if best is None else f"{best:,}"
+
+
+def dataset_title(config: Mapping[str, Any]) -> str:
+    """Name of the data set, with `(synthetic)` where the settings say so; empty where they name none."""
+    data = config.get("data")
+    source = data if isinstance(data, Mapping) else config
+    name = source.get("name") or source.get("dataset") or config.get("dataset")
+    if not isinstance(name, str):
+        return ""
+    synthetic = bool(source.get("synthetic") or config.get("synthetic"))
+    return f"{name} (synthetic)" if synthetic and "(synthetic)" not in name else name
+
+
+def resume_command(root: Path, name: str) -> str:
+    """The command that goes on with a run that ended early."""
+    return f"lab train --resume latest --save-dir {shlex.quote(str(root))} --name {shlex.quote(name)}"
+
+
+def alert_rows(snapshot: Snapshot, limit: int = 8) -> list[dict[str, str]]:
+    """The latest alerts and out-of-memory events with level, step and reason, newest first."""
+    rows = []
+    for event in reversed(snapshot.of("alert", "oom")):
+        payload = event.payload
+        level = "warning" if event.kind == "oom" else str(payload["level"])
+        title = f"out of memory: {payload['action']}" if event.kind == "oom" else str(payload["title"])
+        rows.append(
+            {
+                "level": ALERT_SIGNS.get(level, level),
+                "step": f"{event.step:,}",
+                "what": title,
+                "reason": str(payload["text"]),
+            }
+        )
+    return rows[:limit]
+
+
+def broken_notes(snapshot: Snapshot) -> tuple[str, ...]:
+    """One sentence for each scalar that has been NaN or infinite."""
+    notes = []
+    for name, series in sorted(snapshot.scalars.items()):
+        broken = series.broken
+        if len(broken):
+            times = "once" if len(broken) == 1 else f"{len(broken):,} times"
+            notes.append(f"{name} was NaN or infinite {times}, first at step {int(broken[0]):,}.")
+    return tuple(notes)
+
+
+def stability_lines(snapshot: Snapshot, limit: int = 8) -> tuple[str, ...]:
+    """Why the score is what it is, and what was done about it: newest first, one sentence each."""
+    lines: list[str] = []
+    for event in reversed(snapshot.of("stability", "intervention", "rollback")):
+        text = _stability_text(event.kind, event.payload)
+        if not lines or not lines[-1].endswith(text):
+            lines.append(f"step {event.step:,}: {text}")
+        if len(lines) == limit:
+            break
+    return tuple(lines)
+
+
+def _stability_text(kind: str, payload: Mapping[str, Any]) -> str:
+    if kind == "intervention":
+        change = ""
+        if payload.get("before") is not None and payload.get("after") is not None:
+            change = f" ({number(payload['before'])} → {number(payload['after'])})"
+        return f"⚑ intervention, {str(payload['action']).replace('_', ' ')}{change}: {payload['reason']}"
+    if kind == "rollback":
+        return f"↺ roll-back to step {payload['to_step']:,}: {payload['reason']}"
+    reasons = "; ".join(payload.get("reasons") or ()) or "no complaint"
+    advice = str(payload.get("advice") or "none").replace("_", " ")
+    asked = "" if advice == "none" else f" · advice: {advice}"
+    return f"{payload['state']} (health {number(payload['health'], '.2f')}): {reasons}{asked}"
