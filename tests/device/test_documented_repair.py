@@ -226,6 +226,7 @@ def test_10_no_dtype_means_the_checkpoints_and_not_the_default(pretrained, tmp_p
     ours.float()
     materialize(ours, "cpu", state=loaded.state_dict(), factory=lambda: kind(loaded.config))
     assert {parameter.dtype for parameter in ours.parameters()} == {torch.float32}
+    assert all(torch.equal(ours.get_parameter(name), value.float()) for name, value in loaded.named_parameters())
 
 
 def test_11_meta_in_the_middle_is_missed_by_the_first_and_by_the_last_parameter():
@@ -264,6 +265,10 @@ def test_12_loading_a_state_by_assignment_leaves_the_optimizer_behind_too():
     optimizer = torch.optim.SGD(broken.parameters(), lr=0.1)
     broken.load_state_dict(nn.Linear(2, 2).state_dict(), assign=True)
     assert optimizer.param_groups[0]["params"][0] is not broken.weight
+    ours = nn.Linear(2, 2, device="meta")
+    optimizer = torch.optim.SGD(ours.parameters(), lr=0.1)
+    materialize(ours, "cpu", state=nn.Linear(2, 2).state_dict())
+    assert optimizer.param_groups[0]["params"][0] is ours.weight
 
 
 def test_the_documents_own_two_tests_pass_here_without_losing_the_head():
