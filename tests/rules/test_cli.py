@@ -60,7 +60,8 @@ def test_the_commands_are_those_that_are_held(
 def test_the_flags_of_a_command_are_those_that_are_held(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert sorted(flags_of(help_of([command], capsys, monkeypatch))) == sorted(HELD[command].split())
+    flags, held = flags_of(help_of([command], capsys, monkeypatch)), set(HELD[command].split())
+    assert flags == held, f"lab {command} gained {sorted(flags - held)} and lost {sorted(held - flags)}"
 
 
 def test_every_flag_that_the_document_names_is_held() -> None:
