@@ -40,9 +40,9 @@ class DemoCommand:
     """Run seed."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
-    threads: int = 0
-    """CPU threads; 0 keeps torch's number."""
-    cycles: int = 4
+    threads: int = 1
+    """CPU threads: one leaves the rest of a small machine to the page; 0 keeps torch's number."""
+    cycles: int = 5
     """Cycles of exploration, mutation and retraining; each after the first holds one mutation."""
     save_dir: Path = RUNS_ROOT
     """Folder of runs."""
@@ -59,7 +59,7 @@ def demo_config(command: DemoCommand) -> RunConfig:
     search = ASOSEConfig(
         warmup_epochs=8,
         arch_training_epochs=3,
-        weight_training_epochs=10,
+        weight_training_epochs=8,
         total_cycles=command.cycles,
         weight_lr=0.05,
         arch_lr=0.05,

@@ -81,6 +81,7 @@ class TrainingLoop:
         self.interrupted = False
         self._part = ""
         self._segment = ""
+        self._verdict: Verdict | None = None
 
     def interrupt(self) -> None:
         """End the run at the next step; safe to call from a signal handler."""
@@ -105,7 +106,7 @@ class TrainingLoop:
             self.sums = [0.0, 0.0]
             if self._segment != self.strategy.segment:
                 self._segment = self.strategy.segment
-                self.monitor.begin(self._segment)
+                self.monitor.begin(self.strategy.phase)
             self._publish()
         length = self.data.length(self._part)
         for x_BCHW, y_B in self.data.batches(self._part, self.epoch, self.batch):
@@ -120,6 +121,7 @@ class TrainingLoop:
         verdict = self.monitor.observe(
             step=self.global_step, loss=report.loss, accuracy=report.accuracy, grad_norm=report.grad_norm
         )
+        self._verdict = verdict
         self.sink.scalars(self.global_step, {**report.scalars(), "health": verdict.health})
         self.sums[0] += report.loss
         self.sums[1] += report.accuracy
@@ -136,7 +138,7 @@ class TrainingLoop:
             self.strategy.rollback(reason)
             self.sink.record(self.global_step, InterventionEvent(action="rollback", reason=reason))
             self._segment = f"after the roll-back at step {self.global_step}"
-            self.monitor.begin(self._segment)
+            self.monitor.begin(self.strategy.phase)
             self._publish()
             return True
         if self.global_step < self.quiet_until:
@@ -193,7 +195,8 @@ class TrainingLoop:
         )
         self.sink.scalars(step, {**values, "memory/rss": memory.rss, "memory/tensors": memory.tensors})
         self.sink.record(step, memory)
-        self._tell_stability(self.monitor.verdict)
+        if self._verdict is not None:
+            self._tell_stability(self._verdict)
 
     def _tell_stability(self, verdict: Verdict) -> None:
         event = StabilityEvent(
