@@ -15,8 +15,8 @@ PANELS = {
     "◆ is what the live network has, ▲ the likeliest where it is another one.",
     "Temperature and entropy": "The Gumbel temperature τ decides how freely the search tries things out. As it falls, "
     "the entropy falls: the search makes up its mind. The dotted line, ln(primitives), is that of knowing nothing.",
-    "Loss and accuracy": "Thick: moving average; pale: raw. *Training batches* are what the weights learn from, "
-    "the *architecture split* what the architecture learns from, the *decision split* what decides about mutations. "
+    "Loss and accuracy": "Thick: moving average; pale: raw. *Batches* are what each step trains on; "
+    "the *architecture split* is what the architecture learns from, the *decision split* decides about mutations. "
     "No image is in two of them. The test split is read once, at the end. A red cross is NaN or infinity.",
     "Stability": "Health near 1 is steady; below 0.7 shaky; below 0.4 critical. The sentences below it say why, "
     "and ⚑ and ↺ say what the trainer did about it.",

@@ -90,7 +90,7 @@ def follow_run(root: Path, feed: RunFeed, snapshot: Snapshot, view: CurveView, r
             return
         if (shown_state(now), len(now.of("genotype")) > 1, run_folders(root)) != drawn_for:
             st.rerun()
-        picture = panels.Picture(snapshot=now, root=root, view=view, history=history, cache=drawing_cache())
+        picture = panels.Picture(snapshot=now, view=view, history=history, cache=drawing_cache())
         with line:
             panels.status(picture)
         with bottom:

@@ -72,6 +72,6 @@ def best_rows(snapshots: Mapping[str, Snapshot], scalar: str) -> list[dict[str, 
 
 def common_scalars(snapshots: Mapping[str, Snapshot]) -> tuple[str, ...]:
     """Names of the scalars that at least one of the runs has, the usual ones first."""
-    usual = ("decision/accuracy", "decision/loss", "loss", "accuracy", "arch/entropy", "temperature", "health")
+    usual = ("decision/accuracy", "decision/loss", "loss", "accuracy", "temperature", "health")
     names = {name for snapshot in snapshots.values() for name in snapshot.scalars}
     return (*(name for name in usual if name in names), *sorted(names - set(usual)))

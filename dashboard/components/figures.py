@@ -19,6 +19,7 @@ from lab.charts import (
     LineStyle,
     cell_edges,
     curve_figure,
+    entropy_series,
     genotype_figure,
     memory_figure,
     mutation_changes,
@@ -32,7 +33,7 @@ from lab.charts import (
 from lab.store import EventRow
 
 MEMORY_NAMES = {"memory/rss": "process (resident set)", "memory/tensors": "live tensors"}
-SPLITS = {"loss": "training", "decision/loss": "decision", "arch/loss": "architecture"}
+SPLITS = {"loss": "batches", "decision/loss": "decision", "arch/loss": "architecture"}
 """The split that each curve of a panel was measured on."""
 
 
@@ -81,11 +82,11 @@ def curves_of(snapshot: Snapshot, measure: str) -> tuple[Curve, ...]:
         series = snapshot.series(name.replace("loss", measure))
         if len(series) or index == 0:
             style = replace(series_style(label, index), dash="solid" if index == 0 else series_style(label, index).dash)
-            curves.append(Curve(series=series, style=style, dense=index == 0))
+            curves.append(Curve(series=series, style=style, dense=index == 0, joined=index < 2))
     test = snapshot.series(f"test/{measure}")
     if len(test):
-        star = LineStyle(label="test (read once)", color=series_style("", 6).color, dash="solid")
-        curves.append(Curve(series=test, style=star, dense=False))
+        end = LineStyle(label="test (read once)", color=series_style("", 3).color, dash="solid")
+        curves.append(Curve(series=test, style=end, dense=False, joined=False))
     return tuple(curves)
 
 
@@ -108,7 +109,7 @@ def temperature_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
     limit = math.log(len(genotype.payload["primitives"])) if genotype and genotype.payload["primitives"] else None
     return temperature_figure(
         snapshot.series("temperature"),
-        snapshot.series("arch/entropy"),
+        entropy_series(snapshot.events),
         marks=mutation_marks(snapshot.events),
         view=view,
         entropy_limit=limit,

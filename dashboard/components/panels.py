@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
@@ -12,7 +11,7 @@ from components import figures, words
 from components.controls import command_line
 from components.feed import Snapshot
 from components.plot import draw
-from lab.charts import Change, CurveView, change_table, edge_table, mutation_changes, probability_table
+from lab.charts import Change, CurveView, change_table, edge_table, entropy_series, mutation_changes, probability_table
 from lab.store import EventRow
 
 
@@ -21,7 +20,6 @@ class Picture:
     """What one tick draws: a snapshot, how to draw it, and the figures drawn before."""
 
     snapshot: Snapshot
-    root: Path
     view: CurveView
     history: int | None
     """Position of the shown genotype among the run's snapshots; None shows the latest."""
@@ -48,6 +46,9 @@ def status(picture: Picture) -> None:
     if snapshot.summary.attempt > 1:
         st.badge(f"attempt {snapshot.summary.attempt}", icon=":material/replay:", color="gray")
     st.badge(words.sign_of_life(snapshot.summary), icon=":material/favorite:", color="gray")
+    test = snapshot.series("test/accuracy").last
+    if test is not None:
+        st.badge(f"test accuracy {words.number(test, '.2%')}", icon=":material/flag:", color="green")
     command_line(snapshot)
 
 
@@ -57,7 +58,9 @@ def body(picture: Picture) -> None:
     with st.grid(4):
         for kpi in words.kpis(picture.snapshot):
             st.metric(kpi.label, kpi.value, help=kpi.help, border=True)
-    _alerts(picture.snapshot)
+    attention = words.needs_attention(picture.snapshot)
+    if attention:
+        _alerts(picture.snapshot)
     _timeline(picture)
     event = figures.shown_genotype(picture.snapshot, picture.history)
     change = figures.change_before(picture.snapshot, event if picture.history is not None else None)
@@ -81,11 +84,15 @@ def body(picture: Picture) -> None:
         _stability(picture)
     with right:
         _memory(picture)
+    if not attention:
+        _alerts(picture.snapshot)
 
 
 def _notices(picture: Picture) -> None:
     snapshot = picture.snapshot
     _dead_run(picture)
+    for note in words.broken_notes(snapshot):
+        st.warning(words.plain(note), icon=":material/warning:")
     if not snapshot.scalars and not snapshot.events and snapshot.summary.state == "running":
         st.info("The run has begun and has not finished its first step yet.", icon=":material/hourglass_top:")
     if not snapshot.complete:
@@ -112,18 +119,21 @@ def _card(title: str, help: str) -> Any:
 
 def _dead_run(picture: Picture) -> None:
     summary = picture.snapshot.summary
-    if summary.state not in ("failed", "stale"):
+    stopped = summary.state == "finished" and bool(summary.reason)
+    if summary.state not in ("failed", "stale") and not stopped:
         return
-    what = "The run failed" if summary.state == "failed" else "The run is dead or stuck"
+    what = {"failed": "The run failed", "stale": "The run is dead or stuck"}.get(summary.state, "The run was ended")
     reason = words.plain(summary.reason or "no reason was written")
     at = "" if summary.last_step is None else f" Its last step was {summary.last_step:,}."
-    st.error(f"{what}: {reason}.{at} To go on from its last checkpoint:", icon=":material/error:")
-    st.code(words.resume_command(picture.root, summary.name), language="bash")
+    command = words.resume_command(summary.path)
+    way = "To go on from its last checkpoint:" if command else "It left no checkpoint: start it again."
+    tell = st.info if stopped else st.error
+    tell(f"{what}: {reason}.{at} {way}", icon=":material/info:" if stopped else ":material/error:")
+    if command:
+        st.code(command, language="bash")
 
 
 def _alerts(snapshot: Snapshot) -> None:
-    for note in words.broken_notes(snapshot):
-        st.warning(note, icon=":material/warning:")
     rows = words.alert_rows(snapshot)
     if rows:
         with _card("Alerts", "What the run itself asks a person to look at, newest first."):
@@ -142,6 +152,8 @@ def _genotype(picture: Picture, event: EventRow | None, change: Change | None) -
             lambda: figures.genotype_panel(event, change),
             f"Graph of the cell: {cells}" if cells else "No genotype yet",
         )
+        if rank := words.rank_text(event):
+            st.caption(words.plain(rank))
         if edges:
             with st.expander("The same as a table"):
                 st.dataframe(edge_table(edges), hide_index=True, alt="Edges of the cell with primitive and probability")
@@ -157,7 +169,8 @@ def _what_changed(picture: Picture, change: Change | None) -> None:
             st.markdown(f"- {words.plain(line)}")
         if not change.lines:
             st.markdown("- no edge was changed")
-        facts = [change.difference_text, change.loss_text, change.requested_text, change.reason]
+        loss = "" if "decision loss" in change.reason else change.loss_text
+        facts = [change.difference_text, loss, change.requested_text, change.reason]
         st.markdown("  \n".join(words.plain(fact) for fact in facts if fact))
         blend = picture.snapshot.series("beta")
         if change.status == "applied" and len(blend):
@@ -191,9 +204,9 @@ def _temperature(picture: Picture) -> None:
     with _card(
         "Temperature and entropy", "As the temperature falls the search makes up its mind; M1, M2 are mutations."
     ):
-        depends = (picture.view, picture.lengths("temperature", "arch/entropy"))
+        depends = (picture.view, picture.lengths("temperature"))
         now = words.number(snapshot.series("temperature").last, ".3f")
-        entropy = words.number(snapshot.series("arch/entropy").last, ".3f")
+        entropy = words.number(entropy_series(snapshot.events).last, ".3f")
         picture.figure(
             "temperature",
             depends,

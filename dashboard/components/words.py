@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from components.feed import Snapshot
-from lab.charts import health_word, phase_style
-from lab.store import RunSummary
+from lab.charts import entropy_series, health_word, phase_style
+from lab.store import EventRow, RunSummary
 
 STATE_SIGNS: dict[str, tuple[str, str, str]] = {
     "running": ("play_circle", "blue", "The run is training."),
@@ -134,7 +134,7 @@ def kpis(snapshot: Snapshot) -> tuple[Kpi, ...]:
         ),
         Kpi(
             label="Entropy",
-            value=number(snapshot.series("arch/entropy").last, ".3f"),
+            value=number(entropy_series(snapshot.events).last, ".3f"),
             help="Mean entropy per edge in nats: how undecided the search is.",
         ),
         Kpi(
@@ -165,22 +165,35 @@ def _step_text(snapshot: Snapshot) -> str:
 def dataset_title(config: Mapping[str, Any]) -> str:
     """Name of the data set, with `(synthetic)` where the settings say so; empty where they name none."""
     data = config.get("data")
-    source = data if isinstance(data, Mapping) else config
-    name = source.get("name") or source.get("dataset") or config.get("dataset")
+    name = config.get("dataset_title") or (data.get("name") if isinstance(data, Mapping) else None)
     if not isinstance(name, str):
         return ""
-    synthetic = bool(source.get("synthetic") or config.get("synthetic"))
-    return f"{name} (synthetic)" if synthetic and "(synthetic)" not in name else name
+    return f"{name} (synthetic)" if config.get("synthetic") and "(synthetic)" not in name else name
 
 
-def resume_command(root: Path, name: str) -> str:
-    """The command that goes on with a run that ended early."""
-    return f"lab train --resume latest --save-dir {shlex.quote(str(root))} --name {shlex.quote(name)}"
+def resume_command(run_dir: Path) -> str | None:
+    """The command that goes on with a run that ended early; None where it left no checkpoint."""
+    if not any(run_dir.glob("checkpoints/*.pt")):
+        return None
+    return f"lab train --resume {shlex.quote(str(run_dir))}"
+
+
+def rank_text(event: EventRow | None) -> str:
+    """True rank of the likeliest cell for each column of a loaded table; empty where none was loaded."""
+    if event is None or not event.payload["rank"]:
+        return ""
+    ranks = ", ".join(f"{rank:,} on {column}" for column, rank in event.payload["rank"].items())
+    return f"True rank of the likeliest cell, 1 the best: {ranks}"
+
+
+def needs_attention(snapshot: Snapshot) -> bool:
+    """Whether any alert is more than information."""
+    return any(event.kind == "oom" or event.payload["level"] != "info" for event in snapshot.of("alert", "oom"))
 
 
 def alert_rows(snapshot: Snapshot, limit: int = 8) -> list[dict[str, str]]:
     """The latest alerts and out-of-memory events with level, step and reason, newest first."""
-    rows = []
+    rows: list[dict[str, str]] = []
     for event in reversed(snapshot.of("alert", "oom")):
         payload = event.payload
         level = "warning" if event.kind == "oom" else str(payload["level"])

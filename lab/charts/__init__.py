@@ -5,7 +5,7 @@ from lab.charts.curves import Curve, CurveView, compare_figure, curve_figure, me
 from lab.charts.genotype import CellEdge, cell_edges, edge_table, edge_width, genotype_dot, genotype_figure
 from lab.charts.layout import Event, Mark, mutation_marks, note_figure
 from lab.charts.probabilities import chosen_columns, probability_figure, probability_table
-from lab.charts.search import health_word, stability_figure, temperature_figure, timeline_figure
+from lab.charts.search import entropy_series, health_word, stability_figure, temperature_figure, timeline_figure
 from lab.charts.series import Series, count_note, make_series, smooth, thin
 from lab.charts.style import (
     COLORS,
@@ -43,6 +43,7 @@ __all__ = [
     "edge_label",
     "edge_table",
     "edge_width",
+    "entropy_series",
     "genotype_dot",
     "genotype_figure",
     "health_word",

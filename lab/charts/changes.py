@@ -43,7 +43,9 @@ class Change:
         """Output difference as a sentence."""
         if self.difference is None:
             return "output difference not measured"
-        return f"output changed by {self.difference:.1e} at that moment"
+        if self.difference == 0.0:
+            return "output did not change at all at that moment"
+        return f"output changed by {self.difference:.1e} at that moment (relative, eval mode)"
 
     @property
     def loss_text(self) -> str:

@@ -47,6 +47,8 @@ class Curve:
     style: LineStyle
     dense: bool = True
     """True for a value at every step (smoothed); False for one at each epoch (drawn with points, never smoothed)."""
+    joined: bool = True
+    """False for points with gaps between them, which no line may bridge."""
 
 
 def step_range(curves: Sequence[Series], view: CurveView) -> tuple[int, int]:
@@ -124,11 +126,14 @@ def _traces(curve: Curve, low: int, view: CurveView) -> tuple[list[dict[str, Any
             | {"x": raw.step, "y": _positive(raw.value, view), "mode": "lines", "line": pale, "opacity": 0.28}
             | {"name": f"{style.label} (raw)", "hoverinfo": "skip", "showlegend": False}
         )
-    lines = "lines" if curve.dense and len(line) > 1 else "lines+markers"
+    lines = "lines" if curve.dense and len(line) > 1 else "lines+markers" if curve.joined else "markers"
     traces.append(
         common
         | {"x": line.step, "y": _positive(line.value, view), "mode": lines, "name": style.label}
-        | {"line": {"color": style.color, "width": 2.5, "dash": style.dash}, "marker": {"size": 7}}
+        | {
+            "line": {"color": style.color, "width": 2.5, "dash": style.dash},
+            "marker": {"size": 7, "color": style.color, "symbol": "circle" if curve.joined else "diamond"},
+        }
     )
     broken = curve.series.since(low).broken
     if len(broken):

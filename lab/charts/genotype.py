@@ -99,7 +99,9 @@ def edge_width(probability: float | None) -> float:
 def genotype_figure(edges: Sequence[CellEdge], *, title: str = "", height: int = 400) -> go.Figure:
     """The cell as a graph; several cell types stand one below the other."""
     if not edges:
-        return note_figure("No genotype yet: it comes with the architecture phase.", height=height, title=title)
+        return note_figure(
+            "No genotype: a search writes one after its first architecture epoch.", height=height, title=title
+        )
     cells = list(dict.fromkeys(edge.cell for edge in edges))
     data: list[dict[str, Any]] = []
     notes: list[dict[str, Any]] = []

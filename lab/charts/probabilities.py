@@ -30,7 +30,8 @@ def probability_figure(snapshot: Mapping[str, Any] | None, *, title: str = "", h
     ◆ marks the primitive that the live network has, ▲ the most probable one where it is another.
     """
     if snapshot is None or not snapshot["probabilities"]:
-        return note_figure("No architecture probabilities yet.", height=height, title=title)
+        text = "No probabilities: a search writes them after its first architecture epoch."
+        return note_figure(text, height=height, title=title)
     values = np.asarray(snapshot["probabilities"], dtype=np.float64)
     live = chosen_columns(snapshot["genotype"], snapshot)
     best = chosen_columns(snapshot["likeliest"], snapshot)

@@ -1,13 +1,13 @@
 """How the search goes: phases in time, temperature above entropy on one step axis, stability."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
 from lab.charts.curves import DEFAULT_VIEW, CurveView, step_range
 from lab.charts.layout import Event, Mark, axis, make_figure, mark_labels, mark_shapes, note_figure
-from lab.charts.series import Series, thin
+from lab.charts.series import Series, make_series, thin
 from lab.charts.style import GREEN, INDIGO, ORANGE, RED, phase_style
 
 HEALTH_BANDS: tuple[tuple[float, float, str], ...] = (
@@ -23,6 +23,13 @@ def health_word(health: float) -> str:
     if not health >= HEALTH_BANDS[1][0]:
         return "critical"
     return "shaky" if health < HEALTH_BANDS[2][0] else "steady"
+
+
+def entropy_series(events: Iterable[Event]) -> Series:
+    """Mean entropy per edge in nats over steps, from the genotype events."""
+    found = [event for event in events if event.kind == "genotype" and event.payload["entropy"]]
+    means = [sum(event.payload["entropy"]) / len(event.payload["entropy"]) for event in found]
+    return make_series("entropy", [event.step for event in found], means)
 
 
 def timeline_figure(events: Sequence[Event], last_step: int, *, title: str = "", height: int = 120) -> go.Figure:
@@ -119,7 +126,9 @@ def temperature_figure(
         entropy_limit: ln(primitives), the entropy of a search that knows nothing; drawn as a line.
     """
     if not len(temperature) and not len(entropy):
-        return note_figure("No temperature yet: it comes with the architecture phase.", height=height, title=title)
+        return note_figure(
+            "No temperature: a search sets one when its architecture phase begins.", height=height, title=title
+        )
     low, high = step_range([temperature, entropy], view)
     warm, spread = thin(temperature.since(low), view.limit), thin(entropy.since(low), view.limit)
     data: list[dict[str, Any]] = [

@@ -14,10 +14,15 @@ def test_a_mutation_is_told_with_its_latest_status(history: list[Any]) -> None:
 
 def test_the_difference_and_losses_of_both_moments_are_kept(history: list[Any]) -> None:
     first, second, third = mutation_changes(history)
-    assert first.difference_text == "output changed by 3.0e-07 at that moment"
+    assert first.difference_text == "output changed by 3.0e-07 at that moment (relative, eval mode)"
     assert first.loss_text == "decision loss 0.5000 → 0.2500"
     assert second.loss_text == ""
     assert third.difference_text == "output difference not measured"
+
+
+def test_no_difference_at_all_is_said_in_words(history: list[Any]) -> None:
+    history[3].payload["difference"] = 0.0
+    assert mutation_changes(history)[0].difference_text == "output did not change at all at that moment"
 
 
 def test_who_asked_for_it_is_said(history: list[Any]) -> None:

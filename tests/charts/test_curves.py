@@ -47,6 +47,11 @@ def test_points_of_an_epoch_are_never_smoothed() -> None:
     assert "markers" in figure.data[0].mode
 
 
+def test_no_line_bridges_the_gaps_between_points_of_separate_phases() -> None:
+    points = Curve(series=make_series("arch/loss", [3, 40], [1.0, 0.5]), style=STYLE, dense=False, joined=False)
+    assert curve_figure([points], y_title="loss").data[0].mode == "markers"
+
+
 def test_the_window_cuts_the_curve_but_not_its_average() -> None:
     values = [100.0] + [0.0] * 99
     whole = curve_figure([curve(values)], y_title="loss", view=CurveView(smoothing=0.9))

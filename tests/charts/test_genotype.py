@@ -113,7 +113,7 @@ def test_several_cell_types_stand_below_each_other(genotype: dict[str, Any]) -> 
 
 
 def test_no_genotype_yet_is_a_sentence() -> None:
-    assert "No genotype yet" in genotype_figure(()).layout.annotations[0].text
+    assert "No genotype" in genotype_figure(()).layout.annotations[0].text
 
 
 def test_dot_pins_nodes_and_names_primitives(genotype: dict[str, Any], snapshot: dict[str, Any]) -> None:

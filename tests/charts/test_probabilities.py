@@ -30,7 +30,7 @@ def test_nan_probabilities_are_written_as_such(snapshot: dict[str, Any]) -> None
 
 
 def test_no_probabilities_yet_is_a_sentence() -> None:
-    assert "No architecture probabilities yet" in probability_figure(None).layout.annotations[0].text
+    assert "No probabilities" in probability_figure(None).layout.annotations[0].text
 
 
 def test_the_table_holds_every_number(snapshot: dict[str, Any]) -> None:

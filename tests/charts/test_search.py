@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from lab.charts import (
+    entropy_series,
     health_word,
     make_series,
     mutation_marks,
@@ -69,6 +70,16 @@ def test_temperature_and_entropy_share_one_step_axis(history: list[Any]) -> None
 def test_before_the_architecture_phase_there_is_a_sentence() -> None:
     nothing = make_series("temperature", [], [])
     assert "architecture phase" in temperature_figure(nothing, nothing).layout.annotations[0].text
+
+
+def test_entropy_is_the_mean_over_the_edges_of_each_snapshot(make_event: Callable[..., Any]) -> None:
+    events = [
+        make_event(3, "genotype", entropy=[1.0, 2.0]),
+        make_event(4, "phase"),
+        make_event(9, "genotype", entropy=[]),
+    ]
+    found = entropy_series(events)
+    assert (found.step.tolist(), found.value.tolist()) == ([3], [1.5])
 
 
 def test_health_has_three_named_bands() -> None:

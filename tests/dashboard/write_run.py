@@ -70,7 +70,7 @@ class Script:
             rows.append([weight / sum(weights) for weight in weights])
         return rows
 
-    def snapshot(self, step: int, reason: str) -> list[float]:
+    def snapshot(self, step: int, reason: str) -> None:
         rows = self.probabilities(step)
         entropy = [-sum(p * math.log(p) for p in row) for row in rows]
         best = Genotype(NB201, tuple(NB201.primitives[row.index(max(row))] for row in rows))
@@ -89,7 +89,6 @@ class Script:
                 reason=reason,
             ),
         )
-        return entropy
 
     def change(self, step: int, requested: str) -> None:
         old, self.genotype = self.genotype, mutate(self.genotype, 0.2, "random", self.rng)
@@ -166,7 +165,7 @@ class Script:
 
     def epoch(self, step: int, epoch: int, health: float) -> None:
         self.phase(step)
-        entropy = self.snapshot(step, "epoch")
+        self.snapshot(step, "epoch")
         decision = 2.3 * math.exp(-step / 110) + 0.25
         self.run.scalars(
             step,
@@ -176,8 +175,6 @@ class Script:
                 "decision/accuracy": 1 - decision / 2.6,
                 "arch/loss": decision + 0.05,
                 "arch/accuracy": 1 - (decision + 0.05) / 2.6,
-                "arch/entropy": sum(entropy) / len(entropy),
-                "arch/skip_share": 0.1,
                 "memory/rss": 4e8 + 1e5 * step,
                 "memory/tensors": 3e7,
             },
@@ -203,7 +200,7 @@ class Script:
 def main() -> None:
     """Write the run, obeying commands between the steps."""
     options = parse()
-    config = {"data": {"name": "waves", "synthetic": True}, "seed": 0, "note": "synthetic numbers, nothing is trained"}
+    config = {"dataset_title": "waves", "synthetic": True, "note": "a formula of the step; nothing is trained"}
     with RunWriter(options.root, options.name, config) as run:
         script = Script(run)
         for step in range(options.steps):
