@@ -30,7 +30,9 @@ def run_pytest(folder: Path, test: str, environment: dict[str, str]) -> str:
     shutil.copy(Path(__file__).parents[1] / "conftest.py", folder)
     (folder / "test_marked.py").write_text(test)
     (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n  browser: page\n  gpu: cuda\n")
-    kept = {key: value for key, value in os.environ.items() if key not in ("LAB_REQUIRE_BROWSER", "PATH")}
+    kept = {
+        key: value for key, value in os.environ.items() if key not in ("LAB_REQUIRE_BROWSER", "PATH", "PYTEST_ADDOPTS")
+    }
     kept |= {"PATH": "", "PLAYWRIGHT_BROWSERS_PATH": str(folder / "none"), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     kept |= environment
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
