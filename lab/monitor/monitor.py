@@ -196,7 +196,8 @@ class StabilityMonitor:
         return max(relative_fall(high, at + off) for at, off, high in zip(level, margin, best, strict=True))
 
     def _gradient_excess(self) -> float:
+        if len(self._gradients) < _FEWEST_FOR_GRADIENT:
+            return 0.0
         norms = list(self._gradients)
-        usual = median(norms) if len(norms) >= _FEWEST_FOR_GRADIENT else 0.0
-        now = median(norms[-3:])
+        usual, now = median(norms), median(norms[-3:])
         return math.log10(now / usual) - 1.0 if now > 10.0 * usual > 0.0 else 0.0
