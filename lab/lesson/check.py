@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from lab.base import Report, Table, require_range
+from lab.base import Table, require_range
+from lab.lesson.report import LessonReport
 
 
-@dataclass(frozen=True, kw_only=True)
-class CheckResult(Report):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class CheckResult(LessonReport):
     """How two values compare: `exact`, `approximate` or off by `max_difference`."""
 
     name: str

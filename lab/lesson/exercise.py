@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lab.base import ConfigError, Report, Table
+from lab.base import ConfigError, Table
 from lab.lesson.check import CheckResult
+from lab.lesson.report import LessonReport
 
 Answer = Callable[..., Any]
 
@@ -14,8 +15,8 @@ class _NotTriedError(Exception):
     """The answer has no body yet."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Attempt(Report):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Attempt(LessonReport):
     """What a check found about one answer."""
 
     name: str
@@ -46,8 +47,8 @@ class Attempt(Report):
         return (head, *(table for result in self.results for table in result.tables()))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Hints(Report):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Hints(LessonReport):
     """The hints that have been asked for so far."""
 
     shown: tuple[str, ...]

@@ -9,8 +9,9 @@ import traceback
 from types import TracebackType
 from typing import Any
 
-from lab.base import ConfigError, Report, Table
+from lab.base import ConfigError, Table
 from lab.lesson.errors import LessonError
+from lab.lesson.report import LessonReport
 
 MESSAGE_LINES = 5
 """Lines of the message that the short form shows; `.message` holds all of it."""
@@ -35,7 +36,7 @@ def _place(frame: traceback.FrameSummary) -> str:
     return f"{file}:{frame.lineno}, in {frame.name}"
 
 
-class Expectation(Report):
+class Expectation(LessonReport):
     """The error that a `with` block was expected to raise: what it said and where, once it has been raised."""
 
     def __init__(self, error_type: type[Exception], match: str) -> None:

@@ -9,8 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from lab.base import Report, Table, TrainingError
+from lab.base import Table, TrainingError
 from lab.charts import Series, make_series, mutation_changes
+from lab.lesson.report import LessonReport
 from lab.lesson.run import RunHandle
 from lab.store import EventRow, RunReader, RunSummary
 
@@ -22,8 +23,8 @@ WAITING = "waiting"
 """State of a run whose process has started and has not written yet."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunSnapshot(Report):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class RunSnapshot(LessonReport):
     """One moment of a run as text."""
 
     name: str

@@ -4,15 +4,16 @@ import html
 from dataclasses import dataclass
 from typing import Any
 
-from lab.base import ConfigError, Report, Table
+from lab.base import ConfigError, Table
+from lab.lesson.report import LessonReport
 from lab.lesson.units import format_bytes
 
 BAR_WIDTH = 30
 """Characters of the longest bar in text."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class MemoryBars(Report):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class MemoryBars(LessonReport):
     """Named amounts of bytes, in the order given."""
 
     amounts: dict[str, int]

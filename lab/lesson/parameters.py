@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from lab.base import Report, Table
+from lab.base import Table
+from lab.lesson.report import LessonReport
 from lab.lesson.units import format_bytes
 
 
@@ -37,8 +38,8 @@ class ParameterRow:
     """`group N`, or `no` where the optimizer does not hold it; None for a buffer and where no optimizer was given."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ParameterTable(Report):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ParameterTable(LessonReport):
     """Device, dtype, shape, gradient and size of every parameter and buffer."""
 
     rows: tuple[ParameterRow, ...]

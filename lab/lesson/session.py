@@ -8,14 +8,15 @@ from typing import Any
 import torch
 
 import lab
-from lab.base import Report, Table, require_range
+from lab.base import Table, require_range
 from lab.device import choose_device
+from lab.lesson.report import LessonReport
 
 PACKAGES = ("torch", "numpy", "plotly")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Session(Report):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Session(LessonReport):
     """Versions, seed and device of a lesson."""
 
     device: torch.device
@@ -45,20 +46,24 @@ class Session(Report):
         return (Table(title="This session", columns=("what", "value"), rows=tuple(rows)),)
 
 
-def set_up(seed: int = 0, device: str = "auto") -> Session:
-    """Seed torch on every device and tell what this session runs on.
+def set_up(seed: int = 0, device: str = "auto", threads: int = 1) -> Session:
+    """Seed torch on every device, set its CPU threads and tell what this session runs on.
 
     Args:
         seed: >= 0, for `torch.manual_seed`.
         device: as for `lab.device.choose_device`.
+        threads: CPU threads of one operation, >= 1. A lesson's networks are so small that more than one costs time,
+            and very much time beside another process that trains.
 
     Raises:
-        ConfigError: a negative seed.
+        ConfigError: a negative seed, or no thread.
         PlacementError: a device that this machine does not have.
     """
     require_range("seed", seed, 0, 2**63 - 1)
+    require_range("threads", threads, 1)
     choice = choose_device(device)
     torch.manual_seed(seed)
+    torch.set_num_threads(threads)
     versions = {"python": platform.python_version(), "lab": lab.__version__}
     versions |= {name: version(name) for name in PACKAGES}
     return Session(

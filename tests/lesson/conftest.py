@@ -1,9 +1,11 @@
 """A stand-in for a training program: it writes made-up numbers through the store and obeys its commands."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 PROGRAM = """
 import argparse, signal, sys, time
@@ -57,6 +59,14 @@ with RunWriter(args.save_dir, args.name, {"dataset": "made up"}) as writer:
                     difference=0.0, requested="control", reason="asked"))
                 writer.record(step, genotype("nor_conv_3x3"))
 """
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    """The number of threads belongs to the process: leave it as it was."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

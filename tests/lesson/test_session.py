@@ -29,6 +29,18 @@ def test_a_device_that_is_absent_is_refused():
         set_up(device="cuda:99")
 
 
+def test_one_thread_is_used_unless_more_are_asked_for():
+    torch.set_num_threads(2)
+    assert set_up().threads == 1
+    assert torch.get_num_threads() == 1
+    assert set_up(threads=2).threads == 2
+
+
+def test_no_thread_is_refused():
+    with pytest.raises(ConfigError, match="threads >= 1"):
+        set_up(threads=0)
+
+
 def test_a_negative_seed_is_refused():
     with pytest.raises(ConfigError, match="seed >= 0"):
         set_up(seed=-1)

@@ -1,0 +1,140 @@
+"""The tour as a reader sees it: Jupyter Lab in a browser, the curve advancing while the run trains."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = {
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True},
+}
+# Largest number of points of any line in the first picture, -1 where there is none yet.
+POINTS = """() => {
+    const plot = document.querySelector('.jp-OutputArea-output .js-plotly-plot');
+    return plot && plot.data ? Math.max(-1, ...plot.data.map(line => line.x ? line.x.length : 0)) : -1;
+}"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A Jupyter server that this test started."""
+
+    port: int
+    token: str
+    folder: Path
+    pid: int
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def wait_for(url: str, process: "subprocess.Popen[bytes]", seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            assert process.poll() is None, "Jupyter Lab ended before it answered"
+            assert time.monotonic() < deadline, f"Jupyter Lab did not answer within {seconds} s"
+            time.sleep(0.2)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """Jupyter Lab on a free port of this machine alone, with the lessons in a folder of its own; ended afterwards."""
+    folder, home = tmp_path / "lessons", tmp_path / "home"
+    shutil.copytree(ROOT / "notebooks", folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "runs"))
+    for name, values in SETTINGS.items():
+        path = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(values))
+    port, token = free_port(), os.urandom(16).hex()
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {
+        "PYTHONPATH": paths,
+        "JUPYTER_TOKEN": token,
+        "JUPYTER_CONFIG_DIR": str(home / "config"),
+        "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
+        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
+        "IPYTHONDIR": str(home / "ipython"),
+    }
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
+    command += ["--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={folder}"]
+    with (tmp_path / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/api", process, 90)
+        yield Server(port=port, token=token, folder=folder, pid=process.pid)
+    finally:
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for child in psutil.wait_procs(children, timeout=10)[1]:
+            child.kill()
+
+
+def watch(page: Page, enough: int, seconds: float) -> list[int]:
+    """The numbers of points seen, each new one once, until `enough` differ."""
+    seen: list[int] = []
+    deadline = time.monotonic() + seconds
+    while len(seen) < enough and time.monotonic() < deadline:
+        count = page.evaluate(POINTS)
+        if count > 0 and (not seen or count != seen[-1]):
+            seen.append(count)
+        page.wait_for_timeout(200)
+    return seen
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(400)
+def test_the_curve_of_the_tour_advances_in_jupyter_lab(chromium: Path, server: Server, tmp_path: Path) -> None:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(chromium), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1400, "height": 2000})
+        requests: list[str] = []
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(f"{server.origin}/lab/tree/00_tour.ipynb?reset&token={server.token}")
+        page.get_by_text("00 Tour: a network grows, live").first.wait_for(timeout=90_000)
+        page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=90_000)
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+
+        seen = watch(page, enough=5, seconds=180)
+        page.screenshot(path=tmp_path / "advancing.png")
+        assert len(seen) == 5, f"points seen: {seen}"
+        assert seen == sorted(seen)
+
+        last = page.locator(".jp-CodeCell .jp-InputPrompt").last
+        page.wait_for_function("e => /\\[\\d+\\]/.test(e.textContent)", arg=last.element_handle(), timeout=180_000)
+        assert page.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
+        assert page.locator("[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+        foreign = [url for url in requests if not url.startswith((server.origin, "data:", "blob:"))]
+        assert not foreign
+        browser.close()

@@ -1,0 +1,167 @@
+"""Every lesson runs headless from top to bottom, and its exercise tells right from wrong."""
+
+import ast
+import contextlib
+import json
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parents[2]
+CELL_SECONDS = 120
+"""Longest time of one cell: many times what it takes, so that a busy machine is no failure."""
+LESSON_SECONDS = 180
+"""Longest time of a lesson: four times the 45 seconds that it may take on two idle cores, for the same reason."""
+
+# Two typical wrong answers to each lesson's exercise, and what the check says of each.
+WRONG = {
+    "00_tour": {
+        "def hand_over(old, new, x, beta):\n    return beta * old(x) + (1 - beta) * new(x)": "beta 0 is old, exactly",
+        "def hand_over(old, new, x, beta):\n    return old(x) + beta * new(x)": "beta 1 is new, exactly",
+        "def hand_over(old, new, x, beta):\n    a, b = old(x), new(x)\n    return a + beta * (b - a)": "e-0",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A lesson that was run, and what its exercise said to other answers."""
+
+    cells: list[NotebookNode]
+    seconds: float
+    attempts: dict[str, str]
+    """Answer -> text of the attempt."""
+    pids: list[int]
+    """Processes that the lesson started."""
+
+
+def output_text(cell: NotebookNode) -> str:
+    """All text that a code cell gave."""
+    parts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.outputs]
+    return "\n".join(parts)
+
+
+def with_tag(cells: list[NotebookNode], tag: str) -> NotebookNode:
+    """The one cell with this tag."""
+    found = [cell for cell in cells if tag in cell.metadata.get("tags", [])]
+    assert len(found) == 1, f"{len(found)} cells have the tag {tag}"
+    return found[0]
+
+
+def solution_of(cells: list[NotebookNode]) -> str:
+    """The code inside the folded solution."""
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    found = re.search(r"<details>.*?```python\n(.*?)```.*?</details>", text, re.DOTALL)
+    assert found, "no folded solution with a python block"
+    return found.group(1)
+
+
+def run_notebook(cells: list[NotebookNode], folder: Path) -> list[NotebookNode]:
+    """Run cells from top to bottom in a fresh kernel whose working directory is `folder`; the executed cells.
+
+    Raises:
+        CellExecutionError: a cell raised.
+    """
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    client = NotebookClient(notebook, timeout=CELL_SECONDS, resources={"metadata": {"path": str(folder)}})
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    client.execute(env={**os.environ, "PYTHONPATH": paths, "IPYTHONDIR": str(folder / ".ipython")})
+    return list(notebook.cells)
+
+
+def judge(answer: str) -> str:
+    """A cell that gives `answer` to the lesson's exercise, beside the notebook's own names."""
+    name = re.match(r"def (\w+)", answer)
+    assert name, f"no function: {answer}"
+    return f"exec({answer!r}, own := dict(globals()))\nstr(exercise.check(own[{name.group(1)!r}]))"
+
+
+def ends(pid: int, seconds: float = 30.0) -> bool:
+    """Whether the process is gone, or goes within `seconds`: it may still be writing its last checkpoint."""
+    deadline = time.monotonic() + seconds
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
+    return True
+
+
+def pids_cell() -> str:
+    """A cell that names the processes which the kernel started through `start_run`."""
+    return "import json\njson.dumps(sorted({v.pid for v in globals().values() if type(v).__name__ == 'RunHandle'}))"
+
+
+@pytest.fixture(scope="session")
+def outcome(lesson: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """The lesson run once, its exercise then given every wrong answer and the solution."""
+    cells = nbformat.read(lesson, as_version=4).cells
+    answers = [*WRONG[lesson.stem], solution_of(cells)]
+    extra = [nbformat.v4.new_code_cell(source) for source in (*map(judge, answers), pids_cell())]
+    begin = time.monotonic()
+    ran = run_notebook([*cells, *extra], tmp_path_factory.mktemp(lesson.stem))
+    *judged, pids = [ast.literal_eval(output_text(cell)) for cell in ran[len(cells) :]]
+    return Outcome(
+        cells=ran[: len(cells)],
+        seconds=time.monotonic() - begin,
+        attempts=dict(zip(answers, judged, strict=True)),
+        pids=json.loads(pids),
+    )
+
+
+def test_every_lesson_has_wrong_answers_to_its_exercise(lesson: Path) -> None:
+    assert len(WRONG[lesson.stem]) >= 2
+
+
+def test_a_lesson_runs_from_top_to_bottom_in_its_time(outcome: Outcome) -> None:
+    assert all(cell.execution_count for cell in outcome.cells if cell.cell_type == "code")
+    assert outcome.seconds < LESSON_SECONDS
+
+
+def test_a_lesson_asserts_what_it_claims(lesson: Path) -> None:
+    sources = [cell.source for cell in nbformat.read(lesson, as_version=4).cells if cell.cell_type == "code"]
+    assert sum("with expect(" in source for source in sources) >= 1
+    assert sum(bool(re.search(r"^assert not \w+\.ok", source, re.MULTILINE)) for source in sources) >= 1
+    assert sum(bool(re.search(r"^assert \w+\.(ok|exact)", source, re.MULTILINE)) for source in sources) >= 1
+
+
+def test_the_empty_exercise_is_not_tried_yet(outcome: Outcome) -> None:
+    assert "○ not tried yet" in output_text(with_tag(outcome.cells, "check"))
+
+
+def test_the_wrong_answers_are_told_how_far_off_they_are(lesson: Path, outcome: Outcome) -> None:
+    for answer, says in WRONG[lesson.stem].items():
+        text = outcome.attempts[answer]
+        assert "✗ not yet" in text, answer
+        off = [part for part in text.split("Check: ") if "✗ off" in part]
+        assert any(says in part for part in off), text
+
+
+def test_the_folded_solution_is_right(outcome: Outcome) -> None:
+    solution = list(outcome.attempts.values())[-1]
+    assert "✓ ok" in solution, solution
+
+
+def test_a_lesson_leaves_no_process_behind(lesson: Path, outcome: Outcome) -> None:
+    assert bool(outcome.pids) == ("start_run(" in lesson.read_text(encoding="utf-8"))
+    assert all(ends(pid) for pid in outcome.pids)
+
+
+def test_a_tour_that_is_broken_off_leaves_no_process_behind(tmp_path: Path) -> None:
+    cells = nbformat.read(ROOT / "notebooks" / "00_tour.ipynb", as_version=4).cells
+    number = next(n for n, cell in enumerate(cells) if "= start_run(" in cell.source)
+    broken = nbformat.v4.new_code_cell("run.wait_ready()\nraise SystemError(f'pid={run.pid}')")
+    with pytest.raises(CellExecutionError, match="SystemError") as caught:
+        run_notebook([*cells[: number + 1], broken], tmp_path)
+    found = re.search(r"pid=(\d+)", str(caught.value))
+    assert found
+    assert ends(int(found.group(1)))
