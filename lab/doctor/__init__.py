@@ -1,6 +1,18 @@
 """Instruments that name the tensor, the operation and the line at fault."""
 
+from lab.doctor.audit import KINDS, AuditReport, audit
 from lab.doctor.backward import BackwardFinding, BackwardReport, WatchConfig, explain_backward
+from lab.doctor.optimizer_audit import AuditFinding
 from lab.doctor.place import Place
 
-__all__ = ["BackwardFinding", "BackwardReport", "Place", "WatchConfig", "explain_backward"]
+__all__ = [
+    "KINDS",
+    "AuditFinding",
+    "AuditReport",
+    "BackwardFinding",
+    "BackwardReport",
+    "Place",
+    "WatchConfig",
+    "audit",
+    "explain_backward",
+]

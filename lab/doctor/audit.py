@@ -1,0 +1,202 @@
+"""Find tensors that will fail, or fail silently, before any forward: by full name, with the reason.
+
+Covered: twelve kinds of fault (`KINDS`) in parameters, buffers, plain attributes, modules in lists and dicts, ties and
+optimizers. Not covered: what forward does (see `simulate`), and models that are offloaded on purpose (hooks of
+`device_map`): their devices and meta tensors are not judged, which the report says.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from lab.base import Report, Table
+from lab.device import HeldTensor, offloaded
+from lab.device.inventory import PARAMETER, PASSING_BUFFER, PERSISTENT_BUFFER, PLAIN_ATTRIBUTE
+from lab.doctor.hidden import full_inventory, hidden_modules
+from lab.doctor.optimizer_audit import FOREIGN, STATE, UNTRAINED, AuditFinding, audit_optimizers
+from lab.doctor.ties import broken_ties
+
+META_PARAMETER = "meta parameter"
+META_BUFFER = "meta persistent buffer"
+META_PASSING_BUFFER = "meta non-persistent buffer"
+META_ATTRIBUTE = "meta plain attribute"
+ATTRIBUTE_ELSEWHERE = "plain attribute on another device"
+TENSOR_ELSEWHERE = "parameter or buffer on another device"
+MIXED_DTYPE = "mixed floating dtype within one module"
+HIDDEN_MODULE = "module hidden in a list or dict"
+BROKEN_TIE = "broken tie"
+
+KINDS = (
+    META_PARAMETER,
+    META_BUFFER,
+    META_PASSING_BUFFER,
+    META_ATTRIBUTE,
+    ATTRIBUTE_ELSEWHERE,
+    TENSOR_ELSEWHERE,
+    MIXED_DTYPE,
+    HIDDEN_MODULE,
+    BROKEN_TIE,
+    FOREIGN,
+    UNTRAINED,
+    STATE,
+)
+
+_META_KINDS = {
+    PARAMETER: META_PARAMETER,
+    PERSISTENT_BUFFER: META_BUFFER,
+    PASSING_BUFFER: META_PASSING_BUFFER,
+    PLAIN_ATTRIBUTE: META_ATTRIBUTE,
+}
+_MATERIALIZE = "fill it with lab.device.materialize (from a state dict or a factory); never to_empty alone"
+_FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditReport(Report):
+    """What `audit` found."""
+
+    findings: tuple[AuditFinding, ...]
+    tensors: int
+    """Names of tensors that were looked at."""
+    device: str
+    """Device on which all should be; empty where there is none to tell it by."""
+    notes: tuple[str, ...]
+    """What was not judged, and why."""
+
+    @property
+    def ok(self) -> bool:
+        """Nothing was found."""
+        return not self.findings
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON-ready data."""
+        return {
+            "ok": self.ok,
+            "tensors": self.tensors,
+            "device": self.device,
+            "notes": list(self.notes),
+            "findings": [asdict(finding) for finding in self.findings],
+        }
+
+    def tables(self) -> tuple[Table, ...]:
+        """One table of findings."""
+        verdict = "nothing found" if self.ok else f"{len(self.findings)} found"
+        rows = [(finding.kind, finding.name, finding.detail, finding.fix) for finding in self.findings]
+        title = f"Audit: {verdict} ({self.tensors} tensors, device {self.device or 'unknown'})"
+        return (Table(title=title, columns=("kind", "name", "detail", "fix"), rows=tuple(rows), notes=self.notes),)
+
+
+def audit(
+    model: nn.Module,
+    optimizer: Optimizer | Sequence[Optimizer] | None = None,
+    device: torch.device | str | None = None,
+    ties: Sequence[Sequence[str]] = (),
+) -> AuditReport:
+    """Look at every tensor that `model` and `optimizer` hold; nothing is run or changed.
+
+    Args:
+        model: any module.
+        optimizer: the one that trains it, or all of them; None: the three kinds about optimizers are not looked for.
+        device: where every tensor should be; default: where most parameters and buffers are.
+        ties: groups of names that should be one tensor, beside those that the model declares.
+
+    Raises:
+        ConfigError: a name in `ties` that the model has not.
+    """
+    held = full_inventory(model)
+    signs = offloaded(model)
+    target = torch.device(device) if device is not None else _majority(held)
+    notes = [f"offloaded on purpose, devices and meta tensors not judged: {', '.join(signs)}"] if signs else []
+    findings: list[AuditFinding] = []
+    if not signs:
+        findings += _on_meta(held)
+        findings += _elsewhere(held, target) if target is not None else []
+    findings += _mixed_dtypes(model)
+    findings += _hidden(model)
+    findings += _untied(model, held, ties)
+    if optimizer is None:
+        notes.append("no optimizer was given: none was looked at")
+    else:
+        findings += audit_optimizers(held, [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer))
+    return AuditReport(
+        findings=tuple(findings),
+        tensors=len(held),
+        device=str(target) if target is not None else "",
+        notes=tuple(notes),
+    )
+
+
+def _majority(held: Sequence[HeldTensor]) -> torch.device | None:
+    registered = [item.tensor for item in held if item.kind != PLAIN_ATTRIBUTE and not item.tensor.is_meta]
+    counts = Counter(tensor.device for tensor in registered)
+    return counts.most_common(1)[0][0] if counts else None
+
+
+def _on_meta(held: Sequence[HeldTensor]) -> Iterator[AuditFinding]:
+    for item in held:
+        if item.tensor.is_meta and not _is_alias(item, held):
+            detail = f"{tuple(item.tensor.shape)} {item.tensor.dtype} without values"
+            yield AuditFinding(kind=_META_KINDS[item.kind], name=item.name, detail=detail, fix=_MATERIALIZE)
+
+
+def _elsewhere(held: Sequence[HeldTensor], target: torch.device) -> Iterator[AuditFinding]:
+    for item in held:
+        here = item.tensor.device
+        if item.tensor.is_meta or _same_device(here, target):
+            continue
+        detail = f"on {here}, the model on {target}"
+        if item.kind != PLAIN_ATTRIBUTE:
+            fix = f"model.to('{target}'), after the tensor was added"
+            yield AuditFinding(kind=TENSOR_ELSEWHERE, name=item.name, detail=detail, fix=fix)
+        # torch takes single CPU numbers beside tensors of any device
+        elif not _is_alias(item, held) and not (here.type == "cpu" and item.tensor.dim() == 0):
+            fix = "register_buffer(..., persistent=False): to() moves registered tensors only"
+            yield AuditFinding(kind=ATTRIBUTE_ELSEWHERE, name=item.name, detail=detail, fix=fix)
+
+
+def _same_device(here: torch.device, target: torch.device) -> bool:
+    return here.type == target.type and (target.index is None or here.index is None or here.index == target.index)
+
+
+def _is_alias(item: HeldTensor, held: Sequence[HeldTensor]) -> bool:
+    """A plain attribute that shows the memory of a registered tensor: the fault, if any, is that tensor's."""
+    if item.kind != PLAIN_ATTRIBUTE or not torch._C._has_storage(item.tensor):
+        return False
+    storage = item.tensor.untyped_storage()._cdata
+    registered = (other.tensor for other in held if other.kind != PLAIN_ATTRIBUTE)
+    return any(torch._C._has_storage(tensor) and tensor.untyped_storage()._cdata == storage for tensor in registered)
+
+
+def _mixed_dtypes(model: nn.Module) -> Iterator[AuditFinding]:
+    for name, module in _all_modules(model):
+        own = {**module._parameters, **module._buffers}
+        dtypes = {key: tensor.dtype for key, tensor in own.items() if tensor is not None and tensor.dtype in _FLOATING}
+        if len(set(dtypes.values())) > 1:
+            detail = ", ".join(f"{key} {str(dtype).removeprefix('torch.')}" for key, dtype in dtypes.items())
+            fix = "convert the whole module: module.to(dtype)"
+            yield AuditFinding(kind=MIXED_DTYPE, name=name or "(the model)", detail=detail, fix=fix)
+
+
+def _all_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    yield from model.named_modules()
+    for path, hidden in hidden_modules(model):
+        yield from hidden.named_modules(prefix=path)
+
+
+def _hidden(model: nn.Module) -> Iterator[AuditFinding]:
+    for path, module in hidden_modules(model):
+        count = sum(parameter.numel() for parameter in module.parameters())
+        detail = f"{type(module).__name__} with {count} parameters: to(), parameters() and state_dict() miss it"
+        yield AuditFinding(kind=HIDDEN_MODULE, name=path, detail=detail, fix="use nn.ModuleList or nn.ModuleDict")
+
+
+def _untied(model: nn.Module, held: Sequence[HeldTensor], ties: Sequence[Sequence[str]]) -> Iterator[AuditFinding]:
+    for name, other in broken_ties(model, held, ties):
+        detail = f"not the same tensor as {other or 'any other'}: it would be trained and saved apart"
+        fix = f"{name} = {other}" if other else "call model.tie_weights()"
+        yield AuditFinding(kind=BROKEN_TIE, name=name, detail=detail, fix=fix)
