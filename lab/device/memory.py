@@ -102,9 +102,13 @@ def measure_memory(
     place = require_device(device)
     if place.type not in ("cpu", "cuda"):
         raise PlacementError("a device that counts its peak: cpu or cuda", str(place), "measure on one of those")
+    if place.type == "cpu" and torch.autograd._profiler_enabled():
+        todo = "end that session first, or measure outside it"
+        raise ConfigError("no other profiler session in this thread", "one that runs", todo)
     report = object.__new__(MemoryReport)
     tracker = StorageTracker() if blame else None
-    measure = _cuda_bytes(place) if place.type == "cuda" else _cpu_bytes(roots)
+    measure = _cuda_bytes(place) if place.type == "cuda" else _cpu_bytes(_Watch(roots))
+    del roots  # else this frame would keep alive what the block frees
     numbers: dict[str, Any] = {}
     try:
         with measure as numbers, tracker or nullcontext():
@@ -134,11 +138,7 @@ def _cuda_bytes(device: torch.device) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def _cpu_bytes(roots: object) -> Iterator[dict[str, Any]]:
-    if torch.autograd._profiler_enabled():
-        todo = "end that session first, or measure outside it"
-        raise ConfigError("no other profiler session in this thread", "one that runs", todo)
-    watch = _Watch(roots)
+def _cpu_bytes(watch: "_Watch") -> Iterator[dict[str, Any]]:
     numbers: dict[str, Any] = {"before": watch.nbytes, "instrument": ALLOCATOR_EVENTS, "notes": (NOT_COUNTED,)}
     session = profile(profile_memory=True, use_kineto=True)
     _start_quietly(session)

@@ -215,6 +215,17 @@ def test_a_load_outside_the_guard_is_named_and_its_replacements_are_left_to_it()
 
 
 @pytest.mark.usefixtures("repaired")
+def test_a_guard_inside_a_guard_leaves_the_outer_loads_replacements_alone():
+    warned = pytest.warns(RuntimeWarning, match=r"after the load .* nn\.init\.normal_ is foreign")
+    with warned as caught, load_guard():
+        nn.init.normal_ = foreign
+        with load_guard():
+            assert names() == ["nn.init.normal_"]
+        assert names() == ["nn.init.normal_"]
+    assert len(caught) == 1
+
+
+@pytest.mark.usefixtures("repaired")
 def test_a_default_dtype_that_a_load_left_behind_is_put_back():
     with (
         pytest.warns(RuntimeWarning, match="default dtype was torch.bfloat16: put back to torch.float32"),
