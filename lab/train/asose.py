@@ -162,7 +162,9 @@ class ASOSEStrategy:
         )
 
     def end_epoch(self, epoch: int, data: EpochData) -> Evaluation | None:
-        """Count the epoch and change phase where it was the last one."""
+        """Count the epoch, unless it was rolled back, and change phase where it was the last one."""
+        if self.rollbacks.end_epoch():
+            return None
         self._left -= 1
         evaluation = None
         if self._phase == "arch_training":
@@ -176,7 +178,6 @@ class ASOSEStrategy:
                 self._decide(evaluation)
             self._watch(evaluation)
         if self._left <= 0 and self._phase != "finished":
-            self.rollbacks.clear()
             self._next_phase()
         return evaluation
 

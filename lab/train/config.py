@@ -163,8 +163,13 @@ class RunConfig:
             parts = {
                 "data": DataConfig(**data["data"]),
                 "search": ASOSEConfig(**data["search"]),
-                "monitor": MonitorConfig(**data["monitor"]),
+                "monitor": MonitorConfig(**{name: _frozen(value) for name, value in data["monitor"].items()}),
             }
             return cls(**{**data, **parts})
         except (TypeError, KeyError) as error:
             raise ConfigError("the settings of a run as saved by lab train", str(error), "check the file") from error
+
+
+def _frozen(value: Any) -> Any:
+    """JSON knows no tuples; a record's sequences are tuples."""
+    return tuple(value) if isinstance(value, list) else value

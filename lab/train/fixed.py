@@ -88,7 +88,7 @@ class FixedStrategy:
 
     def end_epoch(self, epoch: int, data: EpochData) -> Evaluation:
         """Read the decision split."""
-        self.rollbacks.clear()
+        self.rollbacks.end_epoch()
         return evaluate(self._network, data.decisions())
 
     def finish(self, epoch: int, data: EpochData) -> None:

@@ -13,6 +13,7 @@ class RollbackLimit:
     def __init__(self, most: int) -> None:
         self.most = most
         self.count = 0
+        self.now = False
 
     def add(self, reason: str) -> None:
         """One more roll-back.
@@ -21,6 +22,7 @@ class RollbackLimit:
             TrainingError: it is one too many.
         """
         self.count += 1
+        self.now = True
         if self.count > self.most:
             raise TrainingError(
                 f"a run that goes on after {self.most} roll-backs in a row",
@@ -28,6 +30,9 @@ class RollbackLimit:
                 "lower --weight-lr or look at the data",
             )
 
-    def clear(self) -> None:
-        """Training went on as it should."""
-        self.count = 0
+    def end_epoch(self) -> bool:
+        """Whether this epoch was rolled back; one that was not ends the row."""
+        rolled_back, self.now = self.now, False
+        if not rolled_back:
+            self.count = 0
+        return rolled_back

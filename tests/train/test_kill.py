@@ -1,0 +1,57 @@
+"""A run that is killed at any moment ends, once resumed, with the bits of the run that went through."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from lab.store import RunReader
+from lab.train import Run, find_checkpoint, saved_config
+
+KILLED = """
+import json, os, signal, sys
+import lab.train.live as live
+from lab.train import Run, RunConfig
+
+folder, phase, config = sys.argv[1], sys.argv[2], RunConfig.from_json(json.loads(sys.argv[3]))
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+class Killer:
+    def on_step(self, epoch, epochs, now, batch, batches, loss):
+        if now == phase and batch == 2 and epoch in (1, 3, 9):
+            die()
+    def on_text(self, text):
+        pass
+
+if phase == "mutation":
+    class Dying(live.LiveNetwork):
+        def mutate(self, *arguments):
+            super().mutate(*arguments)
+            die()
+    import lab.train.asose
+    lab.train.asose.LiveNetwork = Dying
+Run(config, save_dir=folder, name="killed", observer=Killer()).execute()
+"""
+
+
+@pytest.mark.parametrize("phase", ["warmup", "arch_training", "mutation", "weight_retraining"])
+def test_a_killed_run_ends_with_the_same_bits_after_it_was_resumed(make_config, tmp_path, phase):
+    config = make_config()
+    whole = Run(config, save_dir=tmp_path, name="whole").execute()
+    arguments = [sys.executable, "-c", KILLED, str(tmp_path), phase, json.dumps(config.to_json())]
+    killed = subprocess.run(arguments, capture_output=True, text=True, timeout=300)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    reader = RunReader(tmp_path / "killed")
+    assert reader.state() == "stale"
+    phases = [event.payload["phase"] for event in reader.events(kinds=("phase",)).events]
+    # The mutation's own announcement may not have been flushed when the process died.
+    assert phases[-1] == phase or phase == "mutation"
+    path = find_checkpoint(str(tmp_path / "killed"), tmp_path)
+    resumed = Run(saved_config(path), save_dir=tmp_path, resume=path).execute()
+    assert resumed.digest == whole.digest
+    assert resumed.test_loss == whole.test_loss
+    assert reader.state() == "finished"
