@@ -11,23 +11,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lab.base import TrainingError, derive_seed
-from lab.explore import SCHEDULES, GumbelExplorer
+from lab.base import TrainingError
 from lab.nn import SuperNet
 from lab.space import Table
 from lab.store import AlertEvent, PhaseEvent, Record, RollbackEvent, TemperatureEvent
+from lab.train.architecture import ArchitectureTrainer
 from lab.train.config import ASOSEConfig
 from lab.train.describe import describe_search
 from lab.train.evaluate import evaluate
 from lab.train.live import LiveNetwork
 from lab.train.mutation import Mutator
-from lab.train.optimizer import LearningRate, read_numbers, weight_step
+from lab.train.optimizer import LearningRate, weight_step
 from lab.train.restore import RollbackLimit
 from lab.train.strategy import EpochData, Evaluation, StepReport
 from lab.train.trees import clone_tree
 
 STRENGTH_FLOOR = 1 / 8
-ARCH_BETAS = (0.5, 0.999)
 
 
 class ASOSEStrategy:
@@ -51,23 +50,8 @@ class ASOSEStrategy:
         self.live = LiveNetwork(
             supernet, lr=config.weight_lr, momentum=config.weight_momentum, weight_decay=config.weight_decay
         )
-        schedule = SCHEDULES[config.temperature_schedule](
-            initial_temp=config.initial_temp,
-            min_temp=config.min_temp,
-            epochs=config.arch_training_epochs * config.total_cycles,
-            anneal_rate=config.anneal_rate,
-        )
-        self.explorer = GumbelExplorer(
-            self.space,
-            schedule,
-            seed=derive_seed(seed, "explorer"),
-            sampling=config.sampling,
-            exploration_factor=config.exploration_factor,
-            device=next(supernet.parameters()).device,
-        )
-        self.arch_optimizer = torch.optim.Adam(
-            self.explorer.parameters(), lr=config.arch_lr, betas=ARCH_BETAS, weight_decay=config.arch_weight_decay
-        )
+        self.architecture = ArchitectureTrainer(supernet, config, seed=seed)
+        self.explorer = self.architecture.explorer
         self.mutator = Mutator(self.live, kind=config.mutation_kind, seed=seed, reject_sigmas=config.reject_sigmas)
         self.records: list[Record] = []
         self._phase = "warmup"
@@ -79,7 +63,6 @@ class ASOSEStrategy:
         self.strength_scale = 1.0
         self.best_loss = math.inf
         self.waited = 0
-        self.scores: list[float] = []
         self.restore_point: dict[str, Any] | None = None
 
     @property
@@ -111,15 +94,15 @@ class ASOSEStrategy:
             if self._phase == "arch_training":
                 self._tell_temperature(self.config.temperature_schedule)
         self.rate.begin(epoch)
-        self.scores = []
+        self.architecture.scores = []
         return "architecture" if self._phase == "arch_training" else "weights"
 
     def step(self, x_BCHW: Tensor, y_B: Tensor) -> StepReport:
         """One step of the phase: supernet weights, architecture parameters, or the live network's weights."""
-        if self._phase == "arch_training":
-            return self._arch_step(x_BCHW, y_B)
         beta = None
-        if self._phase == "warmup":
+        if self._phase == "arch_training":
+            numbers = self.architecture.step(x_BCHW, y_B)
+        elif self._phase == "warmup":
             sample = self.explorer.ask_uniform()
             self.live.supernet.train()
             numbers = self._weight_step(lambda x: self.live.supernet(x, sample), x_BCHW, y_B)
@@ -134,32 +117,13 @@ class ASOSEStrategy:
             loss=loss,
             accuracy=accuracy,
             grad_norm=norm,
-            lr=self.rate.value,
+            lr=self.config.arch_lr if self._phase == "arch_training" else self.rate.value,
             temperature=self.explorer.temperature,
             beta=beta,
         )
 
     def _weight_step(self, forward: Any, x_BCHW: Tensor, y_B: Tensor) -> tuple[float, float, float]:
         return weight_step(forward, x_BCHW, y_B, self.live.optimizer, grad_clip=self.config.grad_clip)
-
-    def _arch_step(self, x_BCHW: Tensor, y_B: Tensor) -> StepReport:
-        self.live.supernet.train()
-        logits_BN = self.live.supernet(x_BCHW, self.explorer.ask())
-        loss = nn.functional.cross_entropy(logits_BN, y_B)
-        # The gradient is taken for alpha alone: the weights are frozen without a switch that could be left set.
-        (gradient_EK,) = torch.autograd.grad(loss, [self.explorer.alpha])
-        value, accuracy, norm = read_numbers(loss, logits_BN, y_B, gradient_EK.norm())
-        if math.isfinite(value) and math.isfinite(norm):
-            self.explorer.alpha.grad = gradient_EK
-            self.arch_optimizer.step()
-        self.scores.append(accuracy)
-        return StepReport(
-            loss=value,
-            accuracy=accuracy,
-            grad_norm=norm,
-            lr=self.config.arch_lr,
-            temperature=self.explorer.temperature,
-        )
 
     def end_epoch(self, epoch: int, data: EpochData) -> Evaluation | None:
         """Count the epoch, unless it was rolled back, and change phase where it was the last one."""
@@ -168,14 +132,14 @@ class ASOSEStrategy:
         self._left -= 1
         evaluation = None
         if self._phase == "arch_training":
-            self.explorer.tell(sum(self.scores) / max(len(self.scores), 1))
+            self.architecture.end_epoch()
             self._tell_temperature(self.config.temperature_schedule)
             self._tell_genotype("epoch")
         elif self._phase == "weight_retraining":
             assert self.live.child is not None
             evaluation = evaluate(self.live.child, data.decisions())
-            if self._left <= 0:
-                self._decide(evaluation)
+            if self._left <= 0 and self._decide(evaluation) == "rejected":
+                evaluation = evaluate(self.live.child, data.decisions())
             self._watch(evaluation)
         if self._left <= 0 and self._phase != "finished":
             self._next_phase()
@@ -238,16 +202,17 @@ class ASOSEStrategy:
         self._tell_genotype("mutation")
         return True
 
-    def _decide(self, evaluation: Evaluation) -> None:
+    def _decide(self, evaluation: Evaluation) -> str:
         if not self.mutator.pending:
-            return
+            return "nothing pending"
         worse, text = self.mutator.worse(evaluation)
         if not worse and self.mutator.complete:
             self.records += self.mutator.accept(evaluation, f"kept: {text}")
-            return
+            return "accepted"
         reason = f"taken back: {text}" if worse else "taken back: the hand-over was not complete"
         self.records += self.mutator.reject(evaluation, reason)
         self._restore(reason)
+        return "rejected"
 
     def _watch(self, evaluation: Evaluation) -> None:
         if evaluation.loss < self.best_loss * (1.0 - self.config.performance_threshold):
@@ -300,8 +265,7 @@ class ASOSEStrategy:
         self.restore_point = clone_tree(
             {
                 "live": self.live.state_dict(),
-                "alpha": self.explorer.alpha,
-                "arch_optimizer": self.arch_optimizer.state_dict(),
+                "architecture": self.architecture.values(),
                 "torch_rng": torch.get_rng_state(),
                 "step": step,
             }
@@ -311,9 +275,7 @@ class ASOSEStrategy:
         assert self.restore_point is not None
         point = clone_tree(self.restore_point)
         self.live.load_state_dict(point["live"])
-        with torch.no_grad():
-            self.explorer.alpha.copy_(point["alpha"])
-        self.arch_optimizer.load_state_dict(point["arch_optimizer"])
+        self.architecture.restore(point["architecture"])
         torch.set_rng_state(point["torch_rng"])
         barred = self.mutator.barred[-1].to_json() if self.mutator.barred else None
         self.records.append(RollbackEvent(reason=reason, to_step=point["step"], barred=barred))
@@ -353,15 +315,14 @@ class ASOSEStrategy:
 
     def modules(self) -> tuple[object, ...]:
         """Supernet, child, explorer and both optimizers."""
-        parts = (self.live.supernet, self.live.child, self.explorer, self.live.optimizer, self.arch_optimizer)
+        parts = (self.live.supernet, self.live.child, self.explorer, self.live.optimizer, self.architecture.optimizer)
         return tuple(part for part in parts if part is not None)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
         return {
             "live": self.live.state_dict(),
-            "explorer": self.explorer.search_state(),
-            "arch_optimizer": self.arch_optimizer.state_dict(),
+            "architecture": self.architecture.state_dict(),
             "mutator": self.mutator.state_dict(),
             "rate": self.rate.state_dict(),
             "rollbacks": self.rollbacks.count,
@@ -377,8 +338,7 @@ class ASOSEStrategy:
         """
         state = clone_tree(state)
         self.live.load_state_dict(state["live"])
-        self.explorer.load_search_state(state["explorer"])
-        self.arch_optimizer.load_state_dict(state["arch_optimizer"])
+        self.architecture.load_state_dict(state["architecture"])
         self.mutator.load_state_dict(state["mutator"])
         self.restore_point = state["restore_point"]
         for name in _NUMBERS:
@@ -410,5 +370,4 @@ _NUMBERS = (
     "strength_scale",
     "best_loss",
     "waited",
-    "scores",
 )

@@ -108,13 +108,14 @@ class TrainingLoop:
                 self._segment = self.strategy.segment
                 self.monitor.begin(self.strategy.phase)
             self._publish()
+        phase = self.strategy.phase
         length = self.data.length(self._part)
         for x_BCHW, y_B in self.data.batches(self._part, self.epoch, self.batch):
             self._serve()
             rolled_back = self._step(x_BCHW, y_B, length)
             if rolled_back:
                 break
-        return self._end_epoch()
+        return self._end_epoch(phase)
 
     def _step(self, x_BCHW: Tensor, y_B: Tensor, length: int) -> bool:
         report = self.strategy.step(x_BCHW, y_B)
@@ -153,8 +154,8 @@ class TrainingLoop:
             self.sink.record(self.global_step, event)
         return False
 
-    def _end_epoch(self) -> EpochReport:
-        phase, steps = self.strategy.phase, max(self.batch, 1)
+    def _end_epoch(self, phase: str) -> EpochReport:
+        steps = max(self.batch, 1)
         evaluation = self.strategy.end_epoch(self.epoch, self.data)
         report = EpochReport(
             epoch=self.epoch,

@@ -1,0 +1,106 @@
+"""What store and monitor cost: the whole loop against a bare one over the same steps, epoch by epoch in turn."""
+
+import statistics
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lab.base import Table, require_range
+from lab.bench.machine import machine
+from lab.datasets import DataConfig
+from lab.store import RunWriter
+from lab.train import ASOSEConfig, Parts, RunConfig, StoreSink, TrainingLoop, build
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverheadBench:
+    """Settings of the measurement."""
+
+    dataset: str = "digits"
+    """Data set; digits has the shortest steps, so the overhead shows most."""
+    channels: int = 16
+    """Channels of the first stage, >= 1."""
+    batch: int = 32
+    """Samples in a batch, >= 2."""
+    rounds: int = 20
+    """Pairs of epochs that are timed, >= 3."""
+    threads: int = 1
+    """CPU threads, >= 1."""
+
+    def __post_init__(self) -> None:
+        require_range("rounds", self.rounds, 3)
+        require_range("threads", self.threads, 1)
+
+
+def run(config: OverheadBench) -> dict[str, Any]:
+    """Time epochs with and without store, monitor and commands, in turn, on the same strategy."""
+    search = ASOSEConfig(warmup_epochs=2 * config.rounds + 2)
+    run_config = RunConfig(
+        data=DataConfig(name=config.dataset),
+        init_channels=config.channels,
+        batch_size=config.batch,
+        threads=config.threads,
+        search=search,
+        device="cpu",
+    )
+    parts = build(run_config)
+    with tempfile.TemporaryDirectory() as folder, RunWriter(Path(folder), "overhead", {}) as writer:
+        loop = TrainingLoop(
+            parts.strategy,
+            parts.data,
+            parts.monitor,
+            StoreSink(writer, Path(folder) / "overhead"),
+            epochs=run_config.total_epochs,
+            save=lambda reason: None,
+            save_every=10**6,
+        )
+        loop.run_epoch()
+        _bare_epoch(parts, 0)
+        pairs = []
+        for number in range(config.rounds):
+            began = time.perf_counter()
+            loop.run_epoch()
+            middle = time.perf_counter()
+            _bare_epoch(parts, number)
+            pairs.append((middle - began, time.perf_counter() - middle))
+        rows = len(loop.history) * parts.data.length("weights")
+    ratios = sorted(whole / bare for whole, bare in pairs)
+    whole, bare = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return {
+        "bench": "overhead",
+        "config": asdict(config),
+        "machine": machine(),
+        "results": {
+            "whole_seconds": whole,
+            "bare_seconds": bare,
+            "ratio": statistics.median(ratios),
+            "ratio_quartiles": [ratios[len(ratios) // 4], ratios[3 * len(ratios) // 4]],
+            "steps": rows,
+            "aim": 1.03,
+        },
+    }
+
+
+def _bare_epoch(parts: Parts, epoch: int) -> None:
+    """An epoch of the same steps with nobody told."""
+    part = parts.strategy.begin_epoch(epoch, 0, parts.data)
+    for x_BCHW, y_B in parts.data.batches(part, epoch):
+        parts.strategy.step(x_BCHW, y_B)
+    parts.strategy.end_epoch(epoch, parts.data)
+    parts.strategy.records.clear()
+
+
+def summary(result: dict[str, Any]) -> Table:
+    """The result in one row."""
+    figures = result["results"]
+    low, high = figures["ratio_quartiles"]
+    row = (
+        f"{figures['bare_seconds'] * 1e3:.1f} ms",
+        f"{figures['whole_seconds'] * 1e3:.1f} ms",
+        f"{figures['ratio']:.4f} ({low:.4f} to {high:.4f})",
+        f"<= {figures['aim']}",
+    )
+    columns = ("bare epoch", "with store and monitor", "median of ratios (quartiles)", "aim")
+    return Table(title="overhead of store and monitor", columns=columns, rows=(row,))

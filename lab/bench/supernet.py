@@ -1,0 +1,80 @@
+"""How much faster a supernet step is when it runs the chosen primitives alone: hard sample against full mixture."""
+
+import statistics
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from lab.base import Table, require_range
+from lab.bench.machine import machine
+from lab.explore import GumbelExplorer
+from lab.nn import SuperNet
+from lab.space import NB201
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupernetBench:
+    """Settings of the measurement."""
+
+    channels: int = 16
+    """Channels of the first stage, >= 1."""
+    layers: int = 3
+    """Searched cells, >= 1; three are one for each stage."""
+    size: int = 32
+    """Side of the input in pixels, >= 8."""
+    batch: int = 64
+    """Samples in a batch, >= 2."""
+    rounds: int = 15
+    """Pairs of steps that are timed, >= 3; the two kinds alternate."""
+    seed: int = 0
+    """Seed of weights, inputs and draws."""
+
+    def __post_init__(self) -> None:
+        require_range("channels", self.channels, 1)
+        require_range("layers", self.layers, 1)
+        require_range("size", self.size, 8)
+        require_range("batch", self.batch, 2)
+        require_range("rounds", self.rounds, 3)
+
+
+def run(config: SupernetBench) -> dict[str, Any]:
+    """Time forward, backward and optimizer step of both kinds in one process, alternating."""
+    torch.manual_seed(config.seed)
+    net = SuperNet(NB201, config.channels, config.layers, 10)
+    explorer = GumbelExplorer(NB201, 1.0, seed=config.seed)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.025, momentum=0.9)
+    x_BCHW = torch.randn(config.batch, 3, config.size, config.size)
+    y_B = torch.randint(0, 10, (config.batch,))
+
+    def step(hard: bool) -> float:
+        began = time.perf_counter()
+        optimizer.zero_grad(set_to_none=True)
+        explorer.alpha.grad = None
+        nn.functional.cross_entropy(net(x_BCHW, explorer.ask(hard=hard)), y_B).backward()
+        optimizer.step()
+        return time.perf_counter() - began
+
+    step(True), step(False)
+    pairs = [(step(True), step(False)) for _ in range(config.rounds)]
+    hard, full = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return {
+        "bench": "supernet",
+        "config": asdict(config),
+        "machine": machine(),
+        "results": {"hard_seconds": hard, "mixture_seconds": full, "ratio": full / hard, "aim": 3.5},
+    }
+
+
+def summary(result: dict[str, Any]) -> Table:
+    """The result in one row."""
+    figures = result["results"]
+    row = (
+        f"{figures['hard_seconds'] * 1e3:.1f} ms",
+        f"{figures['mixture_seconds'] * 1e3:.1f} ms",
+        f"{figures['ratio']:.2f}",
+        f">= {figures['aim']}",
+    )
+    return Table(title="supernet step", columns=("hard sample", "full mixture", "ratio", "aim"), rows=(row,))

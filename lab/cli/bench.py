@@ -1,0 +1,77 @@
+"""`lab bench`."""
+
+import importlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any
+
+import tyro
+
+from lab.base import ConfigError, require_choice
+
+BENCHES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "supernet": ("SupernetBench", "supernet step: chosen primitives alone against the full mixture"),
+        "overhead": ("OverheadBench", "training with store and monitor against the bare loop"),
+        "store": ("StoreBench", "rows a second, reading beside a writing trainer, reading after a kill"),
+        "dashboard": ("DashboardBench", "from the trainer to the page, and from the button to the trainer"),
+    }
+)
+"""Name -> its configuration in `lab.bench.NAME`, and what it measures."""
+
+
+def overview() -> str:
+    """What `lab bench --help` prints."""
+    width = max(map(len, BENCHES))
+    rows = "\n".join(f"  {name.ljust(width)}  {text}" for name, (_, text) in BENCHES.items())
+    return (
+        "usage: lab bench NAME [options] [--out FOLDER] [--json]\n\n"
+        f"{rows}\n\n"
+        "A figure is a ratio within one run where it can be: machines are noisy.\n"
+        "--out writes NAME.json into FOLDER (the project's own results lie in docs/results).\n"
+        "lab bench NAME --help explains the options of one.\n"
+    )
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command; the exit code."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        sys.stdout.write(overview())
+        return 0
+    name, rest = arguments[0], list(arguments[1:])
+    require_choice("bench", name, BENCHES.keys())
+    module = importlib.import_module(f"lab.bench.{name}")
+    config_type = getattr(module, BENCHES[name][0])
+
+    def options(
+        config: Annotated[config_type, tyro.conf.arg(name="")] = config_type(),  # type: ignore[valid-type]  # noqa: B008
+        out: Path | None = None,
+        json: bool = False,
+    ) -> tuple[Any, Path | None, bool]:
+        """Measure.
+
+        Args:
+            config: settings of the measurement.
+            out: folder into which NAME.json is written.
+            json: print the result as JSON.
+        """
+        return config, out, json
+
+    config, out, as_json = tyro.cli(options, args=rest, prog=f"lab bench {name}", config=(tyro.conf.OmitArgPrefixes,))
+    result = module.run(config)
+    if out is not None:
+        _write(out, name, result)
+    text = json.dumps(result, indent=2) if as_json else str(module.summary(result))
+    sys.stdout.write(text + "\n")
+    return 0
+
+
+def _write(folder: Path, name: str, result: dict[str, Any]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError("a folder that can be written", str(error), "give another --out") from error

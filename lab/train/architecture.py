@@ -1,0 +1,85 @@
+"""Training of the architecture parameters on their own split, the weights frozen.
+
+B batch, C channels, H height, W width, E edges, K primitives.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lab.base import derive_seed
+from lab.explore import SCHEDULES, GumbelExplorer
+from lab.nn import SuperNet
+from lab.train.config import ASOSEConfig
+from lab.train.optimizer import read_numbers
+
+BETAS = (0.5, 0.999)
+
+
+class ArchitectureTrainer:
+    """The explorer, its Adam optimizer, and the accuracy of the cells drawn in the present epoch."""
+
+    def __init__(self, supernet: SuperNet, config: ASOSEConfig, *, seed: int) -> None:
+        self.supernet = supernet
+        schedule = SCHEDULES[config.temperature_schedule](
+            initial_temp=config.initial_temp,
+            min_temp=config.min_temp,
+            epochs=config.arch_training_epochs * config.total_cycles,
+            anneal_rate=config.anneal_rate,
+        )
+        self.explorer = GumbelExplorer(
+            supernet.space,
+            schedule,
+            seed=derive_seed(seed, "explorer"),
+            sampling=config.sampling,
+            exploration_factor=config.exploration_factor,
+            device=next(supernet.parameters()).device,
+        )
+        self.optimizer = torch.optim.Adam(
+            self.explorer.parameters(), lr=config.arch_lr, betas=BETAS, weight_decay=config.arch_weight_decay
+        )
+        self.scores: list[float] = []
+
+    def step(self, x_BCHW: Tensor, y_B: Tensor) -> tuple[float, float, float]:
+        """One Adam step on a drawn cell's loss; (loss, accuracy, gradient norm). Not finite: nothing changes."""
+        self.supernet.train()
+        logits_BN = self.supernet(x_BCHW, self.explorer.ask())
+        loss = nn.functional.cross_entropy(logits_BN, y_B)
+        # The gradient is taken for alpha alone: the weights are frozen without a switch that could be left set.
+        (gradient_EK,) = torch.autograd.grad(loss, [self.explorer.alpha])
+        numbers = read_numbers(loss, logits_BN, y_B, gradient_EK.norm())
+        if math.isfinite(numbers[0]) and math.isfinite(numbers[2]):
+            self.explorer.alpha.grad = gradient_EK
+            self.optimizer.step()
+        self.scores.append(numbers[1])
+        return numbers
+
+    def end_epoch(self) -> None:
+        """Take the schedule's next temperature, given the epoch's mean accuracy."""
+        self.explorer.tell(sum(self.scores) / max(len(self.scores), 1))
+
+    def values(self) -> dict[str, Any]:
+        """What was learnt: alpha and the optimizer's moments; a restore point holds it."""
+        return {"alpha": self.explorer.alpha.detach(), "optimizer": self.optimizer.state_dict()}
+
+    def restore(self, values: dict[str, Any]) -> None:
+        """Give `values` back; the explorer's own draws go on, they are not repeated."""
+        with torch.no_grad():
+            self.explorer.alpha.copy_(values["alpha"])
+        self.optimizer.load_state_dict(values["optimizer"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        return {
+            "explorer": self.explorer.search_state(),
+            "optimizer": self.optimizer.state_dict(),
+            "scores": list(self.scores),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self.explorer.load_search_state(state["explorer"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scores = list(state["scores"])
