@@ -4,6 +4,7 @@ from lab.doctor.audit import KINDS, AuditReport, audit
 from lab.doctor.backward import BackwardFinding, BackwardReport, WatchConfig, explain_backward
 from lab.doctor.optimizer_audit import AuditFinding
 from lab.doctor.place import Place
+from lab.doctor.simulate import SimulationReport, simulate
 
 __all__ = [
     "KINDS",
@@ -12,7 +13,9 @@ __all__ = [
     "BackwardFinding",
     "BackwardReport",
     "Place",
+    "SimulationReport",
     "WatchConfig",
     "audit",
     "explain_backward",
+    "simulate",
 ]

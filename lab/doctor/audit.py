@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from lab.base import Report, Table
 from lab.device import HeldTensor, offloaded
 from lab.device.inventory import PARAMETER, PASSING_BUFFER, PERSISTENT_BUFFER, PLAIN_ATTRIBUTE
-from lab.doctor.hidden import full_inventory, hidden_modules
+from lab.doctor.hidden import all_modules, full_inventory, hidden_modules
 from lab.doctor.optimizer_audit import FOREIGN, STATE, UNTRAINED, AuditFinding, audit_optimizers
 from lab.doctor.ties import broken_ties
 
@@ -173,19 +173,13 @@ def _is_alias(item: HeldTensor, held: Sequence[HeldTensor]) -> bool:
 
 
 def _mixed_dtypes(model: nn.Module) -> Iterator[AuditFinding]:
-    for name, module in _all_modules(model):
+    for name, module in all_modules(model):
         own = {**module._parameters, **module._buffers}
         dtypes = {key: tensor.dtype for key, tensor in own.items() if tensor is not None and tensor.dtype in _FLOATING}
         if len(set(dtypes.values())) > 1:
             detail = ", ".join(f"{key} {str(dtype).removeprefix('torch.')}" for key, dtype in dtypes.items())
             fix = "convert the whole module: module.to(dtype)"
             yield AuditFinding(kind=MIXED_DTYPE, name=name or "(the model)", detail=detail, fix=fix)
-
-
-def _all_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    yield from model.named_modules()
-    for path, hidden in hidden_modules(model):
-        yield from hidden.named_modules(prefix=path)
 
 
 def _hidden(model: nn.Module) -> Iterator[AuditFinding]:

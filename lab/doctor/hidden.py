@@ -27,6 +27,13 @@ def hidden_modules(model: nn.Module) -> tuple[tuple[str, nn.Module], ...]:
     return tuple(found.values())
 
 
+def all_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Every module of `model` with its path, those that are hidden and those below them too."""
+    yield from model.named_modules()
+    for path, hidden in hidden_modules(model):
+        yield from hidden.named_modules(prefix=path)
+
+
 def full_inventory(model: nn.Module) -> tuple[HeldTensor, ...]:
     """The tensors of `model` and those of its hidden modules."""
     held = list(inventory(model))

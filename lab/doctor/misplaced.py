@@ -1,0 +1,101 @@
+"""Which of a call's tensors is on the wrong device, and what mistake brought it there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from lab.device.inventory import PLAIN_ATTRIBUTE
+from lab.doctor.shadow import label_of
+from lab.doctor.stand_in import Copied, Places
+
+ATTRIBUTE = "plain attribute"
+HIDDEN = "module hidden in a list or dict"
+INPUT = "input not moved"
+STALE = "stale device"
+MADE = "tensor made in forward"
+CROSSING = "activation not moved between parts"
+NUMPY = "numpy in forward"
+
+FIXES = {
+    ATTRIBUTE: "register_buffer('name', tensor, persistent=False): to() moves registered tensors only",
+    HIDDEN: "hold the modules in nn.ModuleList or nn.ModuleDict",
+    INPUT: "move the batch: lab.device.place(batch, device)",
+    STALE: "make the tensor on the input's device (device=x.device), not on one that was written down",
+    MADE: "make the tensor on the input's device: torch.zeros(..., device=x.device), or x.new_zeros(...)",
+    CROSSING: "move the activation where the parts meet: x = x.to(next_part_device)",
+    NUMPY: "stay in torch, or take the value to the CPU on purpose: tensor.detach().cpu().numpy()",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """A call of torch that failed."""
+
+    func: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return str(getattr(self.func, "__name__", self.func))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operand:
+    """A tensor of a call."""
+
+    name: str
+    """Full name in the model, `input` for an argument of forward, else empty."""
+    kind: str
+    """parameter, a kind of buffer, plain attribute, input or activation."""
+    device: str
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.kind}{f' {self.name}' if self.name else ''} {self.shape} on {self.device}"
+
+
+def operands_of(call: Call, copied: Copied, inputs: Sequence[Any]) -> tuple[Operand, ...]:
+    """The tensors of `call` with their names."""
+    positions = {id(leaf): number for number, leaf in enumerate(inputs) if isinstance(leaf, Tensor)}
+    found = []
+    for leaf in pytree.tree_leaves((call.args, call.kwargs)):
+        if isinstance(leaf, Tensor):
+            name, kind = copied.tensors.get(id(leaf), ("", "activation"))
+            if id(leaf) in positions:
+                name, kind = str(positions[id(leaf)]), "input"
+            shape = tuple(int(size) for size in leaf.shape)
+            found.append(Operand(name=name, kind=kind, device=str(label_of(leaf)), shape=shape))
+    return tuple(found)
+
+
+def cause_of(operands: Sequence[Operand], copied: Copied, places: Places, module: str) -> str:
+    """The mistake, told by the operand that is not where the module is."""
+    home = str(places.of(module))
+    wrong = [operand for operand in operands if operand.device != home]
+    if len({operand.device for operand in operands}) <= 1:
+        return NUMPY
+    for operand in wrong:
+        if any(operand.name.startswith(path) for path in copied.hidden):
+            return HIDDEN
+        if operand.kind == PLAIN_ATTRIBUTE:
+            return ATTRIBUTE
+        if operand.kind == "input" and operand.device not in map(str, places.devices):
+            return INPUT
+    if any(operand.device in map(str, places.devices) for operand in wrong):
+        return CROSSING
+    if any(_writes_down(copied, operand.device) for operand in wrong):
+        return STALE
+    return MADE
+
+
+def _writes_down(copied: Copied, device: str) -> bool:
+    """Some module keeps that device in an attribute."""
+    owners = [owner for owner in copied.model.modules() if id(owner) in copied.modules]
+    values = [value for owner in owners for value in vars(owner).values()]
+    return any(isinstance(value, torch.device | str) and str(value) == device for value in values)
