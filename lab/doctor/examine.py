@@ -1,0 +1,151 @@
+"""All instruments on one model, as one page."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lab.base import ConfigError, PlacementError, Report, Table
+from lab.device import named_tensors
+from lab.doctor.audit import AuditReport, audit
+from lab.doctor.backward import BackwardReport, explain_backward
+from lab.doctor.process import ProcessReport, process_check
+from lab.doctor.simulate import SimulationReport, simulate
+
+Placement = str | torch.device | Mapping[str, torch.device | str]
+"""A device for the whole model, or devices by prefix of module names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorReport(Report):
+    """The reports of all instruments that ran."""
+
+    process: ProcessReport
+    audit: AuditReport
+    simulations: tuple[SimulationReport, ...]
+    backward: BackwardReport | None
+    """None: not run; `notes` says why."""
+    notes: tuple[str, ...]
+    """What was not run, and why."""
+
+    @property
+    def ok(self) -> bool:
+        """Nothing was found, and no simulation was left undecided."""
+        simulated = all(simulation.ok for simulation in self.simulations)
+        trained = self.backward is None or self.backward.ok
+        return self.process.ok and self.audit.ok and simulated and trained
+
+    def to_dict(self) -> dict[str, Any]:
+        """The reports as JSON-ready data."""
+        return {
+            "ok": self.ok,
+            "process": self.process.to_dict(),
+            "audit": self.audit.to_dict(),
+            "simulations": [simulation.to_dict() for simulation in self.simulations],
+            "backward": None if self.backward is None else self.backward.to_dict(),
+            "notes": list(self.notes),
+        }
+
+    def tables(self) -> tuple[Table, ...]:
+        """The verdict, then each report."""
+        verdict = "nothing found" if self.ok else "see below"
+        head = Table(title=f"Doctor: {verdict}", columns=(), rows=(), notes=self.notes)
+        reports = (self.process, self.audit, *self.simulations, *([self.backward] if self.backward else []))
+        return (head, *(table for report in reports for table in report.tables()))
+
+
+def examine(
+    model: nn.Module,
+    batch: Any = None,
+    loss: Callable[[Any, Any], Tensor] | None = None,
+    *,
+    placements: Sequence[Placement] = (),
+    follow_data: bool = False,
+) -> DoctorReport:
+    """Run `audit`, `process_check`, `simulate` for each placement, and `explain_backward` over two backward passes.
+
+    Args:
+        model: any module that `copy.deepcopy` can copy; it is left as it is.
+        batch: input of forward: a tensor, a tuple of positional arguments, or a mapping of keyword arguments. None:
+            only what needs no forward is run.
+        loss: from the output of forward and `batch` to a scalar; default: the means of all floating outputs, added.
+        placements: where to simulate the model.
+        follow_data: simulate with real values.
+
+    Raises:
+        ConfigError: placements without a batch, or an output without floating tensors and no loss.
+        PlacementError: what `simulate` refuses; a model that cannot be copied.
+        Exception: what forward and `loss` raise that is no fault of a backward pass.
+    """
+    if placements and batch is None:
+        todo = "give a tensor, a tuple of arguments, or a dict of keyword arguments"
+        raise ConfigError("a batch to simulate with", "placements without one", todo)
+    looked_at = audit(model)
+    notes = []
+    simulations: tuple[SimulationReport, ...] = ()
+    backward = None
+    if batch is None:
+        notes.append("no batch was given: forward and backward were not run")
+    elif any(finding.kind.startswith("meta ") for finding in looked_at.findings):
+        notes.append("the model has meta tensors: forward and backward were not run")
+    else:
+        args, kwargs = _arguments(batch)
+        simulations = tuple(_simulate(model, args, kwargs, placement, follow_data) for placement in placements)
+        if not placements:
+            notes.append("no placement was given: none was simulated")
+        if any(parameter.requires_grad for parameter in model.parameters()):
+            backward = _backward(model, args, kwargs, batch, loss or _mean)
+        else:
+            notes.append("no parameter requires a gradient: backward was not run")
+    return DoctorReport(
+        process=process_check(),
+        audit=looked_at,
+        simulations=simulations,
+        backward=backward,
+        notes=tuple(notes),
+    )
+
+
+def _arguments(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(batch, Mapping):
+        return (), dict(batch)
+    return (tuple(batch) if isinstance(batch, tuple | list) else (batch,)), {}
+
+
+def _simulate(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], placement: Placement, follow_data: bool
+) -> SimulationReport:
+    if isinstance(placement, Mapping):
+        first = next(iter(placement.values()), "cuda")
+        return simulate(model, args, kwargs, device=first, placement=placement, follow_data=follow_data)
+    return simulate(model, args, kwargs, device=placement, follow_data=follow_data)
+
+
+def _backward(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], batch: Any, loss: Callable[[Any, Any], Tensor]
+) -> BackwardReport:
+    """Two passes over a copy: a state that carries its graph shows in the second."""
+    try:
+        twin = copy.deepcopy(model)
+    except (TypeError, RuntimeError) as error:
+        came = f"{type(model).__name__}, where that fails ({error})"
+        todo = "give it a __deepcopy__, or call explain_backward yourself"
+        raise PlacementError("a model that copy.deepcopy can copy", came, todo) from error
+
+    def two_passes() -> None:
+        for _ in range(2):
+            loss(twin(*args, **kwargs), batch).backward()
+
+    with torch.random.fork_rng():
+        return explain_backward(two_passes, model=twin)
+
+
+def _mean(output: Any, batch: Any) -> Tensor:
+    tensors = [tensor for _, tensor in named_tensors(output) if tensor.is_floating_point()]
+    if not tensors:
+        todo = "give loss=, a function of the output and the batch"
+        raise ConfigError("an output with floating tensors", type(output).__name__, todo)
+    return torch.stack([tensor.float().mean() for tensor in tensors]).sum()

@@ -1,0 +1,97 @@
+"""All instruments on one model."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lab.base import ConfigError
+from lab.doctor import examine
+
+
+class Broken(nn.Module):
+    """A plain tensor, a module in a list, a state that carries its graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+        self.norm = nn.BatchNorm1d(4)
+        self.heads = [nn.Linear(4, 2)]
+        self.register_buffer("mem", torch.zeros(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.tanh(self.norm(self.fc(x)) + self.mem)
+        self.mem = 0.9 * self.mem + 0.1 * h.mean(0)
+        return self.heads[0](h)
+
+
+def test_one_page_names_every_fault_of_a_model_and_leaves_it_as_it_was() -> None:
+    model, batch = Broken(), torch.randn(3, 4)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    stream = torch.get_rng_state()
+    report = examine(model, batch, placements=["cuda:0", {"fc": "cuda:1", "norm": "cuda:1"}])
+    page = str(report)
+    for text in ("heads[0]", "module hidden in a list or dict", "cuda:1", "carried state", "persistent buffer mem"):
+        assert text in page
+    assert not report.ok
+    assert [simulation.verdict for simulation in report.simulations] == ["mismatch", "mismatch"]
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])
+        assert not torch.isnan(value.float()).any()
+    assert model.mem.grad_fn is None
+    assert model.fc.weight.grad is None
+    assert torch.equal(torch.get_rng_state(), stream)
+
+
+def test_a_healthy_model_gets_a_clean_page_and_plain_data() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(inplace=True), nn.Linear(8, 2))
+    batch, target = torch.randn(6, 4), torch.randint(0, 2, (6,))
+    report = examine(
+        model, batch, lambda output, _: nn.functional.cross_entropy(output, target), placements=["cuda:0", "cuda:1"]
+    )
+    assert report.ok, str(report)
+    assert report.backward is not None
+    data = report.to_dict()
+    assert data["ok"]
+    assert [simulation["devices"] for simulation in data["simulations"]] == [["cuda:0"], ["cuda:1"]]
+    assert report.to_json()
+
+
+def test_keyword_batches_and_structured_outputs_are_taken() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor, scale: Tensor) -> dict[str, Tensor]:
+            return {"logits": self.fc(x) * scale, "ids": torch.arange(3)}
+
+    batch = {"x": torch.ones(2, 4), "scale": torch.ones(2, 4)}
+    assert examine(Named(), batch, placements=["cuda"]).ok
+
+
+def test_without_a_batch_only_what_needs_no_forward_is_run_and_the_page_says_so() -> None:
+    report = examine(nn.Linear(2, 2))
+    assert report.ok
+    assert report.backward is None
+    assert "no batch was given" in str(report)
+
+
+def test_meta_tensors_and_frozen_models_are_not_run_and_the_page_says_so() -> None:
+    hollow = examine(nn.Linear(2, 2, device="meta"), torch.ones(1, 2), placements=["cuda"])
+    assert not hollow.ok
+    assert "forward and backward were not run" in str(hollow)
+    frozen = examine(nn.Linear(2, 2).requires_grad_(False), torch.ones(1, 2))
+    assert frozen.ok
+    assert "no parameter requires a gradient" in str(frozen)
+
+
+def test_what_cannot_be_run_is_refused() -> None:
+    with pytest.raises(ConfigError, match="placements without one"):
+        examine(nn.Linear(2, 2), placements=["cuda"])
+
+    class Counts(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x).argmax(1)
+
+    with pytest.raises(ConfigError, match="loss="):
+        examine(Counts(2, 2), torch.ones(1, 2))
