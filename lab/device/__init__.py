@@ -7,8 +7,10 @@ from lab.device.inventory import HeldTensor, inventory, offloaded
 from lab.device.load_guard import Poison, find_poison, load_guard, loads_in_progress, repair_poison
 from lab.device.materialize import MaterializeReport, materialize, safe_to_device
 from lab.device.memory import MemoryReport, measure_memory
+from lab.device.oom import OOMReport, OOMTransaction, is_oom
 from lab.device.place import place
 from lab.device.replace import move_tensors, replace_data
+from lab.device.split import batch_length, batch_part
 from lab.device.walk import named_tensors, plain_tensors
 
 __all__ = [
@@ -18,11 +20,16 @@ __all__ = [
     "Line",
     "MaterializeReport",
     "MemoryReport",
+    "OOMReport",
+    "OOMTransaction",
     "Poison",
     "StorageTracker",
+    "batch_length",
+    "batch_part",
     "choose_device",
     "find_poison",
     "inventory",
+    "is_oom",
     "load_guard",
     "loads_in_progress",
     "materialize",
