@@ -52,7 +52,6 @@ class StabilityMonitor:
         self._losses: deque[float] = deque(maxlen=window)
         self._best_losses: deque[list[float]] = deque(maxlen=memory)
         self._accuracy_count = 0
-        self._accuracy_seen = 0
         self._accuracies: deque[float] = deque(maxlen=window)
         self._best_accuracies: deque[list[float]] = deque(maxlen=memory)
         self._had_accuracy = False
@@ -111,7 +110,6 @@ class StabilityMonitor:
             "losses": list(self._losses),
             "best_losses": list(self._best_losses),
             "accuracy_count": self._accuracy_count,
-            "accuracy_seen": self._accuracy_seen,
             "accuracies": list(self._accuracies),
             "best_accuracies": list(self._best_accuracies),
             "had_accuracy": self._had_accuracy,
@@ -139,7 +137,6 @@ class StabilityMonitor:
         self._losses.extend(state["losses"])
         self._best_losses.extend(state["best_losses"])
         self._accuracy_count = state["accuracy_count"]
-        self._accuracy_seen = state["accuracy_seen"]
         self._accuracies.extend(state["accuracies"])
         self._best_accuracies.extend(state["best_accuracies"])
         self._had_accuracy = state["had_accuracy"]
@@ -189,9 +186,7 @@ class StabilityMonitor:
         series = list(self._accuracies)
         margin = margins(noise(series), len(series), self._accuracy_count)
         level = levels(series)
-        if self._accuracy_count > self._accuracy_seen:
-            self._accuracy_seen = self._accuracy_count
-            self._best_accuracies.append([at - off for at, off in zip(level, margin, strict=True)])
+        self._best_accuracies.append([at - off for at, off in zip(level, margin, strict=True)])
         best = [max(column) for column in zip(*self._best_accuracies, strict=True)]
         return max(relative_fall(high, at + off) for at, off, high in zip(level, margin, best, strict=True))
 

@@ -22,8 +22,8 @@ def oscillation(values: Sequence[float], floor: float = 0.0) -> float:
 
     structure * size, where the residual e of a quadratic fit has autocorrelations r(h), and
 
-        c = max over h <= n / 8 of min(-r(h), r(2h), -r(3h)),
-        structure = (c - t) / (1 - t) with t = 0.075 + 3 / sqrt(n),
+        c = max over h <= n / 8 of min(-r(h), r(2h)),
+        structure = (c - t) / (1 - t) with t = 0.1 + 3 / sqrt(n),
         size = (sd(e) / level - 0.05) / (0.4 - 0.05),
 
     both clipped to [0, 1]; level is the mean absolute value, or `floor` where that is larger. Independent noise exceeds
@@ -46,11 +46,11 @@ def oscillation(values: Sequence[float], floor: float = 0.0) -> float:
     if size == 0.0:
         return 0.0
     half_periods = n // 8
-    sums = np.correlate(residual, residual, "full")[n - 1 : n + 3 * half_periods]
-    r = sums / (n - np.arange(3 * half_periods + 1)) / variance
+    sums = np.correlate(residual, residual, "full")[n - 1 : n + 2 * half_periods]
+    r = sums / (n - np.arange(2 * half_periods + 1)) / variance
     h = np.arange(1, half_periods + 1)
-    regular = float(np.minimum(np.minimum(-r[h], r[2 * h]), -r[3 * h]).max())
-    threshold = 0.075 + 3.0 / math.sqrt(n)
+    regular = float(np.minimum(-r[h], r[2 * h]).max())
+    threshold = 0.1 + 3.0 / math.sqrt(n)
     return _clip((regular - threshold) / (1.0 - threshold)) * size
 
 
