@@ -31,10 +31,13 @@ from lab.lesson.run import RunHandle
 VIEW = CurveView(limit=1000)
 CURVES_HEIGHT = 320
 CELL_HEIGHT = 300
+TEXT_COLOR = "#767676"
+"""Contrast over 4 to 1 with a white and with a black page: a widget cannot know the notebook's theme."""
 
 
 def _adopt(widget: go.FigureWidget, figure: go.Figure) -> None:
     """Give `widget` the traces and the layout of `figure`, sending only what differs; the reader's zoom stays."""
+    figure.layout.font.color = TEXT_COLOR
     layout = figure.layout.to_plotly_json()
     for name in ("xaxis", "yaxis"):
         # What an earlier figure has set stays set, unless it is set again.
