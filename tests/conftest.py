@@ -10,8 +10,9 @@ CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrom
 REQUIRE_BROWSER = "LAB_REQUIRE_BROWSER"
 NO_CHROMIUM = f"no Chromium found: none of {', '.join(CHROMIUM_NAMES)} on PATH, and none of Playwright's own"
 
-# Two threads at most, here and in every process that a test starts; read by torch when it is first imported.
-THREADS = str(min(2, os.cpu_count() or 1))
+# One thread, here and in every process that a test starts: two on a busy machine of two cores wait for each other at
+# every operation. Read by torch when it is first imported.
+THREADS = "1"
 os.environ.setdefault("OMP_NUM_THREADS", THREADS)
 os.environ.setdefault("MKL_NUM_THREADS", THREADS)
 

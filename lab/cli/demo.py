@@ -40,8 +40,8 @@ class DemoCommand:
     """Run seed."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
-    threads: int = 1
-    """CPU threads: one leaves the rest of a small machine to the page; 0 keeps torch's number."""
+    threads: int = 0
+    """CPU threads; 0 leaves one core free for the page."""
     cycles: int = 5
     """Cycles of exploration, mutation and retraining; each after the first holds one mutation."""
     save_dir: Path = RUNS_ROOT

@@ -14,9 +14,11 @@ import tyro
 
 from lab.base import ConfigError, Report, Table
 from lab.cli.dashboard import PORT
+from lab.cli.factory import load_subject
 from lab.cli.serve import check_port
 from lab.datasets import describe
 from lab.device import choose_device
+from lab.doctor import Placement, examine
 
 PACKAGES = ("lab", "torch", "torchvision", "numpy", "scikit-learn", "streamlit", "plotly", "jupyterlab", "ipywidgets")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "firefox")
@@ -24,8 +26,21 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "firefox")
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorCommand:
-    """What this machine has: versions, devices, SQLite, browser, the dashboard's port, data sets."""
+    """What is wrong with a model of yours, or what this machine has.
 
+    lab doctor MODULE:FACTORY calls FACTORY() from MODULE and, where MODULE has them, make_batch(), make_loss() and
+    make_placement(); then it runs the placement audit, the process check, the simulation on fake devices and the
+    backward examination, as one page. Exit code 1: something was found.
+
+    lab doctor alone reports versions, devices, SQLite, browser, the dashboard's port and data sets.
+    """
+
+    target: tyro.conf.Positional[str] = ""
+    """MODULE:FACTORY, as in my_package.my_module:make_model."""
+    simulate: str = ""
+    """Devices to simulate the whole model on without having them, as in cuda:0,cuda:1."""
+    follow_data: bool = False
+    """Simulate with real values, so that control flow that depends on data is followed."""
     data_dir: str = "data"
     """Folder where downloaded sets are looked for."""
     port: int = PORT
@@ -66,9 +81,22 @@ class MachineReport(Report):
 def run(arguments: Sequence[str]) -> int:
     """Run the command; the exit code."""
     command = tyro.cli(DoctorCommand, args=list(arguments), prog="lab doctor")
+    if command.target:
+        return examine_model(command)
     report = examine_machine(command)
     sys.stdout.write((report.to_json() if command.json else str(report)) + "\n")
     return 0
+
+
+def examine_model(command: DoctorCommand) -> int:
+    """Run all instruments on the model behind `command.target`; 1 where something was found."""
+    subject = load_subject(command.target)
+    placements: list[Placement] = [name.strip() for name in command.simulate.split(",") if name.strip()]
+    if subject.placement is not None:
+        placements.append(subject.placement)
+    report = examine(subject.model, subject.batch, subject.loss, placements=placements, follow_data=command.follow_data)
+    sys.stdout.write((report.to_json() if command.json else str(report)) + "\n")
+    return 0 if report.ok else 1
 
 
 def examine_machine(command: DoctorCommand) -> MachineReport:

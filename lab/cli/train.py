@@ -60,7 +60,7 @@ class TrainCommand:
     memory_fraction: float | None = None
     """Largest share of a CUDA device's memory that the run may take, in (0, 1]."""
     threads: int = 0
-    """CPU threads; 0 keeps torch's number. The bits of a run depend on it."""
+    """CPU threads; 0 leaves one core free for the page. The bits of a run depend on it."""
     save_dir: Path = RUNS_ROOT
     """Folder of runs."""
     name: str = ""

@@ -1,10 +1,11 @@
 """The one place where the objects of a run are composed from its settings."""
 
+import os
 from dataclasses import dataclass, replace
 
 import torch
 
-from lab.base import derive_seed
+from lab.base import derive_seed, require
 from lab.datasets import Streams, open_streams
 from lab.device import choose_device
 from lab.monitor import StabilityMonitor
@@ -35,8 +36,15 @@ def build(config: RunConfig) -> Parts:
         LabError: a device, data set or setting that cannot be had.
     """
     device = choose_device(config.device).device
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    if config.memory_fraction is not None:
+        require(
+            device.type == "cuda",
+            expected="a CUDA device with --memory-fraction",
+            came=str(device),
+            todo="leave --memory-fraction away, or choose --device cuda",
+        )
+        torch.cuda.set_per_process_memory_fraction(config.memory_fraction, device)
+    torch.set_num_threads(config.threads or spare_threads())
     streams = open_streams(replace(config.data, seed=config.seed), batch_size=config.batch_size, device=device)
     torch.manual_seed(derive_seed(config.seed, "init"))
     return Parts(
@@ -46,6 +54,14 @@ def build(config: RunConfig) -> Parts:
         strategy=_make_strategy(config, streams, device),
         monitor=StabilityMonitor(config.monitor),
     )
+
+
+def spare_threads() -> int:
+    """Torch's thread count, less where it would take every core: the page, the store and the browser need one.
+
+    Two threads on a busy machine of two cores wait for each other at every operation and can be fifty times slower.
+    """
+    return max(1, min(torch.get_num_threads(), (os.cpu_count() or 2) - 1))
 
 
 def _make_strategy(config: RunConfig, streams: Streams, device: torch.device) -> Strategy:

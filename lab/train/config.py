@@ -114,8 +114,10 @@ class RunConfig:
     """Run seed, >= 0; every random stream follows from it."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
+    memory_fraction: float | None = None
+    """Largest share of a CUDA device's memory that this process may take, in (0, 1]; None for all."""
     threads: int = 0
-    """CPU threads of torch, >= 0; 0 keeps torch's own number. The bits of a run depend on it."""
+    """CPU threads of torch, >= 0; 0 leaves one core free for the page. The bits of a run depend on it."""
     search: ASOSEConfig = field(default_factory=ASOSEConfig)
     """Phases, exploration, mutation, optimizers."""
     monitor: MonitorConfig = field(default_factory=MonitorConfig)
@@ -139,6 +141,8 @@ class RunConfig:
             require_range("epochs", self.epochs, 1)
         require_range("seed", self.seed, 0)
         require_range("threads", self.threads, 0)
+        if self.memory_fraction is not None:
+            require_range("memory_fraction", self.memory_fraction, 0, 1, open_low=True)
         require_range("checkpoint_frequency", self.checkpoint_frequency, 1)
         require_range("max_checkpoints", self.max_checkpoints, 1)
 

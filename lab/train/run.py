@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from lab.base import CheckpointError
+from lab.base import CheckpointError, require
 from lab.checkpoint import (
     Checkpoint,
     latest_checkpoint,
@@ -59,7 +59,14 @@ class Run:
         self.observer = observer
         self.checkpoint: Checkpoint | None = None
         if resume is None:
-            self.run_dir = Path(save_dir) / (name or new_run_name(save_dir))
+            name = name or new_run_name(save_dir)
+            require(
+                Path(name).name == name,
+                expected="a run name without folders",
+                came=repr(name),
+                todo="give the folder with --save-dir",
+            )
+            self.run_dir = Path(save_dir) / name
         else:
             self.checkpoint = load_checkpoint(resume)
             self.run_dir = resume.parent.parent

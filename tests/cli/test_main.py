@@ -1,0 +1,166 @@
+import json
+import socket
+from dataclasses import replace
+
+import pytest
+
+from lab.base import TrainingError
+from lab.cli import demo, main
+from lab.cli.main import COMMANDS
+from lab.store import RunReader
+from lab.train import TrainingLoop
+
+SMALL = [
+    *("--train-limit", "300", "--init-channels", "4", "--layers", "1", "--batch-size", "32", "--threads", "1"),
+    *("--warmup-epochs", "1", "--arch-training-epochs", "1", "--weight-training-epochs", "1", "--total-cycles", "2"),
+    *("--device", "cpu"),
+]
+
+
+def refused(capsys, arguments, *words, code=2):
+    assert main(arguments) == code
+    captured = capsys.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 1, captured.err
+    assert all(word in lines[0] for word in words), lines[0]
+    assert "expected" in lines[0]
+    assert "; came " in lines[0]
+
+
+def test_overview_names_every_command(capsys):
+    assert main([]) == 0
+    text = capsys.readouterr().out
+    assert all(f"  {name} " in text for name in COMMANDS)
+
+
+def test_unknown_command_is_bad_usage(capsys):
+    refused(capsys, ["fly"], "'fly'")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--dataset", "cifar11"], ["cifar11"]),
+        (["--dataset", "cifar10", "--data-dir", "nowhere"], ["nowhere", "--download"]),
+        (["--dataset", "nowhere.npz"], ["nowhere.npz"]),
+        (["--space", "nb202"], ["nb201", "'nb202'"]),
+        (["--device", "tpu"], ["tpu"]),
+        (["--device", "cuda:99"], ["cuda"]),
+        (["--warmup-epochs", "0"], ["warmup_epochs >= 1", "warmup_epochs = 0"]),
+        (["--arch-training-epochs", "-2"], ["arch_training_epochs >= 1"]),
+        (["--weight-training-epochs", "0"], ["weight_training_epochs >= 1"]),
+        (["--epochs", "0"], ["epochs >= 1"]),
+        (["--mutation-strength", "1.5"], ["mutation_strength"]),
+        (["--batch-size", "5000"], ["5000"]),
+        (["--recipe", "magic"], ["aso-se, fixed"]),
+        (["--recipe", "fixed", "--fixed-cell", "|x~0|"], ["--fixed-cell"]),
+        (["--memory-fraction", "0.5", "--device", "cpu"], ["--memory-fraction", "CUDA"]),
+        (["--resume", "latest"], ["a run with a checkpoint"]),
+        (["--resume", "nothing.pt"], ["nothing.pt"]),
+        (["--name", "../up"], ["../up"]),
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_code_2(capsys, tmp_path, monkeypatch, flags, words):
+    monkeypatch.chdir(tmp_path)
+    refused(capsys, ["train", *flags], *words)
+    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").iterdir()), "nothing may be left behind"
+
+
+def test_unknown_flag_is_bad_usage(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--epoch-count", "3"])
+    assert stop.value.code == 2
+    assert "--epoch-count" in capsys.readouterr().err
+
+
+def test_underscores_and_dashes_are_the_same_flag(capsys, tmp_path):
+    assert main(["train", *SMALL, "--save_dir", str(tmp_path), "--init_channels", "4", "--name", "a", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["name"] == "a"
+    assert report["epochs"] == 5
+    assert RunReader(tmp_path / "a").state() == "finished"
+    refused(capsys, ["train", *SMALL, "--save-dir", str(tmp_path), "--name", "a"], "a")
+    # Taking it up again with another architecture is refused by name of the setting.
+    refused(
+        capsys, ["train", "--save-dir", str(tmp_path), "--resume", "latest", "--init-channels", "8"], "init_channels"
+    )
+    assert main(["runs", "--save-dir", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["state"] == "finished"
+
+
+def test_a_run_that_fails_exits_with_1_and_is_marked_failed(capsys, tmp_path, monkeypatch):
+    def fail(self):
+        raise TrainingError("a loss that falls", "a loss that does not", "lower --weight-lr")
+
+    monkeypatch.setattr(TrainingLoop, "run_epoch", fail)
+    refused(capsys, ["train", *SMALL, "--save-dir", str(tmp_path), "--name", "a"], "a loss that falls", code=1)
+    assert RunReader(tmp_path / "a").state() == "failed"
+
+
+def test_runs_lists_an_unreadable_folder_as_what_it_is(capsys, tmp_path):
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "events.db").write_bytes(b"this is no database, whatever its name says" * 50)
+    assert main(["runs", "--save-dir", str(tmp_path)]) == 0
+    assert "unreadable" in capsys.readouterr().out
+    refused(capsys, ["train", "--resume", str(tmp_path / "bad")], "bad")
+
+
+def test_a_foreign_checkpoint_is_refused(capsys, tmp_path):
+    (tmp_path / "model.pt").write_bytes(b"PK\x03\x04 not ours")
+    refused(capsys, ["train", "--resume", str(tmp_path / "model.pt")], "model.pt")
+
+
+def test_a_port_in_use_is_refused(capsys, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        refused(capsys, ["dashboard", "--port", port, "--save-dir", str(tmp_path), "--no-browser"], port, "in use")
+        refused(capsys, ["demo", "--port", port, "--save-dir", str(tmp_path), "--no-browser"], port, "in use")
+    refused(capsys, ["dashboard", "--port", "0", "--save-dir", str(tmp_path), "--no-browser"], "port")
+
+
+def test_describe_lists_choices_as_json(capsys):
+    assert main(["train", "--describe", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["recipes"] == ["aso-se", "fixed"]
+    assert "digits" in {item["name"] for item in told["datasets"]}
+    assert "cpu" in told["devices"]
+
+
+def test_doctor_reports_the_machine(capsys):
+    assert main(["doctor", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)["facts"]
+    assert {"torch", "device", "sqlite", "port 8501"} <= set(facts)
+    assert main(["doctor"]) == 0
+    assert "digits" in capsys.readouterr().out
+
+
+def test_bench_names_what_it_can_measure(capsys):
+    assert main(["bench"]) == 0
+    assert "supernet" in capsys.readouterr().out
+    refused(capsys, ["bench", "luck"], "'luck'")
+
+
+def test_every_saved_setting_can_be_repeated_when_resuming(tmp_path, capsys):
+    assert main(["train", *SMALL, "--save-dir", str(tmp_path), "--name", "a", "--epochs", "2", "--json"]) == 0
+    first = json.loads(capsys.readouterr().out)
+    again = ["train", *SMALL, "--save-dir", str(tmp_path), "--resume", "latest", "--epochs", "2", "--json"]
+    assert main(again) == 0
+    assert json.loads(capsys.readouterr().out)["digest"] == first["digest"]
+
+
+def test_demo_compares_with_a_fixed_network_of_the_same_size(capsys, tmp_path, monkeypatch):
+    inner = demo.demo_config
+
+    def short(command):
+        config = inner(command)
+        return replace(config, epochs=13, init_channels=4, data=replace(config.data, train_limit=300))
+
+    monkeypatch.setattr(demo, "demo_config", short)
+    assert main(["demo", "--headless", "--save-dir", str(tmp_path), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    sizes = [result[name]["network"]["parameters"] for name in ("evolved", "fixed")]
+    assert 0.6 < sizes[0] / sizes[1] < 1.6
+    assert result["evolved"]["epochs"] == result["fixed"]["epochs"] == 13
