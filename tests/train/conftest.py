@@ -5,7 +5,7 @@ from lab.datasets import DataConfig
 from lab.train import ASOSEConfig, RunConfig
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -13,7 +13,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_config():
     """A run of seconds: two cycles, two epochs of each phase."""
 

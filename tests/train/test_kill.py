@@ -38,10 +38,15 @@ Run(config, save_dir=folder, name="killed", observer=Killer()).execute()
 """
 
 
+@pytest.fixture(scope="module")
+def whole(make_config, tmp_path_factory):
+    """The run that went through."""
+    return Run(make_config(), save_dir=tmp_path_factory.mktemp("whole"), name="whole").execute()
+
+
 @pytest.mark.parametrize("phase", ["warmup", "arch_training", "mutation", "weight_retraining"])
-def test_a_killed_run_ends_with_the_same_bits_after_it_was_resumed(make_config, tmp_path, phase):
+def test_a_killed_run_ends_with_the_same_bits_after_it_was_resumed(make_config, tmp_path, whole, phase):
     config = make_config()
-    whole = Run(config, save_dir=tmp_path, name="whole").execute()
     arguments = [sys.executable, "-c", KILLED, str(tmp_path), phase, json.dumps(config.to_json())]
     killed = subprocess.run(arguments, capture_output=True, text=True, timeout=300)
     assert killed.returncode == -signal.SIGKILL, killed.stderr

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -29,9 +30,10 @@ def train(config, folder, name="a", **fields):
     return Run(config, save_dir=folder, name=name, **fields).execute()
 
 
-@pytest.fixture
-def finished(make_config, tmp_path):
-    return train(make_config(), tmp_path)
+@pytest.fixture(scope="module")
+def finished(make_config, tmp_path_factory):
+    """A run that went through; tests read it."""
+    return train(make_config(), tmp_path_factory.mktemp("finished"))
 
 
 def test_a_run_goes_through_the_phases_and_reports(finished):
@@ -108,7 +110,8 @@ def test_resuming_elsewhere_is_refused_unless_allowed(finished, tmp_path, monkey
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(finished, make_config, tmp_path):
-    path = find_checkpoint(finished.run_dir, tmp_path)
+    shutil.copytree(finished.run_dir, tmp_path / "copy")
+    path = find_checkpoint(str(tmp_path / "copy"), tmp_path)
     with pytest.raises(CheckpointError, match="a checkpoint of this architecture"):
         Run(make_config(init_channels=8), save_dir=tmp_path, resume=path).execute()
 
