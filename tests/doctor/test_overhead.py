@@ -1,0 +1,23 @@
+"""The measurement of the watch's cost runs, and its result is plain data."""
+
+import json
+
+import pytest
+
+from lab.base import ConfigError
+from lab.bench.doctor import DoctorBench, run, summary
+
+
+def test_the_cost_of_the_watch_is_measured_on_three_networks_without_a_finding() -> None:
+    result = json.loads(json.dumps(run(DoctorBench(steps=1, rounds=3))))
+    assert len(result["results"]) == 3
+    for figures in result["results"].values():
+        assert figures["findings"] == 0
+        assert figures["watched_ratio"] > 1
+        assert figures["operations"] > 20
+    assert len(summary(result).rows) == 3
+
+
+def test_a_measurement_of_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="rounds"):
+        DoctorBench(rounds=1)
