@@ -170,6 +170,21 @@ def test_the_failed_steps_tensors_are_dead_before_the_retry():
     assert not any(net.alive_at_retry)
 
 
+def test_they_are_dead_even_where_somebody_keeps_the_exception():
+    net, kept = Net(4), []
+
+    def loss_fn(batch):
+        try:
+            return loss_of(net)(batch)
+        except torch.OutOfMemoryError as error:
+            kept.append(error)
+            raise
+
+    OOMTransaction(net, torch.optim.SGD(net.parameters(), lr=0.1)).step(loss_fn, data(8))
+    assert len(kept) == 1
+    assert not any(net.alive_at_retry)
+
+
 def test_a_retry_inside_the_except_clause_still_holds_them():
     """The documented way: free and retry inside the clause, where the exception's frames pin the tensors."""
     net, batch = Net(4), data(8)
@@ -325,6 +340,16 @@ def test_memory_that_runs_out_in_the_update_is_not_retried():
     with pytest.raises(TrainingError, match="memory for the optimizer's step; came none, with weights half updated"):
         OOMTransaction(net, torch.optim.SGD(net.parameters(), lr=0.1)).step(loss_of(net), data(8), update=update)
     assert net.seen == [8]
+
+
+def test_other_errors_of_the_update_pass():
+    net = Net()
+
+    def update():
+        raise RuntimeError("no memory of such a parameter")
+
+    with pytest.raises(RuntimeError, match="no memory of such a parameter"):
+        OOMTransaction(net, torch.optim.SGD(net.parameters(), lr=0.1)).step(loss_of(net), data(8), update=update)
 
 
 def test_an_update_of_ones_own_takes_the_place_of_the_optimizers_step():
