@@ -20,6 +20,7 @@ PANELS = {
     "No image is in two of them. The test split is read once, at the end. A red cross is NaN or infinity.",
     "Stability": "Health near 1 is steady; below 0.7 shaky; below 0.4 critical. The sentences below it say why, "
     "and ⚑ and ↺ say what the trainer did about it.",
+    "Alerts": "What the run asks a person to look at: level (information, warning, error), step and reason.",
     "Memory": "The resident set is all memory of the training process. Live tensors are parameters, buffers, "
     "gradients and optimizer state. A line that climbs without end is a leak.",
 }

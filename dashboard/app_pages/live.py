@@ -75,7 +75,6 @@ def follow_run(root: Path, feed: RunFeed, snapshot: Snapshot, view: CurveView, r
         few = len(snapshot.of("genotype")) < 2
         st.toggle("Look back", key="history", disabled=few, help="Show the genotype as it was earlier in the run.")
     history = pick_history(snapshot)
-    bottom = st.container()
     downloads(snapshot, history)
     load_plotly()
     drawn_for = (shown_state(snapshot), len(snapshot.of("genotype")) > 1, run_folders(root))
@@ -85,16 +84,14 @@ def follow_run(root: Path, feed: RunFeed, snapshot: Snapshot, view: CurveView, r
         try:
             now = feed.refresh()
         except LabError as error:
-            with bottom:
-                st.error(plain(f"This run can no longer be read: {error}"), icon=":material/error:")
+            st.error(plain(f"This run can no longer be read: {error}"), icon=":material/error:")
             return
         if (shown_state(now), len(now.of("genotype")) > 1, run_folders(root)) != drawn_for:
             st.rerun()
         picture = panels.Picture(snapshot=now, view=view, history=history, cache=drawing_cache())
         with line:
             panels.status(picture)
-        with bottom:
-            panels.body(picture)
+        panels.body(picture)
 
     live()
 

@@ -127,13 +127,11 @@ def _traces(curve: Curve, low: int, view: CurveView) -> tuple[list[dict[str, Any
             | {"name": f"{style.label} (raw)", "hoverinfo": "skip", "showlegend": False}
         )
     lines = "lines" if curve.dense and len(line) > 1 else "lines+markers" if curve.joined else "markers"
+    marker = {"size": 7, "color": style.color, "symbol": "circle" if curve.joined else "diamond"}
     traces.append(
         common
         | {"x": line.step, "y": _positive(line.value, view), "mode": lines, "name": style.label}
-        | {
-            "line": {"color": style.color, "width": 2.5, "dash": style.dash},
-            "marker": {"size": 7, "color": style.color, "symbol": "circle" if curve.joined else "diamond"},
-        }
+        | {"line": {"color": style.color, "width": 2.5, "dash": style.dash}, "marker": marker}
     )
     broken = curve.series.since(low).broken
     if len(broken):

@@ -120,7 +120,6 @@ def make_figure(data: list[dict[str, Any]], *, height: int, title: str = "", **l
         "paper_bgcolor": CLEAR,
         "plot_bgcolor": CLEAR,
         "legend": {"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom"},
-        "uirevision": "keep",
     }
     if title:
         common["title"] = {"text": title, "x": 0.01, "xanchor": "left", "y": 0.98, "yanchor": "top"}

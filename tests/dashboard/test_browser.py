@@ -1,0 +1,234 @@
+"""The page in a real browser, against a real training process: what only a browser can show."""
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, Playwright, expect, sync_playwright
+
+from lab.cli.serve import dashboard_server, free_port
+from lab.store import RunReader
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 60_000
+"""Milliseconds that anything may take on a busy machine."""
+POINTS = "place => place._fullData[0].x.length"
+"""Points of a chart's first curve."""
+RANGE = "place => place.layout.xaxis.range"
+
+
+@dataclass
+class Watched:
+    """A page with everything it said and asked for."""
+
+    page: Page
+    errors: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.set_default_timeout(SECONDS)
+        self.page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("websocket", lambda socket: self.requests.append(socket.url))
+
+    def metric(self, label: str) -> str:
+        """Value of a headline number."""
+        card = self.page.get_by_test_id("stMetric").filter(has_text=label)
+        return card.get_by_test_id("stMetricValue").inner_text()
+
+    def wait_for_step(self, least: int) -> int:
+        """Wait until the page shows step `least` or later; the step it shows."""
+        return int(self.until(lambda: (step := self.step()) >= least and step))
+
+    def step(self) -> int:
+        """The step that the page shows; -1 before there is one."""
+        text = self.metric("Step").replace(",", "")
+        return int(text) if text.isdigit() else -1
+
+    def chart(self, key: str) -> Any:
+        """The drawn chart `key`."""
+        return self.page.locator(f".st-key-figure_{key} .lab-chart")
+
+    def until(self, ask: Callable[[], Any]) -> Any:
+        """Ask until the answer is true."""
+        end = time.monotonic() + SECONDS / 1000
+        while time.monotonic() < end:
+            if answer := ask():
+                return answer
+            self.page.wait_for_timeout(100)
+        raise AssertionError("waited in vain")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def training(runs: Path) -> Iterator[Path]:
+    """A training process in its second cycle's first half: long enough to be watched, ended at the end."""
+    options = "--dataset digits --warmup-epochs 1 --arch-training-epochs 1 --weight-training-epochs 500"
+    options += " --total-cycles 2 --init-channels 4 --batch-size 32 --threads 1 --device cpu --name live"
+    command = [sys.executable, "-m", "lab.cli", "train", *options.split(), "--save-dir", str(runs)]
+    with (runs.parent / f"{runs.name}.log").open("w+") as log:
+        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            end = time.monotonic() + 120
+            while not (runs / "live" / "events.db").exists():
+                assert process.poll() is None, Path(log.name).read_text()
+                assert time.monotonic() < end, "the training did not begin"
+                time.sleep(0.1)
+            yield runs / "live"
+        finally:
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@pytest.fixture(scope="module")
+def address(runs: Path) -> Iterator[str]:
+    with dashboard_server(free_port(), runs) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright, chromium: Path) -> Iterator[Browser]:
+    found = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def watched(browser: Browser, address: str, training: Path) -> Iterator[Watched]:
+    """The live page, drawn; nothing may be asked of another host, and the console stays free of errors."""
+    context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    seen = Watched(context.new_page())
+    seen.page.goto(f"{address}/?run={training.name}")
+    seen.page.wait_for_function("document.querySelectorAll('.lab-chart.js-plotly-plot').length === 8")
+    yield seen
+    context.close()
+    assert seen.errors == []
+    local = [url for url in seen.requests if not url.startswith(("data:", "blob:"))]
+    assert local
+    assert {urlsplit(url).hostname for url in local} == {"127.0.0.1"}
+
+
+def test_values_advance_without_reload(watched: Watched) -> None:
+    watched.page.evaluate("window.untouched = true")
+    first = watched.wait_for_step(1)
+    later = watched.wait_for_step(first + 5)
+    assert later > first
+    assert watched.page.evaluate("window.untouched") is True
+
+
+def test_curves_grow_in_place_and_keep_a_zoom(watched: Watched) -> None:
+    chart = watched.chart("loss")
+    chart.scroll_into_view_if_needed()
+    chart.evaluate("place => { place.marked = true }")
+    whole = chart.evaluate(RANGE)
+    drag(watched.page, chart.locator(".nsewdrag"), 0.25, 0.5)
+    zoomed = watched.until(lambda: (shown := chart.evaluate(RANGE)) != whole and shown)
+    assert zoomed[1] - zoomed[0] < 0.5 * (whole[1] - whole[0])
+    points = chart.evaluate(POINTS)
+    watched.until(lambda: chart.evaluate(POINTS) > points)
+    assert chart.evaluate("place => place.marked") is True
+    assert chart.evaluate(RANGE) == zoomed
+    chart.locator(".nsewdrag").dblclick()
+    watched.until(lambda: chart.evaluate(RANGE)[1] >= whole[1])
+
+
+def drag(page: Page, place: Locator, start: float, end: float) -> None:
+    """Drag level over `place` from one share of its width to another."""
+    box = place.bounding_box()
+    assert box is not None
+    height = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + start * box["width"], height)
+    page.mouse.down()
+    page.mouse.move(box["x"] + end * box["width"], height, steps=5)
+    page.mouse.up()
+
+
+def test_mutate_now_makes_the_trainer_mutate_and_the_new_cell_appears(watched: Watched, training: Path) -> None:
+    reader = RunReader(training)
+    watched.until(
+        lambda: any(event.payload["reason"] == "taken" for event in reader.events(kinds=("genotype",)).events)
+    )
+    known = mutations(reader)
+    watched.until(lambda: "0→1" in (watched.chart("genotype").get_attribute("aria-label") or ""))
+    before = watched.chart("genotype").get_attribute("aria-label")
+    watched.page.get_by_role("button", name="Mutate now").click()
+    watched.until(lambda: mutations(reader) - known)
+    numbers = {number for number, requested in mutations(reader) - known if requested == "control"}
+    assert numbers
+    expect(watched.page.get_by_text(re.compile("Mutate now: done after"))).to_be_visible()
+    expect(watched.page.get_by_text(re.compile(f"Mutation {max(numbers)} at step"))).to_be_visible()
+    watched.until(lambda: watched.chart("genotype").get_attribute("aria-label") != before)
+
+
+def genotype_reasons(reader: RunReader) -> set[str]:
+    return {event.payload["reason"] for event in reader.events(kinds=("genotype",)).events}
+
+
+def mutations(reader: RunReader) -> set[tuple[int, str]]:
+    found = reader.events(kinds=("mutation",)).events
+    return {(event.payload["number"], event.payload["requested"]) for event in found}
+
+
+def test_pause_holds_the_step_and_resume_lets_it_go(watched: Watched) -> None:
+    watched.page.get_by_role("button", name="Pause").click()
+    expect(watched.page.get_by_text(re.compile("Pause: done after"))).to_be_visible()
+    expect(watched.page.get_by_role("button", name="Resume")).to_be_enabled()
+    held = watched.step()
+    watched.page.wait_for_timeout(2_500)
+    assert watched.step() == held
+    watched.page.get_by_role("button", name="Resume").click()
+    assert watched.wait_for_step(held + 1) > held
+
+
+def test_text_of_the_charts_follows_the_theme(browser: Browser, address: str, training: Path) -> None:
+    light: dict[str, int] = {}
+    for scheme in ("light", "dark"):
+        context = browser.new_context(color_scheme=scheme)
+        page = context.new_page()
+        page.goto(f"{address}/?run={training.name}")
+        page.wait_for_function("document.querySelectorAll('.lab-chart.js-plotly-plot').length === 8", timeout=SECONDS)
+        fill = page.locator(".st-key-figure_loss .xtick text").first.evaluate("text => text.style.fill")
+        light[scheme] = sum(int(part) for part in re.findall(r"\d+", fill)[:3])
+        context.close()
+    assert light["light"] < 3 * 80
+    assert light["dark"] > 3 * 175
+
+
+def test_the_address_follows_the_chosen_run(watched: Watched, runs: Path) -> None:
+    assert "run=live" in watched.page.url
+    watched.page.get_by_text("Logarithmic loss").click()
+    watched.until(lambda: "log=true" in watched.page.url)
+    watched.until(lambda: watched.chart("loss").evaluate("place => place.layout.yaxis.type") == "log")
+
+
+def test_stop_asks_first_and_then_ends_the_run(watched: Watched, training: Path) -> None:
+    watched.page.get_by_test_id("stPopoverButton").filter(has_text="Stop").click()
+    assert RunReader(training).state() == "running"
+    watched.page.get_by_role("button", name="Yes, stop the run").click()
+    expect(watched.page.get_by_text(re.compile("The run was ended: stopped at epoch"))).to_be_visible()
+    assert RunReader(training).state() == "finished"
+    expect(watched.page.get_by_role("button", name="Mutate now")).to_be_disabled()

@@ -1,0 +1,94 @@
+"""Figures of the page: built once, thrown away in order."""
+
+from collections.abc import Callable
+from typing import Any
+
+import plotly.graph_objects as go
+from components.feed import RunFeed
+from components.figures import DrawingCache, change_before, curves_of, drawn_edges, last_step, shown_genotype
+
+
+def figure() -> go.Figure:
+    return go.Figure(layout={"height": 100})
+
+
+def test_a_known_key_builds_nothing() -> None:
+    cache, built = DrawingCache(), []
+
+    def build() -> go.Figure:
+        built.append(1)
+        return figure()
+
+    assert cache.get("a", build) is cache.get("a", build)
+    assert built == [1]
+
+
+def test_the_figure_that_was_used_longest_ago_goes_first() -> None:
+    cache = DrawingCache(size=2)
+    first, second = cache.get("a", figure), cache.get("b", figure)
+    assert cache.get("a", figure) is first
+    cache.get("c", figure)
+    assert cache.get("a", figure) is first
+    assert cache.get("b", figure) is not second
+
+
+def test_a_drawing_has_the_height_of_its_figure() -> None:
+    assert DrawingCache().get("a", figure).height == 100
+
+
+def test_only_splits_that_were_measured_have_a_curve(recorder: Callable[..., Any]) -> None:
+    run = recorder()
+    run.steps(0, 3)
+    assert [curve.style.label for curve in curves_of(RunFeed(run.path).refresh(), "loss")] == ["batches"]
+    run.epoch(3, 0)
+    run.run.scalars(3, {"test/loss": 0.2})
+    run.run.flush()
+    labels = [curve.style.label for curve in curves_of(RunFeed(run.path).refresh(), "loss")]
+    assert labels == ["batches", "decision", "test (read once)"]
+
+
+def test_curves_of_one_panel_differ_in_colour(recorder: Callable[..., Any]) -> None:
+    run = recorder()
+    run.steps(0, 3)
+    run.epoch(3, 0)
+    run.run.scalars(3, {"test/accuracy": 0.2, "arch/accuracy": 0.1})
+    run.run.flush()
+    colors = [curve.style.color for curve in curves_of(RunFeed(run.path).refresh(), "accuracy")]
+    assert len(set(colors)) == len(colors) == 4
+
+
+def test_a_rejected_mutation_stars_no_edge(recorder: Callable[..., Any], rejection: Any) -> None:
+    run = recorder()
+    run.search()
+    run.record(31, rejection)
+    snapshot = RunFeed(run.path).refresh()
+    event = shown_genotype(snapshot, None)
+    change = change_before(snapshot, None)
+    assert change is not None
+    assert change.status == "rejected"
+    assert not any(edge.changed for edge in drawn_edges(event, change))
+
+
+def test_an_earlier_moment_knows_nothing_of_later_mutations(recorder: Callable[..., Any]) -> None:
+    run = recorder()
+    run.search()
+    snapshot = RunFeed(run.path).refresh()
+    assert change_before(snapshot, shown_genotype(snapshot, 0)) is None
+    later = change_before(snapshot, shown_genotype(snapshot, 1))
+    assert later is not None
+    assert later.number == 1
+
+
+def test_a_position_beyond_the_last_genotype_is_the_last(recorder: Callable[..., Any]) -> None:
+    run = recorder()
+    run.search()
+    snapshot = RunFeed(run.path).refresh()
+    assert shown_genotype(snapshot, 99) == shown_genotype(snapshot, None)
+
+
+def test_the_last_step_is_that_of_scalars_and_events(recorder: Callable[..., Any]) -> None:
+    run = recorder()
+    assert last_step(RunFeed(run.path).refresh()) == 0
+    run.steps(0, 5)
+    run.phase(7, "warmup")
+    assert last_step(RunFeed(run.path).refresh()) == 7

@@ -1,0 +1,93 @@
+"""Runs page and Help page."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def runs_page(page: Any) -> Any:
+    page.open()
+    page.app.switch_page("app_pages/runs.py")
+    return page.tick()
+
+
+def test_the_list_has_every_run_with_its_state(page: Any, recorder: Callable[..., Any], root: Path) -> None:
+    recorder("one").run.finish("failed", "out of luck")
+    recorder("two").steps(0, 3)
+    (root / "empty").mkdir()
+    table = runs_page(page).app.dataframe[0].value
+    states = dict(zip(table["run"], table["state"], strict=True))
+    assert states == {"one": "failed", "two": "running", "empty": "unreadable"}
+
+
+def test_runs_lie_over_each_other_with_best_values_and_settings(page: Any, recorder: Callable[..., Any]) -> None:
+    recorder("one", seed=0).steps(0, 5)
+    recorder("two", seed=1).steps(0, 9)
+    runs_page(page)
+    names = {trace["name"] for trace in page.charts["compare_figure"]["data"] if trace.get("showlegend", True)}
+    assert names == {"one", "two"}
+    best, settings = (frame.value for frame in page.app.dataframe[1:3])
+    assert set(best["run"]) == {"one", "two"}
+    assert settings.to_dict("records") == [{"setting": "seed", "two": "1", "one": "0"}]
+
+
+def test_runs_with_the_same_settings_say_so(page: Any, recorder: Callable[..., Any]) -> None:
+    recorder("one").steps(0, 2)
+    recorder("two").steps(0, 2)
+    assert "these runs have the same settings" in runs_page(page).text
+
+
+def test_another_curve_can_be_chosen(page: Any, recorder: Callable[..., Any]) -> None:
+    recorder("one").steps(0, 5)
+    runs_page(page).app.selectbox(key="scalar").select("accuracy")
+    assert page.tick().charts["compare_figure"]["layout"]["yaxis"]["title"]["text"] == "accuracy"
+
+
+def test_a_run_opens_on_the_live_page(page: Any, recorder: Callable[..., Any]) -> None:
+    recorder("one").steps(0, 5)
+    recorder("two").steps(0, 9)
+    runs_page(page).app.selectbox(key="open_name").select("one")
+    page.app.button(key="open").click()
+    page.tick()
+    assert page.kpis["Step"] == "4"
+
+
+def test_nothing_to_compare_is_a_sentence(page: Any, recorder: Callable[..., Any]) -> None:
+    recorder("one")
+    assert "Choose at least one run that has values" in runs_page(page).text
+
+
+def test_the_runs_page_of_an_empty_store_is_a_sentence(page: Any) -> None:
+    assert "No run yet in" in runs_page(page).text
+
+
+def test_help_explains_every_panel_and_every_button(page: Any, recorder: Callable[..., Any]) -> None:
+    recorder().search()
+    page.open()
+    panels = {line.strip("*") for line in page.text.splitlines() if line.startswith("**")}
+    panels = {name.split(" at step")[0] for name in panels}
+    page.app.switch_page("app_pages/help.py")
+    text = page.tick().text.lower()
+    assert panels
+    assert not [name for name in panels if name.lower() not in text]
+    assert all(word in text for word in ("mutate now", "pause", "resume", "save", "temperature", "stop"))
+
+
+def test_the_page_loads_no_torch(recorder: Callable[..., Any], root: Path) -> None:
+    recorder().search()
+    code = (
+        "import sys; from streamlit.testing.v1 import AppTest;"
+        "app = AppTest.from_file('dashboard/app.py', default_timeout=60).run();"
+        "assert not app.exception, app.exception; assert app.metric;"
+        "print(sorted({name.split('.')[0] for name in sys.modules} & {'torch', 'transformers', 'optuna', 'sklearn'}))"
+    )
+    environment = {**os.environ, "LAB_RUNS": str(root), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,180 @@
+"""Buttons, address, history: what a person does on the live page."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lab.store import control
+
+
+@pytest.mark.parametrize("command", ["mutate", "pause", "checkpoint", "stop"])
+def test_a_button_sends_its_command_once(page: Any, recorder: Callable[..., Any], command: str) -> None:
+    run = recorder()
+    run.steps(0, 3)
+    page.open().press(command)
+    assert [sent.name for sent in control.poll(run.path)] == [command]
+    page.tick()
+    assert control.poll(run.path) == ()
+
+
+def test_the_temperature_is_sent_with_its_value(page: Any, recorder: Callable[..., Any]) -> None:
+    run = recorder()
+    run.steps(0, 3)
+    page.open().app.number_input(key="temperature").set_value(2.5)
+    page.press("set_temperature")
+    assert [(sent.name, sent.arguments) for sent in control.poll(run.path)] == [
+        ("set_temperature", {"temperature": 2.5})
+    ]
+
+
+def test_the_page_tells_what_became_of_a_command(page: Any, recorder: Callable[..., Any]) -> None:
+    run = recorder()
+    run.steps(0, 3)
+    page.open().press("mutate")
+    assert "the run has not taken it yet" in page.text
+    control.poll(run.path)
+    assert "the run has taken it" in page.tick().text
+    run.answer(3, "mutate", text="mutation 1 applied")
+    assert "Mutate now: done after" in page.tick().text
+    assert "mutation 1 applied" in page.text
+
+
+def test_a_refused_command_gives_the_reason(page: Any, recorder: Callable[..., Any]) -> None:
+    run = recorder()
+    run.steps(0, 3)
+    page.open().press("mutate")
+    run.answer(3, "mutate", done=False, text="there is no live network yet")
+    assert "Mutate now: refused after" in page.tick().text
+    assert "there is no live network yet" in page.text
+
+
+def test_a_command_to_a_run_that_ends_is_lost_and_said_so(page: Any, recorder: Callable[..., Any]) -> None:
+    run = recorder()
+    run.steps(0, 3)
+    page.open().press("mutate")
+    run.run.finish()
+    assert "the run is finished and did not answer" in page.tick().text
+
+
+def test_a_done_stop_stays_done_when_the_run_has_ended(page: Any, recorder: Callable[..., Any]) -> None:
+    run = recorder()
+    run.steps(0, 3)
+    page.open().press("stop")
+    run.answer(3, "stop")
+    run.run.finish()
+    assert "Stop: done after" in page.tick().text
+
+
+def test_pause_and_resume_take_turns(page: Any, recorder: Callable[..., Any]) -> None:
+    run = recorder()
+    run.steps(0, 3)
+    page.open()
+    assert (page.enabled("pause"), page.enabled("resume")) == (True, False)
+    run.answer(3, "pause")
+    page.tick()
+    assert (page.enabled("pause"), page.enabled("resume")) == (False, True)
+    assert "paused" in page.text
+    assert page.enabled("mutate")
+    run.answer(3, "resume")
+    page.tick()
+    assert (page.enabled("pause"), page.enabled("resume")) == (True, False)
+
+
+def test_buttons_go_grey_when_the_run_ends_while_it_is_watched(page: Any, recorder: Callable[..., Any]) -> None:
+    run = recorder()
+    run.steps(0, 3)
+    page.open()
+    assert page.enabled("stop")
+    run.run.finish()
+    assert not page.tick().enabled("stop")
+
+
+def test_the_newest_run_is_shown_unless_the_address_names_another(page: Any, recorder: Callable[..., Any]) -> None:
+    recorder("old").steps(0, 3)
+    recorder("young").steps(0, 9)
+    assert page.open().kpis["Step"] == "8"
+
+
+def test_the_address_names_the_run(page: Any, recorder: Callable[..., Any]) -> None:
+    recorder("old").steps(0, 3)
+    recorder("young").steps(0, 9)
+    assert page.open("old").kpis["Step"] == "2"
+    page.app.selectbox(key="run").select("young")
+    assert page.tick().kpis["Step"] == "8"
+    assert page.app.selectbox(key="run").proto.query_param_key == "run"
+
+
+def test_an_unknown_run_in_the_address_is_said_and_not_replaced(page: Any, recorder: Callable[..., Any]) -> None:
+    recorder("old").steps(0, 3)
+    page.open("gone")
+    assert "No run named gone in" in page.text
+    assert "Choose a run in the sidebar" in page.text
+    assert not page.kpis
+
+
+def test_the_view_is_in_the_address(page: Any, recorder: Callable[..., Any]) -> None:
+    recorder().steps(0, 600)
+    page.open("run", window="last 200 steps", smoothing="0", log="true")
+    layout = page.charts["loss"]["layout"]
+    assert layout["xaxis"]["range"] == [399, 599]
+    assert layout["yaxis"]["type"] == "log"
+    assert len(page.charts["loss"]["data"]) == 1
+    assert page.charts["accuracy"]["layout"]["yaxis"]["type"] == "linear"
+
+
+def test_follow_off_stops_the_clock(page: Any, recorder: Callable[..., Any]) -> None:
+    recorder().steps(0, 3)
+    page.open()
+    assert page.clocks == [1.0]
+    page.app.toggle(key="follow").set_value(False)
+    assert page.tick().clocks == []
+
+
+def test_the_interval_sets_the_clock(page: Any, recorder: Callable[..., Any]) -> None:
+    recorder().steps(0, 3)
+    page.open()
+    page.app.select_slider(key="interval").set_value("5 s")
+    assert page.tick().clocks == [5.0]
+
+
+def test_looking_back_shows_an_earlier_cell_and_what_was_known_then(page: Any, recorder: Callable[..., Any]) -> None:
+    recorder().search()
+    page.open()
+    assert "0→2 skip" in page.charts["genotype"]["label"]
+    page.app.toggle(key="history").set_value(True)
+    page.tick()
+    slider = page.app.select_slider(key="moment")
+    assert slider.options == ["1: step 10, epoch", "2: step 20, mutation"]
+    slider.set_value(0)
+    page.tick()
+    assert "0→2 conv 3×3" in page.charts["genotype"]["label"]
+    assert "Genotype at step 10" in page.text
+    assert "No mutation yet" in page.text
+
+
+def test_there_is_nothing_to_look_back_at_with_one_genotype(page: Any, recorder: Callable[..., Any]) -> None:
+    recorder().steps(0, 3)
+    assert page.open().app.toggle(key="history").disabled
+
+
+def test_the_changed_edge_is_starred(page: Any, recorder: Callable[..., Any]) -> None:
+    recorder().search()
+    notes = page.open().charts["genotype"]["layout"]["annotations"]
+    assert [note["text"] for note in notes if note["text"].startswith("★")] == ["★ <b>skip</b> 0.20"]
+
+
+def test_a_zoom_lasts_until_the_view_is_changed(page: Any, recorder: Callable[..., Any]) -> None:
+    run = recorder()
+    run.steps(0, 5)
+    before = page.open().charts["loss"]["view"]
+    run.steps(5, 5)
+    assert page.tick().charts["loss"]["view"] == before
+    page.app.toggle(key="log").set_value(True)
+    assert page.tick().charts["loss"]["view"] != before
+
+
+def test_scalars_and_the_shown_cell_can_be_downloaded(page: Any, recorder: Callable[..., Any]) -> None:
+    recorder().search()
+    labels = {button.label for button in page.open().app.get("download_button")}
+    assert labels == {"Scalars (CSV)", "Genotype (DOT)", "Genotype (JSON)"}
