@@ -157,8 +157,11 @@ def test_parts_are_weighted_by_their_valid_items_where_some_do_not_count():
 
     wanted = gradients(net, (x, labels))
     transaction = OOMTransaction(net, torch.optim.SGD(net.parameters(), lr=0.0))
-    transaction.step(loss_fn, (x, labels), count=lambda part: int((part[1] != -100).sum()))
+    report = transaction.step(loss_fn, (x, labels), count=lambda part: int((part[1] != -100).sum()))
     assert difference(net, wanted) <= 1e-6
+    twin = copy_fitting(net)
+    whole = nn.functional.cross_entropy(twin(x), labels, ignore_index=-100).item()
+    assert report.loss == pytest.approx(whole, rel=1e-5), "the first part has no valid item, whose mean would be NaN"
     transaction.step(loss_fn, (x[3:], labels[3:]))
     assert difference(net, gradients(net, (x[3:], labels[3:]))) > 1e-3
 
