@@ -1,7 +1,8 @@
 """Names for tensors: those of the model, else those of the user's variables.
 
 Covered: parameters, buffers, plain attributes, tensors in containers and in modules hidden there, gradients; local and
-global variables that the frames above use. Not covered: tensors that only a closure or an object of another kind holds.
+global variables that the frames above use, numpy arrays among them. Not covered: tensors that only a closure or an
+object of another kind holds.
 """
 
 import sys
@@ -9,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import CodeType, FrameType, TracebackType
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -20,6 +23,7 @@ from lab.doctor.saved import storage_of
 
 VARIABLE = "variable"
 GRADIENT = "gradient"
+ARRAY = "numpy array"
 
 
 class Names:
@@ -52,6 +56,10 @@ class Names:
             storage = storage_of(tensor)
             if storage is not None and storage._cdata == key:
                 return holder
+        memory = torch.UntypedStorage._new_with_weak_ptr(key)
+        for name, value in self._variables():
+            if memory is not None and isinstance(value, np.ndarray) and _inside(value, memory):
+                return Holder(name, ARRAY)
         return Holder()
 
     def of_graph(self, reaches: Callable[[Tensor], bool], is_root: Callable[[Tensor], bool]) -> Holder:
@@ -64,9 +72,7 @@ class Names:
     def _all(self) -> Iterator[tuple[Holder, Tensor]]:
         if self._model is not None:
             yield from model_tensors(self._model)
-        past = (frame for frame in self._past if is_users(frame.f_code.co_filename))
-        frames = (*user_frames(sys._getframe(1), self._entry), *past)
-        variables = [item for frame in frames for item in _variables(frame)]
+        variables = self._variables()
         for name, value in variables:
             if not isinstance(value, nn.Module | Optimizer):
                 for path, tensor in named_tensors(value, name):
@@ -74,6 +80,11 @@ class Names:
         for name, value in variables:
             if isinstance(value, nn.Module) and value is not self._model:
                 yield from model_tensors(value, f"{name}.")
+
+    def _variables(self) -> list[tuple[str, object]]:
+        past = (frame for frame in self._past if is_users(frame.f_code.co_filename))
+        frames = (*user_frames(sys._getframe(1), self._entry), *past)
+        return [item for frame in frames for item in _variables(frame)]
 
 
 def model_tensors(model: nn.Module, prefix: str = "") -> Iterator[tuple[Holder, Tensor]]:
@@ -88,6 +99,11 @@ def model_tensors(model: nn.Module, prefix: str = "") -> Iterator[tuple[Holder, 
     for item in held:
         if item.tensor.is_leaf and item.tensor.grad is not None:
             yield Holder(f"{prefix}{item.name}.grad", GRADIENT), item.tensor.grad
+
+
+def _inside(array: np.ndarray, memory: torch.UntypedStorage) -> bool:
+    start = memory.data_ptr()
+    return memory.device.type == "cpu" and start <= array.ctypes.data < start + memory.nbytes()
 
 
 def _variables(frame: FrameType) -> Iterator[tuple[str, object]]:

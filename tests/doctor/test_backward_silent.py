@@ -146,14 +146,14 @@ def strided_part() -> None:
     y.backward()  # before
 
 
-OUTSIDE = [
-    numpy_alias,
-    numpy_alias_made_earlier,
-    from_numpy,
-    shuffled_in_place,
-    written_through_dlpack,
-    strided_part,
-]
+OUTSIDE = {
+    numpy_alias: "variable y",
+    numpy_alias_made_earlier: "variable shared",
+    from_numpy: "numpy array array",
+    shuffled_in_place: "numpy array array",
+    written_through_dlpack: "variable y",
+    strided_part: "variable table",
+}
 
 
 @pytest.mark.parametrize("case", OUTSIDE, ids=lambda case: case.__name__)
@@ -164,6 +164,7 @@ def test_a_write_outside_torch_is_bracketed_between_two_operations(case: Case) -
         assert finding.category == "write outside torch"
         assert finding.silent
         assert finding.culprit is None
+        assert finding.tensor == OUTSIDE[case]
         after, before = _bracket(finding)
         assert after == _line(case, "after") or after == _line(case, "culprit")
         assert before == _line(case, "before")
