@@ -211,6 +211,24 @@ def test_a_failed_write_is_counted_tried_again_and_alerted(tmp_path: Path, monke
     assert run.lost == 0
 
 
+def test_a_full_disk_stops_no_training_and_leaves_each_row_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.store.flusher.FLUSH_SECONDS", 3600.0)
+    with RunWriter(tmp_path, "a") as run:
+        connection = run._flusher._connection
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages + 3}")
+        for step in range(1500):
+            run.scalar(step, "loss", float(step))
+        assert not run.flush()
+        assert "full" in run.last_error
+        connection.execute("PRAGMA max_page_count = 1000000")
+        run.scalar(1500, "loss", 1500.0)
+        assert run.flush()
+    assert RunReader(tmp_path / "a").scalars().step == tuple(range(1501))
+
+
 def test_rows_that_cannot_be_written_are_given_up_aloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lab.store.flusher.FLUSH_SECONDS", 3600.0)
     monkeypatch.setattr("lab.store.flusher.MAX_PENDING", 10)
