@@ -4,6 +4,7 @@ from lab.device.choose import DeviceChoice, choose_device, require_device
 from lab.device.dispatch import Birth, Line, StorageTracker
 from lab.device.footprint import process_memory, tensor_bytes
 from lab.device.inventory import HeldTensor, inventory, offloaded
+from lab.device.leak import Leak, LeakReport, measure_leak
 from lab.device.load_guard import Poison, find_poison, load_guard, loads_in_progress, repair_poison
 from lab.device.materialize import MaterializeReport, materialize, safe_to_device
 from lab.device.memory import MemoryReport, measure_memory
@@ -17,6 +18,8 @@ __all__ = [
     "Birth",
     "DeviceChoice",
     "HeldTensor",
+    "Leak",
+    "LeakReport",
     "Line",
     "MaterializeReport",
     "MemoryReport",
@@ -33,6 +36,7 @@ __all__ = [
     "load_guard",
     "loads_in_progress",
     "materialize",
+    "measure_leak",
     "measure_memory",
     "move_tensors",
     "named_tensors",

@@ -89,14 +89,9 @@ class StorageTracker(TorchDispatchMode):
                 self._born(storage, str(func))
         return result
 
-    def births(self) -> tuple[Birth, ...]:
-        """The storages that are alive now, oldest first."""
-        return tuple(sorted(self._births.values(), key=lambda birth: birth.number))
-
-    def birth_of(self, tensor: Tensor) -> Birth | None:
-        """The birth of the tensor's storage; None where it was not made under the mode."""
-        found = [self._births.get(storage._cdata) for storage in _storages(tensor)]
-        return found[0] if found else None
+    def alive(self) -> dict[int, Birth]:
+        """The storages that are alive now, by `untyped_storage()._cdata`."""
+        return dict(self._births)
 
     def _born(self, storage: torch.UntypedStorage, operation: str) -> None:
         self._count += 1

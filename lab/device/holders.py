@@ -1,0 +1,159 @@
+"""Who keeps a tensor alive: the path of names that leads to it.
+
+Covered: containers, attributes of objects and classes, closures, bound methods, partial functions, suspended
+generators, caches and iterators, gradients, and the graph behind a tensor (what its operations saved for backward).
+Not covered: references that only C++ code or other threads' running frames hold.
+"""
+
+import functools
+import gc
+import sys
+import sysconfig
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from types import CellType, FunctionType, GeneratorType, MethodType, ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import Node
+
+_MOST_OBJECTS = 300_000
+_LEAVES = (str, bytes, bytearray, int, float, complex, bool, type(None), torch.dtype, torch.device, torch.Size)
+
+
+def find_holders(roots: Mapping[str, object], wanted: frozenset[int]) -> dict[int, str]:
+    """A shortest path of names to each of the storages `wanted`, where `roots` lead to it.
+
+    Args:
+        roots: where to begin, by name.
+        wanted: storages by `untyped_storage()._cdata`.
+    """
+    found: dict[int, str] = {}
+    seen: dict[int, object] = {}
+    queue = deque((name, thing) for name, thing in roots.items())
+    while queue and len(found) < len(wanted) and len(seen) < _MOST_OBJECTS:
+        path, thing = queue.popleft()
+        if isinstance(thing, _LEAVES) or id(thing) in seen:
+            continue
+        seen[id(thing)] = thing  # kept, so that the id stays its own
+        if isinstance(thing, Tensor) and thing.layout is torch.strided and not thing.is_meta:
+            key = thing.untyped_storage()._cdata
+            if key in wanted:
+                found.setdefault(key, path)
+        queue.extend((path + step, child) for step, child in _children(thing))
+    return found
+
+
+def names_around(function: object) -> dict[str, object]:
+    """What a function can reach by name: its closure, its object, its defaults, the globals of its module."""
+    if isinstance(function, functools.partial):
+        given = {f"argument {number}": value for number, value in enumerate(function.args)}
+        return {**names_around(function.func), **given, **function.keywords}
+    if isinstance(function, MethodType):
+        return {**names_around(function.__func__), "self": function.__self__}
+    if not isinstance(function, FunctionType):
+        return {type(function).__name__: function}
+    names = {name: value for name, value in function.__globals__.items() if not isinstance(value, ModuleType)}
+    return {**names, **{step.lstrip("."): value for step, value in _closure(function)}}
+
+
+def names_of_user_modules() -> dict[str, object]:
+    """The globals of every loaded module that is neither Python's own nor installed."""
+    folders = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+    names: dict[str, object] = {}
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if isinstance(module, ModuleType) and file and not file.startswith(folders):
+            names.update({f"{name}.{key}": value for key, value in vars(module).items() if key != "__builtins__"})
+    return names
+
+
+def describe_referrers(tensor: Tensor, own: object) -> tuple[str, ...]:
+    """The kinds of objects that hold a tensor directly, for one that no name leads to; `own` is left out."""
+    holders = [thing for thing in gc.get_referrers(tensor) if thing is not own and type(thing).__name__ != "frame"]
+    return tuple(f"a {type(thing).__name__} of {len(thing)}" for thing in holders if hasattr(thing, "__len__"))
+
+
+def _children(thing: Any) -> Iterator[tuple[str, Any]]:
+    """What `thing` holds, each with the step that leads to it."""
+    if isinstance(thing, Tensor):
+        yield from _of_tensor(thing)
+    elif isinstance(thing, Node):
+        yield from _of_node(thing)
+    elif isinstance(thing, nn.Module):
+        yield from _of_module(thing)
+    elif isinstance(thing, Mapping):
+        for number, (key, value) in enumerate(list(thing.items())):
+            yield f"[{key!r}]" if isinstance(key, str | int) else f"[key {number}]", value
+    elif isinstance(thing, list | tuple | set | frozenset | deque):
+        for number, value in enumerate(list(thing)):
+            yield f"[{number}]", value
+    elif isinstance(thing, FunctionType):
+        yield from _closure(thing)
+    elif isinstance(thing, MethodType):
+        yield ".__self__", thing.__self__
+    elif isinstance(thing, functools.partial):
+        yield from ((".args", thing.args), (".keywords", thing.keywords), (".func", thing.func))
+    elif isinstance(thing, GeneratorType):
+        if thing.gi_frame is not None:
+            yield from ((f".{name}", value) for name, value in thing.gi_frame.f_locals.items())
+    elif not isinstance(thing, ModuleType):
+        yield from _of_object(thing)
+
+
+def _of_tensor(tensor: Tensor) -> Iterator[tuple[str, Any]]:
+    if tensor.is_leaf and tensor.grad is not None:
+        yield ".grad", tensor.grad
+    if tensor.grad_fn is not None:
+        yield f".grad_fn({tensor.grad_fn.name()})", tensor.grad_fn
+    yield from ((f".{name}", value) for name, value in vars(tensor).items())
+
+
+def _of_node(node: Node) -> Iterator[tuple[str, Any]]:
+    for name in dir(node):
+        if name.startswith("_saved_") or name in ("variable", "saved_tensors"):
+            # what was freed, or changed since, cannot be read: then it is not what the node keeps alive
+            with suppress(RuntimeError, AttributeError):
+                yield f".{name}", getattr(node, name)
+    for following, _ in node.next_functions:
+        if following is not None:
+            yield f".{following.name()}", following
+
+
+def _of_module(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    for registry in (module._parameters, module._buffers, module._modules):
+        yield from ((f".{name}", value) for name, value in registry.items() if value is not None)
+    yield from _of_object(module)
+
+
+def _of_object(thing: Any) -> Iterator[tuple[str, Any]]:
+    names = list(getattr(thing, "__dict__", {}).items())
+    for name, value in names:
+        if not (isinstance(thing, nn.Module) and name in ("_parameters", "_buffers", "_modules")):
+            yield f".{name}", value
+    for kind in type(thing).__mro__:
+        slots = kind.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if hasattr(thing, name):
+                yield f".{name}", getattr(thing, name)
+    kind = type(thing)
+    home = kind.__module__.split(".")[0]
+    if home in ("builtins", "functools", "itertools") and not isinstance(thing, type):
+        # written in C: no attribute shows what they hold, but the collector knows
+        yield from ((f".{kind.__name__} item {number}", value) for number, value in enumerate(gc.get_referents(thing)))
+    elif home not in ("torch", "numpy"):
+        for name, value in vars(kind).items():
+            if isinstance(value, list | dict | set | deque | Tensor):
+                yield f".{name}", value
+
+
+def _closure(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        assert isinstance(cell, CellType)
+        with suppress(ValueError):  # a name that has no value yet
+            yield f".{name}", cell.cell_contents
+    for number, value in enumerate(function.__defaults__ or ()):
+        yield f".default {number}", value
+    yield from ((f".{name}", value) for name, value in (function.__kwdefaults__ or {}).items())
