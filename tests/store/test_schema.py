@@ -31,3 +31,5 @@ def test_a_path_with_characters_of_a_uri_is_read(tmp_path: Path) -> None:
     with RunWriter(root, "a") as run:
         run.scalar(0, "loss", 1.0)
     assert RunReader(root / "a").scalars().value == (1.0,)
+    assert list(tmp_path.iterdir()) == [root]
+    assert (root / "a" / DATABASE).stat().st_size > 0
