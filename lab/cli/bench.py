@@ -17,6 +17,7 @@ BENCHES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "supernet": ("SupernetBench", "supernet step: chosen primitives alone against the full mixture"),
         "overhead": ("OverheadBench", "training with store and monitor against the bare loop"),
         "store": ("StoreBench", "rows a second, reading beside a writing trainer, reading after a kill"),
+        "doctor": ("DoctorBench", "training steps under explain_backward and anomaly mode, against bare ones"),
         "dashboard": ("DashboardBench", "from the trainer to the page, and from the button to the trainer"),
     }
 )

@@ -33,6 +33,8 @@ class RunReport(Report):
     test_loss: float | None = None
     test_accuracy: float | None = None
     """Share of the test split classified right; None where the run was stopped."""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """One record for each epoch: phase, losses, accuracies."""
     digest: str = ""
     """SHA-256 over weights, optimizers, architecture parameters and statistics at the end."""
 

@@ -165,6 +165,7 @@ class Run:
             seconds=seconds,
             seed=self.config.seed,
             network=self.parts.strategy.summary(),
+            history=list(loop.history),
             digest=state_digest(_plain(self.parts.strategy.state_dict())),
             **facts,
         )

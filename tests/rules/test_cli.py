@@ -19,7 +19,8 @@ HELD = {
     """,
     "dashboard": "browser port save-dir",
     "runs": "json save-dir",
-    "doctor": "data-dir json port",
+    "doctor": "data-dir follow-data json port simulate",
+    "bench": "out",
 }
 # What the ASO-SE document's command line takes, by the names it gives.
 DOCUMENTED = """
