@@ -58,8 +58,8 @@ class _Operations(TorchDispatchMode):
             return func(*args, **kwargs)
         written = _written(func)
         self._ledger.begin(str(func), sys._getframe(1))
-        if hooks_are_on():
-            self._graph.note_inputs([value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)])
+        hooked = hooks_are_on()
+        self._graph.note_inputs([value for value in args if isinstance(value, Tensor)] if hooked else [])
         if not written:
             return func(*args, **kwargs)
         targets = [(tensor, tensor._version) for tensor in _targets(written, args, kwargs)]

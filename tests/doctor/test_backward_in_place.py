@@ -2,14 +2,17 @@
 
 import copy
 import inspect
+import json
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn import functional as F
 
-from lab.doctor import explain_backward
+from lab.base import ConfigError
+from lab.doctor import WatchConfig, explain_backward
 
 Case = Callable[[], object]
 
@@ -306,3 +309,72 @@ def test_the_writing_line_the_victim_and_the_name_are_found(case: Case) -> None:
         assert (finding.victim.path, finding.victim.line) == (__file__, _line(case, "victim"))
     assert finding.backward is not None
     assert "backward(" in finding.backward.text
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_without_the_hook_the_graph_is_walked_and_the_report_says_so(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(torch.autograd.graph, "node_creation_hook")
+    report = explain_backward(case)
+    assert "saved-tensor walk" in report.method
+    assert "saved-tensor walk" in str(report)
+    (finding,) = report.findings
+    assert finding.culprit is not None
+    assert (finding.culprit.path, finding.culprit.line) == (__file__, _line(case, "culprit"))
+    assert finding.category == CASES[case][0]
+
+
+def test_with_the_hook_the_report_names_the_hook() -> None:
+    assert explain_backward(arithmetic).method == "node_creation_hook"
+
+
+def test_under_anomaly_mode_the_writing_line_is_found_as_well() -> None:
+    with torch.autograd.set_detect_anomaly(True), pytest.warns(UserWarning, match="Error detected in ExpBackward0"):
+        (finding,) = explain_backward(arithmetic).findings
+    assert finding.culprit is not None
+    assert finding.culprit.line == _line(arithmetic, "culprit")
+
+
+def test_the_watch_keeps_no_tensor_alive() -> None:
+    alive: list[StorageWeakRef] = []
+
+    def run() -> None:
+        layer = nn.Linear(3, 3)
+        for number in range(4):
+            hidden = layer(torch.ones(2, 3)).tanh()
+            alive.append(StorageWeakRef(hidden.untyped_storage()))
+            if number % 2:
+                hidden.sum().backward()
+            del hidden
+            assert all(storage.expired() for storage in alive)
+
+    assert explain_backward(run).ok
+    assert len(alive) == 4
+
+
+def test_an_ended_watch_leaves_no_trace_in_a_graph_that_lives_on() -> None:
+    kept: list[Tensor] = []
+
+    def run() -> None:
+        x = torch.ones(3, requires_grad=True)
+        kept.append((x.exp() * 2).sum())
+
+    report = explain_backward(run)
+    kept[0].backward()
+    assert report.ok
+    assert report.findings == ()
+
+
+def test_the_report_is_plain_data() -> None:
+    data = json.loads(explain_backward(arithmetic).to_json())
+    assert data["ok"] is False
+    assert data["findings"][0]["culprit"]["line"] == _line(arithmetic, "culprit")
+    assert data["findings"][0]["culprit"]["text"].startswith("y.add_(1)")
+    assert "y.add_(1)" in explain_backward(arithmetic)._repr_html_()
+
+
+@pytest.mark.parametrize(("field", "value"), [("patrol_tensors", -1), ("patrol_bytes", 0)])
+def test_a_watch_that_looks_at_nothing_is_refused(field: str, value: int) -> None:
+    with pytest.raises(ConfigError, match=field):
+        WatchConfig(**{field: value})

@@ -1,6 +1,7 @@
 """Planted silent faults: torch raises nothing and the gradients are wrong. `# culprit` marks the line that writes."""
 
 import inspect
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -194,6 +195,22 @@ def test_a_smaller_patrol_still_finds_the_write_in_a_wider_bracket() -> None:
     assert wide.category == close.category == "write outside torch"
 
 
+def test_memory_that_numpy_shares_is_looked_at_before_every_operation() -> None:
+    def run() -> None:
+        kept = [torch.ones(50, requires_grad=True).exp() for _ in range(200)]
+        shared = kept[120].detach().numpy()
+        for _ in range(6):
+            torch.ones(3) + 1
+        first = torch.ones(3) + 1
+        shared[7] = 4.0
+        second = first * 2
+        (torch.stack(kept).sum() + second.sum()).backward()
+
+    (finding,) = explain_backward(run).findings
+    after, before = _bracket(finding)
+    assert before - after == 2
+
+
 def test_assigning_data_is_no_fault_where_the_graph_keeps_the_old_memory() -> None:
     layer = nn.Linear(3, 3)
     x = torch.ones(2, 3, requires_grad=True)
@@ -282,3 +299,9 @@ def test_the_four_faulty_buffer_updates_are_told_apart(form: str, category: str,
 def test_the_buffer_update_that_holds_is_no_fault() -> None:
     model = Memory("detached value")
     assert explain_backward(lambda: _train(model), model=model).ok
+
+
+def test_a_bracket_is_plain_data() -> None:
+    data = json.loads(explain_backward(numpy_alias).to_json())
+    after, before = data["findings"][0]["bracket_places"]
+    assert after["line"] < before["line"]
