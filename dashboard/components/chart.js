@@ -1,5 +1,5 @@
 // Draws a Plotly figure into an element that stays: new data moves the curves and keeps the zoom.
-// data: figure (text of a Plotly figure), view (what a zoom belongs to), label (for screen readers).
+// data: figure (text of a Plotly figure), height (pixels), view (what a zoom belongs to), label (for screen readers).
 
 const CONFIG = {
   displaylogo: false,
@@ -31,8 +31,33 @@ function draw(place) {
   for (const [axis, range] of Object.entries(place.zoom)) {
     if (figure.layout[axis]) Object.assign(figure.layout[axis], { range, autorange: false });
   }
-  place.style.height = figure.layout.height + "px";
   place.drawing = window.Plotly.react(place, figure.data, figure.layout, CONFIG);
+}
+
+// A chart that is out of sight is drawn when it comes into sight: a long page costs what can be seen of it.
+function drawInSight(place) {
+  if (!place.sight) {
+    place.sight = new IntersectionObserver(([entry]) => {
+      place.seen = entry.isIntersecting;
+      if (place.seen && place.late) begin(place);
+    });
+    place.sight.observe(place);
+  }
+  place.late = true;
+  if (place.seen) begin(place);
+}
+
+function begin(place) {
+  clearTimeout(place.waiting);
+  if (!window.Plotly) {
+    place.waiting = setTimeout(() => begin(place), 50);
+    return;
+  }
+  place.late = false;
+  if (!place.drawing) place.textContent = "";
+  const first = !place.drawing;
+  draw(place);
+  if (first) keepZoom(place);
 }
 
 export default function ({ data, parentElement }) {
@@ -41,30 +66,23 @@ export default function ({ data, parentElement }) {
     place = document.createElement("div");
     place.className = "lab-chart";
     place.setAttribute("role", "img");
+    place.textContent = "The chart is on its way.";
+    place.zoom = {};
     parentElement.appendChild(place);
   }
   place.setAttribute("aria-label", data.label);
-  clearTimeout(place.waiting);
-  const begin = () => {
-    if (!window.Plotly) {
-      place.textContent = "The chart is on its way.";
-      place.waiting = setTimeout(begin, 50);
-      return;
-    }
-    const { color, fontFamily } = getComputedStyle(parentElement);
-    const wanted = { text: data.figure, view: data.view, color, family: fontFamily };
-    const first = !place.wanted;
-    if (!first && Object.keys(wanted).every((name) => wanted[name] === place.wanted[name])) return;
-    if (first) place.textContent = "";
+  place.style.height = data.height + "px";
+  const { color, fontFamily: family } = getComputedStyle(parentElement);
+  const wanted = { text: data.figure, view: data.view, color, family };
+  if (!place.wanted || Object.keys(wanted).some((name) => wanted[name] !== place.wanted[name])) {
     place.wanted = wanted;
-    draw(place);
-    if (first) keepZoom(place);
-  };
-  begin();
+    drawInSight(place);
+  }
   // Called at the end, but also when newer data overtook this call: then the element is still there and stays drawn.
   return () => {
     if (parentElement.isConnected) return;
     clearTimeout(place.waiting);
+    place.sight?.disconnect();
     Promise.resolve(place.drawing).finally(() => window.Plotly?.purge(place));
   };
 }

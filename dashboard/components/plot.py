@@ -31,4 +31,5 @@ def draw(drawing: Drawing, *, key: str, label: str, view: str = "") -> None:
         label: what the chart shows, for those who cannot see it.
         view: a zoom lasts as long as this text stays the same.
     """
-    _CHART(key=key, data={"figure": drawing.text, "view": view, "label": label}, height=drawing.height)
+    data = {"figure": drawing.text, "height": drawing.height, "view": view, "label": label}
+    _CHART(key=key, data=data, height=drawing.height)

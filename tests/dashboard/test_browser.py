@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, Playwright, expect, sync_playwright
 
 from lab.cli.serve import dashboard_server, free_port
-from lab.store import RunReader
+from lab.store import RunReader, list_runs
 
 pytestmark = pytest.mark.browser
 
@@ -84,7 +84,7 @@ def training(runs: Path) -> Iterator[Path]:
         process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             end = time.monotonic() + 120
-            while not (runs / "live" / "events.db").exists():
+            while not any(run.state == "running" for run in list_runs(runs)):
                 assert process.poll() is None, Path(log.name).read_text()
                 assert time.monotonic() < end, "the training did not begin"
                 time.sleep(0.1)
@@ -106,6 +106,7 @@ def address(runs: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
+    expect.set_options(timeout=SECONDS)
     with sync_playwright() as found:
         yield found
 
@@ -123,7 +124,7 @@ def watched(browser: Browser, address: str, training: Path) -> Iterator[Watched]
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
     seen = Watched(context.new_page())
     seen.page.goto(f"{address}/?run={training.name}")
-    seen.page.wait_for_function("document.querySelectorAll('.lab-chart.js-plotly-plot').length === 8")
+    seen.page.wait_for_selector(".lab-chart.js-plotly-plot")
     yield seen
     context.close()
     assert seen.errors == []
@@ -143,6 +144,7 @@ def test_values_advance_without_reload(watched: Watched) -> None:
 def test_curves_grow_in_place_and_keep_a_zoom(watched: Watched) -> None:
     chart = watched.chart("loss")
     chart.scroll_into_view_if_needed()
+    chart.locator(".nsewdrag").wait_for()
     chart.evaluate("place => { place.marked = true }")
     whole = chart.evaluate(RANGE)
     drag(watched.page, chart.locator(".nsewdrag"), 0.25, 0.5)
@@ -210,8 +212,9 @@ def test_text_of_the_charts_follows_the_theme(browser: Browser, address: str, tr
         context = browser.new_context(color_scheme=scheme)
         page = context.new_page()
         page.goto(f"{address}/?run={training.name}")
-        page.wait_for_function("document.querySelectorAll('.lab-chart.js-plotly-plot').length === 8", timeout=SECONDS)
-        fill = page.locator(".st-key-figure_loss .xtick text").first.evaluate("text => text.style.fill")
+        page.set_default_timeout(SECONDS)
+        page.locator(".st-key-figure_timeline .lab-chart").scroll_into_view_if_needed()
+        fill = page.locator(".st-key-figure_timeline .xtick text").first.evaluate("text => text.style.fill")
         light[scheme] = sum(int(part) for part in re.findall(r"\d+", fill)[:3])
         context.close()
     assert light["light"] < 3 * 80
@@ -220,6 +223,7 @@ def test_text_of_the_charts_follows_the_theme(browser: Browser, address: str, tr
 
 def test_the_address_follows_the_chosen_run(watched: Watched, runs: Path) -> None:
     assert "run=live" in watched.page.url
+    watched.chart("loss").scroll_into_view_if_needed()
     watched.page.get_by_text("Logarithmic loss").click()
     watched.until(lambda: "log=true" in watched.page.url)
     watched.until(lambda: watched.chart("loss").evaluate("place => place.layout.yaxis.type") == "log")
