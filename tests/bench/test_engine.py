@@ -1,0 +1,35 @@
+"""The benches of the engine measure what they say; how fast this machine is, no test asks."""
+
+import json
+
+import pytest
+
+from lab.base import ConfigError
+from lab.bench import overhead, supernet
+from lab.cli import main
+
+
+def test_the_supernet_bench_times_both_kinds_of_step():
+    result = supernet.run(supernet.SupernetBench(channels=2, layers=1, size=8, batch=4, rounds=3))
+    figures = result["results"]
+    assert figures["ratio"] == pytest.approx(figures["mixture_seconds"] / figures["hard_seconds"])
+    assert min(figures["hard_seconds"], figures["mixture_seconds"]) > 0
+    assert f"{figures['ratio']:.2f}" in str(supernet.summary(result))
+    with pytest.raises(ConfigError, match="rounds"):
+        supernet.SupernetBench(rounds=1)
+
+
+def test_the_overhead_bench_runs_the_same_steps_with_and_without_store():
+    result = overhead.run(overhead.OverheadBench(channels=2, rounds=3))
+    figures = result["results"]
+    assert figures["ratio"] > 0
+    assert figures["steps"] == 4 * 31, "one epoch to warm up and three that are timed"
+    assert "median of ratios" in str(overhead.summary(result))
+
+
+def test_results_are_written_where_they_are_wanted(tmp_path, capsys):
+    flags = ["--channels", "2", "--layers", "1", "--size", "8", "--batch", "4", "--rounds", "3"]
+    assert main(["bench", "supernet", *flags, "--out", str(tmp_path / "results"), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert json.loads((tmp_path / "results" / "supernet.json").read_text()) == printed
+    assert printed["config"]["channels"] == 2
