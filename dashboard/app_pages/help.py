@@ -15,9 +15,10 @@ PANELS = {
     "◆ is what the live network has, ▲ the likeliest where it is another one.",
     "Temperature and entropy": "The Gumbel temperature τ decides how freely the search tries things out. As it falls, "
     "the entropy falls: the search makes up its mind. The dotted line, ln(primitives), is that of knowing nothing.",
-    "Loss and accuracy": "Thick: moving average; pale: raw. *Batches* are what each step trains on; "
-    "the *architecture split* is what the architecture learns from, the *decision split* decides about mutations. "
-    "No image is in two of them. The test split is read once, at the end. A red cross is NaN or infinity.",
+    "Loss and accuracy": "Thick: moving average; pale: raw. *Batches* are what each step trains the weights on; "
+    "in architecture phases (diamonds) a step trains the architecture on a split of its own, with cells drawn at "
+    "random. The *decision split* trains nothing and decides about mutations. No image is in two of them. The test "
+    "split is read once, at the end. A red cross is NaN or infinity.",
     "Stability": "Health near 1 is steady; below 0.7 shaky; below 0.4 critical. The sentences below it say why, "
     "and ⚑ and ↺ say what the trainer did about it.",
     "Alerts": "What the run asks a person to look at: level (information, warning, error), step and reason.",

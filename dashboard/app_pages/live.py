@@ -76,7 +76,6 @@ def follow_run(root: Path, feed: RunFeed, snapshot: Snapshot, view: CurveView, r
         st.toggle("Look back", key="history", disabled=few, help="Show the genotype as it was earlier in the run.")
     history = pick_history(snapshot)
     downloads(snapshot, history)
-    load_plotly()
     drawn_for = (shown_state(snapshot), len(snapshot.of("genotype")) > 1, run_folders(root))
 
     @st.fragment(run_every=run_every)
@@ -94,6 +93,7 @@ def follow_run(root: Path, feed: RunFeed, snapshot: Snapshot, view: CurveView, r
         panels.body(picture)
 
     live()
+    load_plotly()
 
 
 def page() -> None:

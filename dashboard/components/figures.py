@@ -7,8 +7,10 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 import plotly.io
+from numpy.typing import NDArray
 
 from components.feed import Snapshot
 from lab.charts import (
@@ -16,7 +18,6 @@ from lab.charts import (
     Change,
     Curve,
     CurveView,
-    LineStyle,
     cell_edges,
     curve_figure,
     entropy_series,
@@ -33,8 +34,6 @@ from lab.charts import (
 from lab.store import EventRow
 
 MEMORY_NAMES = {"memory/rss": "process (resident set)", "memory/tensors": "live tensors"}
-SPLITS = {"loss": "batches", "decision/loss": "decision", "arch/loss": "architecture"}
-"""The split that each curve of a panel was measured on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,18 +74,32 @@ class DrawingCache:
         return drawing
 
 
+def search_steps(events: Sequence[EventRow], step: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which steps (N,) lie in an architecture phase: there the loss is another network's, on another split."""
+    inside = np.zeros(len(step), dtype=bool)
+    for event in events:
+        if event.kind == "phase":
+            inside[np.searchsorted(step, event.step) :] = event.payload["phase"] == "arch_training"
+    return inside
+
+
 def curves_of(snapshot: Snapshot, measure: str) -> tuple[Curve, ...]:
-    """The curves of `loss` or `accuracy`: training batches, decision split, architecture split, those that exist."""
-    curves = []
-    for index, (name, label) in enumerate(SPLITS.items()):
-        series = snapshot.series(name.replace("loss", measure))
-        if len(series) or index == 0:
-            style = replace(series_style(label, index), dash="solid" if index == 0 else series_style(label, index).dash)
-            curves.append(Curve(series=series, style=style, dense=index == 0, joined=index < 2))
+    """The curves of `loss` or `accuracy`: batches, decision split, batches of architecture phases, test split.
+
+    Those without a point are left out, but for the first.
+    """
+    batches = snapshot.series(measure)
+    search = search_steps(snapshot.events, batches.step)
+    curves = [Curve(series=batches.where(~search), style=replace(series_style("batches", 0), dash="solid"))]
+    decision = snapshot.series(f"decision/{measure}")
+    if len(decision):
+        curves.append(Curve(series=decision, style=series_style("decision split", 1), dense=False))
+    if search.any():
+        style = series_style("batches of architecture phases", 2)
+        curves.append(Curve(series=batches.where(search), style=style, dense=False, joined=False))
     test = snapshot.series(f"test/{measure}")
     if len(test):
-        end = LineStyle(label="test (read once)", color=series_style("", 3).color, dash="solid")
-        curves.append(Curve(series=test, style=end, dense=False, joined=False))
+        curves.append(Curve(series=test, style=series_style("test split, read once", 3), dense=False, joined=False))
     return tuple(curves)
 
 

@@ -219,7 +219,7 @@ def _curve(picture: Picture, measure: str, title: str, help: str) -> None:
     snapshot = picture.snapshot
     panel = figures.loss_panel if measure == "loss" else figures.accuracy_panel
     with _card(title, help):
-        depends = (picture.view, picture.lengths(measure, f"decision/{measure}", f"arch/{measure}", f"test/{measure}"))
+        depends = (picture.view, picture.lengths(measure, f"decision/{measure}", f"test/{measure}"))
         now = words.number(snapshot.series(measure).last)
         alt = f"{title} over steps; latest training value {now}"
         picture.figure(measure, depends, lambda: panel(snapshot, picture.view), alt)

@@ -22,7 +22,7 @@ STATE_SIGNS: dict[str, tuple[str, str, str]] = {
 }
 """Material icon, badge colour and meaning of each state."""
 
-ALERT_SIGNS: dict[str, str] = {"info": "ⓘ info", "warning": "⚠ warning", "error": "✖ error"}
+ALERT_SIGNS: dict[str, str] = {"info": "○ info", "warning": "⚠ warning", "error": "✖ error"}
 NOTHING = "–"
 _MARKDOWN = frozenset("\\`*_{}[]()<>#+-!|$:~^&")
 
@@ -221,12 +221,17 @@ def broken_notes(snapshot: Snapshot) -> tuple[str, ...]:
 
 
 def stability_lines(snapshot: Snapshot, limit: int = 8) -> tuple[str, ...]:
-    """Why the score is what it is, and what was done about it: newest first, one sentence each."""
+    """Why the score is what it is, and what was done about it: newest first, one sentence each.
+
+    Of verdicts in a row that agree in state and advice only the newest is told.
+    """
     lines: list[str] = []
+    newer: tuple[object, ...] = ()
     for event in reversed(snapshot.of("stability", "intervention", "rollback")):
-        text = _stability_text(event.kind, event.payload)
-        if not lines or not lines[-1].endswith(text):
-            lines.append(f"step {event.step:,}: {text}")
+        verdict = (event.kind, event.payload.get("state"), event.payload.get("advice"))
+        if event.kind != "stability" or verdict != newer:
+            lines.append(f"step {event.step:,}: {_stability_text(event.kind, event.payload)}")
+        newer = verdict
         if len(lines) == limit:
             break
     return tuple(lines)

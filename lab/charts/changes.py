@@ -26,8 +26,8 @@ class Change:
 
     @property
     def heading(self) -> str:
-        """`Mutation 3 at step 480: ✔ accepted`."""
-        return f"Mutation {self.number} at step {self.step}: {STATUS_SIGNS.get(self.status, '?')} {self.status}"
+        """`Mutation 3 at step 1,480: ✔ accepted`."""
+        return f"Mutation {self.number} at step {self.step:,}: {STATUS_SIGNS.get(self.status, '?')} {self.status}"
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -94,7 +94,7 @@ def change_table(found: Sequence[Change]) -> list[dict[str, str]]:
     return [
         {
             "mutation": str(change.number),
-            "step": str(change.step),
+            "step": f"{change.step:,}",
             "status": f"{STATUS_SIGNS.get(change.status, '?')} {change.status}",
             "edits": "; ".join(change.lines),
             "output difference": "" if change.difference is None else f"{change.difference:.1e}",

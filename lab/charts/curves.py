@@ -5,7 +5,7 @@ crosses at the height of the last number before them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -127,7 +127,11 @@ def _traces(curve: Curve, low: int, view: CurveView) -> tuple[list[dict[str, Any
             | {"name": f"{style.label} (raw)", "hoverinfo": "skip", "showlegend": False}
         )
     lines = "lines" if curve.dense and len(line) > 1 else "lines+markers" if curve.joined else "markers"
-    marker = {"size": 7, "color": style.color, "symbol": "circle" if curve.joined else "diamond"}
+    marker = {
+        "size": 7 if len(line) <= 60 else 4,
+        "color": style.color,
+        "symbol": "circle" if curve.joined else "diamond",
+    }
     traces.append(
         common
         | {"x": line.step, "y": _positive(line.value, view), "mode": lines, "name": style.label}
@@ -189,8 +193,9 @@ def memory_figure(
         Curve(
             series=Series(name=line.name, step=line.step, value=line.value / 2**20),
             style=series_style(line.name, index),
-            dense=False,
         )
         for index, line in enumerate(lines)
     ]
-    return curve_figure(drawn, y_title="MiB", view=view, marks=marks, title=title, height=height)
+    return curve_figure(
+        drawn, y_title="MiB", view=replace(view, smoothing=0.0), marks=marks, title=title, height=height
+    )

@@ -1,8 +1,8 @@
 """The cell as a graph: nodes stay where they are, an edge's primitive shows by colour, dash and label, p by width.
 
 Covers any cell whose edges run from a lower to a higher node. Nodes stand on one line; an edge that passes over d nodes
-is an arc of height growing with d, alternately above and below, so no two arcs of NAS-Bench-201's cell share a label
-place. The table and the DOT text hold the same facts.
+is an arc of height growing with d, alternately above and below and steep at its ends, so that no two labels of
+NAS-Bench-201's cell share a place. The table and the DOT text hold the same facts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -149,12 +149,12 @@ def _extent(edges: Sequence[CellEdge]) -> tuple[float, float]:
 
 
 def _edge(edge: CellEdge, base: float) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Trace and label of one edge: a parabola through the two nodes with its top at the bow."""
+    """Trace and label of one edge: an arc through the two nodes with its top at the bow."""
     style = primitive_style(edge.primitive)
-    place = np.linspace(0.0, 1.0, 25)
+    place = np.linspace(0.0, 1.0, 41)
     bow = _bow(edge)
     x = edge.source + (edge.target - edge.source) * place
-    y = base + 4.0 * bow * place * (1.0 - place)
+    y = base + bow * (1.0 - (2.0 * place - 1.0) ** 4)
     share = "" if edge.probability is None else f" {edge.probability:.2f}"
     straight = bow == 0.0
     name = f"<b>{style.label}</b>{'<br>' if straight else ''}{share}"

@@ -39,7 +39,7 @@ class Series:
     def finite(self) -> "Series":
         """The points that are numbers."""
         keep = np.isfinite(self.value)
-        return self if keep.all() else Series(name=self.name, step=self.step[keep], value=self.value[keep])
+        return self if keep.all() else self.where(keep)
 
     @property
     def broken(self) -> Steps:
@@ -50,6 +50,10 @@ class Series:
     def last(self) -> float | None:
         """Latest value, NaN included; None where there is no point."""
         return float(self.value[-1]) if len(self.value) else None
+
+    def where(self, keep: NDArray[np.bool_]) -> "Series":
+        """The points at which `keep` (N,) is true."""
+        return Series(name=self.name, step=self.step[keep], value=self.value[keep])
 
     def since(self, step: int) -> "Series":
         """The points at `step` and later."""

@@ -78,7 +78,7 @@ def test_arcs_that_overlap_in_part_lie_on_different_sides(genotype: dict[str, An
     edges = cell_edges(genotype)
     figure = genotype_figure(edges)
     height = nodes(figure).y[0]
-    middle = {(edge.source, edge.target): line.y[12] - height for edge, line in zip(edges, lines(figure), strict=True)}
+    middle = {(edge.source, edge.target): line.y[20] - height for edge, line in zip(edges, lines(figure), strict=True)}
     assert middle[0, 2] * middle[1, 3] < 0
     assert abs(middle[0, 3]) > max(abs(middle[0, 2]), abs(middle[1, 3]))
     assert middle[0, 1] == middle[1, 2] == middle[2, 3] == 0

@@ -53,6 +53,11 @@ def test_nan_and_infinity_are_found_and_never_drawn() -> None:
     assert thin(curve).value.tolist() == [1.0, 2.0, 3.0]
 
 
+def test_points_are_chosen_by_a_mask() -> None:
+    chosen = make_series("loss", [0, 1, 2], [5, 6, 7]).where(np.array([True, False, True]))
+    assert (chosen.step.tolist(), chosen.value.tolist()) == ([0, 2], [5.0, 7.0])
+
+
 def test_a_window_starts_at_its_step() -> None:
     assert make_series("loss", [0, 5, 10], [1, 2, 3]).since(5).step.tolist() == [5, 10]
 

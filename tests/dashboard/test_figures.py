@@ -44,17 +44,25 @@ def test_only_splits_that_were_measured_have_a_curve(recorder: Callable[..., Any
     run.run.scalars(3, {"test/loss": 0.2})
     run.run.flush()
     labels = [curve.style.label for curve in curves_of(RunFeed(run.path).refresh(), "loss")]
-    assert labels == ["batches", "decision", "test (read once)"]
+    assert labels == ["batches", "decision split", "test split, read once"]
 
 
 def test_curves_of_one_panel_differ_in_colour(recorder: Callable[..., Any]) -> None:
     run = recorder()
-    run.steps(0, 3)
-    run.epoch(3, 0)
-    run.run.scalars(3, {"test/accuracy": 0.2, "arch/accuracy": 0.1})
+    run.search()
+    run.run.scalars(30, {"test/accuracy": 0.2})
     run.run.flush()
     colors = [curve.style.color for curve in curves_of(RunFeed(run.path).refresh(), "accuracy")]
     assert len(set(colors)) == len(colors) == 4
+
+
+def test_steps_of_architecture_phases_are_points_of_their_own(recorder: Callable[..., Any]) -> None:
+    run = recorder()
+    run.search()
+    batches, _, search = curves_of(RunFeed(run.path).refresh(), "loss")
+    assert batches.series.step.tolist() == [*range(10), *range(20, 30)]
+    assert search.series.step.tolist() == list(range(10, 20))
+    assert (batches.joined, search.joined) == (True, False)
 
 
 def test_a_rejected_mutation_stars_no_edge(recorder: Callable[..., Any], rejection: Any) -> None:

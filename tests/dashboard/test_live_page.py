@@ -178,6 +178,15 @@ def test_stability_gives_reasons_and_what_was_done(page: Any, recorder: Callable
     assert "step 30: improving (health 0.90): It falls." in page.text
 
 
+def test_verdicts_that_agree_are_told_once(page: Any, recorder: Callable[..., Any]) -> None:
+    run = recorder()
+    for step in (1, 2, 3):
+        run.epoch(step, step)
+    page.open()
+    assert "step 3: improving" in page.text
+    assert "step 2: improving" not in page.text
+
+
 def test_what_changed_tells_edits_difference_and_status(page: Any, recorder: Callable[..., Any]) -> None:
     recorder().search()
     page.open()
