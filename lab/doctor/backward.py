@@ -34,8 +34,9 @@ _META_TEXT = "expected device meta"
 class WatchConfig:
     """How closely bytes are watched for writes outside torch."""
 
-    patrol_tensors: int = 64
-    """Saved tensors whose bytes are compared before each operation; 0 and more. Fewer: faster, wider brackets."""
+    patrol_tensors: int = 8
+    """Saved tensors, beside those that numpy shares, whose bytes are compared before each operation; 0 and more. More:
+    slower, and closer brackets for writes through memory that nothing shows to be shared."""
     patrol_bytes: int = 2**18
     """Bytes compared before each operation, at most (one tensor at least); 1 and more."""
 

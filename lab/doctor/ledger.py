@@ -1,9 +1,9 @@
 """Writes to memory that the graph saved, by torch's operations and by others.
 
 Covered: every operation whose schema says that it writes, and `tensor.data = other`, each with its line; writes outside
-torch by a patrol that compares bytes before each operation. The patrol is bounded, so that a large model's bracket is
-wider than one operation; memory that numpy shares is looked at before every operation. Not covered: bytes on other
-devices (no patrol there).
+torch by a patrol that compares bytes before each operation. The patrol goes first to memory that code outside torch is
+known to share (numpy, dlpack), then to a few others in turn, within a number of bytes: where more is shared, or memory
+is shared in another way, the bracket is wider than one operation. Not covered: bytes on other devices (no patrol).
 """
 
 import sys
@@ -44,7 +44,7 @@ class Ledger:
     """The operations of a run and their writes.
 
     Args:
-        patrol_tensors: saved tensors whose bytes are looked at before each operation, at most.
+        patrol_tensors: saved tensors, not known to be shared, whose bytes are looked at before each operation, at most.
         patrol_bytes: bytes that are looked at before each operation, at most (one tensor at least).
     """
 
@@ -54,7 +54,7 @@ class Ledger:
         self._watches: dict[int, _Watch] = {}
         self._sweep_at = _FIRST_SWEEP
         self._queue: deque[SavedTensor] = deque()
-        self._exposed: list[SavedTensor] = []
+        self._exposed: deque[SavedTensor] = deque()
         self.tick = 0
         self.now = Moment("the start of the run", None)
         self.last_write: Write | None = None
@@ -70,19 +70,16 @@ class Ledger:
         """The operation is about to run from `frame`: look for bytes that changed since the last one."""
         self.tick += 1
         self.now = Moment(operation, call_site(frame))
-        budget = self._patrol_bytes
-        for _ in range(min(len(self._queue), self._patrol_tensors)):
-            saved = self._queue.popleft()
-            if not saved.live:
-                continue
-            (self._exposed if self._look(saved) else self._queue).append(saved)
-            budget -= saved.layout.stop - saved.layout.start if saved.layout else 0
-            if budget <= 0:
-                break
-        if self._exposed:
-            self._exposed = [saved for saved in self._exposed if saved.live]
-            for saved in self._exposed:
-                self._look(saved)
+        left = self._patrol(self._exposed, len(self._exposed), self._patrol_bytes)
+        if left > 0:
+            self._patrol(self._queue, self._patrol_tensors, left)
+
+    def expose(self, tensor: Tensor) -> None:
+        """Code outside torch gets access to the memory of `tensor`."""
+        storage = storage_of(tensor)
+        watch = self._watches.get(storage._cdata) if storage is not None else None
+        for saved in watch.saved if watch is not None else ():
+            self._share(saved)
 
     def wrote(self, tensor: Tensor, version: int, *, rebinds: bool = False) -> None:
         """The operation that began last wrote to `tensor`, whose version counter stood at `version`."""
@@ -116,20 +113,43 @@ class Ledger:
         watch.saved.append(saved)
         if saved.first is not None:
             self._queue.append(saved)
+            storage = torch.UntypedStorage._new_with_weak_ptr(key)
+            if storage is not None and not storage.resizable():
+                self._share(saved)
 
     def writes_since(self, saved: SavedTensor) -> tuple[Write, ...]:
         """Writes to the storage of `saved` after it was saved, first to last."""
         watch = self._watches.get(saved.storage.cdata)
         return tuple(write for write in watch.writes if write.tick > saved.tick) if watch else ()
 
-    def _look(self, saved: SavedTensor) -> bool:
-        """Compare the bytes with what they should be; gives whether code outside torch shares the memory."""
+    def _patrol(self, queue: deque[SavedTensor], most: int, budget: int) -> int:
+        """Look at the next `most` of `queue`, or until the budget of bytes is spent; gives what is left of it."""
+        for _ in range(min(len(queue), most)):
+            saved = queue.popleft()
+            if not saved.live or (saved.shared and queue is self._queue):
+                continue
+            self._look(saved)
+            queue.append(saved)
+            budget -= saved.layout.stop - saved.layout.start if saved.layout else 0
+            if budget <= 0:
+                break
+        return budget
+
+    def _share(self, saved: SavedTensor) -> None:
+        if saved.first is not None and not saved.shared:
+            saved.shared = True
+            self._exposed.append(saved)
+
+    def _look(self, saved: SavedTensor) -> None:
+        """Compare the bytes with what they should be."""
         storage = torch.UntypedStorage._new_with_weak_ptr(saved.storage.cdata)
         if storage is None or saved.layout is None:
-            return False
+            return
         found = fingerprint(storage, saved.layout)
         if found != saved.current:
             saved.outside = saved.outside or Bracket(saved.verified, self.now)
             saved.current = found
         saved.verified = self.now
-        return not storage.resizable()
+        if not storage.resizable():
+            # numpy got access before the run, or while its memory was not watched
+            self._share(saved)

@@ -23,6 +23,7 @@ from lab.doctor.saved import hooks_are_on
 HOOK = "node_creation_hook"
 WALK = "saved-tensor walk (this torch has no node_creation_hook)"
 
+_EXPORTS = (Tensor.numpy, Tensor.__array__, Tensor.__dlpack__, Tensor.data_ptr)
 _REBIND = Tensor.data.__set__  # type: ignore[attr-defined]
 
 
@@ -57,7 +58,7 @@ class _Operations(TorchDispatchMode):
         if self._graph.quiet:
             return func(*args, **kwargs)
         written = _written(func)
-        self._ledger.begin(str(func), sys._getframe(1))
+        self._ledger.begin(_name(func), sys._getframe(1))
         hooked = hooks_are_on()
         self._graph.note_inputs([value for value in args if isinstance(value, Tensor)] if hooked else [])
         if not written:
@@ -71,7 +72,10 @@ class _Operations(TorchDispatchMode):
 
 
 class _Calls(TorchFunctionMode):
-    """Sees `tensor.data = other`, which is no operation; walks the graph of results where that is the method."""
+    """Sees `tensor.data = other` and exports to numpy, which are no operations.
+
+    Walks the graph of results where that is the method.
+    """
 
     def __init__(self, graph: GraphWatch, ledger: Ledger, *, walk: bool) -> None:
         super().__init__()
@@ -88,6 +92,8 @@ class _Calls(TorchFunctionMode):
         if func == _REBIND:
             self._ledger.begin("tensor.data = other", sys._getframe(1))
             self._ledger.wrote(args[0], args[0]._version, rebinds=True)
+        elif func in _EXPORTS:
+            self._ledger.expose(args[0])
         if self._walk:
             self._discover((args, kwargs))
         try:
@@ -130,6 +136,11 @@ def _counting_inside(func: Any) -> AbstractContextManager[None]:
         torch._C.DispatchKey.ADInplaceOrView, False
     )
     return guard
+
+
+@functools.lru_cache(maxsize=4096)
+def _name(func: Any) -> str:
+    return str(func)
 
 
 @functools.lru_cache(maxsize=4096)

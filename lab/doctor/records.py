@@ -108,6 +108,8 @@ class SavedTensor:
     """Fingerprint when it was last looked at."""
     verified: Moment
     """Operation at whose start the bytes were last found as expected."""
+    shared: bool = False
+    """Code outside torch is known to have access to the memory."""
     outside: Bracket | None = None
     """Where the bytes changed without an operation of torch."""
 

@@ -62,7 +62,7 @@ def shadow(tensor: Tensor, label: torch.device) -> Tensor:
 
 def shadow_copy(tensor: Tensor, label: torch.device) -> Tensor:
     """A copy of `tensor`'s values under `label`; a parameter stays one."""
-    values, label = tensor.detach().clone(), indexed(label)
+    values, label = tensor.detach().to("cpu", copy=True), indexed(label)
     if label == _CPU:
         return nn.Parameter(values, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else values
     result = Tensor._make_subclass(Shadow, values, tensor.requires_grad)

@@ -127,7 +127,7 @@ def simulate(
     with _unchanged_streams(), ExitStack() as stack:
         if follow_data:
             copied = stand_in_copy(model, places, shadow_copy)
-            placed = map_tensors(arguments, lambda _, tensor: shadow(tensor.detach().clone(), at))
+            placed = map_tensors(arguments, lambda _, tensor: shadow(tensor.detach().to("cpu", copy=True), at))
             stack.enter_context(FollowMode())
         else:
             mode = FakeTensorMode(allow_non_fake_inputs=True)

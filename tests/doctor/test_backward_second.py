@@ -162,6 +162,30 @@ def test_the_shared_node_is_named_with_its_line(case: Case, category: str) -> No
     assert finding.freed_by is not None
 
 
+@pytest.mark.parametrize("method", ["hook", "walk"])
+def test_a_custom_function_that_is_the_loss_itself_is_known(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class SquareSum(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x: Tensor) -> Tensor:
+            ctx.save_for_backward(x)
+            return x.square().sum()
+
+        @staticmethod
+        def backward(ctx, gradient: Tensor) -> Tensor:
+            (x,) = ctx.saved_tensors
+            return 2 * x * gradient
+
+    def run() -> None:
+        loss = SquareSum.apply(torch.ones(3, requires_grad=True))
+        loss.backward()
+        loss.backward()
+
+    if method == "walk":
+        monkeypatch.delattr(torch.autograd.graph, "node_creation_hook")
+    (finding,) = explain_backward(run).findings
+    assert finding.category == "same loss twice"
+
+
 def leaf_write() -> None:
     w = nn.Parameter(torch.ones(3))
     w.add_(1)  # culprit

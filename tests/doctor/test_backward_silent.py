@@ -1,5 +1,6 @@
 """Planted silent faults: torch raises nothing and the gradients are wrong. `# culprit` marks the line that writes."""
 
+import ctypes
 import inspect
 import json
 from collections.abc import Callable
@@ -81,6 +82,30 @@ def test_a_write_that_torch_does_not_count_is_found_with_its_line(case: Case, ca
         assert finding.category == category
         assert finding.culprit is not None
         assert (finding.culprit.path, finding.culprit.line) == (__file__, _line(case, "culprit"))
+
+
+def another_part_first() -> None:
+    table = torch.ones(6, 4)
+    w = torch.ones(6, requires_grad=True)
+    y = (table.narrow(0, 0, 3) * w[:, None][:3]).sum()
+    table.data[4:] = 7.0
+    table.data[1] = 7.0  # culprit
+    y.backward()
+
+
+def written_then_assigned() -> None:
+    scale = nn.LayerNorm(3)
+    y = torch.ones(2, 3, requires_grad=True) * scale.weight
+    scale.weight.data.mul_(2)
+    scale.weight.data = torch.full((3,), 7.0)  # culprit
+    y.sum().backward()
+
+
+@pytest.mark.parametrize("case", [another_part_first, written_then_assigned], ids=lambda case: case.__name__)
+def test_of_several_writes_the_one_that_did_it_is_named(case: Case) -> None:
+    (finding,) = explain_backward(case).findings
+    assert finding.culprit is not None
+    assert finding.culprit.line == _line(case, "culprit")
 
 
 def test_the_gradients_of_a_silent_fault_are_indeed_wrong() -> None:
@@ -180,19 +205,29 @@ def _bracket(finding: BackwardFinding) -> tuple[int, int]:
     return after.line, before.line
 
 
-def test_a_smaller_patrol_still_finds_the_write_in_a_wider_bracket() -> None:
+@pytest.mark.parametrize(("patrol_tensors", "width"), [(64, 3), (1, 30)])
+def test_a_write_to_memory_that_nothing_shows_to_be_shared_is_bracketed_by_the_patrol(
+    patrol_tensors: int, width: int
+) -> None:
     def run() -> None:
         kept = [torch.ones(50, requires_grad=True).exp() for _ in range(20)]
-        kept[3].detach().numpy()[7] = 4.0
+        address = kept[3].untyped_storage().data_ptr()
+        torch.ones(3) + 1
+        ctypes.memset(address, 1, 8)
         for _ in range(40):
             torch.ones(3) + 1
         torch.stack(kept).sum().backward()
 
-    wide = explain_backward(run, config=WatchConfig(patrol_tensors=1)).findings[0]
-    close = explain_backward(run).findings[0]
-    assert _bracket(close)[1] - _bracket(close)[0] < 4
-    assert _bracket(wide)[0] <= _bracket(close)[0]
-    assert wide.category == close.category == "write outside torch"
+    config = WatchConfig(patrol_tensors=patrol_tensors)
+    (finding,) = explain_backward(run, config=config).findings
+    assert finding.category == "write outside torch"
+    assert finding.bracket_places is not None
+    after, before = _bracket(finding)
+    lines, start = inspect.getsourcelines(run)
+    (written,) = [number for number, line in enumerate(lines, start) if "memset" in line]
+    assert after <= written <= before
+    assert before - after <= width
+    assert (after, before) == (written - 1, written + 2) or patrol_tensors == 1
 
 
 def test_memory_that_numpy_shares_is_looked_at_before_every_operation() -> None:
