@@ -53,17 +53,27 @@ def pick_history(snapshot: Snapshot) -> int | None:
 
 
 def downloads(snapshot: Snapshot, history: int | None) -> None:
-    """The run's scalars as CSV, the shown cell as DOT and JSON."""
+    """The run's scalars as CSV, the shown cell as DOT and JSON; each is written when it is asked for."""
     run_dir, name = snapshot.summary.path, snapshot.summary.name
     event = shown_genotype(snapshot, history)
     with st.sidebar.expander("Download"):
         st.download_button("Scalars (CSV)", lambda: scalars_csv(run_dir), f"{name}.csv", "text/csv", key="download_csv")
         if event is not None:
             cell = event.payload["genotype"]
-            dot = genotype_dot(drawn_edges(event, None), name)
-            st.download_button("Genotype (DOT)", dot, f"{name}.dot", "text/vnd.graphviz", key="download_dot")
-            text = json.dumps(cell, indent=2)
-            st.download_button("Genotype (JSON)", text, f"{name}.json", "application/json", key="download_json")
+            st.download_button(
+                "Genotype (DOT)",
+                lambda: genotype_dot(drawn_edges(event, None), name),
+                f"{name}.dot",
+                "text/vnd.graphviz",
+                key="download_dot",
+            )
+            st.download_button(
+                "Genotype (JSON)",
+                lambda: json.dumps(cell, indent=2),
+                f"{name}.json",
+                "application/json",
+                key="download_json",
+            )
 
 
 def follow_run(root: Path, feed: RunFeed, snapshot: Snapshot, view: CurveView, run_every: float | None) -> None:
