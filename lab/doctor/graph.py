@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from types import FrameType
 from typing import Any
 
 import torch
@@ -37,7 +38,7 @@ class GraphWatch:
     def __init__(self, ledger: Ledger, names: Names) -> None:
         self._ledger = ledger
         self._names = names
-        self._customs: list[weakref.ref[Any]] = []
+        self._customs: weakref.WeakSet[Any] = weakref.WeakSet()
         self._task = -1
         self._root: NodeRecord | None = None
         self._running = Moment("backward", None)
@@ -94,8 +95,16 @@ class GraphWatch:
                 self._save(record, node)
         node.register_prehook(partial(self._start, record))
         if isinstance(node, torch.autograd.function.BackwardCFunction):
-            self._customs = [custom for custom in self._customs if custom() is not None]
-            self._customs.append(weakref.ref(node))
+            self._customs.add(node)
+
+    @contextmanager
+    def backward_called_from(self, frame: FrameType) -> Iterator[None]:
+        """Inside, `frame` waits for a backward pass."""
+        before, self._names.waiting = self._names.waiting, frame
+        try:
+            yield
+        finally:
+            self._names.waiting = before
 
     def note_failure(self, call: str, args: tuple[object, ...]) -> None:
         """A call of torch raised: keep its name and who holds its first tensor."""
@@ -113,9 +122,8 @@ class GraphWatch:
 
         Custom functions are read from inside other nodes; a checkpointed part reads its inputs when it is run again.
         """
-        for custom in self._customs:
-            node = custom()
-            record = node.metadata.get(self) if node is not None else None
+        for node in list(self._customs):
+            record = node.metadata.get(self)
             if record is None or record.released or not record.watched:
                 continue
             with self.silence():
@@ -171,7 +179,10 @@ class GraphWatch:
         task = torch._C._current_graph_task_id()
         if task != self._task:
             self._task, self._root, self.fault = task, record, None
-            self._running = Moment("backward", call_site(sys._getframe(1)))
+            # on a GPU this is a thread of the engine: the user's frames wait in another one
+            waiting = self._names.waiting
+            site = call_site(sys._getframe(1)) or (call_site(waiting) if waiting is not None else None)
+            self._running = Moment("backward", site)
         self._current = record
         node = torch._C._current_autograd_node()
         with self.silence():

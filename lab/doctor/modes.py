@@ -24,6 +24,7 @@ HOOK = "node_creation_hook"
 WALK = "saved-tensor walk (this torch has no node_creation_hook)"
 
 _EXPORTS = (Tensor.numpy, Tensor.__array__, Tensor.__dlpack__, Tensor.data_ptr)
+_BACKWARDS = (Tensor.backward, torch.autograd.grad)
 _REBIND = Tensor.data.__set__  # type: ignore[attr-defined]
 
 
@@ -96,8 +97,10 @@ class _Calls(TorchFunctionMode):
             self._ledger.expose(args[0])
         if self._walk:
             self._discover((args, kwargs))
+        called = self._graph.backward_called_from(sys._getframe(1)) if func in _BACKWARDS else nullcontext()
         try:
-            result = func(*args, **kwargs)
+            with called:
+                result = func(*args, **kwargs)
         except RuntimeError:
             self._graph.note_failure(getattr(func, "__name__", str(func)), args)
             raise

@@ -38,6 +38,8 @@ class Names:
         self._model = model
         self._entry = entry
         self._past: list[FrameType] = []
+        self.waiting: FrameType | None = None
+        """Frame that waits for a backward in another thread."""
 
     @contextmanager
     def with_traceback(self, traceback: TracebackType | None) -> Iterator[None]:
@@ -83,7 +85,10 @@ class Names:
 
     def _variables(self) -> list[tuple[str, object]]:
         past = (frame for frame in self._past if is_users(frame.f_code.co_filename))
-        frames = (*user_frames(sys._getframe(1), self._entry), *past)
+        here = list(user_frames(sys._getframe(1), self._entry))
+        if not here and self.waiting is not None:
+            here = list(user_frames(self.waiting, self._entry))
+        frames = (*here, *past)
         return [item for frame in frames for item in _variables(frame)]
 
 

@@ -39,7 +39,9 @@ def test_a_counted_and_an_uncounted_write_are_found_on_the_gpu() -> None:
         (finding,) = explain_backward(run).findings
         assert finding.culprit is not None
         assert finding.culprit.line == _line(mark)
-        assert finding.tensor == "variable y" or finding.silent
+        assert finding.tensor == "variable y"
+        assert finding.backward is not None
+        assert finding.backward.text == "y.sum().backward()"
     assert explain_backward(uncounted).findings[0].category == "write through .data"
 
 
