@@ -5,7 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from components.commands import NAMES, Answer, Sent, answer, send
+from components.commands import NAMES, Sent, answer, send
 from components.feed import Snapshot
 from components.words import plain, shown_state
 from lab.base import LabError
@@ -68,18 +68,6 @@ def control_row(snapshot: Snapshot) -> None:
         _button(snapshot, "stop", enabled=live, primary=True, label="Yes, stop the run")
 
 
-def _answer_now(snapshot: Snapshot, sent: Sent) -> Answer:
-    """An answer is settled once: a done command stays done when the run ends afterwards."""
-    settled = st.session_state.get("settled_command")
-    if settled is not None and settled[0] == sent:
-        found: Answer = settled[1]
-        return found
-    found = answer(snapshot, sent, time.time())
-    if found.state != "waiting":
-        st.session_state["settled_command"] = (sent, found)
-    return found
-
-
 def command_line(snapshot: Snapshot) -> None:
     """One line on what became of the last command; nothing where none was sent to this run."""
     refused: tuple[Path, str] | None = st.session_state.get(REFUSED)
@@ -88,7 +76,7 @@ def command_line(snapshot: Snapshot) -> None:
     sent: Sent | None = st.session_state.get(SENT)
     if sent is None or sent.run_dir != snapshot.summary.path:
         return
-    found = _answer_now(snapshot, sent)
+    found = answer(snapshot, sent, time.time())
     color, icon = {
         "waiting": ("blue", "hourglass_top"),
         "done": ("green", "check_circle"),

@@ -12,6 +12,8 @@ from lab.charts import CurveView
 INTERVALS = {"0.5 s": 0.5, "1 s": 1.0, "2 s": 2.0, "5 s": 5.0, "10 s": 10.0}
 WINDOWS = {"all": 0, "last 200 steps": 200, "last 1,000 steps": 1_000, "last 5,000 steps": 5_000}
 
+REMEMBERED = "watched_run"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Follow:
@@ -28,21 +30,24 @@ class Follow:
 
 
 def pick_run(root: Path, names: Sequence[str]) -> str | None:
-    """The chosen run; the newest where the address names none. A name that is not there is said, never replaced."""
-    asked = st.query_params.get("run")
-    if asked is not None and asked not in names:
+    """The chosen run, which the address then names.
+
+    At first that of the address, else the one of before, else the newest; a name that is not there is said, never
+    replaced.
+    """
+    asked = st.query_params.get("run") or st.session_state.get(REMEMBERED) or names[0]
+    if asked not in names:
         st.warning(plain(f"No run named {asked} in {root}. Choose one in the sidebar."), icon=":material/search_off:")
-    elif "run" not in st.session_state and asked is None:
-        st.session_state["run"] = names[0]
     chosen: str | None = st.sidebar.selectbox(
         "Run",
         list(names),
-        index=None,
+        index=names.index(asked) if asked in names else None,
         key="run",
-        bind="query-params",
         placeholder="Choose a run",
         help="The newest run is first.",
     )
+    if chosen is not None:
+        st.session_state[REMEMBERED] = st.query_params["run"] = chosen
     return chosen
 
 

@@ -119,11 +119,14 @@ def browser(playwright: Playwright, chromium: Path) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def watched(browser: Browser, address: str, training: Path) -> Iterator[Watched]:
-    """The live page, drawn; nothing may be asked of another host, and the console stays free of errors."""
+def watched(browser: Browser, address: str, request: pytest.FixtureRequest) -> Iterator[Watched]:
+    """The live page, opened before there is a run; nothing may be asked of another host or end up in the console."""
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
     seen = Watched(context.new_page())
-    seen.page.goto(f"{address}/?run={training.name}")
+    seen.page.goto(address)
+    expect(seen.page.get_by_text(re.compile("No run yet in"))).to_be_visible()
+    seen.page.evaluate("window.untouched = true")
+    request.getfixturevalue("training")
     seen.page.wait_for_selector(".lab-chart.js-plotly-plot")
     yield seen
     context.close()
@@ -133,8 +136,12 @@ def watched(browser: Browser, address: str, training: Path) -> Iterator[Watched]
     assert {urlsplit(url).hostname for url in local} == {"127.0.0.1"}
 
 
+def test_a_run_that_begins_appears_without_reload(watched: Watched, training: Path) -> None:
+    expect(watched.page.get_by_role("heading", name=training.name)).to_be_visible()
+    assert watched.page.evaluate("window.untouched") is True
+
+
 def test_values_advance_without_reload(watched: Watched) -> None:
-    watched.page.evaluate("window.untouched = true")
     first = watched.wait_for_step(1)
     later = watched.wait_for_step(first + 5)
     assert later > first

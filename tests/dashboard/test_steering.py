@@ -40,6 +40,24 @@ def test_the_page_tells_what_became_of_a_command(page: Any, recorder: Callable[.
     assert "mutation 1 applied" in page.text
 
 
+def test_an_old_answer_is_no_answer_to_a_new_command(page: Any, recorder: Callable[..., Any]) -> None:
+    run = recorder()
+    run.steps(0, 3)
+    page.open().press("mutate")
+    run.answer(3, "mutate", text="mutation 1 applied")
+    page.tick().press("mutate")
+    assert "mutation 1 applied" not in page.text
+    assert "Mutate now: sent" in page.text
+
+
+def test_the_answer_to_another_command_is_no_answer(page: Any, recorder: Callable[..., Any]) -> None:
+    run = recorder()
+    run.steps(0, 3)
+    page.open().press("mutate")
+    run.answer(3, "checkpoint", text="checkpoint written")
+    assert "Mutate now: sent" in page.tick().text
+
+
 def test_a_refused_command_gives_the_reason(page: Any, recorder: Callable[..., Any]) -> None:
     run = recorder()
     run.steps(0, 3)
@@ -102,7 +120,23 @@ def test_the_address_names_the_run(page: Any, recorder: Callable[..., Any]) -> N
     assert page.open("old").kpis["Step"] == "2"
     page.app.selectbox(key="run").select("young")
     assert page.tick().kpis["Step"] == "8"
-    assert page.app.selectbox(key="run").proto.query_param_key == "run"
+    assert page.app.query_params["run"] == "young"
+
+
+def test_the_address_names_the_run_that_was_chosen_by_itself(page: Any, recorder: Callable[..., Any]) -> None:
+    recorder("only").steps(0, 3)
+    assert page.open().app.query_params["run"] == "only"
+
+
+def test_the_watched_run_is_remembered_over_the_other_pages(page: Any, recorder: Callable[..., Any]) -> None:
+    recorder("old").steps(0, 3)
+    recorder("young").steps(0, 9)
+    page.open("old")
+    page.app.switch_page("app_pages/help.py")
+    page.tick()
+    del page.app.query_params["run"]
+    page.app.switch_page("app_pages/live.py")
+    assert page.tick().kpis["Step"] == "2"
 
 
 def test_an_unknown_run_in_the_address_is_said_and_not_replaced(page: Any, recorder: Callable[..., Any]) -> None:

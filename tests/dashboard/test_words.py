@@ -18,6 +18,8 @@ from components.words import (
     shown_state,
 )
 
+from lab.store import RunWriter
+
 
 @pytest.mark.parametrize(
     ("value", "text"),
@@ -85,6 +87,14 @@ def test_a_refused_pause_is_no_pause(recorder: Callable[..., Any]) -> None:
     assert not is_paused(RunFeed(run.path).refresh())
     run.answer(0, "pause")
     assert shown_state(RunFeed(run.path).refresh()) == "paused"
+
+
+def test_a_resumed_run_is_not_held_by_the_pause_of_an_earlier_attempt(recorder: Callable[..., Any], root: Any) -> None:
+    run = recorder()
+    run.answer(0, "pause")
+    run.run.finish("failed", "on purpose")
+    with RunWriter(root, "run", resume=True, step=5):
+        assert shown_state(RunFeed(run.path).refresh()) == "running"
 
 
 def test_a_run_that_ended_while_paused_is_not_shown_as_paused(recorder: Callable[..., Any]) -> None:
