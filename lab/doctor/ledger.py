@@ -59,6 +59,11 @@ class Ledger:
         self.now = Moment("the start of the run", None)
         self.last_write: Write | None = None
 
+    @property
+    def watched(self) -> int:
+        """Saved tensors that are looked at in turn; those that no backward will read leave when their turn comes."""
+        return len(self._queue) + len(self._exposed)
+
     def close(self) -> None:
         """Let go of everything."""
         self._watches.clear()
@@ -150,6 +155,3 @@ class Ledger:
             saved.outside = saved.outside or Bracket(saved.verified, self.now)
             saved.current = found
         saved.verified = self.now
-        if not storage.resizable():
-            # numpy got access before the run, or while its memory was not watched
-            self._share(saved)

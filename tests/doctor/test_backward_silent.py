@@ -230,16 +230,20 @@ def test_a_write_to_memory_that_nothing_shows_to_be_shared_is_bracketed_by_the_p
     assert (after, before) == (written - 1, written + 2) or patrol_tensors == 1
 
 
-def test_memory_that_numpy_shares_is_looked_at_before_every_operation() -> None:
+@pytest.mark.parametrize("shared_first", [True, False])
+def test_memory_that_numpy_shares_is_looked_at_before_every_operation(shared_first: bool) -> None:
     def run() -> None:
         kept = [torch.ones(50, requires_grad=True).exp() for _ in range(200)]
-        shared = kept[120].detach().numpy()
-        for _ in range(6):
-            torch.ones(3) + 1
+        if shared_first:
+            array = np.ones(50, np.float32)
+            last = torch.from_numpy(array) * torch.ones(50, requires_grad=True)
+        else:
+            last = torch.ones(50, requires_grad=True).exp()
+            array = last.detach().numpy()
         first = torch.ones(3) + 1
-        shared[7] = 4.0
+        array[7] = 4.0
         second = first * 2
-        (torch.stack(kept).sum() + second.sum()).backward()
+        (torch.stack([*kept, last]).sum() + second.sum()).backward()
 
     (finding,) = explain_backward(run).findings
     after, before = _bracket(finding)
