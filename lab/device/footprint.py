@@ -40,6 +40,13 @@ def storages(tensors: Iterable[Tensor]) -> list[torch.UntypedStorage]:
     return list(found.values())
 
 
+def storage_key(tensor: Tensor) -> int | None:
+    """What names the tensor's storage as long as it lives; None for tensors that have none: meta, lazy, sparse."""
+    if tensor.is_meta or is_lazy(tensor) or tensor.layout is not torch.strided:
+        return None
+    return tensor.untyped_storage()._cdata
+
+
 def process_memory() -> int:
     """Bytes of this process's resident set: what the machine's memory really holds of it."""
     return int(psutil.Process().memory_info().rss)

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
+from lab.device.footprint import storage_key
+
 _MOST_OBJECTS = 300_000
 _LEAVES = (str, bytes, bytearray, int, float, complex, bool, type(None), torch.dtype, torch.device, torch.Size)
 
@@ -38,9 +40,9 @@ def find_holders(roots: Mapping[str, object], wanted: frozenset[int]) -> dict[in
         if isinstance(thing, _LEAVES) or id(thing) in seen:
             continue
         seen[id(thing)] = thing  # kept, so that the id stays its own
-        if isinstance(thing, Tensor) and thing.layout is torch.strided and not thing.is_meta:
-            key = thing.untyped_storage()._cdata
-            if key in wanted:
+        if isinstance(thing, Tensor):
+            key = storage_key(thing)
+            if key is not None and key in wanted:
                 found.setdefault(key, path)
         queue.extend((path + step, child) for step, child in _children(thing))
     return found

@@ -13,11 +13,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from lab.base import Report, Table, require_range
 from lab.device.dispatch import Birth, StorageTracker
-from lab.device.footprint import visible_tensors
+from lab.device.footprint import storage_key, visible_tensors
 from lab.device.holders import describe_referrers, find_holders, names_around, names_of_user_modules
 
 CONFIDENCE = 0.95
@@ -171,7 +170,7 @@ def _paths(wanted: frozenset[int], roots: Mapping[str, object]) -> dict[int, tup
     if len(paths) < len(wanted):
         tensors = visible_tensors()
         for tensor in tensors:
-            key = -1 if tensor.is_meta or tensor.layout is not torch.strided else tensor.untyped_storage()._cdata
-            if key in wanted and key not in paths:
+            key = storage_key(tensor)
+            if key is not None and key in wanted and key not in paths:
                 paths[key] = describe_referrers(tensor, tensors)
     return paths

@@ -142,11 +142,15 @@ def test_what_no_name_leads_to_is_described_by_its_holders_kind():
         inbox.put(torch.zeros(10))
         taken.acquire()
 
-    keeper = threading.Thread(target=keep)
+    keeper = threading.Thread(target=keep, daemon=True)
     keeper.start()
-    report = measure_leak(step, calls=8)
-    inbox.put(None)
-    keeper.join()
+    lazy = nn.LazyLinear(2)
+    try:
+        report = measure_leak(step, calls=8)
+    finally:
+        inbox.put(None)
+        keeper.join()
+    assert lazy.has_uninitialized_params()
     assert not report.ok
     assert report.leaks[0].holders == ("a list of 11",)
 

@@ -20,6 +20,8 @@ from lab.device import find_poison, load_guard
 import torch
 
 torch.set_num_threads(1)
+torch.use_deterministic_algorithms(True)
+torch.utils.deterministic.fill_uninitialized_memory = True
 guarded, threads, loads, folders = json.loads(sys.argv[1])
 kinds = {"roberta": RobertaModel, "deberta": DebertaV2Model, "gpt2": GPT2LMHeadModel}
 clean = {name: kinds[name].from_pretrained(folder).state_dict() for name, folder in folders.items()}
@@ -30,7 +32,7 @@ def load(number):
     with load_guard() if guarded else contextlib.nullcontext():
         model = kinds[name].from_pretrained(folders[name])
     tensors = [*model.parameters(), *model.buffers()]
-    whole = not any(tensor.is_meta for tensor in tensors)
+    whole = not any(tensor.is_meta or not torch.isfinite(tensor).all() for tensor in tensors)
     if name == "gpt2":
         whole = whole and model.lm_head.weight is model.transformer.wte.weight
     whole = whole and all(torch.equal(value, clean[name][key]) for key, value in model.state_dict().items())
