@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from playwright.sync_api import Browser, Playwright, sync_playwright
 
 from lab.space import NB201, Genotype
 from lab.store import (
@@ -227,3 +228,17 @@ def ranked_genotype() -> GenotypeEvent:
 @pytest.fixture
 def rejection() -> MutationEvent:
     return mutation_event(1, "rejected", loss_after=0.9)
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright, chromium: Path) -> Iterator[Browser]:
+    """A headless Chromium; for tests marked `browser`."""
+    found = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    yield found
+    found.close()

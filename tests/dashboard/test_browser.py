@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from lab.cli.serve import dashboard_server, free_port
 from lab.store import RunReader, list_runs
@@ -19,7 +19,7 @@ from lab.store import RunReader, list_runs
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 60_000
+SECONDS = 120_000
 """Milliseconds that anything may take on a busy machine."""
 POINTS = "place => place._fullData[0].x.length"
 """Points of a chart's first curve."""
@@ -105,22 +105,9 @@ def address(runs: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def playwright() -> Iterator[Playwright]:
-    expect.set_options(timeout=SECONDS)
-    with sync_playwright() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def browser(playwright: Playwright, chromium: Path) -> Iterator[Browser]:
-    found = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-    yield found
-    found.close()
-
-
-@pytest.fixture(scope="module")
 def watched(browser: Browser, address: str, request: pytest.FixtureRequest) -> Iterator[Watched]:
     """The live page, opened before there is a run; nothing may be asked of another host or end up in the console."""
+    expect.set_options(timeout=SECONDS)
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
     seen = Watched(context.new_page())
     seen.page.goto(address)

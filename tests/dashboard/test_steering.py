@@ -206,6 +206,7 @@ def test_a_zoom_lasts_until_the_view_is_changed(page: Any, recorder: Callable[..
     assert page.tick().charts["loss"]["view"] == before
     page.app.toggle(key="log").set_value(True)
     assert page.tick().charts["loss"]["view"] != before
+    assert page.charts["loss"]["layout"]["yaxis"]["type"] == "log"
 
 
 def test_scalars_and_the_shown_cell_can_be_downloaded(page: Any, recorder: Callable[..., Any]) -> None:

@@ -1,0 +1,123 @@
+"""The chart's own script, alone in a browser with a stand-in for Plotly that counts what it is asked for."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.browser
+
+SCRIPT = Path(__file__).resolve().parents[2] / "dashboard" / "components" / "chart.js"
+PLOTLY = """() => {
+  window.calls = [];
+  window.Plotly = {
+    react(place, data, layout) {
+      window.calls.push(["react", layout.font.color, layout.xaxis?.range]);
+      place.layout = layout;
+      place.on ??= (name, act) => ((place.acts ??= {})[name] = act);
+      return Promise.resolve();
+    },
+    purge() { window.calls.push(["purge"]); },
+  };
+}"""
+SET_UP = """async (script) => {
+  const url = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
+  const chart = (await import(url)).default;
+  window.parent_ = document.body.appendChild(document.createElement("div"));
+  window.show = (changes = {}) => {
+    const figure = { data: [], layout: { font: {}, xaxis: { range: [0, changes.end ?? 10] } } };
+    const data = { figure: JSON.stringify(figure), height: 100, view: changes.view ?? "a", label: "a curve" };
+    return chart({ data, parentElement: window.parent_ });
+  };
+}"""
+
+
+@pytest.fixture
+def blank(browser: Browser) -> Iterator[Page]:
+    """A page with the script and its stand-in for Plotly."""
+    page = browser.new_page()
+    page.evaluate(PLOTLY)
+    page.evaluate(SET_UP, SCRIPT.read_text(encoding="utf-8"))
+    yield page
+    page.close()
+
+
+def calls(page: Page, name: str = "react") -> list[list[object]]:
+    found: list[list[object]] = json.loads(page.evaluate("JSON.stringify(window.calls)"))
+    return [call for call in found if call[0] == name]
+
+
+def drawn(page: Page, count: int) -> None:
+    page.wait_for_function(f"window.calls.filter(([name]) => name === 'react').length === {count}")
+
+
+def test_a_chart_has_a_label_and_a_text_until_it_is_drawn(blank: Page) -> None:
+    blank.evaluate("window.kept = window.Plotly; window.Plotly = undefined; window.show()")
+    chart = blank.locator(".lab-chart")
+    assert (chart.get_attribute("role"), chart.get_attribute("aria-label")) == ("img", "a curve")
+    assert chart.inner_text() == "The chart is on its way."
+    blank.evaluate("window.Plotly = window.kept")
+    drawn(blank, 1)
+    assert chart.inner_text() == ""
+
+
+def test_the_same_figure_is_drawn_once(blank: Page) -> None:
+    blank.evaluate("window.show()")
+    drawn(blank, 1)
+    blank.evaluate("window.show()")
+    blank.evaluate("window.show({ end: 20 })")
+    drawn(blank, 2)
+    assert [call[2] for call in calls(blank)] == [[0, 10], [0, 20]]
+    assert blank.locator(".lab-chart").count() == 1
+
+
+def test_text_takes_the_colour_of_the_page(blank: Page) -> None:
+    blank.evaluate("window.show()")
+    drawn(blank, 1)
+    blank.evaluate("document.body.style.color = 'rgb(1, 2, 3)'; window.show()")
+    drawn(blank, 2)
+    assert calls(blank)[-1][1] == "rgb(1, 2, 3)"
+
+
+def test_an_overtaken_call_leaves_the_chart_where_it_is(blank: Page) -> None:
+    blank.evaluate("window.clean = window.show()")
+    drawn(blank, 1)
+    blank.evaluate("window.clean()")
+    assert blank.locator(".lab-chart").count() == 1
+    assert calls(blank, "purge") == []
+
+
+def test_a_chart_that_left_the_page_is_cleaned_up(blank: Page) -> None:
+    blank.evaluate("window.clean = window.show()")
+    drawn(blank, 1)
+    blank.evaluate("window.parent_.remove(); window.clean()")
+    blank.wait_for_function("window.calls.at(-1)[0] === 'purge'")
+
+
+def test_a_chart_out_of_sight_waits_until_it_is_seen(blank: Page) -> None:
+    blank.evaluate("window.parent_.style.marginTop = '5000px'; window.show()")
+    blank.wait_for_timeout(300)
+    assert calls(blank) == []
+    blank.locator(".lab-chart").scroll_into_view_if_needed()
+    drawn(blank, 1)
+
+
+def test_a_zoom_outlives_new_data_and_ends_with_the_view_or_a_double_click(blank: Page) -> None:
+    blank.evaluate("window.show()")
+    drawn(blank, 1)
+    zoom = """() => {
+      const place = document.querySelector('.lab-chart');
+      place.layout.xaxis.range = [2, 3];
+      place.acts.plotly_relayout({ 'xaxis.range[0]': 2, 'xaxis.range[1]': 3 });
+    }"""
+    blank.evaluate(zoom)
+    blank.evaluate("window.show({ end: 20 })")
+    drawn(blank, 2)
+    blank.evaluate("window.show({ end: 20, view: 'b' })")
+    drawn(blank, 3)
+    blank.evaluate(zoom)
+    blank.evaluate("document.querySelector('.lab-chart').acts.plotly_doubleclick()")
+    drawn(blank, 4)
+    assert [call[2] for call in calls(blank)] == [[0, 10], [2, 3], [0, 20], [0, 20]]
