@@ -117,7 +117,7 @@ class BackwardReport(Report):
     nodes: int
     """Nodes of the graph that were made."""
     unwatched: int
-    """Nodes whose saved tensors could not be read (made under saved-tensor hooks, or wrapped): only their inputs were."""
+    """Nodes made under saved-tensor hooks, whose saved tensors could not be read."""
 
     @property
     def ok(self) -> bool:
@@ -139,11 +139,7 @@ class BackwardReport(Report):
         """A line for the run and a table for each finding."""
         verdict = "nothing found" if self.ok else f"{len(self.findings)} found"
         text = f"{self.operations} operations, {self.nodes} nodes, watched by {self.method}"
-        notes = (
-            [f"{self.unwatched} nodes were not watched: made under saved-tensor hooks, or wrapped"]
-            if self.unwatched
-            else []
-        )
+        notes = [f"{self.unwatched} nodes were made under saved-tensor hooks and not watched"] if self.unwatched else []
         head = Table(title=f"Backward: {verdict} ({text})", columns=(), rows=(), notes=tuple(notes))
         found = [
             Table(

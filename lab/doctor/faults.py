@@ -100,7 +100,7 @@ _BUFFERS = (PERSISTENT_BUFFER, PASSING_BUFFER)
 def culprits_of(observation: Observation) -> tuple[Write, ...]:
     """The writes that made the fault, first to last; empty where none was seen."""
     saved, writes = observation.saved, observation.writes
-    if saved is None or observation.record.own_write is not None:
+    if saved is None:
         return writes
     if observation.kind == "silent":
         rebinding = tuple(write for write in writes if write.rebinds)
@@ -117,7 +117,7 @@ def category_of(observation: Observation, culprit: Write | None) -> str:
     if observation.kind == "second":
         return _second(observation)
     if culprit is None:
-        return EARLIER if observation.record.late else UNSEEN
+        return UNSEEN
     if observation.kind == "silent":
         if culprit.rebinds:
             return REBOUND

@@ -16,23 +16,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from lab.doctor.ancestry import ancestors, carried, path
+from lab.doctor.fingerprint import fingerprint, layout_of
 from lab.doctor.ledger import Ledger
 from lab.doctor.names import Names
 from lab.doctor.place import call_site
 from lab.doctor.records import Bracket, Holder, Moment, NodeRecord, Observation, SavedTensor
-from lab.doctor.saved import (
-    Memory,
-    hooks_are_on,
-    is_leaf_node,
-    is_opaque,
-    memory_of,
-    read_saved,
-    read_spoiled,
-    saved_attributes,
-    storage_of,
-)
+from lab.doctor.saved import hooks_are_on, is_leaf_node, read_saved, saved_attributes, storage_of
 
 
 class GraphWatch:
@@ -51,7 +43,7 @@ class GraphWatch:
         self._root: NodeRecord | None = None
         self._running = Moment("backward", None)
         self._current: NodeRecord | None = None
-        self._inputs: list[Memory] = []
+        self._inputs: list[Tensor] = []
         self.active = True
         self.quiet = False
         self.nodes = 0
@@ -95,7 +87,7 @@ class GraphWatch:
         )
         node.metadata[self] = record
         with self.silence():
-            if hooks_are_on() or is_opaque(node):
+            if hooks_are_on():
                 record.watched = False
                 self.unwatched += 1
                 self._keep(record, "input", self._inputs)
@@ -121,9 +113,9 @@ class GraphWatch:
             holder = self._names.of_storage(storages[0]._cdata) if storages and storages[0] is not None else Holder()
         self.failed_call = (call, holder)
 
-    def note_inputs(self, tensors: list[Tensor]) -> None:
-        """What the operation that began reads: it stands for what its node saves, where that cannot be read."""
-        self._inputs = _memories(tensors)
+    def note_inputs(self, inputs: list[Tensor]) -> None:
+        """An operation runs under saved-tensor hooks on `inputs`: they stand for what its node saves."""
+        self._inputs = inputs
 
     def broken_elsewhere(self, text: str) -> Observation | None:
         """The fault behind torch's error `text` where no node's own saved tensor raises it.
@@ -155,23 +147,26 @@ class GraphWatch:
                 tensors = read_saved(node, attribute)
             except RuntimeError:
                 # the operation wrote over its own input: torch says so only in backward
-                tensors = read_spoiled(node, attribute)
-                last = self._ledger.last_write
-                mine = last is not None and last.key in _keys(tensors)
-                record.own_write, record.late = (last if mine else None), not mine
-            self._keep(record, attribute, _memories(tensors))
+                record.own_write = self._ledger.last_write
+                continue
+            self._keep(record, attribute, tensors)
 
-    def _keep(self, record: NodeRecord, attribute: str, memories: list[Memory]) -> None:
-        for memory in memories:
+    def _keep(self, record: NodeRecord, attribute: str, tensors: list[Tensor]) -> None:
+        for tensor in tensors:
+            storage = storage_of(tensor)
+            if storage is None:
+                continue
+            layout = layout_of(tensor)
+            first = fingerprint(storage, layout) if layout else None
             saved = SavedTensor(
                 owner=weakref.ref(record),
                 attribute=attribute,
-                storage=memory.storage,
-                layout=memory.layout,
+                storage=StorageWeakRef(storage),
+                layout=layout,
                 tick=record.tick,
-                version=memory.version,
-                first=memory.first,
-                current=memory.first,
+                version=tensor._version,
+                first=first,
+                current=first,
                 verified=self._ledger.now,
             )
             record.saved.append(saved)
@@ -217,7 +212,7 @@ class GraphWatch:
             except RuntimeError as error:
                 self.fault = self._observe("in-place", record, self._likeliest(mine), str(error))
                 return
-            now = _keys(tensors)
+            now = [storage._cdata for storage in map(storage_of, tensors) if storage is not None]
             silent += [(saved, now) for saved in mine if self._differs(saved, now)]
         for saved, now in silent:
             key = saved.storage.cdata
@@ -248,13 +243,13 @@ class GraphWatch:
     ) -> Observation:
         """The fault with all that is known now; `key`: the storage to name, where it is not the one saved."""
         writes = self._ledger.writes_since(saved) if saved is not None else ()
-        if record.own_write is not None and kind == "in-place":
-            writes = (record.own_write, *writes)
+        if saved is None and record.own_write is not None and kind == "in-place":
+            writes = (record.own_write,)
         bracket = None
         if saved is not None and not writes and saved.first is not None:
             changed = saved.measure() != saved.current
             bracket = saved.outside or (Bracket(saved.verified, self._running) if changed else None)
-        key = key or (saved.storage.cdata if saved is not None else 0)
+        key = key or (saved.storage.cdata if saved is not None else writes[0].key if writes else 0)
         carrier, consumer = carried(self._root, record) if kind == "second" else (None, None)
         if carrier is not None:
             holder = self._names.of_graph(self._reaches(carrier), self._is_root)
@@ -289,11 +284,3 @@ class GraphWatch:
             return record is not None and bool(path(record, carrier))
 
         return reaches
-
-
-def _keys(tensors: list[Tensor]) -> list[int]:
-    return [storage._cdata for storage in map(storage_of, tensors) if storage is not None]
-
-
-def _memories(tensors: list[Tensor]) -> list[Memory]:
-    return [memory for memory in map(memory_of, tensors) if memory is not None]

@@ -34,7 +34,7 @@ def watching(graph: GraphWatch, ledger: Ledger) -> Iterator[str]:
     hook = getattr(torch.autograd.graph, HOOK, None)
     with ExitStack() as stack:
         stack.enter_context(_Calls(graph, ledger, walk=hook is None))
-        stack.enter_context(_Operations(graph, ledger, keep_inputs=hook is None))
+        stack.enter_context(_Operations(graph, ledger))
         if hook is not None:
             stack.enter_context(hook(graph.add))
         stack.callback(ledger.close)
@@ -47,11 +47,10 @@ class _Operations(TorchDispatchMode):
 
     supports_higher_order_operators = True
 
-    def __init__(self, graph: GraphWatch, ledger: Ledger, *, keep_inputs: bool) -> None:
+    def __init__(self, graph: GraphWatch, ledger: Ledger) -> None:
         super().__init__()
         self._graph = graph
         self._ledger = ledger
-        self._keep_inputs = keep_inputs
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -61,10 +60,8 @@ class _Operations(TorchDispatchMode):
             return func(*args, **kwargs)
         written = _written(func)
         self._ledger.begin(_name(func), sys._getframe(1))
-        if self._keep_inputs or hooks_are_on():
-            places = [position for position, _ in written]
-            read = [value for number, value in enumerate(args) if number not in places and isinstance(value, Tensor)]
-            self._graph.note_inputs(read)
+        hooked = hooks_are_on()
+        self._graph.note_inputs([value for value in args if isinstance(value, Tensor)] if hooked else [])
         if not written:
             return func(*args, **kwargs)
         targets = [(tensor, tensor._version) for tensor in _targets(written, args, kwargs)]

@@ -77,9 +77,7 @@ class NodeRecord:
     """Records of the nodes that made its inputs."""
     saved: "list[SavedTensor]" = field(default_factory=list)
     own_write: Write | None = None
-    """The write by which what the node saved was spoiled before the node was met: that of its own operation."""
-    late: bool = False
-    """What the node saved was spoiled when the node was met, and not by an operation of the run."""
+    """The write by which the node's own operation spoiled what the node saved."""
     watched: bool = True
     """What it saved can be read (no saved-tensor hooks were on)."""
     released: bool = False

@@ -1,19 +1,14 @@
 """What a node of the autograd graph saved for its backward, read by torch's own checks."""
 
 import functools
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.multiprocessing.reductions import StorageWeakRef
-
-from lab.doctor.fingerprint import Layout, fingerprint, layout_of
 
 _RAW = "_raw_saved_"
 _CUSTOM = "saved_tensors"
 _WRAPPED = "_wrapped_node"
-_WRAPPER = "CopySlices"
 
 
 def saved_attributes(node: Any) -> tuple[str, ...]:
@@ -39,41 +34,6 @@ def read_saved(node: Any, attribute: str) -> list[Tensor]:
     value = getattr(_inner(node), attribute)
     found = value if isinstance(value, tuple | list) else [value]
     return [tensor for tensor in found if isinstance(tensor, Tensor)]
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """The memory of a tensor at one moment; keeps nothing alive."""
-
-    storage: StorageWeakRef
-    layout: Layout | None
-    version: int
-    """The version counter."""
-    first: int | None
-    """Fingerprint; None where the bytes cannot be read from here."""
-
-
-def memory_of(tensor: Tensor) -> Memory | None:
-    """The memory of `tensor` now; None for layouts that have no storage."""
-    storage = storage_of(tensor)
-    if storage is None:
-        return None
-    layout = layout_of(tensor)
-    first = fingerprint(storage, layout) if layout is not None else None
-    return Memory(StorageWeakRef(storage), layout, tensor._version, first)
-
-
-def read_spoiled(node: Any, attribute: str) -> list[Tensor]:
-    """The tensors in `attribute`, without torch's check of their versions; none where they are freed."""
-    raw = getattr(_inner(node), attribute.replace("_saved_", _RAW) if attribute != _CUSTOM else f"_raw_{_CUSTOM}")
-    found = [item.data for item in (raw if isinstance(raw, tuple | list) else [raw])]
-    return [tensor for tensor in found if isinstance(tensor, Tensor)]
-
-
-def is_opaque(node: Any) -> bool:
-    """The node wraps another that this torch does not show: what that one saved cannot be read."""
-    kind: Any = type(node)
-    return kind.__name__ == _WRAPPER and not _wraps(kind)
 
 
 def storage_of(tensor: Tensor) -> torch.UntypedStorage | None:

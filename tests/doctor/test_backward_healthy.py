@@ -307,7 +307,7 @@ def test_nothing_is_found_in_a_healthy_loop_and_it_trains_as_without_a_watch(
     loop: Loop, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if method == "walk":
-        monkeypatch.delattr(torch.autograd.graph, "node_creation_hook", raising=False)
+        monkeypatch.delattr(torch.autograd.graph, "node_creation_hook")
     torch.manual_seed(7)
     alone = loop()
     kept: list[nn.Module] = []
@@ -318,7 +318,6 @@ def test_nothing_is_found_in_a_healthy_loop_and_it_trains_as_without_a_watch(
     _same(kept[0], alone, tolerance=0.0)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")
 def test_nothing_is_found_with_a_compiled_optimizer_which_runs_uncompiled_while_it_is_watched() -> None:
     torch.manual_seed(7)
     alone = compiled_optimizer()

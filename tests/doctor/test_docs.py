@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from lab.doctor import KINDS
 from lab.doctor.faults import FIXES
@@ -29,9 +28,6 @@ def _run(code: str, number: int, namespace: dict[str, Any]) -> str:
     return written.getvalue()
 
 
-@pytest.mark.skipif(
-    not hasattr(torch.autograd.graph, "node_creation_hook"), reason="the page shows what a torch with the hook prints"
-)
 def test_every_example_runs_in_order_and_prints_what_the_page_says() -> None:
     blocks = list(BLOCK.finditer(PAGE.read_text()))
     assert len(blocks) == PAGE.read_text().count("```python")
