@@ -8,6 +8,7 @@ from lab.lesson.feed import RunFeed, RunSnapshot
 from lab.lesson.follow import Follower, follow
 from lab.lesson.memory import MemoryBars, memory_bars
 from lab.lesson.parameters import ParameterRow, ParameterTable, parameter_table
+from lab.lesson.picture import Picture
 from lab.lesson.run import RunHandle, start_run
 from lab.lesson.session import Session, set_up
 
@@ -22,6 +23,7 @@ __all__ = [
     "MemoryBars",
     "ParameterRow",
     "ParameterTable",
+    "Picture",
     "RunFeed",
     "RunHandle",
     "RunSnapshot",

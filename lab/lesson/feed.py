@@ -94,6 +94,16 @@ def _spark(curve: Series) -> str:
     return "".join(SPARKS[round((mean - low) / span * (len(SPARKS) - 1))] for mean in means)
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunVersion:
+    """Two equal versions of a feed hold the same."""
+
+    attempt: int
+    scalar_cursor: int
+    event_cursor: int
+    state: str
+
+
 @dataclass
 class _Columns:
     step: list[int] = field(default_factory=list)
@@ -148,6 +158,16 @@ class RunFeed:
         self._event_cursor = found.cursor
         self.events += found.events
         return self._summary.state == "running" or len(rows) == PAGE
+
+    @property
+    def version(self) -> RunVersion:
+        """Changes with whatever `refresh` reads."""
+        return RunVersion(
+            attempt=self._attempt,
+            scalar_cursor=self._scalar_cursor,
+            event_cursor=self._event_cursor,
+            state=self.state,
+        )
 
     @property
     def state(self) -> str:

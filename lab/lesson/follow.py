@@ -25,7 +25,8 @@ from lab.charts import (
     mutation_marks,
     series_style,
 )
-from lab.lesson.feed import RunFeed
+from lab.lesson.feed import RunFeed, RunVersion
+from lab.lesson.picture import Picture
 from lab.lesson.run import RunHandle
 
 VIEW = CurveView(limit=1000)
@@ -35,35 +36,20 @@ TEXT_COLOR = "#767676"
 """Contrast over 4 to 1 with a white and with a black page: a widget cannot know the notebook's theme."""
 
 
-def _adopt(widget: go.FigureWidget, figure: go.Figure) -> None:
-    """Give `widget` the traces and the layout of `figure`, sending only what differs; the reader's zoom stays."""
-    figure.layout.font.color = TEXT_COLOR
-    layout = figure.layout.to_plotly_json()
-    for name in ("xaxis", "yaxis"):
-        # What an earlier figure has set stays set, unless it is set again.
-        layout[name] = {"visible": True, **layout.get(name, {})}
-    with widget.batch_update():
-        for old, new in zip(widget.data, figure.data, strict=False):
-            old.update(new.to_plotly_json(), overwrite=True)
-        for name in ("annotations", "shapes"):
-            widget.layout[name] = layout.pop(name, [])
-        widget.layout.update(layout)
-    if len(figure.data) > len(widget.data):
-        widget.add_traces(list(figure.data[len(widget.data) :]))
-    elif len(figure.data) < len(widget.data):
-        widget.data = widget.data[: len(figure.data)]
-
-
 class Follower:
-    """The live picture of one run: `curves` and `cell` are widgets, `feed` holds the numbers behind them."""
+    """The live picture of one run: `curves` and `cell` are drawn by widgets, `feed` holds the numbers behind them."""
 
     def __init__(self, feed: RunFeed, interval: float) -> None:
         self.feed = feed
-        self.curves = go.FigureWidget()
-        self.cell = go.FigureWidget()
+        self.curves = Picture()
+        """Scalars over the steps, once there are any."""
+        self.cell = Picture()
+        """The cell as a graph, once there is one."""
         self._heading = HTML()
+        self._box = VBox([self._heading])
         self._interval = interval
         self._task: asyncio.Task[None] | None = None
+        self._drawn: RunVersion | None = None
         self._draw()
 
     def refresh(self) -> bool:
@@ -73,10 +59,16 @@ class Follower:
         return more
 
     def _draw(self) -> None:
-        moment = self.feed.snapshot()
-        self._heading.value = "<br>".join(html.escape(line) for line in (moment.heading(), *moment.mutations))
-        _adopt(self.curves, self._curves_figure())
-        _adopt(self.cell, self._cell_figure())
+        if self.feed.version != self._drawn:
+            self._drawn = self.feed.version
+            moment = self.feed.snapshot()
+            self._heading.value = "<br>".join(html.escape(line) for line in (moment.heading(), *moment.mutations))
+            self.curves.show(self._curves_figure())
+            self.cell.show(self._cell_figure())
+        self.curves.tend()
+        self.cell.tend()
+        widgets = (self._heading, self.curves.widget, self.cell.widget)
+        self._box.children = tuple(widget for widget in widgets if widget is not None)
 
     def _curves_figure(self) -> go.Figure:
         names = self.feed.names
@@ -85,6 +77,7 @@ class Follower:
         figure = curve_figure(curves, y_title="", view=VIEW, marks=marks, title=", ".join(names), height=CURVES_HEIGHT)
         # The widget finds the range itself, so that a reader who has zoomed in is left alone.
         figure.layout.xaxis.range = None
+        figure.layout.font.color = TEXT_COLOR
         return figure
 
     def _cell_figure(self) -> go.Figure:
@@ -92,7 +85,9 @@ class Follower:
         changes = mutation_changes(self.feed.events)
         edits = changes[-1].edits if changes else ()
         edges = () if payload is None else cell_edges(payload["genotype"], payload, edits)
-        return genotype_figure(edges, title="the cell", height=CELL_HEIGHT)
+        figure = genotype_figure(edges, title="the cell", height=CELL_HEIGHT)
+        figure.layout.font.color = TEXT_COLOR
+        return figure
 
     def start(self) -> None:
         """Draw every `interval` seconds from now on, in the event loop that runs; nothing happens where none does."""
@@ -104,7 +99,7 @@ class Follower:
 
     async def _run(self) -> None:
         try:
-            while self.refresh():
+            while self.refresh() or not (self.curves.settled and self.cell.settled):
                 await asyncio.sleep(self._interval)
         except LabError as error:
             self._heading.value = f"✗ {html.escape(str(error))}"
@@ -138,8 +133,7 @@ class Follower:
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         """The widgets, and the same as HTML and text where a page cannot show widgets."""
-        box = VBox([self._heading, self.curves, self.cell])
-        bundle: Any = box._repr_mimebundle_(**options)
+        bundle: Any = self._box._repr_mimebundle_(**options)
         data = bundle[0] if isinstance(bundle, tuple) else bundle
         moment = self.feed.snapshot()
         return {**data, "text/html": moment._repr_html_(), "text/plain": str(moment)}

@@ -1,7 +1,6 @@
 import asyncio
 
 import pytest
-from plotly.graph_objects import FigureWidget
 
 from lab.base import ConfigError, StoreError, TrainingError
 from lab.lesson import follow, start_run
@@ -34,7 +33,7 @@ def test_the_curve_advances_while_other_code_of_the_loop_runs(program, tmp_path)
             await live.until(lambda feed: feed.step is not None, timeout=30)
             counts = []
             for _ in range(3):
-                counts.append(max(points(live.curves)))
+                counts.append(max(points(live.curves.widget)))
                 await asyncio.sleep(0.3)
             live.stop()
         return counts
@@ -47,7 +46,7 @@ def test_without_an_event_loop_it_is_advanced_by_hand(writer, tmp_path):
     live = follow(tmp_path / "run")
     write(writer, 0, 1, 2)
     assert live.refresh()
-    assert max(points(live.curves)) == 3
+    assert max(points(live.curves.widget)) == 3
     assert "step 2" in str(live)
 
 
@@ -56,51 +55,40 @@ def test_a_command_that_changes_the_cell_shows_in_the_graph_and_as_a_mark(progra
         with start_run([], root=tmp_path, name="one", program=program) as run:
             live = follow(run, interval=0.05)
             await live.until(lambda feed: (feed.step or 0) > 5 and feed.latest("genotype"), timeout=30)
-            before = live.cell.data[0].line.color
-            assert live.curves.layout.shapes == ()
+            before = live.cell.widget.data[0].line.color
+            assert live.curves.widget.layout.shapes == ()
             control.send(run.run_dir, "mutate")
             await live.until(lambda feed: feed.count("mutation", status="applied") and feed.count("genotype") == 2)
             live.stop()
         return before, live
 
     before, live = asyncio.run(watch())
-    assert live.cell.data[0].line.color != before
-    assert len(live.curves.layout.shapes) == 1
-    assert "★" in live.cell.layout.annotations[0].text
+    assert live.cell.widget.data[0].line.color != before
+    assert len(live.curves.widget.layout.shapes) == 1
+    assert "★" in live.cell.widget.layout.annotations[0].text
     assert "Mutation 1" in live._heading.value
 
 
-def test_the_first_point_makes_the_axes_visible_again(writer, tmp_path):
+def test_a_figure_comes_with_its_first_point(writer, tmp_path):
     live = follow(tmp_path / "run")
-    assert live.curves.layout.xaxis.visible is False
+    live.refresh()
+    assert live.curves.widget is None
+    assert "no step yet" in live._heading.value
+    assert live._box.children == (live._heading,)
     write(writer, 0, 1)
     live.refresh()
-    assert live.curves.layout.xaxis.visible
-    assert "No values yet" not in str(live.curves.layout.annotations)
+    assert max(points(live.curves.widget)) == 2
+    assert live._box.children == (live._heading, live.curves.widget)
 
 
 def test_a_reader_who_zoomed_in_is_left_alone(writer, tmp_path):
     live = follow(tmp_path / "run")
     write(writer, 0, 1, 2)
     live.refresh()
-    live.curves.layout.xaxis.range = [0.5, 1.5]
+    live.curves.widget.layout.xaxis.range = [0.5, 1.5]
     write(writer, 3)
     live.refresh()
-    assert live.curves.layout.xaxis.range == (0.5, 1.5)
-
-
-def test_nothing_is_sent_where_nothing_came(writer, tmp_path, monkeypatch):
-    live = follow(tmp_path / "run")
-    write(writer, 0, 1, 2)
-    live.refresh()
-    sent = []
-    for name in ("_send_update_msg", "_send_restyle_msg", "_send_relayout_msg", "_send_addTraces_msg"):
-        monkeypatch.setattr(FigureWidget, name, lambda self, *args, name=name, **kwargs: sent.append((name, args)))
-    live.refresh()
-    assert sent == []
-    write(writer, 3)
-    live.refresh()
-    assert sent
+    assert live.curves.widget.layout.xaxis.range == (0.5, 1.5)
 
 
 def test_a_page_without_widgets_gets_html_and_text(writer, tmp_path):
@@ -144,6 +132,35 @@ def test_the_task_ends_with_the_run(tmp_path):
         return live._task.done()
 
     assert asyncio.run(watch())
+
+
+def test_what_a_slow_page_has_not_drawn_is_sent_later_also_after_the_end_of_the_run(tmp_path):
+    def answer():
+        widget = live.curves.widget
+        deltas = [{"uid": trace.uid} for trace in widget.data]
+        widget._js2py_traceDeltas = {"trace_deltas": deltas, "trace_edit_id": widget._last_trace_edit_id}
+
+    async def watch():
+        live.start()
+        await asyncio.sleep(0.3)
+        waiting = not live._task.done() and max(points(live.curves.widget)) == 3
+        answer()
+        await asyncio.sleep(0.3)
+        drawn = max(points(live.curves.widget))
+        answer()
+        await asyncio.wait_for(live._task, timeout=5)
+        return waiting, drawn
+
+    with RunWriter(tmp_path, "run", {}) as writer:
+        write(writer, 0, 1)
+        live = follow(tmp_path / "run", interval=0.05)
+        live.refresh()
+        answer()
+        write(writer, 2)
+        live.refresh()
+        write(writer, 3)
+        live.refresh()
+    assert asyncio.run(watch()) == (True, 4)
 
 
 def test_a_failing_process_shows_in_the_heading(program, tmp_path):

@@ -21,6 +21,16 @@ ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True},
 }
+# The page gives up on the first widget at once, as it does on a slow machine: it hears none of that widget's messages.
+SLOW_ONCE = """
+    const timeout = AbortSignal.timeout.bind(AbortSignal);
+    let first = true;
+    AbortSignal.timeout = (milliseconds) => {
+        const now = first && milliseconds === 2000;
+        if (now) first = false;
+        return timeout(now ? 0 : milliseconds);
+    };
+"""
 # Largest number of points of any line in the first picture, -1 where there is none yet.
 POINTS = """() => {
     const plot = document.querySelector('.jp-OutputArea-output .js-plotly-plot');
@@ -129,6 +139,7 @@ def test_the_curve_of_the_tour_advances_in_jupyter_lab(chromium: Path, server: S
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(chromium), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1400, "height": 2000})
+        page.add_init_script(SLOW_ONCE)
         requests: list[str] = []
         page.on("request", lambda request: requests.append(request.url))
         page.goto(f"{server.origin}/lab/tree/00_tour.ipynb?reset&token={server.token}")
