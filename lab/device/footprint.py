@@ -5,11 +5,11 @@ memory that is no tensor's storage (numpy's own arrays, code, caches of allocato
 """
 
 import gc
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import psutil
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from lab.device.walk import named_tensors
@@ -58,20 +58,23 @@ def visible_tensors() -> list[Tensor]:
     return [thing for thing in gc.get_objects() if issubclass(type(thing), Tensor)]
 
 
-def _parts(tensor: Tensor) -> Iterator[Tensor]:
+def _parts(tensor: Tensor) -> list[Tensor]:
     """The dense tensors with data that `tensor` and its gradient are made of."""
     if tensor.is_meta or is_lazy(tensor):
-        return
-    if hasattr(tensor, "__tensor_flatten__"):
+        return []
+    plain = type(tensor) is Tensor or type(tensor) is nn.Parameter
+    parts: list[Tensor] = []
+    if not plain and hasattr(tensor, "__tensor_flatten__"):
         for name in tensor.__tensor_flatten__()[0]:
-            yield from _parts(getattr(tensor, name))
+            parts += _parts(getattr(tensor, name))
     elif tensor.layout is torch.strided:
-        yield tensor
+        parts = [tensor]
     elif tensor.layout is torch.sparse_coo:
-        yield from (tensor._indices(), tensor._values())
+        parts = [tensor._indices(), tensor._values()]
     elif tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
-        yield from (tensor.crow_indices(), tensor.col_indices(), tensor.values())
+        parts = [tensor.crow_indices(), tensor.col_indices(), tensor.values()]
     elif tensor.layout in (torch.sparse_csc, torch.sparse_bsc):
-        yield from (tensor.ccol_indices(), tensor.row_indices(), tensor.values())
+        parts = [tensor.ccol_indices(), tensor.row_indices(), tensor.values()]
     if tensor.is_leaf and tensor.grad is not None:
-        yield from _parts(tensor.grad)
+        parts += _parts(tensor.grad)
+    return parts

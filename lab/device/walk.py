@@ -13,11 +13,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 _REGISTRIES = frozenset(nn.Module().__dict__)
+# Most attributes of modules are of these types; asking an abstract class about each takes most of a walk's time.
+_SCALARS = frozenset({int, float, bool, str, bytes, complex, type(None)})
 
 
 def named_tensors(root: object, name: str = "") -> Iterator[tuple[str, Tensor]]:
     """Each tensor under `root` with the path that leads to it; a tensor that is held twice comes twice."""
-    yield from _walk(root, name, {})
+    found: list[tuple[str, Tensor]] = []
+    _walk(root, name, {}, found)
+    return iter(found)
 
 
 def plain_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -40,34 +44,42 @@ def _walk_plain(value: object, path: str, seen: dict[int, object]) -> Iterator[t
         yield from _walk_plain(item, path + step, seen)
 
 
-def _walk(value: object, path: str, seen: dict[int, object]) -> Iterator[tuple[str, Tensor]]:
+def _walk(value: object, path: str, seen: dict[int, object], found: list[tuple[str, Tensor]]) -> None:
+    if type(value) in _SCALARS:
+        return
     if isinstance(value, Tensor):
-        yield path, value
+        found.append((path, value))
     elif isinstance(value, nn.Module):
         if id(value) not in seen:
             seen[id(value)] = value  # kept, so that the id stays its own
-            yield from _walk_module(value, path, seen)
+            _walk_module(value, path, seen, found)
     elif isinstance(value, Optimizer):
         for number, group in enumerate(value.param_groups):
-            yield from _walk(group, f"{path}.param_groups[{number}]".lstrip("."), seen)
+            _walk(group, f"{path}.param_groups[{number}]".lstrip("."), seen, found)
         for number, state in enumerate(value.state.values()):
-            yield from _walk(state, f"{path}.state[{number}]".lstrip("."), seen)
+            _walk(state, f"{path}.state[{number}]".lstrip("."), seen, found)
     else:
         for step, item in _items(value, seen):
-            yield from _walk(item, (path + step).lstrip("."), seen)
+            _walk(item, (path + step).lstrip("."), seen, found)
 
 
-def _walk_module(module: nn.Module, path: str, seen: dict[int, object]) -> Iterator[tuple[str, Tensor]]:
+def _walk_module(module: nn.Module, path: str, seen: dict[int, object], found: list[tuple[str, Tensor]]) -> None:
     prefix = f"{path}." if path else ""
     for registry in (module._parameters, module._buffers):
         for name, tensor in registry.items():
             if tensor is not None:
-                yield prefix + name, tensor
-    for attribute, value in list(vars(module).items()):
-        if attribute not in _REGISTRIES:
-            yield from _walk(value, prefix + attribute, seen)
+                found.append((prefix + name, tensor))
+    held = [(key, value) for key, value in vars(module).items() if type(value) not in _SCALARS]
+    for attribute, value in held:
+        if attribute not in _REGISTRIES and not _is_numbers(value):
+            _walk(value, prefix + attribute, seen, found)
     for name, child in module._modules.items():
-        yield from _walk(child, prefix + name, seen)
+        _walk(child, prefix + name, seen, found)
+
+
+def _is_numbers(value: object) -> bool:
+    """Whether it is a tuple of scalars, as the stride of a convolution is."""
+    return type(value) is tuple and _SCALARS.issuperset(map(type, value))
 
 
 def _items(value: object, seen: dict[int, object]) -> list[tuple[str, Any]]:

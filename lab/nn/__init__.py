@@ -3,7 +3,7 @@
 from lab.nn.blend import Blend
 from lab.nn.cell import Backbone, Cell
 from lab.nn.evolvable import EvolvableNetwork
-from lab.nn.modes import eval_mode
+from lab.nn.modes import eval_mode, train_mode
 from lab.nn.primitives import PRIMITIVES, AveragePool, ConvNorm, Skip, Zero, make_primitive
 from lab.nn.sample import Sample
 from lab.nn.share import share
@@ -29,4 +29,5 @@ __all__ = [
     "make_primitive",
     "norm_layers",
     "share",
+    "train_mode",
 ]

@@ -1,9 +1,15 @@
-"""Eval mode for a while, each module's own mode back afterwards."""
+"""Train mode, and eval mode for a while with each module's own mode back afterwards."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torch import nn
+
+
+def train_mode(model: nn.Module) -> None:
+    """Put `model` into train mode unless its own flag says that it is: once for each step costs as much as a layer."""
+    if not model.training:
+        model.train()
 
 
 @contextmanager

@@ -63,6 +63,9 @@ def send(run_dir: Path | str, command: str, **arguments: Any) -> Path:
 def poll(run_dir: Path | str) -> tuple[Command, ...]:
     """The commands that wait for the trainer of `run_dir`, in order of sending; each is given once."""
     folder = os.path.join(run_dir, FOLDER)
+    # Asked at every step, and nearly always there is none: the question costs half as much as the error.
+    if not os.path.exists(folder):
+        return ()
     try:
         names = os.listdir(folder)
     except FileNotFoundError:

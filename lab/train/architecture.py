@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lab.base import derive_seed
 from lab.explore import SCHEDULES, GumbelExplorer
-from lab.nn import SuperNet
+from lab.nn import SuperNet, train_mode
 from lab.train.config import ASOSEConfig
 from lab.train.optimizer import read_numbers
 
@@ -44,7 +44,7 @@ class ArchitectureTrainer:
 
     def step(self, x_BCHW: Tensor, y_B: Tensor) -> tuple[float, float, float]:
         """One Adam step on a drawn cell's loss; (loss, accuracy, gradient norm). Not finite: nothing changes."""
-        self.supernet.train()
+        train_mode(self.supernet)
         logits_BN = self.supernet(x_BCHW, self.explorer.ask())
         loss = nn.functional.cross_entropy(logits_BN, y_B)
         # The gradient is taken for alpha alone: the weights are frozen without a switch that could be left set.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lab.base import TrainingError
-from lab.nn import SuperNet
+from lab.nn import SuperNet, train_mode
 from lab.space import Table
 from lab.store import AlertEvent, PhaseEvent, Record, RollbackEvent, TemperatureEvent
 from lab.train.architecture import ArchitectureTrainer
@@ -104,13 +104,13 @@ class ASOSEStrategy:
             numbers = self.architecture.step(x_BCHW, y_B)
         elif self._phase == "warmup":
             sample = self.explorer.ask_uniform()
-            self.live.supernet.train()
+            train_mode(self.live.supernet)
             numbers = self._weight_step(lambda x: self.live.supernet(x, sample), x_BCHW, y_B)
         else:
             child = self.live.child
             assert child is not None
             beta = self.mutator.advance()
-            child.train()
+            train_mode(child)
             numbers = self._weight_step(child, x_BCHW, y_B)
         loss, accuracy, norm = numbers
         return StepReport(

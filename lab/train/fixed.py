@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lab.base import CheckpointError, ConfigError, TrainingError
-from lab.nn import EvolvableNetwork
+from lab.nn import EvolvableNetwork, train_mode
 from lab.space import NB201, Genotype
 from lab.store import AlertEvent, PhaseEvent, Record
 from lab.train.config import ASOSEConfig
@@ -82,7 +82,7 @@ class FixedStrategy:
 
     def step(self, x_BCHW: Tensor, y_B: Tensor) -> StepReport:
         """One clipped SGD step."""
-        self._network.train()
+        train_mode(self._network)
         loss, accuracy, norm = weight_step(self._network, x_BCHW, y_B, self.optimizer, grad_clip=self.config.grad_clip)
         return StepReport(loss=loss, accuracy=accuracy, grad_norm=norm, lr=self.rate.value)
 
