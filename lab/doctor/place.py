@@ -9,6 +9,7 @@ import dis
 import functools
 import linecache
 import os
+import re
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ _TORCH = os.path.dirname(torch.__file__) + os.sep
 _OPTIMIZERS = os.path.join(_TORCH, "optim") + os.sep
 _DOCTOR = os.path.dirname(__file__) + os.sep
 _STANDARD = sysconfig.get_path("stdlib") + os.sep
+_NOTEBOOK_CELL = re.compile(r"[/\\]ipykernel_\d+[/\\]\d+\.py$")
 _STORE_ITEM = dis.opmap["STORE_SUBSCR"]
 
 
@@ -43,6 +45,8 @@ class Place:
 
     def __str__(self) -> str:
         inside = os.path.relpath(self.path) if self.path.startswith(os.getcwd() + os.sep) else self.path
+        if _NOTEBOOK_CELL.search(self.path):
+            inside = "notebook cell"
         source = f": {self.text}" if self.text else ""
         return f"{inside}:{self.line} in {self.function}{source}"
 
