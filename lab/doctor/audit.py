@@ -115,7 +115,7 @@ def audit(
     findings: list[AuditFinding] = []
     if not signs:
         findings += _on_meta(held)
-        findings += _elsewhere(held, target) if target is not None else []
+        findings += _elsewhere(model, held, target) if target is not None else []
     findings += _mixed_dtypes(model)
     findings += _hidden(model)
     findings += _untied(model, held, ties)
@@ -144,7 +144,8 @@ def _on_meta(held: Sequence[HeldTensor]) -> Iterator[AuditFinding]:
             yield AuditFinding(kind=_META_KINDS[item.kind], name=item.name, detail=detail, fix=_MATERIALIZE)
 
 
-def _elsewhere(held: Sequence[HeldTensor], target: torch.device) -> Iterator[AuditFinding]:
+def _elsewhere(model: nn.Module, held: Sequence[HeldTensor], target: torch.device) -> Iterator[AuditFinding]:
+    hidden = tuple(f"{path}." for path, _ in hidden_modules(model))
     for item in held:
         here = item.tensor.device
         if item.tensor.is_meta or _same_device(here, target):
@@ -152,6 +153,8 @@ def _elsewhere(held: Sequence[HeldTensor], target: torch.device) -> Iterator[Aud
         detail = f"on {here}, the model on {target}"
         if item.kind != PLAIN_ATTRIBUTE:
             fix = f"model.to('{target}'), after the tensor was added"
+            if item.name.startswith(hidden):
+                fix = f"use nn.ModuleList or nn.ModuleDict, then model.to('{target}')"
             yield AuditFinding(kind=TENSOR_ELSEWHERE, name=item.name, detail=detail, fix=fix)
         # torch takes single CPU numbers beside tensors of any device
         elif not _is_alias(item, held) and not (here.type == "cpu" and item.tensor.dim() == 0):

@@ -194,6 +194,14 @@ def test_tensors_of_hidden_modules_are_looked_at_too() -> None:
     assert found["extra[0].bias"] == "trainable tensor in no optimizer"
 
 
+def test_the_fix_of_a_tensor_that_to_misses_is_not_to_alone() -> None:
+    net = Net()
+    net.extra = [nn.Linear(4, 2)]
+    fixes = {finding.name: finding.fix for finding in audit(net, device="cuda:0").findings}
+    assert fixes["head.weight"] == "model.to('cuda:0'), after the tensor was added"
+    assert fixes["extra[0].weight"] == "use nn.ModuleList or nn.ModuleDict, then model.to('cuda:0')"
+
+
 def test_each_tensor_is_trained_by_one_of_several_optimizers() -> None:
     net = Net()
     weights = [p for p in net.parameters() if p.dim() > 1]
