@@ -5,6 +5,8 @@ that an operation allocates and frees inside itself (convolutions and recurrent 
 threads. Costs about as much time again as a small network's step.
 """
 
+import linecache
+import re
 import sys
 import weakref
 from collections import Counter
@@ -19,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 _OWN_FOLDERS = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+_NOTEBOOK_CELL = re.compile(r"[/\\]ipykernel_\d+[/\\]\d+\.py$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +33,9 @@ class Line:
     function: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.number} in {self.function}"
+        text = linecache.getline(self.file, self.number).strip()
+        file = "notebook cell" if _NOTEBOOK_CELL.search(self.file) else self.file
+        return f"{file}:{self.number} in {self.function}" + (f": {text}" if text else "")
 
 
 @dataclass(frozen=True, kw_only=True)

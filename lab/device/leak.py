@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lab.base import Report, Table, require_range
-from lab.device.dispatch import Birth, StorageTracker
+from lab.device.dispatch import Birth, Line, StorageTracker
 from lab.device.footprint import storage_key, visible_tensors
 from lab.device.holders import describe_referrers, find_holders, names_around, names_of_user_modules
 
@@ -138,16 +138,16 @@ def _trend(live: list[int]) -> tuple[float, float, float]:
 
 
 def _leaks(tracker: StorageTracker, calls: int, roots: Mapping[str, object]) -> tuple[Leak, ...]:
-    groups: dict[tuple[str, str], list[tuple[int, Birth]]] = defaultdict(list)
+    groups: dict[tuple[Line, str], list[tuple[int, Birth]]] = defaultdict(list)
     for key, birth in tracker.alive().items():
         if birth.mark >= 0:
-            groups[str(birth.line), birth.operation].append((key, birth))
+            groups[birth.line, birth.operation].append((key, birth))
     staying = {name: born for name, born in groups.items() if 2 * len({birth.mark for _, birth in born}) >= calls}
     oldest = {name: _oldest(born) for name, born in staying.items()}
     paths = _paths(frozenset(key for keys in oldest.values() for key in keys), roots)
     leaks = [
         Leak(
-            line=line,
+            line=str(line),
             operation=operation,
             storages=len(born),
             nbytes=sum(birth.nbytes for _, birth in born),

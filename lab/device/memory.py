@@ -11,6 +11,7 @@ Not covered: other threads, numpy's own arrays, memory-mapped files, storages th
 import os
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -115,13 +116,15 @@ def measure_memory(
             yield report
     finally:
         if numbers:  # else the measurement could not begin
-            by_line = tracker.peak_by_line.most_common() if tracker else []
+            by_line: Counter[str] = Counter()
+            for line, size in tracker.peak_by_line.items() if tracker else ():
+                by_line[str(line)] += size  # lines of two notebook cells may read the same
             MemoryReport.__init__(
                 report,
                 device=str(place),
                 **numbers,
                 dispatch_peak=tracker.peak if tracker else None,
-                by_line={str(line): size for line, size in by_line},
+                by_line=dict(by_line.most_common()),
             )
 
 

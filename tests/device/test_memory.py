@@ -3,6 +3,7 @@
 import gc
 import itertools
 import json
+import linecache
 import subprocess
 import sys
 import threading
@@ -296,3 +297,23 @@ def test_on_cuda_the_allocators_statistics_give_the_number():
     assert report.allocated_peak >= 8_000_000
     assert report.after - report.before >= kept.nbytes
     assert report.after < report.peak
+
+
+def test_a_line_of_a_notebook_is_told_with_its_text_and_two_cells_are_added(monkeypatch):
+    source = "kept.append(torch.zeros(1000))\n"
+    names = {"torch": torch, "kept": []}
+    with measure_memory() as report:
+        for number in (1, 2):
+            cell = f"/temporary/ipykernel_4321/{number}.py"
+            monkeypatch.setitem(linecache.cache, cell, (len(source), None, [source], cell))
+            exec(compile(source, cell, "exec"), names)
+    assert report.by_line == {f"notebook cell:1 in <module>: {source.strip()}": 8000}
+
+
+def test_a_line_of_a_file_is_told_with_its_path_and_its_text():
+    with measure_memory() as report:
+        kept = torch.zeros(1000)
+    assert kept.nbytes == 4000
+    (line,) = report.by_line
+    assert line.startswith(f"{__file__}:")
+    assert line.endswith(": kept = torch.zeros(1000)")
