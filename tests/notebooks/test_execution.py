@@ -29,6 +29,28 @@ WRONG = {
         "def hand_over(old, new, x, beta):\n    return old(x) + beta * new(x)": "beta 1 is new, exactly",
         "def hand_over(old, new, x, beta):\n    a, b = old(x), new(x)\n    return a + beta * (b - a)": "e-0",
     },
+    "01_devices": {
+        "def with_steps(x):\n    return x + torch.linspace(0, 1, x.shape[1])[:, None]": "got 'mismatch'; wanted 'ok'",
+        "def with_steps(x):\n    steps = torch.linspace(0, 1, x.shape[1], dtype=x.dtype, device=session.device)\n"
+        "    return x + steps[:, None]": "got 'mismatch'; wanted 'ok'",
+        "def with_steps(x):\n    return x + torch.linspace(0, 1, x.shape[1], device=x.device)[:, None]": "dtype",
+    },
+    "05_memory": {
+        "def padded_step(net, x, y, size):\n    parts, total = range(0, len(y), size), 0.0\n"
+        "    for start in parts:\n        part = slice(start, start + size)\n"
+        "        loss = cross_entropy(net(x[part]), y[part]) / len(parts)\n        loss.backward()\n"
+        "        total += loss.item()\n    return total": "got nan",
+        "def padded_step(net, x, y, size):\n    total = 0.0\n    for start in range(0, len(y), size):\n"
+        "        part = slice(start, start + size)\n        if (y[part] != -100).any():\n"
+        "            loss = cross_entropy(net(x[part]), y[part]) * len(y[part]) / len(y)\n            loss.backward()\n"
+        "            total += loss.item()\n    return total": "gradient",
+        "def padded_step(net, x, y, size):\n    count, total = (y != -100).sum(), 0.0\n"
+        "    for start in range(0, len(y), size):\n        part = slice(start, start + size)\n"
+        '        loss = cross_entropy(net(x[part]), y[part], reduction="sum") / count\n        loss.backward()\n'
+        "        total = total + loss\n    return total": "a graph hangs on the result",
+        "def padded_step(net, x, y, size):\n    loss = cross_entropy(net(x), y)\n    loss.backward()\n"
+        "    return loss.item()": "most rows at a time",
+    },
 }
 
 
