@@ -31,9 +31,18 @@ WRONG = {
     },
     "01_devices": {
         "def with_steps(x):\n    return x + torch.linspace(0, 1, x.shape[1])[:, None]": "got 'mismatch'; wanted 'ok'",
-        "def with_steps(x):\n    steps = torch.linspace(0, 1, x.shape[1], dtype=x.dtype, device=session.device)\n"
+        "def with_steps(x):\n    steps = torch.linspace(0, 1, x.shape[1], dtype=x.dtype, device='cpu')\n"
         "    return x + steps[:, None]": "got 'mismatch'; wanted 'ok'",
         "def with_steps(x):\n    return x + torch.linspace(0, 1, x.shape[1], device=x.device)[:, None]": "dtype",
+    },
+    "02_meta_tensors": {
+        "def fill(model, state):\n    model = model.to_empty(device='cpu')\n    model.load_state_dict(state)\n"
+        "    return model": "the head keeps its values",
+        "def fill(model, state):\n    model.load_state_dict(state, assign=True)\n    return model": "optimizer holds",
+        "def fill(model, state):\n    for name, parameter in list(model.named_parameters()):\n"
+        "        if parameter.is_meta:\n            owner, key = name.split('.')\n"
+        "            setattr(getattr(model, owner), key, nn.Parameter(state[name]))\n"
+        "    return model": "words and decode are one tensor",
     },
     "05_memory": {
         "def padded_step(net, x, y, size):\n    parts, total = range(0, len(y), size), 0.0\n"
