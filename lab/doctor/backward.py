@@ -98,8 +98,8 @@ class BackwardFinding:
             ("written before", self.bracket[1] if self.bracket else ""),
             ("and by", "; ".join(map(str, self.also))),
             ("needed by", _at(self.victim_operation, self.victim)),
-            ("freed by", str(self.freed_by or "")),
-            ("backward", str(self.backward or "")),
+            ("freed by", _unless_command(self.freed_by)),
+            ("backward", _unless_command(self.backward)),
             ("fix", self.fix),
         )
         return tuple((name, value) for name, value in facts if value)
@@ -272,6 +272,10 @@ def _culprit(observation: Observation, writes: tuple[Write, ...]) -> tuple[Place
 
 def _place(moment: Moment) -> Place | None:
     return moment.site.place if moment.site is not None else None
+
+
+def _unless_command(place: Place | None) -> str:
+    return "" if place is None or place.is_command else str(place)
 
 
 def _at(operation: str, place: Place | None) -> str:

@@ -23,6 +23,7 @@ _TORCH = os.path.dirname(torch.__file__) + os.sep
 _OPTIMIZERS = os.path.join(_TORCH, "optim") + os.sep
 _DOCTOR = os.path.dirname(__file__) + os.sep
 _STANDARD = sysconfig.get_path("stdlib") + os.sep
+_COMMANDS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "cli") + os.sep
 _NOTEBOOK_CELL = re.compile(r"[/\\]ipykernel_\d+[/\\]\d+\.py$")
 _STORE_ITEM = dis.opmap["STORE_SUBSCR"]
 
@@ -42,6 +43,11 @@ class Place:
     def text(self) -> str:
         """The line itself, without its indentation; empty where the source is not to be had."""
         return linecache.getline(self.path, self.line).strip()
+
+    @property
+    def is_command(self) -> bool:
+        """The line is of a command of this project, which called for the user: it tells the user nothing."""
+        return self.path.startswith(_COMMANDS)
 
     def __str__(self) -> str:
         inside = os.path.relpath(self.path) if self.path.startswith(os.getcwd() + os.sep) else self.path

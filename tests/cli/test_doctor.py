@@ -24,6 +24,20 @@ class Net(nn.Module):
 def make_model():
     return Net()
 
+class Memory(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.mix = nn.Linear(4, 4)
+        self.register_buffer("state", torch.zeros(4))
+
+    def forward(self, x):
+        out = torch.tanh(self.mix(x + self.state))
+        self.state = out.mean(0)  # the carrier
+        return out
+
+def make_memory():
+    return Memory()
+
 def make_sound():
     return nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
 
@@ -51,6 +65,15 @@ def test_a_sick_model_is_told_its_tensor_operation_and_line(folder, capsys):
     assert "hidden" in page
     assert "add_" in page
     assert "scale" in page or "cuda" in page
+
+
+@pytest.mark.parametrize(("factory", "comment"), [("make_model", "the culprit"), ("make_memory", "the carrier")])
+def test_the_page_names_lines_of_the_model_and_none_of_the_command(folder, capsys, factory, comment):
+    assert main(["doctor", f"{folder}:{factory}"]) == 1
+    page = capsys.readouterr().out
+    number = next(number for number, line in enumerate(SICK.splitlines(), 1) if comment in line)
+    assert f"{folder}.py:{number}" in page
+    assert "examine_model" not in page
 
 
 def test_a_sound_model_passes_with_exit_code_0(folder, capsys):
