@@ -76,6 +76,18 @@ WRONG = {
         "def finish(first, second, new):\n    first.backward()\n    return new.detach()": "gradients of three steps",
         "def finish(first, second, new):\n    ((first + second) / 2).backward()\n    return new.detach()": "off by 0.",
     },
+    "15_own_model": {
+        "def forward(self, x):\n    gate = torch.sigmoid(self.mix(x))\n"
+        "    gate.data.mul_(torch.linspace(0, 1, 6, device=x.device))\n"
+        "    state = 0.5 * self.state + gate.mean(0)\n    self.state = state.detach()\n"
+        "    return x * gate + state": "got 'write through .data'; wanted 'nothing found'",
+        "def forward(self, x):\n    gate = torch.sigmoid(self.mix(x)) * torch.linspace(0, 1, 6)\n"
+        "    state = 0.5 * self.state + gate.mean(0)\n    self.state = state.detach()\n"
+        "    return x * gate + state": "got 'tensor made in forward'; wanted 'nothing found'",
+        "def forward(self, x):\n    gate = torch.sigmoid(self.mix(x)) * torch.linspace(0, 1, 6, device=x.device)\n"
+        "    self.state = (0.5 * self.state + gate.mean(0)).detach()\n"
+        "    return x * gate + self.state": "gradient of the bias",
+    },
 }
 
 
