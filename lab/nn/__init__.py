@@ -6,6 +6,7 @@ from lab.nn.evolvable import EvolvableNetwork
 from lab.nn.modes import eval_mode, train_mode
 from lab.nn.primitives import PRIMITIVES, AveragePool, ConvNorm, Skip, Zero, make_primitive
 from lab.nn.sample import Sample
+from lab.nn.seed_cnn import SeedCNN, seed_cnn
 from lab.nn.share import share
 from lab.nn.statistics import STATISTICS_BATCHES, estimate_statistics, norm_layers
 from lab.nn.supernet import MixedEdge, SuperNet
@@ -21,6 +22,7 @@ __all__ = [
     "EvolvableNetwork",
     "MixedEdge",
     "Sample",
+    "SeedCNN",
     "Skip",
     "SuperNet",
     "Zero",
@@ -28,6 +30,7 @@ __all__ = [
     "eval_mode",
     "make_primitive",
     "norm_layers",
+    "seed_cnn",
     "share",
     "train_mode",
 ]

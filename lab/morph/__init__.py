@@ -1,0 +1,28 @@
+"""Function-preserving surgery on any module: plan, apply, verify, roll back, the optimizer carried along."""
+
+from lab.morph.apply import Digests, MorphReport, apply, rebuild, rollback, verify
+from lab.morph.digest import structure_digest, weight_digest
+from lab.morph.inserts import AddBranch, Deepen, InsertAttention, InsertResidual
+from lab.morph.morph import EXACT, Morph
+from lab.morph.plan import MorphPlan
+from lab.morph.widths import Prune, Widen
+
+__all__ = [
+    "EXACT",
+    "AddBranch",
+    "Deepen",
+    "Digests",
+    "InsertAttention",
+    "InsertResidual",
+    "Morph",
+    "MorphPlan",
+    "MorphReport",
+    "Prune",
+    "Widen",
+    "apply",
+    "rebuild",
+    "rollback",
+    "structure_digest",
+    "verify",
+    "weight_digest",
+]

@@ -1,0 +1,209 @@
+"""Apply a plan, verify it on a batch of one's own, take it back.
+
+Changes of one model are taken back last in, first out. `rollback` restores the very objects and every bit: structure,
+weights, buffers, gradients, optimizer, and the global random streams that training consumes.
+"""
+
+import copy
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from lab.base import MorphError, Report, Table
+from lab.morph.digest import structure_digest, weight_digest
+from lab.morph.edit import carry_out, check_optimizer
+from lab.morph.morph import double, largest_difference
+from lab.morph.plan import MorphPlan
+from lab.morph.snapshot import ModelSnapshot, OptimizerSnapshot, RandomSnapshot
+from lab.morph.trace import MODEL_ERRORS, Example
+
+DEPTH = "_morphs"
+"""Attribute of a changed model: how many changes stand."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digests:
+    """Digests of structure and weights before and after."""
+
+    structure: tuple[str, str]
+    weights: tuple[str, str]
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything is different at all."""
+        return self.structure[0] != self.structure[1] or self.weights[0] != self.weights[1]
+
+
+@dataclass
+class _Undo:
+    model: ModelSnapshot
+    optimizer: OptimizerSnapshot | None
+    random: RandomSnapshot
+    depth: int
+
+
+@dataclass(kw_only=True)
+class MorphReport(Report):
+    """What a change did."""
+
+    model: nn.Module
+    """The changed model, the same object as before."""
+    plan: MorphPlan
+    applied: bool
+    """Whether structure or weights are other than before."""
+    exact: bool
+    """Whether the function is what it was."""
+    max_difference: float
+    """As measured when the change was planned; `verify` measures again, on a batch of one's own."""
+    digests: Digests
+    parameters: tuple[int, int]
+    flops: tuple[int, int]
+    seconds: float
+    """Of `apply`."""
+    undo: _Undo | None = field(default=None, repr=False)
+
+    def release(self) -> None:
+        """Free the snapshot; the change can then not be taken back."""
+        self.undo = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the model and the snapshot."""
+        return {
+            "op": self.plan.op,
+            "arguments": self.plan.arguments,
+            "applied": self.applied,
+            "exact": self.exact,
+            "max_difference": self.max_difference,
+            "structure": list(self.digests.structure),
+            "weights": list(self.digests.weights),
+            "parameters": list(self.parameters),
+            "flops": list(self.flops),
+            "seconds": self.seconds,
+        }
+
+    def tables(self) -> tuple[Table, ...]:
+        """What was done and what it cost."""
+        state = "applied" if self.applied else "NOT applied: nothing is different"
+        rows = [
+            ("change", f"{self.plan.op} {self.plan.arguments}: {state}"),
+            ("function", f"{'exact' if self.exact else 'changed'}, relative difference {self.max_difference:.1e}"),
+            ("parameters", f"{self.parameters[0]:,} -> {self.parameters[1]:,}"),
+            ("FLOPs", f"{self.flops[0]:,} -> {self.flops[1]:,}"),
+            ("structure", " -> ".join(digest[:8] for digest in self.digests.structure)),
+            ("weights", " -> ".join(digest[:8] for digest in self.digests.weights)),
+            ("seconds", f"{self.seconds:.3f}"),
+        ]
+        if self.plan.note:
+            rows.append(("note", self.plan.note))
+        return (Table(title="Change", columns=("what", "value"), rows=tuple(rows)),)
+
+
+def apply(plan: MorphPlan, model: nn.Module, optimizer: Optimizer | None = None) -> MorphReport:
+    """Change `model` in place as `plan` says, and its optimizer with it.
+
+    Args:
+        plan: made for a model of this structure.
+        model: is changed. A parameter that gets another shape becomes another object, everywhere in the model and in
+            the optimizer; whoever else holds the old one, such as an average of the weights, must fetch it again.
+        optimizer: holds every trainable parameter. Its state is carried, new parameters join their neighbour's group.
+
+    Raises:
+        MorphError: the plan was made for another structure, or the optimizer cannot be carried; nothing is changed.
+    """
+    began = time.perf_counter()
+    before = structure_digest(model)
+    if before != plan.structure:
+        expected = f"a model of the structure {plan.structure[:8]} that the plan was made for"
+        raise MorphError(expected, f"one of {before[:8]}", "make a plan for the model as it is now")
+    if optimizer is not None:
+        check_optimizer(plan, model, optimizer)
+    weights = weight_digest(model)
+    undo = _Undo(
+        model=ModelSnapshot(model),
+        optimizer=None if optimizer is None else OptimizerSnapshot(optimizer),
+        random=RandomSnapshot(),
+        depth=vars(model).get(DEPTH, 0) + 1,
+    )
+    done = False
+    try:
+        carry_out(plan, model, optimizer)
+        done = True
+    finally:
+        if not done:
+            _restore(undo)
+    vars(model)[DEPTH] = undo.depth
+    digests = Digests(structure=(before, structure_digest(model)), weights=(weights, weight_digest(model)))
+    return MorphReport(
+        model=model,
+        plan=plan,
+        applied=digests.changed,
+        exact=plan.exact,
+        max_difference=plan.max_difference,
+        digests=digests,
+        parameters=plan.parameters,
+        flops=plan.flops,
+        seconds=time.perf_counter() - began,
+        undo=undo,
+    )
+
+
+def _restore(undo: _Undo) -> None:
+    undo.model.restore()
+    if undo.optimizer is not None:
+        undo.optimizer.restore()
+    undo.random.restore()
+
+
+def rollback(report: MorphReport) -> nn.Module:
+    """Put `report.model` back to the moment of `apply`, also after training; the model.
+
+    Raises:
+        MorphError: the snapshot was released or used, or a later change stands.
+    """
+    if report.undo is None:
+        raise MorphError("a change with its snapshot", "one released or taken back", "keep the report until then")
+    depth = vars(report.model).get(DEPTH, 0)
+    if depth != report.undo.depth:
+        came = f"change {report.undo.depth} of {depth}"
+        raise MorphError("the last change of the model", came, "take the later ones back first")
+    _restore(report.undo)
+    report.release()
+    return report.model
+
+
+def verify(report: MorphReport, batch: Example) -> float:
+    """Largest relative difference on `batch` between the model now and at the moment before `apply`, in float64.
+
+    max|y' - y| / max|y|, the larger of eval mode and train mode without chance. The old function comes from the
+    snapshot; neither the model nor a random stream is touched. Straight after `apply` this is the change's own
+    difference; after training it is what training did.
+
+    Raises:
+        MorphError: the snapshot was released, or the forward fails on the batch.
+    """
+    if report.undo is None:
+        raise MorphError("a change with its snapshot", "one released or taken back", "verify before release")
+    with torch.random.fork_rng():
+        try:
+            after = copy.deepcopy(report.model)
+            before, snapshot = copy.deepcopy((report.model, report.undo.model))
+            snapshot.restore()
+            return largest_difference(before.double(), after.double(), double(batch))
+        except MODEL_ERRORS as error:
+            line = (str(error).splitlines() or [type(error).__name__])[0]
+            raise MorphError("a batch that both models take", line, "give one like the plan's example") from error
+
+
+def rebuild(model: nn.Module, plans: tuple[MorphPlan, ...]) -> nn.Module:
+    """Apply `plans` in order to a fresh `model`; the structure of a checkpoint comes back this way.
+
+    Raises:
+        MorphError: a plan does not fit.
+    """
+    for plan in plans:
+        apply(plan, model).release()
+    return model

@@ -1,0 +1,236 @@
+"""What the dimensions of tensors are made of: units of widths, in order, and which of them are the same width.
+
+A `Space` is one width that can change, for instance the channels of a convolution. A dimension is a list of segments,
+one after the other (a concatenation), and a segment is a product of factors, the last one fastest (a flattening): after
+`cat` and `flatten` of spaces A and B on 7x7 maps a dimension is [(A, 49), (B, 49)]. `unify` says that two dimensions
+are the same; what this implies for their spaces is worked out once and for good.
+
+Not covered: a dimension whose units are interleaved from two widths, as after a channel shuffle. Such widths are fixed.
+"""
+
+from math import prod
+
+
+class Space:
+    """One width: how many units it has, and what stands against changing that."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.link: Dim | None = None
+        """What the space turned out to be made of."""
+        self.fixed = ""
+        """Why the number of units cannot change; empty where it can."""
+        self.inexact = ""
+        """Why copies of units change the function; empty where they do not."""
+        self.equal = ""
+        """Why every unit needs the same number of copies; empty where it does not."""
+
+
+Factor = int | Space
+Segment = tuple[Factor, ...]
+Dim = tuple[Segment, ...]
+
+
+def plain(size: int) -> Dim:
+    """A dimension that belongs to no width: batch, pixels, tokens."""
+    return ((size,),)
+
+
+def factor_size(factor: Factor) -> int:
+    """How many positions one factor spans."""
+    return factor if isinstance(factor, int) else factor.size
+
+
+def segment_size(segment: Segment) -> int:
+    """How many positions a segment spans."""
+    return prod(factor_size(factor) for factor in segment)
+
+
+def dim_size(dim: Dim) -> int:
+    """How many positions a dimension has."""
+    return sum(segment_size(segment) for segment in dim)
+
+
+def spaces(dim: Dim) -> tuple[Space, ...]:
+    """The spaces of a dimension, links followed."""
+    return tuple(factor for segment in resolve(dim) for factor in segment if isinstance(factor, Space))
+
+
+def resolve(dim: Dim) -> Dim:
+    """The dimension with every link followed and neighbouring numbers multiplied."""
+    done: list[Segment] = []
+    for segment in dim:
+        done += _resolve_segment(segment)
+    return tuple(done)
+
+
+def _resolve_segment(segment: Segment) -> list[Segment]:
+    for position, factor in enumerate(segment):
+        if isinstance(factor, int) or factor.link is None:
+            continue
+        left, right, link = segment[:position], segment[position + 1 :], resolve(factor.link)
+        if len(link) == 1:
+            return _resolve_segment(left + link[0] + right)
+        if any(factor_size(other) != 1 for other in left):
+            # (n, [A, B]) is A B A B ...: no list of segments says that, so both stay as they are.
+            for space in spaces(link):
+                fix(space, "a reshape repeats a concatenation")
+            return _resolve_segment((*left, factor.size, *right))
+        return [piece for inner in link for piece in _resolve_segment(inner + right)]
+    return [_multiply(segment)]
+
+
+def _multiply(segment: Segment) -> Segment:
+    done: list[Factor] = []
+    for factor in segment:
+        if factor == 1:
+            continue
+        if isinstance(factor, int) and done and isinstance(done[-1], int):
+            done[-1] *= factor
+        else:
+            done.append(factor)
+    return tuple(done) or (1,)
+
+
+def fix(what: Space | Dim, reason: str) -> None:
+    """The number of units cannot change, for `reason`; an earlier reason stays."""
+    for space in _each(what):
+        space.fixed = space.fixed or reason
+
+
+def mark_inexact(what: Space | Dim, reason: str) -> None:
+    """Copies of units change the function, for `reason`."""
+    for space in _each(what):
+        space.inexact = space.inexact or reason
+
+
+def mark_equal(dim: Dim, reason: str) -> None:
+    """Copies leave the function as it is only where each unit has as many, for `reason`."""
+    found = resolve(dim)
+    if len(found) > 1:
+        mark_inexact(dim, f"{reason} over a concatenation")
+    for space in spaces(dim):
+        space.equal = space.equal or reason
+
+
+def _each(what: Space | Dim) -> tuple[Space, ...]:
+    return spaces(((what,),)) if isinstance(what, Space) else spaces(what)
+
+
+def unify(first: Dim, second: Dim, reason: str) -> None:
+    """The two dimensions are position by position the same; widths for which that cannot be kept up are fixed."""
+    a, b = resolve(first), resolve(second)
+    if a == b:
+        return
+    if dim_size(a) != dim_size(b):
+        fix(a, reason)
+        fix(b, reason)
+        return
+    if _link(a, b) or _link(b, a):
+        return
+    left, right = list(a), list(b)
+    while left and right:
+        one, other = left.pop(0), right.pop(0)
+        size, other_size = segment_size(one), segment_size(other)
+        if size > other_size:
+            one, rest = _cut(one, other_size, reason)
+            left.insert(0, rest)
+        elif other_size > size:
+            other, rest = _cut(other, size, reason)
+            right.insert(0, rest)
+        _unify_segments(one, other, reason)
+
+
+def _link(dim: Dim, other: Dim) -> bool:
+    """Make `dim`, where it is one space and nothing else, stand for `other`."""
+    if len(dim) != 1 or len(dim[0]) != 1 or isinstance(dim[0][0], int):
+        return False
+    space = dim[0][0]
+    if space in spaces(other):
+        return False
+    if not spaces(other):
+        fix(space, "it meets a size that no weight has")
+        return True
+    space.link = other
+    fixed, inexact, equal = space.fixed, space.inexact, space.equal
+    if fixed:
+        fix(other, fixed)
+    if inexact:
+        mark_inexact(other, inexact)
+    if equal:
+        mark_equal(other, equal)
+    return True
+
+
+def _cut(segment: Segment, size: int, reason: str) -> tuple[Segment, Segment]:
+    """The first `size` positions of a segment and the rest."""
+    if len(segment) == 1 and isinstance(segment[0], Space):
+        space = segment[0]
+        first, rest = Space(size), Space(space.size - size)
+        _link(((space,),), ((first,), (rest,)))
+        return (first,), (rest,)
+    fix((segment,), reason)
+    return (size,), (segment_size(segment) - size,)
+
+
+def _unify_segments(first: Segment, second: Segment, reason: str) -> None:
+    a, b = list(_multiply(first)), list(_multiply(second))
+    while a and b:
+        left, right = _prefixes(a, b)
+        if len(left) == 1 and left[0] == 1 and len(right) == 1 and right[0] == 1:
+            return
+        whole_left, whole_right = resolve((tuple(left),)), resolve((tuple(right),))
+        if whole_left == whole_right or _link(whole_left, whole_right) or _link(whole_right, whole_left):
+            continue
+        fix(whole_left, reason)
+        fix(whole_right, reason)
+
+
+def _prefixes(a: list[Factor], b: list[Factor]) -> tuple[list[Factor], list[Factor]]:
+    """Take the shortest beginnings of both that span as many positions."""
+    left, right = [a.pop(0)], [b.pop(0)]
+    while segment_size(tuple(left)) != segment_size(tuple(right)):
+        short, rest = (left, a) if segment_size(tuple(left)) < segment_size(tuple(right)) else (right, b)
+        if not rest:
+            break
+        short.append(rest.pop(0))
+    return left, right
+
+
+def merge(dims: list[Dim], reason: str) -> Dim:
+    """The dimension that a flattening of `dims` gives; widths for which that cannot be said are fixed."""
+    result: Dim = ((1,),)
+    for dim in map(resolve, dims):
+        if result == ((1,),):
+            result = dim
+        elif len(dim) == 1:
+            result = tuple(segment + dim[0] for segment in result)
+        elif dim_size(result) != 1:
+            fix(result, reason)
+            fix(dim, reason)
+            result = plain(dim_size(result) * dim_size(dim))
+    return resolve(result)
+
+
+def split(dim: Dim, sizes: list[int], reason: str) -> list[Dim]:
+    """The dimensions that a reshape of one to `sizes` gives; widths that it would divide are fixed."""
+    found = resolve(dim)
+    if sum(size != 1 for size in sizes) <= 1:
+        return [found if size != 1 else plain(1) for size in sizes]
+    if len(found) > 1:
+        fix(found, reason)
+        return [plain(size) for size in sizes]
+    factors, parts = list(found[0]), []
+    for size in sizes:
+        part: list[Factor] = []
+        while factors and segment_size(tuple(part)) < size:
+            need, factor = size // segment_size(tuple(part)), factors.pop(0)
+            if isinstance(factor, int) and factor > need and factor % need == 0:
+                factors.insert(0, factor // need)
+                factor = need
+            part.append(factor)
+        if segment_size(tuple(part)) != size:
+            fix(found, reason)
+            return [plain(size) for size in sizes]
+        parts.append(resolve((tuple(part),)))
+    return parts

@@ -1,0 +1,164 @@
+"""Carry out the steps of a plan on a model and its optimizer.
+
+Values, gradient and optimizer state of a weight are copied together with its units. With w
+the incoming and v the outgoing weights of a unit and a_k the shares of its copies, w'_k = w and v'_k = a_k v, so that
+the gradient of w'_k is a_k times that of w, and the gradient of v'_k is that of v. First moments follow the gradient,
+second moments its square. An L2 penalty that the optimizer adds to the gradient (SGD and Adam with `weight_decay`) is
+weighed with it; decoupled decay (AdamW) is in no moment.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lab.base import MorphError
+from lab.morph.parts import build_part
+from lab.morph.plan import MorphPlan
+from lab.morph.steps import Resize, SetAttribute, Wrap
+
+# Power of the gradient that each entry of an optimizer's state grows with.
+MOMENTS = {
+    "momentum_buffer": 1,
+    "exp_avg": 1,
+    "grad_avg": 1,
+    "exp_inf": 1,
+    "prev": 1,
+    "exp_avg_sq": 2,
+    "max_exp_avg_sq": 2,
+    "square_avg": 2,
+    "sum": 2,
+    "acc_delta": 0,
+    "step_size": 0,
+}
+
+
+def check_optimizer(plan: MorphPlan, model: nn.Module, optimizer: Optimizer) -> None:
+    """Refuse before anything is changed what could not be carried.
+
+    Raises:
+        MorphError: a trainable parameter is in no group, or the state holds an entry that is not understood.
+    """
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    missing = [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in held]
+    if missing:
+        raise MorphError(
+            "an optimizer that holds every trainable parameter", f"none holds {missing[0]}", "pass that one"
+        )
+    named = dict(model.named_parameters())
+    for step in plan.steps:
+        parameter = named.get(step.tensor) if isinstance(step, Resize) else None
+        if parameter is None:
+            continue
+        for key, value in optimizer.state.get(parameter, {}).items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.dim() and key not in MOMENTS:
+                kind = type(optimizer).__name__
+                raise MorphError(f"state among {', '.join(MOMENTS)}", f"{key} of {kind}", "use SGD, Adam or AdamW")
+
+
+def carry_out(plan: MorphPlan, model: nn.Module, optimizer: Optimizer | None) -> None:
+    """All steps of the plan, in order; the global random streams are not touched."""
+    resizes: dict[str, list[Resize]] = {}
+    for step in plan.steps:
+        if isinstance(step, Resize):
+            resizes.setdefault(step.tensor, []).append(step)
+        elif isinstance(step, SetAttribute):
+            setattr(model.get_submodule(step.module), step.attribute, step.value)
+        else:
+            _wrap(step, model, plan.seed, optimizer)
+    if resizes:
+        _resize(resizes, plan, model, optimizer)
+
+
+def _resize(resizes: dict[str, list[Resize]], plan: MorphPlan, model: nn.Module, optimizer: Optimizer | None) -> None:
+    """New tensors in the place of the old ones, wherever the model and the optimizer hold these.
+
+    An old object cannot take another shape: as long as anybody holds a result of an earlier step, the node that adds up
+    its gradient lives, and expects the old one.
+    """
+    tensors: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    units, shares = torch.tensor(plan.units), torch.tensor(plan.shares, dtype=torch.float64)
+    new: dict[int, Tensor] = {}
+    for name, steps in resizes.items():
+        old = tensors[name]
+        scales = [(step, step.index(units, plan.old_units), step.scale(shares)) for step in steps]
+        values = _changed(old.detach(), scales, 1, reads=True)
+        made = nn.Parameter(values, old.requires_grad) if isinstance(old, nn.Parameter) else values
+        vars(made).update(vars(old))
+        if old.is_leaf and old.grad is not None:
+            made.grad = _changed(old.grad, scales, 1, reads=False)
+        new[id(old)] = made
+        if optimizer is not None and old in optimizer.state:
+            state = optimizer.state.pop(old)
+            for key, value in state.items():
+                if isinstance(value, Tensor) and value.dim() and value.shape == old.shape:
+                    state[key] = _changed(value, scales, MOMENTS[key], reads=False)
+            optimizer.state[made] = state
+    for module in model.modules():
+        for registry in (module._parameters, module._buffers):
+            registry.update({name: new.get(id(tensor), tensor) for name, tensor in registry.items()})  # type: ignore[misc]
+    for group in optimizer.param_groups if optimizer is not None else ():
+        group["params"] = [new.get(id(parameter), parameter) for parameter in group["params"]]
+
+
+def _changed(values: Tensor, scales: list[tuple[Resize, Tensor, Tensor]], power: int, *, reads: bool) -> Tensor:
+    """`values` with the new units; times shares**power along the dimensions that read them, or along the others."""
+    for step, index, scale in scales:
+        values = values.index_select(step.dim, index.to(values.device))
+        if step.shared is reads and power and not bool((scale == 1).all()):
+            shape = [1] * values.dim()
+            shape[step.dim] = -1
+            values = values * (scale**power).to(values.device, values.dtype).reshape(shape)
+    return values
+
+
+def _wrap(step: Wrap, model: nn.Module, seed: int, optimizer: Optimizer | None) -> None:
+    parent_path, _, name = step.path.rpartition(".")
+    parent = model.get_submodule(parent_path)
+    body = model.get_submodule(step.path)
+    neighbour = nearest_parameter(model, step.path)
+    known, old = {id(module) for module in model.modules()}, {id(tensor) for tensor in model.parameters()}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        part = build_part(step.kind, body, parent, name, step.arguments)
+    fresh = [parameter for parameter in part.parameters() if id(parameter) not in old]
+    for module in part.modules():
+        if id(module) not in known:
+            _like(module, neighbour, old)
+            module.training = body.training
+    parent._modules[name] = part
+    if optimizer is not None and fresh:
+        _join(fresh, neighbour, optimizer)
+
+
+def _like(module: nn.Module, neighbour: Tensor | None, old: set[int]) -> None:
+    """Device and floating dtype of the neighbour for the module's own new tensors."""
+    if neighbour is None:
+        return
+    for registry in (module._parameters, module._buffers):
+        for tensor in registry.values():
+            if tensor is not None and id(tensor) not in old:
+                dtype = neighbour.dtype if tensor.is_floating_point() else tensor.dtype
+                tensor.data = tensor.data.to(neighbour.device, dtype)
+
+
+def nearest_parameter(model: nn.Module, path: str) -> Tensor | None:
+    """The first parameter inside the module at `path`, else the last before it, else the first after it."""
+    inside = next(model.get_submodule(path).parameters(), None)
+    if inside is not None:
+        return inside
+    order = [name for name, _ in model.named_modules()]
+    place, before = order.index(path), None
+    for name, parameter in model.named_parameters():
+        owner = name.rpartition(".")[0]
+        if owner in order and order.index(owner) > place:
+            return parameter if before is None else before
+        before = parameter
+    return before
+
+
+def _join(fresh: Iterable[nn.Parameter], neighbour: Tensor | None, optimizer: Optimizer) -> None:
+    groups = optimizer.param_groups
+    group = next((g for g in groups if any(neighbour is p for p in g["params"])), groups[0])
+    group["params"].extend(fresh)

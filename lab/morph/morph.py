@@ -1,0 +1,166 @@
+"""`Morph`: what every operation of surgery is, and how its plan is tried on a copy before it is given out."""
+
+import copy
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+from torch.utils.flop_counter import FlopCounterMode
+
+from lab.base import MorphError
+from lab.morph.digest import structure_digest
+from lab.morph.edit import carry_out
+from lab.morph.plan import MorphPlan
+from lab.morph.steps import Step
+from lab.morph.trace import MODEL_ERRORS, Example, run
+
+EXACT = 1e-10
+"""Largest relative difference in float64 of an exact change."""
+STOCHASTIC = ("Dropout", "DropPath", "StochasticDepth", "DropBlock")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """The steps of a plan before it was tried."""
+
+    steps: tuple[Step, ...]
+    units: tuple[int, ...] = ()
+    old_units: int = 0
+    shares: tuple[float, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Morph(ABC):
+    """One operation of surgery; `plan` says what it would do to a model."""
+
+    name: ClassVar[str]
+    exact: ClassVar[bool] = True
+    """Whether the function must stay what it is."""
+
+    @abstractmethod
+    def draft(self, model: nn.Module, example: Example, seed: int) -> Draft:
+        """The steps, worked out and not yet tried."""
+
+    def plan(self, model: nn.Module, example: Example, *, seed: int = 0) -> MorphPlan:
+        """What this operation does to `model`: worked out, tried on a copy, and measured there in float64.
+
+        Args:
+            model: any module; it is not touched, and neither are the global random streams.
+            example: an input: a tensor, a tuple of positional or a dict of keyword arguments. Batches of four and more
+                let BatchNorm be tried in train mode.
+            seed: of everything that is drawn.
+
+        Raises:
+            MorphError: the operation cannot be exact here, with the reason.
+        """
+        with torch.random.fork_rng():
+            draft = self.draft(model, example, seed)
+            arguments = {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
+            plan = MorphPlan(
+                op=self.name,
+                arguments=arguments,
+                steps=draft.steps,
+                units=draft.units,
+                old_units=draft.old_units,
+                shares=draft.shares,
+                seed=seed,
+                structure=structure_digest(model),
+                exact=self.exact,
+                max_difference=0.0,
+                parameters=(0, 0),
+                flops=(0, 0),
+                note=draft.note,
+            )
+            return _tried(plan, model, example, self.exact)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _tried(plan: MorphPlan, model: nn.Module, example: Example, exact: bool) -> MorphPlan:
+    example = double(example)
+    try:
+        before = copy.deepcopy(model).double()
+        after = copy.deepcopy(before)
+    except MODEL_ERRORS as error:
+        raise MorphError("a model that can be copied", _line(error), "make copy.deepcopy work on it") from error
+    carry_out(plan, after, None)
+    flops = []
+    for changed in (before, after):
+        try:
+            with FlopCounterMode(display=False) as counter, torch.no_grad():
+                run(changed.eval(), example)
+        except MODEL_ERRORS as error:
+            came = f"{_line(error)} ({'after' if changed is after else 'before'} the change)"
+            raise MorphError("a forward that runs", came, "look for a size written into the forward") from error
+        flops.append(int(counter.get_total_flops()))
+    difference = largest_difference(before, after, example)
+    if exact and not difference <= EXACT:
+        came = f"a relative difference of {difference:.1e}"
+        todo = "something in the forward depends on the width; leave it or choose another layer"
+        raise MorphError(f"an output that stays within {EXACT:g}", came, todo)
+    sizes = tuple(sum(p.numel() for p in changed.parameters()) for changed in (before, after))
+    return replace(
+        plan, exact=exact, max_difference=difference, parameters=(sizes[0], sizes[1]), flops=(flops[0], flops[1])
+    )
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
+
+
+def double(example: Example) -> Example:
+    """The example with every floating tensor in float64."""
+
+    def convert(item: Any) -> Any:
+        return item.double() if isinstance(item, Tensor) and item.is_floating_point() else item
+
+    converted: Example = pytree.tree_map(convert, example)
+    return converted
+
+
+def largest_difference(before: nn.Module, after: nn.Module, example: Example) -> float:
+    """Largest max|y' - y| / max|y| over all outputs, in eval mode and in train mode without chance.
+
+    Both models are changed: modes, statistics, dropout. Train mode is left out where `before` cannot run in it, as
+    BatchNorm of a single value.
+    """
+    worst = 0.0
+    for training in (False, True):
+        try:
+            expected = _outputs(before, example, training)
+        except ValueError:
+            if not training:
+                raise
+            continue
+        worst = max([worst, *map(_relative, _outputs(after, example, training), expected)])
+    return worst
+
+
+def _outputs(model: nn.Module, example: Example, training: bool) -> list[Tensor]:
+    model.train(training)
+    for module in model.modules():
+        if any(word in type(module).__name__ for word in STOCHASTIC):
+            module.eval()
+        elif isinstance(module, nn.MultiheadAttention | nn.RNNBase):
+            module.dropout = 0.0
+    with torch.no_grad():
+        leaves = pytree.tree_leaves(run(model, example))
+    return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+
+
+def _relative(after: Tensor, before: Tensor) -> float:
+    if after.shape != before.shape:
+        return float("inf")
+    if before.numel() == 0:
+        return 0.0
+    gap = float((after.double() - before.double()).abs().max())
+    largest = float(before.abs().max())
+    if gap == 0.0:
+        return 0.0
+    return gap / largest if largest > 0.0 else float("inf")

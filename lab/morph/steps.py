@@ -1,0 +1,138 @@
+"""The steps that a plan is made of: data that says what to do to which tensor, attribute or module.
+
+`Resize` changes one dimension of one tensor. The dimension is given as its layout, the list of `Part`s that it is made
+of one after the other, so that a plan stays small and can be read. `units` and `shares` of the plan say which old unit
+each new one is a copy of, and which share of the outgoing weights it takes.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lab.base import MorphError
+from lab.morph.dims import Dim, Space, factor_size, resolve
+
+
+@dataclass(frozen=True)
+class Part:
+    """`outer` times, one after the other: the units (or `fixed` positions, where that is not 0), each `inner` long."""
+
+    outer: int
+    fixed: int
+    inner: int
+
+    def size(self, units: int) -> int:
+        """Positions that this part spans when there are `units` units."""
+        return self.outer * (self.fixed or units) * self.inner
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resize:
+    """Dimension `dim` of `tensor` gets the plan's units; it is multiplied with their shares where it is `shared`."""
+
+    tensor: str
+    dim: int
+    layout: tuple[Part, ...]
+    shared: bool
+
+    def index(self, units: Tensor, count: int) -> Tensor:
+        """Old position (new size,) of each new position; `units` (new count,) of old units, `count` old units."""
+        begin, pieces = 0, []
+        for part in self.layout:
+            size = part.size(count)
+            block = torch.arange(begin, begin + size)
+            if not part.fixed:
+                block = block.reshape(part.outer, count, part.inner)[:, units].flatten()
+            pieces.append(block)
+            begin += size
+        return torch.cat(pieces)
+
+    def scale(self, shares: Tensor) -> Tensor:
+        """Factor (new size,) of each new position."""
+        pieces = []
+        for part in self.layout:
+            if part.fixed:
+                pieces.append(torch.ones(part.size(0), dtype=shares.dtype))
+            else:
+                pieces.append(shares.repeat_interleave(part.inner).repeat(part.outer))
+        return torch.cat(pieces)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetAttribute:
+    """A plain attribute of a module, such as `in_features`, gets a value."""
+
+    module: str
+    attribute: str
+    value: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wrap:
+    """The module at `path` becomes part of another one, built by `kind` from `arguments`."""
+
+    path: str
+    kind: str
+    arguments: dict[str, Any]
+
+
+Step = Resize | SetAttribute | Wrap
+
+
+def layout_of(dim: Dim, unit: Space) -> tuple[Part, ...]:
+    """The parts of a dimension, seen from `unit`.
+
+    Raises:
+        MorphError: the unit is there twice in one product.
+    """
+    parts = []
+    for segment in resolve(dim):
+        places = [position for position, factor in enumerate(segment) if factor is unit]
+        if not places:
+            size = 1
+            for factor in segment:
+                size *= factor_size(factor)
+            parts.append(Part(1, size, 1))
+            continue
+        if len(places) > 1:
+            raise MorphError(
+                "each width at most once in a flattened dimension", "one that is there twice", "no way yet"
+            )
+        outer = inner = 1
+        for position, factor in enumerate(segment):
+            if position < places[0]:
+                outer *= factor_size(factor)
+            elif position > places[0]:
+                inner *= factor_size(factor)
+        parts.append(Part(outer, 0, inner))
+    return tuple(parts)
+
+
+def step_to_dict(step: Step) -> dict[str, Any]:
+    """JSON-ready."""
+    if isinstance(step, Resize):
+        layout = [[part.outer, part.fixed, part.inner] for part in step.layout]
+        return {"step": "resize", "tensor": step.tensor, "dim": step.dim, "layout": layout, "shared": step.shared}
+    if isinstance(step, SetAttribute):
+        value = list(step.value) if isinstance(step.value, tuple) else step.value
+        return {"step": "set", "module": step.module, "attribute": step.attribute, "value": value}
+    return {"step": "wrap", "path": step.path, "kind": step.kind, "arguments": step.arguments}
+
+
+def step_from_dict(data: dict[str, Any]) -> Step:
+    """The step that gave `data`.
+
+    Raises:
+        MorphError: data of another kind.
+    """
+    if data.get("step") == "resize":
+        layout = tuple(Part(*part) for part in data["layout"])
+        return Resize(tensor=data["tensor"], dim=data["dim"], layout=layout, shared=data["shared"])
+    if data.get("step") == "set":
+        value = tuple(data["value"]) if isinstance(data["value"], list) else data["value"]
+        return SetAttribute(module=data["module"], attribute=data["attribute"], value=value)
+    if data.get("step") == "wrap":
+        return Wrap(path=data["path"], kind=data["kind"], arguments=data["arguments"])
+    raise MorphError("a step: resize, set or wrap", repr(data.get("step")), "load a plan that MorphPlan.to_json wrote")

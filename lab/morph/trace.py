@@ -1,0 +1,137 @@
+"""Trace a model once and work out which dimensions of its weights belong to the same width."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.fx import Node
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils import _pytree as pytree
+
+from lab.base import MorphError
+from lab.morph.call import Call, Roles, Value, tensors
+from lab.morph.dims import Dim, Space, fix, plain
+from lab.morph.rules import apply_rule
+
+# What running somebody's model can raise: anything else is a fault of ours or of the machine.
+MODEL_ERRORS = (
+    RuntimeError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    LookupError,
+    AssertionError,
+    NotImplementedError,
+    ArithmeticError,
+)
+Example = Tensor | tuple[Any, ...] | Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Widths:
+    """The dimensions of every parameter and buffer, and how the forward uses them."""
+
+    dims: dict[str, tuple[Dim, ...]]
+    roles: Roles
+
+
+def call_arguments(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The positional and keyword arguments that an example stands for."""
+    if isinstance(example, Mapping):
+        return (), dict(example)
+    return (example, {}) if isinstance(example, tuple) else ((example,), {})
+
+
+def run(model: nn.Module, example: Example) -> Any:
+    """The model's output for an example."""
+    args, kwargs = call_arguments(example)
+    return model(*args, **kwargs)
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    # The fused path of an encoder layer is one operation that hides every width.
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
+
+
+def trace_widths(model: nn.Module, example: Example) -> Widths:
+    """Follow one forward of `model` on tensors without values.
+
+    The model is read, never written: its forward runs on a copy in eval mode, and that on fake tensors.
+
+    Raises:
+        MorphError: the forward cannot be followed, for instance because it branches on values.
+    """
+    args, kwargs = call_arguments(example)
+    quiet = copy.deepcopy(model).eval()
+    state: dict[str, Tensor] = dict(quiet.named_parameters())
+    state |= dict(quiet.named_buffers())
+
+    def forward(state: dict[str, Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return functional_call(quiet, state, args, kwargs)
+
+    try:
+        with torch.no_grad(), _plain_attention():
+            graph = make_fx(forward, tracing_mode="fake")(state, args, kwargs)
+    except MODEL_ERRORS as error:
+        line = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        raise MorphError("a forward that can be followed without values", line, "see lab.doctor.simulate") from error
+    # Placeholders come in the order of the flattened arguments, a dict in its own order.
+    names = list(state)
+    return _interpret(list(graph.graph.nodes), names, graph)
+
+
+def _interpret(nodes: list[Node], names: list[str], graph: nn.Module) -> Widths:
+    roles, known = Roles(), dict[Node, Any]()
+    dims: dict[str, tuple[Dim, ...]] = {}
+    places = iter(range(len(nodes)))
+    for node in nodes:
+        if node.op == "placeholder":
+            position = next(places)
+            shape = _shapes(node)[0] or ()
+            if position < len(names):
+                name = names[position]
+                dims[name] = tuple(((Space(size),),) if size > 1 else plain(1) for size in shape)
+                known[node] = Value(dims[name], name, tuple(range(len(shape))))
+            else:
+                known[node] = Value(tuple(plain(size) for size in shape))
+        elif node.op == "get_attr":
+            constant = getattr(graph, str(node.target))
+            shape = tuple(constant.shape) if isinstance(constant, Tensor) else ()
+            known[node] = Value(tuple(plain(size) for size in shape))
+        elif node.op == "call_function":
+            known[node] = _call(node, known, roles)
+        elif node.op == "output":
+            for value in tensors(pytree.tree_map(lambda item: known.get(item, item), _listed(node.args))):
+                for dim in value.dims:
+                    fix(dim, "it is a size of the model's output")
+    return Widths(dims, roles)
+
+
+def _listed(value: Any) -> Any:
+    return torch.fx.node.map_arg(value, lambda node: node)
+
+
+def _call(node: Node, known: dict[Node, Any], roles: Roles) -> Any:
+    args: Any = torch.fx.node.map_arg(node.args, lambda item: known[item])
+    kwargs: Any = torch.fx.node.map_arg(node.kwargs, lambda item: known[item])
+    if getattr(node.target, "__name__", "") == "getitem":
+        return args[0][args[1]]
+    call = Call(node.target, tuple(args), dict(kwargs), _shapes(node), roles)
+    return apply_rule(call)
+
+
+def _shapes(node: Node) -> tuple[tuple[int, ...] | None, ...]:
+    value = node.meta.get("val")
+    items = value if isinstance(value, list | tuple) else [value]
+    return tuple(tuple(item.shape) if isinstance(item, Tensor) else None for item in items)

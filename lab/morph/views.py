@@ -1,0 +1,193 @@
+"""Rules of operations that move numbers and do not compute: views, copies, concatenations, slices, new tensors."""
+
+from math import prod
+from typing import Any
+
+import torch
+
+from lab.morph.call import Call, Rules, Value, Values, make, register
+from lab.morph.dims import Dim, dim_size, fix, merge, plain, split, unify
+
+aten = torch.ops.aten
+VIEWS: Rules = {}
+
+
+@register(
+    VIEWS,
+    aten.clone.default,
+    aten.alias.default,
+    aten.detach.default,
+    aten._to_copy.default,
+    aten.lift_fresh_copy.default,
+)
+def _same(call: Call) -> Values:
+    x = call.args[0]
+    return x if isinstance(x, Value) else call.plain_outputs()
+
+
+@register(VIEWS, aten.as_strided_.default, aten.as_strided.default)
+def _as_strided(call: Call) -> Values:
+    x = call.args[0]
+    if tuple(dim_size(dim) for dim in x.dims) == call.shapes[0]:
+        return Value(x.dims)
+    for dim in x.dims:
+        fix(dim, "as_strided addresses memory")
+    return call.plain_outputs()
+
+
+@register(VIEWS, aten.t.default, aten.transpose.int, aten.permute.default)
+def _permute(call: Call) -> Values:
+    x = call.args[0]
+    order = list(range(len(x.dims)))
+    if call.target is aten.permute.default:
+        order = [number % len(order) for number in call.args[1]]
+    elif len(order) > 1:
+        i, j = (0, 1) if call.target is aten.t.default else (number % len(order) for number in call.args[1:3])
+        order[i], order[j] = order[j], order[i]
+    weight_dims = tuple(x.weight_dims[number] for number in order) if x.weight else ()
+    return Value(tuple(x.dims[number] for number in order), x.weight, weight_dims)
+
+
+@register(VIEWS, aten.view.default, aten._unsafe_view.default, aten.reshape.default)
+def _view(call: Call) -> Values:
+    x = call.args[0]
+    shape = list(call.shapes[0] or ())
+    reason = "a reshape divides it"
+    if [dim_size(dim) for dim in x.dims] == shape:
+        return x
+    make(call, x)
+    result: list[Dim] = []
+    into, out = list(x.dims), list(shape)
+    while into or out:
+        taken, sizes = [into.pop(0)] if into else [], [out.pop(0)] if out else []
+        while _total(taken) != prod(sizes):
+            if _total(taken) < prod(sizes):
+                taken.append(into.pop(0))
+            else:
+                sizes.append(out.pop(0))
+        result += split(merge(taken, reason), sizes, reason) if sizes else []
+    return Value(tuple(result))
+
+
+def _total(dims: list[Dim]) -> int:
+    return prod([dim_size(dim) for dim in dims])
+
+
+@register(VIEWS, aten.expand.default)
+def _expand(call: Call) -> Values:
+    x = call.args[0]
+    make(call, x)
+    shape = call.shapes[0] or ()
+    fill = len(shape) - len(x.dims)
+    dims = [plain(size) for size in shape[:fill]]
+    dims += [dim if dim_size(dim) == size else plain(size) for dim, size in zip(x.dims, shape[fill:], strict=True)]
+    return Value(tuple(dims))
+
+
+@register(VIEWS, aten.unsqueeze.default)
+def _unsqueeze(call: Call) -> Values:
+    x, number = call.args
+    make(call, x)
+    dims = list(x.dims)
+    dims.insert(number if number >= 0 else number + len(dims) + 1, plain(1))
+    return Value(tuple(dims))
+
+
+@register(VIEWS, aten.squeeze.dim, aten.squeeze.dims, aten.squeeze.default)
+def _squeeze(call: Call) -> Values:
+    x = call.args[0]
+    make(call, x)
+    return Value(tuple(_keep_shape(x, call.shapes[0] or (), call.args[1:])))
+
+
+def _keep_shape(x: Value, shape: tuple[int, ...], given: tuple[Any, ...]) -> list[Dim]:
+    numbers = given[0] if given else list(range(len(x.dims)))
+    numbers = [numbers] if isinstance(numbers, int) else numbers
+    gone = {number % len(x.dims) for number in numbers}
+    return [dim for number, dim in enumerate(x.dims) if number not in gone or dim_size(dim) != 1]
+
+
+@register(VIEWS, aten.select.int, aten.slice.Tensor)
+def _select(call: Call) -> Values:
+    x, number = call.args[0], (call.args[1] if len(call.args) > 1 else 0) % len(call.args[0].dims)
+    make(call, x)
+    shape = call.shapes[0] or ()
+    if call.target is aten.select.int:
+        fix(x.dims[number], "one of its units is taken out")
+        return Value(tuple(dim for position, dim in enumerate(x.dims) if position != number))
+    if dim_size(x.dims[number]) == shape[number]:
+        return Value(x.dims)
+    fix(x.dims[number], "a slice cuts it")
+    return Value((*x.dims[:number], plain(shape[number]), *x.dims[number + 1 :]))
+
+
+@register(VIEWS, aten.split.Tensor, aten.split_with_sizes.default, aten.unbind.int, aten.chunk.default)
+def _split(call: Call) -> Values:
+    x = call.args[0]
+    make(call, x)
+    at = call.args[1] if call.target is aten.unbind.int and len(call.args) > 1 else 0
+    number = (call.args[2] if len(call.args) > 2 else call.kwargs.get("dim", at)) % len(x.dims)
+    fix(x.dims[number], "a split cuts it")
+    pieces = []
+    for shape in call.shapes:
+        rest = [dim for position, dim in enumerate(x.dims) if position != number]
+        if shape is not None and len(shape) == len(x.dims):
+            rest.insert(number, plain(shape[number]))
+        pieces.append(Value(tuple(rest)))
+    return tuple(pieces)
+
+
+@register(VIEWS, aten.cat.default)
+def _cat(call: Call) -> Values:
+    values = [value for value in call.args[0] if value.dims != (plain(0),)]
+    make(call, values)
+    number = (call.args[1] if len(call.args) > 1 else call.kwargs.get("dim", 0)) % len(values[0].dims)
+    dims = list(values[0].dims)
+    for value in values[1:]:
+        for position, dim in enumerate(value.dims):
+            if position != number:
+                unify(dims[position], dim, "a concatenation of sizes that do not fit")
+    dims[number] = tuple(segment for value in values for segment in value.dims[number])
+    return Value(tuple(dims))
+
+
+@register(VIEWS, aten.constant_pad_nd.default, aten.roll.default, aten.flip.default, aten.reflection_pad2d.default)
+def _shift(call: Call) -> Values:
+    x = call.args[0]
+    make(call, x)
+    shape = call.shapes[0] or ()
+    count = len(x.dims)
+    if call.target is aten.roll.default:
+        touched = {number % count for number in call.args[2]} if len(call.args) > 2 else set(range(count))
+    elif call.target is aten.flip.default:
+        touched = {number % count for number in call.args[1]}
+    else:
+        pad = call.args[1]
+        touched = {count - 1 - side // 2 for side in range(len(pad)) if pad[side] != 0}
+    for number in touched:
+        fix(x.dims[number], f"{call.name} goes along it")
+    return Value(tuple(plain(shape[n]) if n in touched else dim for n, dim in enumerate(x.dims)))
+
+
+@register(VIEWS, aten.native_dropout.default, aten.bernoulli.p)
+def _dropout(call: Call) -> Values:
+    x = call.args[0]
+    return Value(x.dims) if len(call.shapes) == 1 else (Value(x.dims),) * len(call.shapes)
+
+
+@register(
+    VIEWS,
+    aten.empty.memory_format,
+    aten.zeros.default,
+    aten.ones.default,
+    aten.full.default,
+    aten.arange.default,
+    aten.arange.start,
+    aten.new_zeros.default,
+    aten.new_ones.default,
+    aten.new_empty.default,
+    aten.new_full.default,
+    aten.scalar_tensor.default,
+)
+def _create(call: Call) -> Values:
+    return call.plain_outputs()

@@ -1,0 +1,247 @@
+"""`Widen` and `Prune`: another number of units in a layer, and in everything that is coupled to it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from lab.base import MorphError
+from lab.morph.dims import Space, dim_size, resolve, spaces
+from lab.morph.morph import Draft, Morph
+from lab.morph.steps import Resize, SetAttribute, Step, layout_of
+from lab.morph.trace import Example, Widths, trace_widths
+
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
+_CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+@dataclass(frozen=True)
+class Width:
+    """The width of one layer: its unit, and how many positions of the layer one unit is."""
+
+    unit: Space
+    step: int
+    total: int
+
+
+def find_module(model: nn.Module, path: str) -> nn.Module:
+    """The module at `path`.
+
+    Raises:
+        MorphError: there is none.
+    """
+    found = dict(model.named_modules()).get(path)
+    if found is None or not path:
+        near = ", ".join(list(dict(model.named_modules()))[1:6])
+        raise MorphError("a name from named_modules()", repr(path), f"the first are {near}")
+    return found
+
+
+def _width_of(model: nn.Module, layer: str, widths: Widths) -> tuple[str, int, nn.Module]:
+    module = find_module(model, layer)
+    weight = getattr(module, "weight", None)
+    if not isinstance(module, (nn.Linear, *_CONVS, *_TRANSPOSED)) or not isinstance(weight, nn.Parameter):
+        raise MorphError("a linear or a convolution layer", f"{type(module).__name__} {layer}", "name such a layer")
+    name = next((name for name, parameter in model.named_parameters() if parameter is weight), "")
+    if name not in widths.dims:
+        raise MorphError("a layer whose weight is a parameter", layer, "take the parametrization off first")
+    return name, 1 if isinstance(module, _TRANSPOSED) else 0, module
+
+
+def find_width(model: nn.Module, layer: str, widths: Widths, *, copies: bool) -> Width:
+    """The width that `layer` makes.
+
+    Raises:
+        MorphError: it cannot change; where `copies`, also: copies of its units would change the function.
+    """
+    name, number, _ = _width_of(model, layer, widths)
+    dim = resolve(widths.dims[name][number])
+    found = spaces(dim)
+    reasons = [space.fixed or (space.inexact if copies else "") for space in found]
+    if not found:
+        raise MorphError(f"a width of {layer} that can change", "one unit", "choose another layer")
+    if len(dim) > 1:
+        raise MorphError(f"{layer} as one width", "a layer whose outputs are used in parts", "choose another layer")
+    free = [space for space, reason in zip(found, reasons, strict=True) if not reason]
+    if not free:
+        raise MorphError(f"a width of {layer} that can change", reasons[0], "choose another layer")
+    total = dim_size(dim)
+    return Width(unit=free[-1], step=total // free[-1].size, total=total)
+
+
+def resize_steps(model: nn.Module, widths: Widths, unit: Space, count: int, *, copies: bool) -> tuple[Step, ...]:
+    """The steps that give `unit` `count` units everywhere.
+
+    Raises:
+        MorphError: one tensor both makes the width and reads it, and units are copied.
+    """
+    steps: list[Step] = []
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, dims in widths.dims.items():
+        shape = [dim_size(dim) for dim in dims]
+        for number, dim in enumerate(dims):
+            if unit not in spaces(dim):
+                continue
+            read = (name, number) in widths.roles.read
+            if read and copies and (name, number) in widths.roles.made:
+                raise MorphError("each weight to make a width or to read it", f"{name}, which does both", "untie it")
+            layout = layout_of(dim, unit)
+            steps.append(Resize(tensor=name, dim=number, layout=layout, shared=read))
+            shape[number] = sum(part.size(count) for part in layout)
+            shapes[name] = tuple(shape)
+    return (*steps, *_attributes(model, shapes))
+
+
+def _attributes(model: nn.Module, shapes: dict[str, tuple[int, ...]]) -> list[Step]:
+    names = {id(tensor): name for name, tensor in (*model.named_parameters(), *model.named_buffers())}
+    steps: list[Step] = []
+    for path, module in model.named_modules():
+        new = {
+            local: shapes[names[id(tensor)]]
+            for local, tensor in (*module._parameters.items(), *module._buffers.items())
+            if tensor is not None and names.get(id(tensor)) in shapes
+        }
+        for attribute, value in _sizes(module, new).items():
+            steps.append(SetAttribute(module=path, attribute=attribute, value=value))
+    return steps
+
+
+def _sizes(module: nn.Module, new: dict[str, tuple[int, ...]]) -> dict[str, int | tuple[int, ...]]:
+    """The plain attributes of torch's own layers that repeat a size."""
+    if not new:
+        return {}
+    weight = new.get("weight")
+    if isinstance(module, nn.Linear) and weight:
+        return {"out_features": weight[0], "in_features": weight[1]}
+    if isinstance(module, (*_CONVS, *_TRANSPOSED)) and weight:
+        out, into = (1, 0) if isinstance(module, _TRANSPOSED) else (0, 1)
+        groups = module.groups
+        if groups > 1:
+            groups = weight[0] * groups // module.weight.shape[0]
+        made = weight[out] * (groups if isinstance(module, _TRANSPOSED) else 1)
+        read = weight[into] * (1 if isinstance(module, _TRANSPOSED) else groups)
+        return {"out_channels": made, "in_channels": read, "groups": groups}
+    if isinstance(module, _NORMS):
+        return {"num_features": next(iter(new.values()))[0]}
+    if isinstance(module, nn.LayerNorm | nn.RMSNorm) and weight:
+        return {"normalized_shape": weight}
+    if isinstance(module, nn.GroupNorm) and weight:
+        groups = module.num_groups
+        return {
+            "num_channels": weight[0],
+            "num_groups": groups if groups == 1 else groups * weight[0] // module.num_channels,
+        }
+    if isinstance(module, nn.Embedding) and weight:
+        return {"embedding_dim": weight[1]}
+    if isinstance(module, nn.PReLU) and weight:
+        return {"num_parameters": weight[0]}
+    return {}
+
+
+@dataclass(frozen=True)
+class Widen(Morph):
+    """More units in `layer`: copies of old ones, which share their outgoing weights unevenly.
+
+    A unit with incoming weights w and outgoing v becomes copies with w and a_k v, sum a_k = 1 (Chen, Goodfellow and
+    Shlens 2016, Net2Net, section 3.1). Uneven a_k give the copies different gradients, so they do not stay twins. All
+    layers that are coupled to this one (residual sums, depthwise convolutions, gates) are widened with it, and every
+    consumer is adapted.
+    """
+
+    layer: str
+    """Name of a linear or convolution layer."""
+    width: int
+    """Its new number of outputs."""
+    name: ClassVar[str] = "widen"
+
+    def draft(self, model: nn.Module, example: Example, seed: int) -> Draft:
+        """See `Morph.draft`."""
+        widths = trace_widths(model, example)
+        width = find_width(model, self.layer, widths, copies=True)
+        old = width.unit.size
+        block = old * width.step if width.unit.equal else width.step
+        if self.width <= width.total or self.width % block:
+            legal = max(width.total + block, -(-self.width // block) * block)
+            reason = f" ({width.unit.equal})" if width.unit.equal else ""
+            expected = f"more than {width.total} and a multiple of {block}{reason}"
+            raise MorphError(expected, f"width {self.width}", f"the nearest legal width is {legal}")
+        count = self.width // width.step
+        units, shares = _copies(old, count, seed, equal=bool(width.unit.equal))
+        steps = resize_steps(model, widths, width.unit, count, copies=True)
+        return Draft(steps=steps, units=units, old_units=old, shares=shares)
+
+
+def _copies(old: int, count: int, seed: int, *, equal: bool) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Which old unit each of `count` new ones copies, and its share; shares of one unit add up to 1."""
+    generator = torch.Generator().manual_seed(seed)
+    extra: list[int] = []
+    while len(extra) < count - old:
+        order = list(range(old)) if equal else torch.randperm(old, generator=generator).tolist()
+        extra += order
+    units = [*range(old), *extra[: count - old]]
+    copies: list[list[int]] = [[] for _ in range(old)]
+    for place, unit in enumerate(units):
+        copies[unit].append(place)
+    shares = [1.0] * count
+    for places in copies:
+        # Different for each copy, and none too small to learn with.
+        parts = (20 + torch.randperm(max(25, len(places)), generator=generator)[: len(places)]).tolist()
+        for place, part in zip(places[:-1], parts, strict=False):
+            shares[place] = part / sum(parts)
+        shares[places[-1]] = 1.0 - sum(shares[place] for place in places[:-1])
+    return tuple(units), tuple(shares)
+
+
+@dataclass(frozen=True)
+class Prune(Morph):
+    """Fewer units in `layer` and in all that is coupled to it; the function changes, and the plan says by how much."""
+
+    layer: str
+    """Name of a linear or convolution layer."""
+    keep: int | tuple[int, ...]
+    """How many units stay (those of the largest weights), or which ones, by number."""
+    name: ClassVar[str] = "prune"
+    exact: ClassVar[bool] = False
+
+    def draft(self, model: nn.Module, example: Example, seed: int) -> Draft:
+        """See `Morph.draft`."""
+        widths = trace_widths(model, example)
+        width = find_width(model, self.layer, widths, copies=False)
+        units = self._kept(model, widths, width)
+        steps = resize_steps(model, widths, width.unit, len(units), copies=False)
+        return Draft(steps=steps, units=units, old_units=width.unit.size, shares=(1.0,) * len(units))
+
+    def _kept(self, model: nn.Module, widths: Widths, width: Width) -> tuple[int, ...]:
+        old, step = width.unit.size, width.step
+        if isinstance(self.keep, int):
+            if not 0 < self.keep < width.total or self.keep % step:
+                expected = f"from {step} to {width.total - step}, a multiple of {step}"
+                raise MorphError(expected, f"keep {self.keep}", "keep at least one unit and drop at least one")
+            strength = _strength(model, widths, width.unit)
+            return tuple(sorted(torch.topk(strength, self.keep // step).indices.tolist()))
+        chosen: Sequence[int] = sorted(set(self.keep))
+        if not 0 < len(chosen) < old or len(chosen) != len(self.keep) or chosen[0] < 0 or chosen[-1] >= old:
+            expected = f"1 to {old - 1} different unit numbers from 0 to {old - 1}"
+            raise MorphError(expected, f"keep {self.keep}", "name the units that stay")
+        return tuple(chosen)
+
+
+def _strength(model: nn.Module, widths: Widths, unit: Space) -> torch.Tensor:
+    """Sum of squares of all weights that belong to each unit, as in Li et al. (2017) with squares for moduli."""
+    strength = torch.zeros(unit.size, dtype=torch.float64)
+    for name, parameter in model.named_parameters():
+        for number, dim in enumerate(widths.dims.get(name, ())):
+            if unit not in spaces(dim) or parameter.dim() < 2:
+                continue
+            squares = parameter.detach().double().cpu().square().transpose(0, number).flatten(1).sum(1)
+            begin = 0
+            for part in layout_of(dim, unit):
+                size = part.size(unit.size)
+                if not part.fixed:
+                    block = squares[begin : begin + size].reshape(part.outer, unit.size, part.inner)
+                    strength += block.sum((0, 2))
+                begin += size
+    return strength

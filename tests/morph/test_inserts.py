@@ -1,0 +1,164 @@
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from lab.base import MorphError
+from lab.morph import AddBranch, Deepen, InsertAttention, InsertResidual, Prune, Widen, apply, rollback, verify
+from lab.nn import seed_cnn
+
+OPS = (
+    Deepen("features.relu2"),
+    Deepen("features.norm1"),
+    Deepen("classifier.0"),
+    InsertResidual("features"),
+    InsertResidual(("features.conv2", "features.relu2")),
+    InsertResidual("classifier"),
+    InsertAttention("features.pool2"),
+    AddBranch("features.conv3"),
+    AddBranch("classifier.0"),
+)
+
+
+@pytest.fixture(params=OPS, ids=str)
+def op(request):
+    return request.param
+
+
+def test_nothing_moves_and_no_stream_is_touched(specimen, images, op):
+    specimen.train()(images)
+    eval_before = specimen.eval()(images)
+    buffers = [(buffer, buffer.clone()) for buffer in specimen.buffers()]
+    stream = torch.get_rng_state()
+    plan = op.plan(specimen, images)
+    report = apply(plan, specimen)
+    assert torch.equal(torch.get_rng_state(), stream)
+    assert plan.max_difference == 0.0
+    assert torch.equal(specimen.eval()(images), eval_before)
+    assert verify(report, images) == 0.0
+    held = {id(buffer) for buffer in specimen.buffers()}
+    assert all(id(buffer) in held and torch.equal(buffer, value) for buffer, value in buffers)
+    assert report.applied
+    assert plan.parameters[1] == sum(p.numel() for p in specimen.parameters()) > plan.parameters[0]
+
+
+def test_training_uses_what_was_added(specimen, images, op, train):
+    old = {id(p) for p in specimen.parameters()}
+    apply(op.plan(specimen, images), specimen)
+    added = [p for p in specimen.parameters() if id(p) not in old]
+    before = [p.detach().clone() for p in added]
+    assert train(specimen, torch.optim.Adam(specimen.parameters(), lr=1e-3), images, 30) < 0.3
+    assert any(not torch.equal(a, b) for a, b in zip(before, added, strict=True))
+
+
+def test_the_changed_network_pickles_copies_exports_and_loads_its_state(specimen, images, op):
+    apply(op.plan(specimen, images), specimen)
+    specimen.eval()
+    expected = specimen(images)
+    assert torch.equal(pickle.loads(pickle.dumps(specimen))(images), expected)
+    assert torch.equal(copy.deepcopy(specimen)(images), expected)
+    twin = apply(op.plan(seed_cnn(), images), seed_cnn()).model.eval()
+    twin.load_state_dict(specimen.state_dict())
+    assert torch.equal(twin(images), expected)
+    exported = torch.export.export(specimen, (images,)).module()
+    assert torch.allclose(exported(images), expected, atol=1e-5)
+
+
+def test_the_shortcut_of_the_document_has_its_numbers(specimen):
+    images = torch.randn(4, 3, 32, 32)
+    plan = InsertResidual("features").plan(specimen, images)
+    assert plan.parameters == (2_193_674, 2_194_442)
+    assert "3 -> 128, stride 4x4" in plan.note
+    report = apply(plan, specimen)
+    for batch in (1, 4):
+        x = torch.randn(batch, 3, 32, 32)
+        assert verify(report, x) == 0.0
+    rollback(report)
+    assert sum(p.numel() for p in specimen.parameters()) == 2_193_674
+
+
+@pytest.mark.parametrize("size", [(48, 32), (20, 36), (32, 32)], ids=str)
+def test_a_shortcut_fits_other_sizes_and_rectangles(size):
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.Conv2d(8, 6, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    x = torch.randn(4, 3, *size)
+    report = apply(InsertResidual(("0", "2")).plan(model, x), model)
+    assert verify(report, x) == 0.0
+    assert verify(report, torch.randn(4, 3, 31, 45)) == 0.0
+    model(torch.randn(2, 3, 31, 45)).sum().backward()
+
+
+def test_a_shortcut_that_no_stride_gives_says_that_it_resamples():
+    model = nn.Sequential(nn.Conv2d(3, 8, 5), nn.Flatten(), nn.Linear(8 * 28 * 28, 2))
+    plan = InsertResidual("0").plan(model, torch.randn(4, 3, 32, 32))
+    assert "`resample` pools" in plan.note
+    assert plan.max_difference == 0.0
+
+
+@pytest.mark.parametrize(
+    ("op", "match"),
+    [
+        (InsertResidual("nowhere"), "a name from named_modules"),
+        (InsertResidual(("features.conv2", "classifier.0")), "siblings in an nn.Sequential"),
+        (InsertResidual(("features.relu2", "features.conv2")), "siblings in an nn.Sequential"),
+        (InsertResidual("flatten"), "to keep the number of dimensions"),
+        (InsertAttention("classifier.0"), "to give tokens or maps"),
+        (InsertAttention("features.conv2", heads=7), "heads that divide 64"),
+        (Deepen(""), "a name from named_modules"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_is_refused(specimen, images, op, match, state, same):
+    before = state(specimen)
+    with pytest.raises(MorphError, match=match):
+        op.plan(specimen, images)
+    assert same(state(specimen), before)
+
+
+def test_attention_over_too_many_pixels_is_refused():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveAvgPool2d(1))
+    with pytest.raises(MorphError, match="at most 4096 tokens.*came 6400"):
+        InsertAttention("0").plan(model, torch.randn(1, 3, 80, 80))
+
+
+def test_an_attribute_that_a_wrapped_layer_would_lack_is_refused():
+    class Peeks(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one = nn.Linear(4, 4)
+
+        def forward(self, x):
+            return self.one(x) + self.one.weight.sum()
+
+    with pytest.raises(MorphError, match="no attribute 'weight'"):
+        Deepen("one").plan(Peeks(), torch.randn(4, 4))
+
+
+def test_dtype_mode_and_frozen_neighbours_are_taken_over(specimen, images):
+    specimen.double().eval()
+    apply(InsertResidual("features").plan(specimen, images.double()), specimen)
+    assert {p.dtype for p in specimen.parameters()} == {torch.float64}
+    assert not any(module.training for module in specimen.modules())
+
+
+def test_operations_follow_each_other(specimen, images):
+    expected = specimen.eval()(images)
+    for op in (
+        Widen("features.conv2", 80),
+        InsertResidual("features"),
+        Widen("features.body.conv3", 200),
+        Deepen("features.body.relu1"),
+        InsertAttention("features.body.pool2"),
+        Widen("features.body.relu1.layer.0", 48),
+        AddBranch("classifier.0"),
+        Widen("classifier.0.body", 300),
+    ):
+        plan = op.plan(specimen, images)
+        apply(plan, specimen)
+        assert plan.max_difference <= 1e-10, op
+    assert torch.allclose(specimen.eval()(images), expected, atol=1e-5)
+    apply(Prune("features.body.conv3", 100).plan(specimen, images), specimen)
+    specimen(images).sum().backward()
