@@ -44,6 +44,18 @@ WRONG = {
         "            setattr(getattr(model, owner), key, nn.Parameter(state[name]))\n"
         "    return model": "words and decode are one tensor",
     },
+    "03_residual_surgery": {
+        "def make_shortcut(into, out, stride):\n    return nn.Sequential(nn.Conv2d(into, out, 1, stride=stride), "
+        "nn.BatchNorm2d(out))": "adds nothing, train(True)",
+        "def make_shortcut(into, out, stride):\n    shortcut = nn.Sequential(nn.Conv2d(into, out, 1, stride=stride), "
+        "nn.BatchNorm2d(out))\n    for parameter in shortcut.parameters():\n        nn.init.zeros_(parameter)\n"
+        "    return shortcut": "what is missing after 300 steps",
+        "def make_shortcut(into, out, stride):\n    conv = nn.Conv2d(into, out, 1, stride=stride)\n"
+        "    nn.init.zeros_(conv.weight)\n    nn.init.zeros_(conv.bias)\n"
+        "    return nn.Sequential(conv, nn.BatchNorm2d(out))": "size after one small step",
+        "def make_shortcut(into, out, stride):\n    conv = nn.Conv2d(into, out, 1)\n    nn.init.zeros_(conv.weight)\n"
+        "    nn.init.zeros_(conv.bias)\n    return conv": "shape",
+    },
     "05_memory": {
         "def padded_step(net, x, y, size):\n    parts, total = range(0, len(y), size), 0.0\n"
         "    for start in parts:\n        part = slice(start, start + size)\n"
