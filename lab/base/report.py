@@ -30,6 +30,9 @@ class Table:
             parts += [line(row) for row in self.rows]
         return "\n".join([*parts, *self.notes])
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
     def _repr_html_(self) -> str:
         def row(cells: tuple[str, ...], tag: str) -> str:
             return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
@@ -59,6 +62,10 @@ class Report(ABC):
 
     def __str__(self) -> str:
         return "\n\n".join(str(table) for table in self.tables())
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        # What IPython shows as a value where it cannot show HTML: the text, not a dataclass's list of fields.
+        printer.text(str(self))
 
     def _repr_html_(self) -> str:
         return "".join(table._repr_html_() for table in self.tables())

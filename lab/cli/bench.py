@@ -18,6 +18,7 @@ BENCHES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "overhead": ("OverheadBench", "training with store and monitor against the bare loop"),
         "store": ("StoreBench", "rows a second, reading beside a writing trainer, reading after a kill"),
         "doctor": ("DoctorBench", "training steps under explain_backward and anomaly mode, against bare ones"),
+        "morph": ("MorphBench", "surgery: plan, apply, roll back, in training steps of the same model"),
         "dashboard": ("DashboardBench", "from the trainer to the page, and from the button to the trainer"),
     }
 )

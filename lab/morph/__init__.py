@@ -5,6 +5,7 @@ from lab.morph.digest import structure_digest, weight_digest
 from lab.morph.inserts import AddBranch, Deepen, InsertAttention, InsertResidual
 from lab.morph.morph import EXACT, Morph
 from lab.morph.plan import MorphPlan
+from lab.morph.swap import SwapOp
 from lab.morph.widths import Prune, Widen
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "MorphPlan",
     "MorphReport",
     "Prune",
+    "SwapOp",
     "Widen",
     "apply",
     "rebuild",

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from lab.base import MorphError, Report, Table
 from lab.morph.digest import structure_digest, weight_digest
 from lab.morph.edit import carry_out, check_optimizer
-from lab.morph.morph import double, largest_difference
+from lab.morph.morph import compare, double
 from lab.morph.plan import MorphPlan
 from lab.morph.snapshot import ModelSnapshot, OptimizerSnapshot, RandomSnapshot
 from lab.morph.trace import MODEL_ERRORS, Example
@@ -192,7 +192,7 @@ def verify(report: MorphReport, batch: Example) -> float:
             after = copy.deepcopy(report.model)
             before, snapshot = copy.deepcopy((report.model, report.undo.model))
             snapshot.restore()
-            return largest_difference(before.double(), after.double(), double(batch))
+            return compare(before.double(), after.double(), double(batch))[1]
         except MODEL_ERRORS as error:
             line = (str(error).splitlines() or [type(error).__name__])[0]
             raise MorphError("a batch that both models take", line, "give one like the plan's example") from error

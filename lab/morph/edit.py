@@ -16,7 +16,8 @@ from torch.optim import Optimizer
 from lab.base import MorphError
 from lab.morph.parts import build_part
 from lab.morph.plan import MorphPlan
-from lab.morph.steps import Resize, SetAttribute, Wrap
+from lab.morph.steps import Resize, SetAttribute, SetGenotype, Wrap
+from lab.space import Genotype
 
 # Power of the gradient that each entry of an optimizer's state grows with.
 MOMENTS = {
@@ -65,6 +66,8 @@ def carry_out(plan: MorphPlan, model: nn.Module, optimizer: Optimizer | None) ->
             resizes.setdefault(step.tensor, []).append(step)
         elif isinstance(step, SetAttribute):
             setattr(model.get_submodule(step.module), step.attribute, step.value)
+        elif isinstance(step, SetGenotype):
+            setattr(model, "genotype", Genotype.from_json(step.genotype))  # noqa: B010 - an attribute of some models
         else:
             _wrap(step, model, plan.seed, optimizer)
     if resizes:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from math import prod
 from typing import Any, ClassVar
 
 import torch
@@ -75,14 +76,29 @@ def shapes_of(model: nn.Module, example: Example, *paths: str) -> list[Shapes]:
     return [seen[path][0] for path in paths]
 
 
-def _layout(shape: tuple[int, ...], path: str) -> tuple[int, bool]:
+def _layout(model: nn.Module, shape: tuple[int, ...], path: str) -> tuple[int, bool]:
     """Channels, and whether they are those of maps (B, C, H, W)."""
-    if len(shape) == 4:
+    if len(shape) == 4 and not _channels_last(model, shape, path):
         return shape[1], True
-    if len(shape) in (2, 3):
+    if len(shape) in (2, 3, 4):
         return shape[-1], False
-    expected = f"{path} to give (B, C), (B, N, C) or (B, C, H, W)"
+    expected = f"{path} to give (B, C), (B, N, C), (B, C, H, W) or (B, H, W, C)"
     raise MorphError(expected, f"a tensor of {len(shape)} dimensions", "choose another module")
+
+
+def _channels_last(model: nn.Module, shape: tuple[int, ...], path: str) -> bool:
+    """Whether maps are (B, H, W, C), as in window attention: by the last layer in or before `path` whose size fits."""
+    named = [(name, module) for name, module in model.named_modules() if name]
+    end = max(number for number, (name, _) in enumerate(named) if name == path or name.startswith(f"{path}."))
+    for _, module in reversed(named[: end + 1]):
+        if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
+            return (module.out_channels if isinstance(module, nn.Conv2d) else module.num_features) != shape[1]
+        size = module.out_features if isinstance(module, nn.Linear) else 0
+        if isinstance(module, nn.LayerNorm):
+            size = module.normalized_shape[-1]
+        if size and size in (shape[1], shape[-1]):
+            return size == shape[-1] and size != shape[1]
+    return False
 
 
 def _stride(into: tuple[int, ...], out: tuple[int, ...]) -> tuple[tuple[int, int], bool]:
@@ -107,7 +123,7 @@ class Deepen(Morph):
         """See `Morph.draft`."""
         module = find_module(model, self.after)
         (shapes,) = shapes_of(model, example, self.after)
-        channels, pixels = _layout(shapes.out, self.after)
+        channels, pixels = _layout(model, shapes.out, self.after)
         kind = "identity_layer" if type(module) in IDEMPOTENT else "gated_layer"
         return Draft(steps=(Wrap(path=self.after, kind=kind, arguments={"channels": channels, "pixels": pixels}),))
 
@@ -130,8 +146,8 @@ class InsertResidual(Morph):
         into, out = found[0].into, found[-1].out
         if len(into) != len(out):
             raise MorphError(f"{self.span} to keep the number of dimensions", f"{into} -> {out}", "take a shorter span")
-        channels_in, pixels = _layout(into, first)
-        channels_out, _ = _layout(out, first)
+        channels_out, pixels = _layout(model, out, last or first)
+        channels_in = into[1] if pixels else into[-1]
         if not pixels and into[:-1] != out[:-1]:
             raise MorphError(f"{self.span} to keep all but the last dimension", f"{into} -> {out}", "take another span")
         stride, fits = _stride(into, out) if pixels else ((1, 1), True)
@@ -170,10 +186,10 @@ class InsertAttention(Morph):
         """See `Morph.draft`."""
         find_module(model, self.after)
         (shapes,) = shapes_of(model, example, self.after)
-        channels, pixels = _layout(shapes.out, self.after)
+        channels, pixels = _layout(model, shapes.out, self.after)
         if len(shapes.out) == 2:
             raise MorphError(f"{self.after} to give tokens or maps", f"vectors {shapes.out}", "choose another module")
-        tokens = shapes.out[2] * shapes.out[3] if pixels else shapes.out[1]
+        tokens = prod(shapes.out[2:] if pixels else shapes.out[1:-1])
         if tokens > MAX_TOKENS:
             expected = f"at most {MAX_TOKENS} tokens at {self.after}"
             raise MorphError(expected, f"{tokens}", "choose a module behind a pooling")
@@ -198,8 +214,8 @@ class AddBranch(Morph):
         (shapes,) = shapes_of(model, example, self.at)
         if len(shapes.into) != len(shapes.out):
             raise MorphError(f"{self.at} to keep the number of dimensions", f"{shapes}", "choose another module")
-        channels_in, pixels = _layout(shapes.into, self.at)
-        channels_out, _ = _layout(shapes.out, self.at)
+        channels_out, pixels = _layout(model, shapes.out, self.at)
+        channels_in = shapes.into[1] if pixels else shapes.into[-1]
         if not pixels and shapes.into[:-1] != shapes.out[:-1]:
             raise MorphError(f"{self.at} to keep all but the last dimension", f"{shapes}", "choose another module")
         stride, fits = _stride(shapes.into, shapes.out) if pixels else ((1, 1), True)

@@ -90,24 +90,16 @@ def _tried(plan: MorphPlan, model: nn.Module, example: Example, exact: bool) -> 
     except MODEL_ERRORS as error:
         raise MorphError("a model that can be copied", _line(error), "make copy.deepcopy work on it") from error
     carry_out(plan, after, None)
-    flops = []
-    for changed in (before, after):
-        try:
-            with FlopCounterMode(display=False) as counter, torch.no_grad():
-                run(changed.eval(), example)
-        except MODEL_ERRORS as error:
-            came = f"{_line(error)} ({'after' if changed is after else 'before'} the change)"
-            raise MorphError("a forward that runs", came, "look for a size written into the forward") from error
-        flops.append(int(counter.get_total_flops()))
-    difference = largest_difference(before, after, example)
+    try:
+        flops, difference = compare(before, after, example)
+    except MODEL_ERRORS as error:
+        raise MorphError("a forward that runs", _line(error), "look for a size written into the forward") from error
     if exact and not difference <= EXACT:
         came = f"a relative difference of {difference:.1e}"
         todo = "something in the forward depends on the width; leave it or choose another layer"
         raise MorphError(f"an output that stays within {EXACT:g}", came, todo)
     sizes = tuple(sum(p.numel() for p in changed.parameters()) for changed in (before, after))
-    return replace(
-        plan, exact=exact, max_difference=difference, parameters=(sizes[0], sizes[1]), flops=(flops[0], flops[1])
-    )
+    return replace(plan, exact=exact, max_difference=difference, parameters=(sizes[0], sizes[1]), flops=flops)
 
 
 def _line(error: BaseException) -> str:
@@ -124,22 +116,22 @@ def double(example: Example) -> Example:
     return converted
 
 
-def largest_difference(before: nn.Module, after: nn.Module, example: Example) -> float:
-    """Largest max|y' - y| / max|y| over all outputs, in eval mode and in train mode without chance.
+def compare(before: nn.Module, after: nn.Module, example: Example) -> tuple[tuple[int, int], float]:
+    """FLOPs of both models, and the largest max|y' - y| / max|y| over all outputs, eval and train mode without chance.
 
     Both models are changed: modes, statistics, dropout. Train mode is left out where `before` cannot run in it, as
     BatchNorm of a single value.
     """
-    worst = 0.0
-    for training in (False, True):
-        try:
-            expected = _outputs(before, example, training)
-        except ValueError:
-            if not training:
-                raise
-            continue
-        worst = max([worst, *map(_relative, _outputs(after, example, training), expected)])
-    return worst
+    with FlopCounterMode(display=False) as old:
+        expected = _outputs(before, example, training=False)
+    with FlopCounterMode(display=False) as new:
+        worst = max(map(_relative, _outputs(after, example, training=False), expected), default=0.0)
+    flops = int(old.get_total_flops()), int(new.get_total_flops())
+    try:
+        expected = _outputs(before, example, training=True)
+    except ValueError:
+        return flops, worst
+    return flops, max([worst, *map(_relative, _outputs(after, example, training=True), expected)])
 
 
 def _outputs(model: nn.Module, example: Example, training: bool) -> list[Tensor]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lab.base import MorphError
+from lab.nn import Blend, make_primitive
 
 
 def scale_channels(gate_C: Tensor, x: Tensor, dim: int) -> Tensor:
@@ -90,7 +91,7 @@ class Branched(nn.Module):
 
 
 class TokenAttention(nn.Module):
-    """Multi-head attention over tokens (B, N, C) or over pixels (B, C, H, W)."""
+    """Multi-head attention over tokens (B, N, C), or over the pixels of (B, C, H, W) or (B, H, W, C)."""
 
     def __init__(self, channels: int, heads: int, pixels: bool) -> None:
         super().__init__()
@@ -100,10 +101,10 @@ class TokenAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape as `x`."""
-        tokens_BNC = x.flatten(2).transpose(1, 2) if self.pixels else x
+        tokens_BNC = x.flatten(2).transpose(1, 2) if self.pixels else x.flatten(1, -2)
         normed_BNC = self.norm(tokens_BNC)
         y_BNC: Tensor = self.attention(normed_BNC, normed_BNC, normed_BNC, need_weights=False)[0]
-        return y_BNC.transpose(1, 2).reshape(x.shape) if self.pixels else y_BNC
+        return (y_BNC.transpose(1, 2) if self.pixels else y_BNC).reshape(x.shape)
 
 
 def _identity_layer(body: nn.Module, parent: nn.Module, name: str, arguments: dict[str, Any]) -> nn.Module:
@@ -164,11 +165,17 @@ def _branch(body: nn.Module, parent: nn.Module, name: str, arguments: dict[str, 
     return Branched(body, nn.Sequential(conv, nn.ReLU(), Gate(out, 1)))
 
 
+def _blend(body: nn.Module, parent: nn.Module, name: str, arguments: dict[str, Any]) -> nn.Module:
+    new = make_primitive(arguments["new"], arguments["channels"])
+    return Blend(body, new, arguments["old"], arguments["new"])
+
+
 PARTS: dict[str, Callable[[nn.Module, nn.Module, str, dict[str, Any]], nn.Module]] = {
     "identity_layer": _identity_layer,
     "gated_layer": _gated_layer,
     "shortcut": _shortcut,
     "attention": _attention,
+    "blend": _blend,
     "branch": _branch,
 }
 

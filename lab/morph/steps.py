@@ -78,7 +78,14 @@ class Wrap:
     arguments: dict[str, Any]
 
 
-Step = Resize | SetAttribute | Wrap
+@dataclass(frozen=True, kw_only=True)
+class SetGenotype:
+    """The network says of itself that it is of another genotype, given as `Genotype.to_json` does."""
+
+    genotype: dict[str, Any]
+
+
+Step = Resize | SetAttribute | Wrap | SetGenotype
 
 
 def layout_of(dim: Dim, unit: Space) -> tuple[Part, ...]:
@@ -118,6 +125,8 @@ def step_to_dict(step: Step) -> dict[str, Any]:
     if isinstance(step, SetAttribute):
         value = list(step.value) if isinstance(step.value, tuple) else step.value
         return {"step": "set", "module": step.module, "attribute": step.attribute, "value": value}
+    if isinstance(step, SetGenotype):
+        return {"step": "genotype", "genotype": step.genotype}
     return {"step": "wrap", "path": step.path, "kind": step.kind, "arguments": step.arguments}
 
 
@@ -135,4 +144,8 @@ def step_from_dict(data: dict[str, Any]) -> Step:
         return SetAttribute(module=data["module"], attribute=data["attribute"], value=value)
     if data.get("step") == "wrap":
         return Wrap(path=data["path"], kind=data["kind"], arguments=data["arguments"])
-    raise MorphError("a step: resize, set or wrap", repr(data.get("step")), "load a plan that MorphPlan.to_json wrote")
+    if data.get("step") == "genotype":
+        return SetGenotype(genotype=data["genotype"])
+    raise MorphError(
+        "a step: resize, set, wrap or genotype", repr(data.get("step")), "load a plan that MorphPlan.to_json wrote"
+    )

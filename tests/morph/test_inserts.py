@@ -162,3 +162,23 @@ def test_operations_follow_each_other(specimen, images):
     assert torch.allclose(specimen.eval()(images), expected, atol=1e-5)
     apply(Prune("features.body.conv3", 100).plan(specimen, images), specimen)
     specimen(images).sum().backward()
+
+
+def test_maps_with_their_channels_last_are_told_from_those_with_channels_first():
+    class Windows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.patch = nn.Conv2d(3, 12, 4, stride=4)
+            self.norm, self.mix, self.act = nn.LayerNorm(12), nn.Linear(12, 12), nn.GELU()
+            self.head = nn.Linear(12, 2)
+
+        def forward(self, x_BCHW):
+            y_BHWC = self.norm(self.patch(x_BCHW).permute(0, 2, 3, 1))
+            return self.head(self.act(self.mix(y_BHWC)).mean((1, 2)))
+
+    model, x = Windows(), torch.randn(4, 3, 32, 32)
+    for op in (InsertAttention("mix"), Deepen("act"), AddBranch("mix"), InsertResidual("mix")):
+        plan = op.plan(model, x)
+        assert plan.max_difference == 0.0
+        assert plan.steps[0].arguments["pixels"] is False, op
+    assert Deepen("patch").plan(model, x).steps[0].arguments["pixels"] is True

@@ -1,0 +1,56 @@
+"""`SwapOp`: another primitive on one edge of a searched cell, handed over instead of swapped."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from lab.base import MorphError
+from lab.morph.inserts import shapes_of
+from lab.morph.morph import Draft, Morph
+from lab.morph.steps import SetGenotype, Step, Wrap
+from lab.morph.trace import Example
+from lab.nn import Blend, Cell, EvolvableNetwork
+from lab.space import Edge
+
+
+@dataclass(frozen=True)
+class SwapOp(Morph):
+    """The edge runs (1 - beta) * old + beta * new, beta 0 at first, in all cells of its type.
+
+    `EvolvableNetwork.set_beta` moves beta to 1 while the network trains, `settle` then drops the old primitive. The new
+    primitive has weights of its own and a BatchNorm without statistics: give it some with `lab.nn.estimate_statistics`
+    before beta grows. `EvolvableNetwork.mutate` does the same with the weights of a supernet.
+    """
+
+    edge: tuple[str, int, int]
+    """Cell type, target node, source node."""
+    primitive: str
+    """Of the network's space."""
+    name: ClassVar[str] = "swap_op"
+
+    def draft(self, model: nn.Module, example: Example, seed: int) -> Draft:
+        """See `Morph.draft`."""
+        if not isinstance(model, EvolvableNetwork):
+            raise MorphError("an EvolvableNetwork", type(model).__name__, "SwapOp changes edges of searched cells")
+        genotype, edge = model.genotype, Edge(*self.edge)
+        if edge not in genotype.space.edges or self.primitive not in genotype.space.primitives:
+            expected = f"an edge and a primitive of {genotype.space.name}"
+            todo = (
+                f"edges {', '.join(map(str, genotype.space.edges))}; primitives {', '.join(genotype.space.primitives)}"
+            )
+            raise MorphError(expected, f"{self.edge}, {self.primitive}", todo)
+        row = genotype.space.edge_index(edge)
+        old = genotype.primitives[row]
+        cells = [name for name, module in model.named_modules() if isinstance(module, Cell)]
+        paths = [f"{cell}.edges.{row}" for cell in cells]
+        if old == self.primitive:
+            raise MorphError("another primitive than the edge has", old, "choose one of the others")
+        if any(isinstance(model.get_submodule(path), Blend) for path in paths):
+            raise MorphError("an edge that is not under hand-over", str(edge), "wait until its hand-over has ended")
+        steps: list[Step] = []
+        for path, shapes in zip(paths, shapes_of(model, example, *paths), strict=True):
+            arguments = {"old": old, "new": self.primitive, "channels": shapes.into[1]}
+            steps.append(Wrap(path=path, kind="blend", arguments=arguments))
+        steps.append(SetGenotype(genotype=genotype.replace(edge, self.primitive).to_json()))
+        return Draft(steps=tuple(steps), note=f"{old} -> {self.primitive}, beta 0")

@@ -1,0 +1,181 @@
+"""Every operation on models that this project did not write; the table of docs/morphisms.md comes from here.
+
+`LAB_WRITE_DOCS=1 pytest tests/morph/test_models.py` writes it anew; otherwise its cells must say what is found.
+"""
+
+import copy
+import io
+import os
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from lab.base import MorphError
+from lab.morph import AddBranch, Deepen, InsertAttention, InsertResidual, Prune, Widen, apply
+from lab.nn import seed_cnn
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "morphisms.md"
+SIZES = {"vit_b_16": (1, 224), "swin_t": (1, 224), "seed_cnn": (4, 64)}
+MODELS = (
+    "resnet18",
+    "resnet50",
+    "vgg11_bn",
+    "mobilenet_v2",
+    "mobilenet_v3_small",
+    "efficientnet_b0",
+    "densenet121",
+    "shufflenet_v2_x0_5",
+    "regnet_y_400mf",
+    "convnext_tiny",
+    "vit_b_16",
+    "swin_t",
+    "seed_cnn",
+)
+OPS = ("Widen", "Deepen", "InsertResidual", "InsertAttention", "AddBranch", "Prune")
+
+
+def build(name):
+    """The model with random weights everywhere: a head of zeros would prove nothing."""
+    torch.manual_seed(0)
+    batch, size = SIZES.get(name, (4, 64))
+    model = seed_cnn(size=64) if name == "seed_cnn" else getattr(torchvision.models, name)(weights=None)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    x = torch.randn(batch, 3, size, size)
+    if name not in ("vit_b_16", "swin_t", "convnext_tiny"):
+        model.train()(x)
+    return model.eval(), x
+
+
+def sites(model, x):
+    """The middle layer, and the outermost module around it that reads and gives maps or tokens."""
+    layers = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    called = {}
+
+    def note(name):
+        def hook(module, args, output):
+            tensors = args and torch.is_tensor(args[0]) and torch.is_tensor(output)
+            if tensors and args[0].dim() == output.dim() and output.dim() in (3, 4):
+                called[name] = output.shape
+
+        return hook
+
+    handles = [module.register_forward_hook(note(name)) for name, module in model.named_modules() if name]
+    with torch.no_grad():
+        model(x)
+    for handle in handles:
+        handle.remove()
+    layer = next(name for name in layers[len(layers) // 2 :] + layers if name in called)
+    around = [name for name in called if layer == name or layer.startswith(f"{name}.")]
+    small = [name for name in around if len(called[name]) == 3 or called[name][-1] * called[name][-2] <= 1024]
+    return layer, min(around, key=len), (small or [layer])[0]
+
+
+def ops_for(model, layer, block, tokens):
+    width = model.get_submodule(layer).weight.shape[0]
+    return {
+        "Prune": Prune(layer, width // 2),
+        "Widen": Widen(layer, 2 * width),
+        "Deepen": Deepen(layer),
+        "AddBranch": AddBranch(layer),
+        "InsertAttention": InsertAttention(tokens),
+        "InsertResidual": InsertResidual(block),
+    }
+
+
+def noise(model, x):
+    """Relative change of the output when each weight moves by one unit in its last place, float64."""
+    one, other = copy.deepcopy(model).double(), copy.deepcopy(model).double()
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            up = torch.rand_like(parameter) < 0.5
+            parameter.copy_(torch.nextafter(parameter, torch.where(up, torch.inf, -torch.inf).double()))
+        a, b = one(x.double()), other(x.double())
+    return float((a - b).abs().max() / a.abs().max())
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Model -> operation -> cell, filled as the tests run."""
+    return {}
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.timeout(300)
+def test_no_operation_is_wrong_and_the_changed_model_is_an_ordinary_one(name, table):
+    model, x = build(name)
+    layer, block, tokens = sites(model, x)
+    cells = {"noise": f"{noise(model, x):.0e}", "sites": f"`{layer}`, `{block}`, `{tokens}`"}
+    ops = ops_for(model, layer, block, tokens)
+    try:
+        plan = ops.pop("Prune").plan(model, x)
+        assert plan.parameters[1] < plan.parameters[0]
+        assert plan.flops[1] < plan.flops[0]
+        cells["Prune"] = f"changed {plan.max_difference:.0e}"
+    except MorphError as error:
+        cells["Prune"] = f"refused: {error.came}"
+    # From the inside out, so that a name still means what it meant.
+    expected = model(x).detach()
+    for kind, op in ops.items():
+        try:
+            plan = op.plan(model, x)
+        except MorphError as error:
+            cells[kind] = f"refused: {error.came}"
+            continue
+        report = apply(plan, model)
+        assert plan.max_difference <= 1e-10, f"{op} is wrong"
+        assert report.applied
+        report.release()
+        cells[kind] = f"exact {plan.max_difference:.0e}"
+    table[name] = cells
+    with torch.no_grad():
+        assert float((model(x) - expected).abs().max() / expected.abs().max()) <= 1e-4
+    check_ordinary(model, x)
+
+
+def check_ordinary(model, x):
+    """Pickle, deepcopy, state_dict, export and the graph that a compiler takes."""
+    with torch.no_grad():
+        expected = model(x)
+        assert torch.equal(copy.deepcopy(model)(x), expected)
+        stream = io.BytesIO(pickle.dumps(model))
+        twin = pickle.load(stream)
+        for parameter in twin.parameters():
+            parameter.zero_()
+        twin.load_state_dict(model.state_dict())
+        assert torch.equal(twin(x), expected)
+        exported = torch.export.export(model, (x,)).module()
+        assert torch.allclose(exported(x), expected, rtol=1e-3, atol=1e-4)
+        torch.compiler.reset()
+        compiled = torch.compile(model, backend="aot_eager")
+        assert torch.allclose(compiled(x), expected, rtol=1e-3, atol=1e-4)
+
+
+def render(table):
+    lines = []
+    for name, cells in table.items():
+        lines.append("| " + " | ".join([name, *(cells.get(op, "-") for op in OPS), cells["noise"]]) + " |")
+    return lines
+
+
+def test_the_page_says_what_was_found(table):
+    if set(table) != set(MODELS):
+        pytest.skip("needs the rows of all models: run the whole file")
+    rows = render(table)
+    exact = sum(cell.startswith("exact") for cells in table.values() for op, cell in cells.items() if op in OPS[:5])
+    assert exact >= 0.8 * len(MODELS) * 5
+    text = PAGE.read_text(encoding="utf-8")
+    begin, end = text.index("| resnet18 |"), text.index("\n\n", text.index("| seed_cnn |"))
+    if os.environ.get("LAB_WRITE_DOCS"):
+        text = text[:begin] + "\n".join(rows) + text[end:]
+        PAGE.write_text(text, encoding="utf-8")
+        end = text.index("\n\n", text.index("| seed_cnn |"))
+    figure = re.compile(r"\d+e[+-]\d+")
+    assert [figure.sub("N", row) for row in text[begin:end].splitlines()] == [figure.sub("N", row) for row in rows]
