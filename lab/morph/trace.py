@@ -29,6 +29,8 @@ MODEL_ERRORS = (
     NotImplementedError,
     ArithmeticError,
 )
+BARE_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+"""Normalisations that repeat a size even where no tensor of theirs has it."""
 Example = Tensor | tuple[Any, ...] | Mapping[str, Any]
 
 
@@ -37,6 +39,7 @@ class Widths:
     """The dimensions of every parameter and buffer, and how the forward uses them."""
 
     dims: dict[str, tuple[Dim, ...]]
+    """Also of the weight that a normalisation without one would have."""
     roles: Roles
 
 
@@ -64,6 +67,16 @@ def _plain_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(enabled)
 
 
+def _give_weights(model: nn.Module) -> None:
+    """A normalisation without weights gets some, so that the trace sees which width its sizes repeat."""
+    like = next((tensor for tensor in model.parameters() if tensor.is_floating_point()), torch.empty(0))
+    for module in model.modules():
+        if isinstance(module, BARE_NORMS) and module.weight is None:
+            size = module.num_channels if isinstance(module, nn.GroupNorm) else getattr(module, "num_features", 0)
+            shape = module.normalized_shape if isinstance(module, nn.LayerNorm | nn.RMSNorm) else (int(size),)
+            module.weight = nn.Parameter(torch.ones(shape, dtype=like.dtype, device=like.device))
+
+
 def trace_widths(model: nn.Module, example: Example) -> Widths:
     """Follow one forward of `model` on tensors without values.
 
@@ -74,6 +87,7 @@ def trace_widths(model: nn.Module, example: Example) -> Widths:
     """
     args, kwargs = call_arguments(example)
     quiet = copy.deepcopy(model).eval()
+    _give_weights(quiet)
     state: dict[str, Tensor] = dict(quiet.named_parameters())
     state |= dict(quiet.named_buffers())
 

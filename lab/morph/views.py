@@ -84,6 +84,15 @@ def _expand(call: Call) -> Values:
     return Value(tuple(dims))
 
 
+@register(VIEWS, aten.repeat.default)
+def _repeat(call: Call) -> Values:
+    x, counts = call.args
+    make(call, x)
+    dims = (*(plain(1) for _ in range(len(counts) - len(x.dims))), *x.dims)
+    pairs = zip(counts, dims, strict=True)
+    return Value(tuple(merge([plain(count), dim], "a repetition of a concatenation") for count, dim in pairs))
+
+
 @register(VIEWS, aten.unsqueeze.default)
 def _unsqueeze(call: Call) -> Values:
     x, number = call.args

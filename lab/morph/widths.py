@@ -80,6 +80,7 @@ def resize_steps(model: nn.Module, widths: Widths, unit: Space, count: int, *, c
     """
     steps: list[Step] = []
     shapes: dict[str, tuple[int, ...]] = {}
+    held = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
     for name, dims in widths.dims.items():
         shape = [dim_size(dim) for dim in dims]
         for number, dim in enumerate(dims):
@@ -89,7 +90,8 @@ def resize_steps(model: nn.Module, widths: Widths, unit: Space, count: int, *, c
             if read and copies and (name, number) in widths.roles.made:
                 raise MorphError("each weight to make a width or to read it", f"{name}, which does both", "untie it")
             layout = layout_of(dim, unit)
-            steps.append(Resize(tensor=name, dim=number, layout=layout, shared=read))
+            if name in held:
+                steps.append(Resize(tensor=name, dim=number, layout=layout, shared=read))
             shape[number] = sum(part.size(count) for part in layout)
             shapes[name] = tuple(shape)
     return (*steps, *_attributes(model, shapes))
@@ -99,11 +101,12 @@ def _attributes(model: nn.Module, shapes: dict[str, tuple[int, ...]]) -> list[St
     names = {id(tensor): name for name, tensor in (*model.named_parameters(), *model.named_buffers())}
     steps: list[Step] = []
     for path, module in model.named_modules():
-        new = {
-            local: shapes[names[id(tensor)]]
+        prefix = f"{path}." if path else ""
+        own = {
+            local: f"{prefix}{local}" if tensor is None else names[id(tensor)]
             for local, tensor in (*module._parameters.items(), *module._buffers.items())
-            if tensor is not None and names.get(id(tensor)) in shapes
         }
+        new = {local: shapes[name] for local, name in own.items() if name in shapes}
         for attribute, value in _sizes(module, new).items():
             steps.append(SetAttribute(module=path, attribute=attribute, value=value))
     return steps
