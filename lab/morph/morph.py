@@ -137,11 +137,13 @@ def compare(before: nn.Module, after: nn.Module, example: Example) -> tuple[tupl
 def _outputs(model: nn.Module, example: Example, training: bool) -> list[Tensor]:
     model.train(training)
     for module in model.modules():
-        if any(word in type(module).__name__ for word in STOCHASTIC):
-            module.eval()
-        elif isinstance(module, nn.MultiheadAttention | nn.RNNBase):
-            module.dropout = 0.0
-    with torch.no_grad():
+        stochastic = any(word in type(module).__name__ for word in STOCHASTIC)
+        for name, value in list(vars(module).items()):
+            if isinstance(value, float) and ("drop" in name.lower() or (stochastic and name == "p")):
+                setattr(module, name, 0.0)
+    # What is random beyond that draws the same for both.
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(0)
         leaves = pytree.tree_leaves(run(model, example))
     return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 

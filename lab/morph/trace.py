@@ -92,11 +92,13 @@ def trace_widths(model: nn.Module, example: Example) -> Widths:
     state |= dict(quiet.named_buffers())
 
     def forward(state: dict[str, Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return functional_call(quiet, state, args, kwargs)
+        # Outputs may hold more than tensors, such as a cache; widths are sizes of tensors.
+        leaves = pytree.tree_leaves(functional_call(quiet, state, args, kwargs))
+        return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
     try:
         with torch.no_grad(), _plain_attention():
-            graph = make_fx(forward, tracing_mode="fake")(state, args, kwargs)
+            graph = make_fx(forward, tracing_mode="fake", _allow_non_fake_inputs=True)(state, args, kwargs)
     except MODEL_ERRORS as error:
         line = (str(error).splitlines() or [type(error).__name__])[0][:300]
         raise MorphError("a forward that can be followed without values", line, "see lab.doctor.simulate") from error

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from lab.morph.call import Call, Rules, Value, Values, make, register
-from lab.morph.dims import Dim, dim_size, fix, merge, plain, split, unify
+from lab.morph.dims import Dim, Space, dim_size, fix, merge, plain, split, unify
 
 aten = torch.ops.aten
 VIEWS: Rules = {}
@@ -199,4 +199,23 @@ def _dropout(call: Call) -> Values:
     aten.scalar_tensor.default,
 )
 def _create(call: Call) -> Values:
-    return call.plain_outputs()
+    # Its sizes were numbers or came from a shape; which of both, the trial of the plan will show.
+    made = tuple(
+        None if shape is None else Value(tuple(((Space(size),),) if size > 1 else plain(1) for size in shape))
+        for shape in call.shapes
+    )
+    return made[0] if len(made) == 1 and made[0] is not None else made
+
+
+@register(
+    VIEWS,
+    aten.zeros_like.default,
+    aten.ones_like.default,
+    aten.full_like.default,
+    aten.empty_like.default,
+    aten.rand_like.default,
+    aten.randn_like.default,
+)
+def _like(call: Call) -> Values:
+    x = call.args[0]
+    return Value(x.dims)

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from lab.base import MorphError
 from lab.morph.dims import Space, dim_size, resolve, spaces
@@ -43,12 +44,23 @@ def find_module(model: nn.Module, path: str) -> nn.Module:
 def _width_of(model: nn.Module, layer: str, widths: Widths) -> tuple[str, int, nn.Module]:
     module = find_module(model, layer)
     weight = getattr(module, "weight", None)
-    if not isinstance(module, (nn.Linear, *_CONVS, *_TRANSPOSED)) or not isinstance(weight, nn.Parameter):
+    if parametrize.is_parametrized(module, "weight"):
+        came = f"a parametrization on {layer}"
+        raise MorphError(
+            "a weight that is a parameter", came, "torch.nn.utils.parametrize.remove_parametrizations first"
+        )
+    if not isinstance(weight, nn.Parameter) or weight.dim() < 2:
         raise MorphError("a linear or a convolution layer", f"{type(module).__name__} {layer}", "name such a layer")
     name = next((name for name, parameter in model.named_parameters() if parameter is weight), "")
-    if name not in widths.dims:
-        raise MorphError("a layer whose weight is a parameter", layer, "take the parametrization off first")
-    return name, 1 if isinstance(module, _TRANSPOSED) else 0, module
+    if isinstance(module, (nn.Linear, *_CONVS)):
+        return name, 0, module
+    if isinstance(module, (nn.Embedding, *_TRANSPOSED)):
+        return name, 1, module
+    # A layer that this project does not know: its outputs are the dimension that no product sums over.
+    made = [number for number in range(weight.dim()) if (name, number) not in widths.roles.read]
+    if len(made) != 1:
+        raise MorphError("a linear or a convolution layer", f"{type(module).__name__} {layer}", "name such a layer")
+    return name, made[0], module
 
 
 def find_width(model: nn.Module, layer: str, widths: Widths, *, copies: bool) -> Width:
@@ -139,6 +151,8 @@ def _sizes(module: nn.Module, new: dict[str, tuple[int, ...]]) -> dict[str, int 
         }
     if isinstance(module, nn.Embedding) and weight:
         return {"embedding_dim": weight[1]}
+    if type(module).__name__ == "Conv1D" and weight:
+        return {"nx": weight[0], "nf": weight[1]}
     if isinstance(module, nn.PReLU) and weight:
         return {"num_parameters": weight[0]}
     return {}

@@ -1,10 +1,12 @@
 import copy
+import dataclasses
 
 import pytest
 import torch
 from torch import nn
 
 from lab.base import MorphError
+from lab.device import measure_leak, tensor_bytes
 from lab.morph import AddBranch, Deepen, InsertResidual, Prune, Widen, apply, rollback, verify
 
 OPS = (Widen("features.conv2", 80), Prune("features.conv2", 40), InsertResidual("features"), Deepen("features.relu1"))
@@ -102,11 +104,28 @@ def test_a_change_that_fails_half_way_leaves_the_model_as_it_was(specimen, image
 
 
 def test_a_change_of_nothing_is_not_called_applied(specimen, images):
-    plan = Prune("features.conv2", 40).plan(specimen, images)
+    plan = dataclasses.replace(Prune("features.conv2", 40).plan(specimen, images), steps=())
     report = apply(plan, specimen)
-    assert report.applied
-    assert report.digests.changed
-    assert "NOT applied" not in str(report)
+    assert not report.applied
+    assert not report.digests.changed
+    assert "NOT applied: nothing is different" in str(report)
+
+
+def test_memory_is_back_at_its_start_after_a_roll_back(specimen, images, train):
+    optimizer = OPTIMIZERS["adam"](specimen.parameters())
+    train(specimen, optimizer, images)
+    plan = InsertResidual("features").plan(specimen, images)
+
+    def there_and_back():
+        report = apply(plan, specimen, optimizer)
+        train(specimen, optimizer, images, 1)
+        rollback(report)
+
+    before = tensor_bytes((specimen, optimizer))
+    there_and_back()
+    assert tensor_bytes((specimen, optimizer)) == before
+    leak = measure_leak(there_and_back, calls=8)
+    assert leak.ok, leak
 
 
 def test_the_report_tells_what_was_done(specimen, images):
