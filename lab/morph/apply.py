@@ -9,7 +9,6 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -18,7 +17,7 @@ from lab.morph.digest import structure_digest, weight_digest
 from lab.morph.edit import carry_out, check_optimizer
 from lab.morph.morph import compare, double
 from lab.morph.plan import MorphPlan
-from lab.morph.snapshot import ModelSnapshot, OptimizerSnapshot, RandomSnapshot
+from lab.morph.snapshot import ModelSnapshot, OptimizerSnapshot, RandomSnapshot, seeded
 from lab.morph.trace import MODEL_ERRORS, Example
 
 DEPTH = "_morphs"
@@ -187,7 +186,7 @@ def verify(report: MorphReport, batch: Example) -> float:
     """
     if report.undo is None:
         raise MorphError("a change with its snapshot", "one released or taken back", "verify before release")
-    with torch.random.fork_rng():
+    with seeded():
         try:
             after = copy.deepcopy(report.model)
             before, snapshot = copy.deepcopy((report.model, report.undo.model))

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from lab.base import MorphError
 from lab.morph.parts import build_part
 from lab.morph.plan import MorphPlan
+from lab.morph.snapshot import seeded
 from lab.morph.steps import Resize, SetAttribute, SetGenotype, Wrap
 from lab.space import Genotype
 
@@ -122,8 +123,8 @@ def _wrap(step: Wrap, model: nn.Module, seed: int, optimizer: Optimizer | None) 
     body = model.get_submodule(step.path)
     neighbour = nearest_parameter(model, step.path)
     known, old = {id(module) for module in model.modules()}, {id(tensor) for tensor in model.parameters()}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    # Built on the CPU, so that the same seed gives the same weights whatever the device.
+    with seeded(seed), torch.device("cpu"):
         part = build_part(step.kind, body, parent, name, step.arguments)
     fresh = [parameter for parameter in part.parameters() if id(parameter) not in old]
     for module in part.modules():

@@ -91,15 +91,17 @@ def _channels_last(model: nn.Module, shape: tuple[int, ...], path: str) -> bool:
     named = [(name, module) for name, module in model.named_modules() if name]
     end = max(number for number, (name, _) in enumerate(named) if name == path or name.startswith(f"{path}."))
     for _, module in reversed(named[: end + 1]):
+        size = 0
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            return module.out_channels != shape[1]
-        if isinstance(module, nn.BatchNorm2d):
-            return module.num_features != shape[1]
-        size = module.out_features if isinstance(module, nn.Linear) else 0
-        if isinstance(module, nn.LayerNorm):
+            size = module.out_channels
+        elif isinstance(module, nn.BatchNorm2d):
+            size = module.num_features
+        elif isinstance(module, nn.Linear):
+            size = module.out_features
+        elif isinstance(module, nn.LayerNorm):
             size = module.normalized_shape[-1]
-        if size and size in (shape[1], shape[-1]):
-            return size == shape[-1] and size != shape[1]
+        if size in (shape[1], shape[-1]):
+            return size != shape[1]
     return False
 
 

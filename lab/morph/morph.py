@@ -3,6 +3,7 @@
 import copy
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
+from math import isfinite
 from typing import Any, ClassVar
 
 import torch
@@ -14,6 +15,7 @@ from lab.base import MorphError
 from lab.morph.digest import structure_digest
 from lab.morph.edit import carry_out
 from lab.morph.plan import MorphPlan
+from lab.morph.snapshot import seeded
 from lab.morph.steps import Step
 from lab.morph.trace import MODEL_ERRORS, Example, run
 
@@ -57,7 +59,7 @@ class Morph(ABC):
         Raises:
             MorphError: the operation cannot be exact here, with the reason.
         """
-        with torch.random.fork_rng():
+        with seeded():
             draft = self.draft(model, example, seed)
             arguments = {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
             plan = MorphPlan(
@@ -142,8 +144,7 @@ def _outputs(model: nn.Module, example: Example, training: bool) -> list[Tensor]
             if isinstance(value, float) and ("drop" in name.lower() or (stochastic and name == "p")):
                 setattr(module, name, 0.0)
     # What is random beyond that draws the same for both.
-    with torch.no_grad(), torch.random.fork_rng():
-        torch.manual_seed(0)
+    with torch.no_grad(), seeded(0):
         leaves = pytree.tree_leaves(run(model, example))
     return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
@@ -157,4 +158,5 @@ def _relative(after: Tensor, before: Tensor) -> float:
     largest = float(before.abs().max())
     if gap == 0.0:
         return 0.0
-    return gap / largest if largest > 0.0 else float("inf")
+    # A gap that is no number is no small one.
+    return gap / largest if largest > 0.0 and isfinite(gap) else float("inf")

@@ -4,6 +4,8 @@ Each is taken when it is made; `restore` brings that moment back as often as wan
 """
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -85,6 +87,21 @@ class RandomSnapshot:
         torch.set_rng_state(torch_state)
         if self._cuda:
             torch.cuda.set_rng_state_all(self._cuda)
+
+
+@contextmanager
+def seeded(seed: int | None = None) -> Iterator[None]:
+    """The global random streams inside the block: from `seed` where one is given; as before the block afterwards."""
+    # torch.manual_seed would also leave a seed behind for a CUDA that is not there yet.
+    kept = RandomSnapshot()
+    try:
+        if seed is not None:
+            torch.default_generator.manual_seed(seed)
+            if torch.cuda.is_initialized():
+                torch.cuda.manual_seed_all(seed)
+        yield
+    finally:
+        kept.restore()
 
 
 def _copy_attributes(attributes: dict[str, Any]) -> dict[str, Any]:

@@ -77,7 +77,9 @@ def train() -> Callable[..., float]:
         for _ in range(count):
             optimizer.zero_grad()
             y = model(x)
-            loss = (y - torch.linspace(-1, 1, y.numel(), dtype=y.dtype).reshape(y.shape)).square().mean()
+            loss = (
+                (y - torch.linspace(-1, 1, y.numel(), dtype=y.dtype, device=y.device).reshape(y.shape)).square().mean()
+            )
             loss.backward()
             optimizer.step()
         return float(loss.detach())

@@ -182,3 +182,16 @@ def test_maps_with_their_channels_last_are_told_from_those_with_channels_first()
         assert plan.max_difference == 0.0
         assert plan.steps[0].arguments["pixels"] is False, op
     assert Deepen("patch").plan(model, x).steps[0].arguments["pixels"] is True
+
+
+def test_an_output_that_is_no_number_is_refused():
+    class Log(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+
+        def forward(self, x):
+            return (self.layer(x) - 1e6).log()
+
+    with pytest.raises(MorphError, match="difference of inf"):
+        Deepen("layer").plan(Log(), torch.randn(4, 4))
