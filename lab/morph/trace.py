@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 
 from lab.base import MorphError
 from lab.morph.call import Call, Roles, Value, tensors
-from lab.morph.dims import Dim, Space, fix, plain
+from lab.morph.dims import Dim, Space, fix, plain, resolve
 from lab.morph.rules import apply_rule
 
 # What running somebody's model can raise: anything else is a fault of ours or of the machine.
@@ -131,6 +131,9 @@ def _interpret(nodes: list[Node], names: list[str], graph: nn.Module) -> Widths:
             for value in tensors(pytree.tree_map(lambda item: known.get(item, item), _listed(node.args))):
                 for dim in value.dims:
                     fix(dim, "it is a size of the model's output")
+    # A link that came late can leave a dimension without a way to say it; resolving it finds the reason.
+    for dim in (dim for found in dims.values() for dim in found):
+        resolve(dim)
     return Widths(dims, roles)
 
 

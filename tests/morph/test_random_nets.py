@@ -1,0 +1,432 @@
+"""Random small networks under random surgery: what is called exact is exact, and all of it can be taken back.
+
+The measure is the tests' own: a copy of the network from before, fresh inputs, both modes, float64.
+Shapes: B batch, C channels, H W height and width, N tokens.
+"""
+
+import contextlib
+import copy
+import random as python_random
+from collections import Counter
+
+import numpy
+import pytest
+import torch
+from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from lab.base import MorphError
+from lab.morph import AddBranch, Deepen, InsertAttention, InsertResidual, Prune, Widen, apply, rollback
+
+ACTIVATIONS = (
+    nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.ELU, nn.CELU, nn.SELU, nn.LeakyReLU, nn.Hardswish,
+    nn.Hardsigmoid, nn.Hardtanh, nn.Softplus, nn.Softsign, nn.LogSigmoid, nn.Mish, nn.Tanhshrink, nn.Softshrink,
+    nn.PReLU, nn.Identity, lambda: nn.ReLU(inplace=True), lambda: nn.SiLU(inplace=True),
+    lambda: nn.LeakyReLU(0.1, inplace=True), lambda: nn.Hardtanh(inplace=True), lambda: nn.Dropout(0.2),
+)  # fmt: skip
+
+
+class Sum(nn.Module):
+    """Bodies on one input, added."""
+
+    def __init__(self, *bodies):
+        super().__init__()
+        self.bodies = nn.ModuleList(bodies)
+
+    def forward(self, x):
+        return sum((body(x) for body in self.bodies[1:]), self.bodies[0](x))
+
+
+class Concat(nn.Module):
+    """Bodies on one input, side by side."""
+
+    def __init__(self, *bodies):
+        super().__init__()
+        self.bodies = nn.ModuleList(bodies)
+
+    def forward(self, x):
+        return torch.cat([body(x) for body in self.bodies], 1)
+
+
+class Gated(nn.Module):
+    """Squeeze and excitation: maps times a gate for each channel."""
+
+    def __init__(self, channels, inner):
+        super().__init__()
+        self.one, self.two = nn.Linear(channels, inner), nn.Linear(inner, channels)
+
+    def forward(self, x):
+        return x * self.two(self.one(x.mean((2, 3))).relu()).sigmoid()[..., None, None]
+
+
+class Twice(nn.Module):
+    """One layer used two times."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(self.layer(x).tanh())
+
+
+class Scaled(nn.Module):
+    """A factor and a constant for each channel, the constant a buffer."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.scale = nn.Parameter(torch.rand(channels, 1, 1) + 0.5)
+        self.register_buffer("shift", torch.randn(channels), persistent=False)
+
+    def forward(self, x):
+        return x * self.scale + self.shift.view(1, -1, 1, 1)
+
+
+class Last(nn.Module):
+    """A module that wants channels last, on maps."""
+
+    def __init__(self, body):
+        super().__init__()
+        self.body = body
+
+    def forward(self, x):
+        return self.body(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Tokens(nn.Module):
+    """A pre-norm transformer block over pixels, its attention written by hand."""
+
+    def __init__(self, channels, inner):
+        super().__init__()
+        self.norm, self.value = nn.LayerNorm(channels), nn.Linear(channels, inner)
+        self.query, self.key = nn.Linear(channels, inner), nn.Linear(channels, inner)
+        self.out = nn.Linear(inner, channels)
+
+    def forward(self, x):
+        y = self.norm(x.flatten(2).transpose(1, 2))
+        scores = (self.query(y) @ self.key(y).transpose(1, 2)).softmax(-1)
+        return x + self.out(scores @ self.value(y)).transpose(1, 2).unflatten(2, x.shape[2:])
+
+
+def pick(random, *choices):
+    return choices[random.randrange(len(choices))]
+
+
+def conv(random, channels, out=0, stride=1, groups=1):
+    out = out or random.randint(2, 12)
+    kernel = pick(random, 1, 3)
+    return nn.Conv2d(channels, out, kernel, stride, kernel // 2, groups=groups, bias=random.random() < 0.5), out
+
+
+def norm(random, channels):
+    divisors = [count for count in range(1, channels + 1) if channels % count == 0 and channels // count > 1]
+    return pick(
+        random,
+        nn.BatchNorm2d(channels),
+        nn.BatchNorm2d(channels, affine=False),
+        nn.GroupNorm(pick(random, 1, *divisors), channels),
+        nn.InstanceNorm2d(channels, affine=random.random() < 0.5),
+        Last(nn.LayerNorm(channels)),
+        Scaled(channels),
+    )
+
+
+def plain(random, channels, out=0):
+    layer, out = conv(random, channels, out)
+    return nn.Sequential(layer, norm(random, out), pick(random, *ACTIVATIONS)()), out
+
+
+def strided(random, channels):
+    layer, out = conv(random, channels, stride=2)
+    return nn.Sequential(layer, norm(random, out)), out
+
+
+def grouped(random, channels):
+    groups = pick(random, *(count for count in range(1, channels + 1) if channels % count == 0))
+    return conv(random, channels, groups * random.randint(1, max(1, 16 // groups)), groups=groups)
+
+
+def depthwise(random, channels):
+    return nn.Conv2d(channels, channels, 3, padding=1, groups=channels), channels
+
+
+def transposed(random, channels):
+    out = random.randint(2, 10)
+    return nn.Sequential(nn.ConvTranspose2d(channels, out, 2, 2), nn.AvgPool2d(2)), out
+
+
+def pool(random, channels):
+    return pick(random, nn.MaxPool2d(2, ceil_mode=True), nn.AvgPool2d(3, 1, 1), nn.Upsample(scale_factor=2)), channels
+
+
+def activation(random, channels):
+    return pick(random, *ACTIVATIONS, lambda: nn.PReLU(channels))(), channels
+
+
+def residual(random, channels):
+    first, inner = plain(random, channels)
+    body = nn.Sequential(first, conv(random, inner, channels)[0])
+    skip = nn.Identity() if random.random() < 0.7 else nn.Conv2d(channels, channels, 1)
+    return Sum(body, skip), channels
+
+
+def concat(random, channels):
+    first, out = plain(random, channels, random.randint(2, 6))
+    second = nn.Identity() if channels < 9 and random.random() < 0.5 else conv(random, channels, 4)[0]
+    return Concat(first, second), out + (channels if isinstance(second, nn.Identity) else 4)
+
+
+def shuffled(random, channels):
+    return pick(random, nn.ChannelShuffle(2 - channels % 2), nn.Softmax(1), nn.LocalResponseNorm(3)), channels
+
+
+BLOCKS = {
+    "plain": plain,
+    "strided": strided,
+    "grouped": grouped,
+    "depthwise": depthwise,
+    "transposed": transposed,
+    "pool": pool,
+    "activation": activation,
+    "norm": lambda random, channels: (norm(random, channels), channels),
+    "residual": residual,
+    "concat": concat,
+    "gated": lambda random, channels: (Gated(channels, random.randint(2, 5)), channels),
+    "twice": lambda random, channels: (Twice(nn.Conv2d(channels, channels, 3, padding=1)), channels),
+    "tokens": lambda random, channels: (Tokens(channels, random.randint(2, 6)), channels),
+    "shuffled": shuffled,
+}
+
+
+def build(random, kinds):
+    """A network of these blocks behind a stem, with a head of linear layers; all numbers drawn, float64."""
+    torch.manual_seed(random.randrange(2**31))
+    stages, channels = [nn.Conv2d(3, 6, 3, padding=1)], 6
+    for place, kind in enumerate(kinds):
+        # Two halvings of 8x8 maps leave 2x2, enough for a normalisation to be well-conditioned.
+        halved = kind in ("strided", "pool") and sum(k in ("strided", "pool") for k in kinds[:place]) >= 2
+        block, channels = BLOCKS["norm" if halved else kind](random, channels)
+        stages.append(block)
+    size = pick(random, 1, 2)
+    hidden = random.randint(2, 9)
+    middle = pick(random, nn.LayerNorm(hidden), nn.BatchNorm1d(hidden), nn.Dropout(0.1))
+    head = [nn.AdaptiveAvgPool2d(size), nn.Flatten(), nn.Linear(channels * size * size, hidden), middle]
+    head += [pick(random, *ACTIVATIONS)(), nn.Linear(hidden, 3)]
+    model = nn.Sequential(nn.Sequential(*stages), nn.Sequential(*head)).double()
+    with torch.no_grad():
+        for tensor in (*model.parameters(), *model.buffers()):
+            if tensor.dim() == 1:
+                tensor.add_(0.3 * torch.rand_like(tensor))
+    return model
+
+
+def draw_op(random, model):
+    """Some operation at some place, sensible or not."""
+    paths = [path for path, _ in model.named_modules() if path]
+    layers = [(path, m) for path, m in model.named_modules() if isinstance(m, nn.Linear | nn.modules.conv._ConvNd)]
+    kind = pick(random, "widen", "widen", "widen", "prune", "deepen", "residual", "span", "attention", "branch")
+    if kind in ("widen", "prune"):
+        path, layer = layers[random.randrange(len(layers))]
+        width = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
+        if kind == "widen":
+            return Widen(path, min(24, pick(random, 2 * width, width + random.randint(1, width))))
+        keep = random.randint(1, width)
+        return Prune(path, pick(random, keep, tuple(sorted(random.sample(range(width), keep)))))
+    path = paths[random.randrange(len(paths))]
+    around = model.get_submodule(path.rpartition(".")[0]) if kind == "span" else model.get_submodule(path)
+    if kind in ("residual", "span", "branch") and any(getattr(module, "inplace", False) for module in around.modules()):
+        # What is put beside keeps its input for backward, and a body that works in place would change it.
+        kind = "deepen"
+    if kind == "span":
+        parent, _, name = path.rpartition(".")
+        siblings = list(model.get_submodule(parent)._modules)
+        later = siblings[siblings.index(name) :]
+        return InsertResidual((path, f"{parent}.{pick(random, *later)}".lstrip(".")))
+    insert = {"deepen": Deepen, "residual": InsertResidual, "attention": InsertAttention, "branch": AddBranch}
+    return insert[kind](path)
+
+
+def images(random, batch=4):
+    generator = torch.Generator().manual_seed(random.randrange(2**31))
+    return torch.randn(batch, 3, 8, 8, dtype=torch.float64, generator=generator)
+
+
+def outputs(model, x):
+    """In eval mode and in train mode without chance, of a copy."""
+    model, found = copy.deepcopy(model), []
+    for mode in (False, True):
+        model.train(mode)
+        for module in model.modules():
+            if isinstance(module, nn.Dropout):
+                module.eval()
+        with torch.no_grad():
+            found.append(model(x))
+    return found
+
+
+def backward(model, random):
+    model.train().zero_grad()
+    model(images(random)).square().mean().backward()
+
+
+def start(random, kinds):
+    """A network and an optimizer after a few steps."""
+    model = build(random, kinds)
+    parameters = {"params": model[0].parameters(), "lr": 1e-3}, {"params": model[1].parameters(), "lr": 2e-3}
+    sgd = random.random() < 0.5
+    optimizer = torch.optim.SGD(parameters, momentum=0.9, weight_decay=1e-3) if sgd else torch.optim.Adam(parameters)
+    for _ in range(random.randint(0, 3)):
+        backward(model, random)
+        optimizer.step()
+    return model, optimizer
+
+
+def check_optimizer(model, optimizer):
+    held = [id(p) for group in optimizer.param_groups for p in group["params"]]
+    assert len(held) == len(set(held))
+    assert set(held) == {id(p) for p in model.parameters() if p.requires_grad}
+    for p, entries in optimizer.state.items():
+        assert id(p) in held
+        assert all(value.shape in ((), p.shape) for value in entries.values() if torch.is_tensor(value))
+
+
+@pytest.fixture(scope="module")
+def whole(state):
+    """Takes the state of a network and its optimizer, and what the shared fixture leaves out."""
+
+    def take(model, optimizer):
+        tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        return {
+            **state(model, optimizer),
+            "all": {name: tensor.detach().clone() for name, tensor in tensors.items()},
+            "gradients": {n: torch.tensor(()) if t.grad is None else t.grad.clone() for n, t in tensors.items()},
+            "modules": [
+                (id(m), {k: v for k, v in vars(m).items() if isinstance(v, bool | int | float | str | tuple)})
+                for m in model.modules()
+            ],
+            "streams": (python_random.getstate(), [str(part) for part in numpy.random.get_state()]),
+        }
+
+    return take
+
+
+def search(examples):
+    """A fixed number of examples, the same in each run."""
+    slow = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
+    return settings(
+        max_examples=examples,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=slow,
+        phases=[Phase.generate, Phase.shrink],
+    )
+
+
+KINDS = st.lists(st.sampled_from(sorted(BLOCKS)), min_size=1, max_size=4)
+RANDOMS = st.randoms(use_true_random=True)
+
+
+def test_what_is_called_exact_is_exact_and_a_refusal_touches_nothing(whole, same):
+    tally = Counter()
+
+    @search(60)
+    @given(KINDS, RANDOMS)
+    def check(kinds, random):
+        model, optimizer = start(random, kinds)
+        example = images(random)
+        for _ in range(4):
+            op, before, old = draw_op(random, model), whole(model, optimizer), copy.deepcopy(model)
+            try:
+                plan = op.plan(model, example, seed=random.randrange(100))
+                report = apply(plan, model, optimizer)
+            except MorphError:
+                tally[op.name, False] += 1
+                assert same(whole(model, optimizer), before)
+                continue
+            tally[op.name, True] += 1
+            assert report.applied
+            assert plan.exact is not isinstance(op, Prune)
+            x = images(random, 6)
+            for y, new in zip(outputs(old, x), outputs(model, x), strict=True):
+                assert bool(new.isfinite().all())
+                assert isinstance(op, Prune) or (new - y).abs().max() <= 1e-10 * y.abs().max(), op
+            check_optimizer(model, optimizer)
+            backward(model, random)
+            assert all(p.grad is not None for p in model.parameters())
+            optimizer.step()
+            check_optimizer(model, optimizer)
+
+    check()
+    for name in ("widen", "prune", "deepen", "insert_residual", "insert_attention", "add_branch"):
+        assert tally[name, True] >= 0.35 * (tally[name, True] + tally[name, False]) > 0, tally
+
+
+def test_a_chain_of_changes_is_taken_back_bit_by_bit(whole, same):
+    lengths = []
+
+    @search(3)
+    @given(st.lists(st.sampled_from(sorted(BLOCKS)), min_size=3, max_size=4), RANDOMS)
+    def check(kinds, random):
+        model, optimizer = start(random, kinds)
+        example, stack = images(random), []
+        for _ in range(50):
+            if random.random() < 0.3:
+                backward(model, random)
+                optimizer.step()
+            before = whole(model, optimizer)
+            try:
+                report = apply(draw_op(random, model).plan(model, example), model, optimizer)
+            except MorphError:
+                assert same(whole(model, optimizer), before)
+                continue
+            stack.append((report, before))
+        backward(model, random)
+        optimizer.step()
+        lengths.append(len(stack))
+        for report, before in reversed(stack):
+            torch.rand(1), python_random.random(), numpy.random.rand()
+            rollback(report)
+            assert same(whole(model, optimizer), before)
+
+    check()
+    assert max(lengths) >= 20
+
+
+@search(25)
+@given(KINDS, RANDOMS)
+def test_gradients_of_a_widened_network_fold_back(kinds, random):
+    """Sums over the copies, outgoing weights times their shares: the gradient of the old network."""
+    old = build(random, kinds)
+    x = images(random)
+    layers = [path for path, m in old.named_modules() if isinstance(m, nn.Linear | nn.modules.conv._ConvNd)]
+    path = layers[random.randrange(len(layers))]
+    plan = None
+    for factor in (2, 3):
+        with contextlib.suppress(MorphError):
+            weight = old.get_submodule(path)
+            width = weight.out_features if isinstance(weight, nn.Linear) else weight.out_channels
+            plan = Widen(path, factor * width).plan(old, x)
+            break
+    assume(plan is not None)
+    new = copy.deepcopy(old)
+    apply(plan, new)
+    for model in (old, new):
+        torch.manual_seed(0)
+        for module in model.train().modules():
+            module.eval() if isinstance(module, nn.Dropout) else None
+        model(x).square().mean().backward()
+    shares, units = torch.tensor(plan.shares, dtype=torch.float64), torch.tensor(plan.units)
+    grown = dict(new.named_parameters())
+    largest = max(float(p.grad.abs().max()) for p in old.parameters())
+    for name, p in old.named_parameters():
+        folded = grown[name].grad
+        for step in plan.steps:
+            if getattr(step, "tensor", "") == name:
+                index, scale, size = step.index(units, plan.old_units), step.scale(shares), list(folded.shape)
+                size[step.dim] = p.shape[step.dim]
+                weighed = folded.transpose(step.dim, -1) * (scale if step.shared else 1.0)
+                zeros = torch.zeros(size, dtype=torch.float64)
+                folded = zeros.index_add(step.dim, index, weighed.transpose(step.dim, -1))
+        assert (folded - p.grad).abs().max() <= 1e-10 * largest, name

@@ -1,0 +1,53 @@
+"""Widths that a trace finds where no tensor has them, and reasons that come late."""
+
+import pytest
+import torch
+from torch import nn
+
+from lab.base import MorphError
+from lab.morph import Prune, Widen, apply, verify
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [
+        nn.InstanceNorm2d(6),
+        nn.InstanceNorm2d(6, affine=True, track_running_stats=True),
+        nn.GroupNorm(3, 6, affine=False),
+        nn.BatchNorm2d(6, affine=False, track_running_stats=False),
+    ],
+    ids=str,
+)
+def test_a_normalisation_repeats_the_size_that_it_normalises(norm):
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), norm, nn.ReLU(), nn.Conv2d(6, 2, 6), nn.Flatten()).double()
+    x = torch.randn(4, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    report = apply(Widen("0", 8).plan(model, x), model)
+    assert (norm.num_channels if isinstance(norm, nn.GroupNorm) else norm.num_features) == 8
+    assert verify(report, x) <= 1e-10
+    model.train()(x).sum().backward()
+
+
+def test_a_layer_normalisation_without_weights_repeats_its_size():
+    model = nn.Sequential(nn.Linear(3, 6), nn.LayerNorm(6, elementwise_affine=False), nn.Tanh(), nn.Linear(6, 2))
+    plan = Widen("0", 12).plan(model, torch.randn(4, 3))
+    apply(plan, model)
+    assert plan.max_difference <= 1e-10
+    assert model[1].normalized_shape == (12,)
+
+
+def test_tokens_of_a_concatenation_laid_end_to_end_are_fixed_for_that_reason():
+    class Late(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two, self.whole = nn.Conv2d(3, 2, 1), nn.Conv2d(3, 4, 1), nn.Conv2d(3, 6, 1)
+            self.head = nn.Linear(16 * 6, 2)
+
+        def forward(self, x):
+            y = self.whole(x)
+            tokens = self.head(y.flatten(2).transpose(1, 2).flatten(1))
+            joined = y + torch.cat([self.one(x), self.two(x)], 1)
+            return tokens + joined.amax((1, 2, 3)).unsqueeze(1)
+
+    for op in (Widen("one", 4), Prune("one", 1), Prune("two", 2)):
+        with pytest.raises(MorphError, match="a reshape repeats a concatenation"):
+            op.plan(Late(), torch.randn(4, 3, 4, 4))
