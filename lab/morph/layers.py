@@ -211,11 +211,17 @@ def _softmax(call: Call) -> Values:
     aten._adaptive_avg_pool2d.default,
     aten._adaptive_avg_pool3d.default,
     aten.adaptive_max_pool2d.default,
+    aten.adaptive_max_pool3d.default,
     aten.upsample_nearest1d.vec,
     aten.upsample_nearest2d.vec,
     aten.upsample_bilinear2d.vec,
+    aten.upsample_nearest1d.default,
     aten.upsample_nearest2d.default,
+    aten.upsample_nearest3d.default,
+    aten.upsample_linear1d.default,
     aten.upsample_bilinear2d.default,
+    aten.upsample_bicubic2d.default,
+    aten.upsample_trilinear3d.default,
 )
 def _pool(call: Call) -> Values:
     x = call.args[0]

@@ -28,6 +28,7 @@ UNTAGGED = frozenset(
         aten.threshold_.default,
         aten.copy_.default,
         aten._prelu_kernel.default,
+        aten.log_sigmoid_forward.default,
     }
 )
 
@@ -39,7 +40,8 @@ def apply_rule(call: Call) -> Values:
         return rule(call)
     make(call, call.args)
     if call.target in UNTAGGED or torch.Tag.pointwise in getattr(call.target, "tags", ()):
-        return pointwise(call)
+        made, others = pointwise(call), call.plain_outputs()
+        return (made, *others[1:]) if isinstance(others, tuple) else made
     for value in tensors((call.args, call.kwargs)):
         for dim in value.dims:
             fix(dim, f"{call.name} is not understood")

@@ -160,7 +160,18 @@ def _cat(call: Call) -> Values:
     return Value(tuple(dims))
 
 
-@register(VIEWS, aten.constant_pad_nd.default, aten.roll.default, aten.flip.default, aten.reflection_pad2d.default)
+@register(
+    VIEWS,
+    aten.constant_pad_nd.default,
+    aten.reflection_pad1d.default,
+    aten.reflection_pad2d.default,
+    aten.reflection_pad3d.default,
+    aten.replication_pad1d.default,
+    aten.replication_pad2d.default,
+    aten.replication_pad3d.default,
+    aten.roll.default,
+    aten.flip.default,
+)
 def _shift(call: Call) -> Values:
     x = call.args[0]
     make(call, x)

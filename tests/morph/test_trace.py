@@ -51,3 +51,29 @@ def test_tokens_of_a_concatenation_laid_end_to_end_are_fixed_for_that_reason():
     for op in (Widen("one", 4), Prune("one", 1), Prune("two", 2)):
         with pytest.raises(MorphError, match="a reshape repeats a concatenation"):
             op.plan(Late(), torch.randn(4, 3, 4, 4))
+
+
+@pytest.mark.parametrize(
+    "middle",
+    [
+        nn.LogSigmoid(),
+        nn.Upsample(scale_factor=2),
+        nn.Upsample(scale_factor=2, mode="bicubic"),
+        nn.ReplicationPad2d(1),
+        nn.AdaptiveMaxPool2d(2),
+    ],
+    ids=str,
+)
+def test_what_works_on_each_channel_alone_keeps_its_width(middle):
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), middle, nn.Conv2d(6, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    assert Widen("0", 8).plan(model, torch.randn(4, 3, 8, 8)).max_difference <= 1e-10
+
+
+@pytest.mark.parametrize(
+    "middle",
+    [nn.Upsample(scale_factor=2), nn.Upsample(scale_factor=2, mode="linear"), nn.ReflectionPad1d(1), nn.MaxPool1d(2)],
+    ids=str,
+)
+def test_the_same_on_sequences(middle):
+    model = nn.Sequential(nn.Conv1d(3, 6, 3), middle, nn.Conv1d(6, 4, 1), nn.AdaptiveAvgPool1d(1), nn.Flatten())
+    assert Widen("0", 8).plan(model, torch.randn(4, 3, 8)).max_difference <= 1e-10
