@@ -184,7 +184,7 @@ def draw_op(random, model):
         width = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
         if kind == "widen":
             return Widen(path, min(24, pick(random, 2 * width, width + random.randint(1, width))))
-        keep = random.randint(1, width)
+        keep = random.randint(1, max(1, width - 1))
         return Prune(path, pick(random, keep, tuple(sorted(random.sample(range(width), keep)))))
     path = paths[random.randrange(len(paths))]
     around = model.get_submodule(path.rpartition(".")[0]) if kind == "span" else model.get_submodule(path)
@@ -305,8 +305,11 @@ def test_what_is_called_exact_is_exact_and_a_refusal_touches_nothing(whole, same
             check_optimizer(model, optimizer)
 
     check()
+    done, refused = ({name: n for (name, yes), n in tally.items() if yes is kind} for kind in (True, False))
+    assert sum(done.values()) >= sum(refused.values()), tally
     for name in ("widen", "prune", "deepen", "insert_residual", "insert_attention", "add_branch"):
-        assert tally[name, True] >= 0.35 * (tally[name, True] + tally[name, False]) > 0, tally
+        assert done.get(name, 0) >= 0.25 * refused.get(name, 0), tally
+        assert name in done, tally
 
 
 def test_a_chain_of_changes_is_taken_back_bit_by_bit(whole, same):
