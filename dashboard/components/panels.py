@@ -161,6 +161,8 @@ def _genotype(picture: Picture, event: EventRow | None, change: Change | None) -
 
 def _what_changed(picture: Picture, change: Change | None) -> None:
     with _card("What changed", "The latest mutation: which edges, by how much the output moved, and what came of it."):
+        for line in words.growth_lines(picture.snapshot)[:3]:
+            st.markdown(f"- ⬆ {words.plain(line)}")
         if change is None:
             st.write("No mutation yet: the network still has its first cell.")
             return

@@ -209,6 +209,19 @@ def alert_rows(snapshot: Snapshot, limit: int = 8) -> list[dict[str, str]]:
     return rows[:limit]
 
 
+def growth_lines(snapshot: Snapshot) -> tuple[str, ...]:
+    """How the network grew, newest first, one sentence each."""
+    lines = []
+    for event in reversed(snapshot.of("growth")):
+        payload = event.payload
+        lines.append(
+            f"step {event.step:,}: grew in {payload['what']} at {payload['where']}, "
+            f"{payload['parameters_before']:,} → {payload['parameters_after']:,} parameters, "
+            f"output moved by {number(payload['difference'], '.1e')}"
+        )
+    return tuple(lines)
+
+
 def broken_notes(snapshot: Snapshot) -> tuple[str, ...]:
     """One sentence for each scalar that has been NaN or infinite."""
     notes = []

@@ -5,6 +5,7 @@ from lab.morph.digest import structure_digest, weight_digest
 from lab.morph.inserts import AddBranch, Deepen, InsertAttention, InsertResidual
 from lab.morph.morph import EXACT, Morph
 from lab.morph.plan import MorphPlan
+from lab.morph.snapshot import seeded
 from lab.morph.swap import SwapOp
 from lab.morph.widths import Prune, Widen
 
@@ -24,6 +25,7 @@ __all__ = [
     "apply",
     "rebuild",
     "rollback",
+    "seeded",
     "structure_digest",
     "verify",
     "weight_digest",

@@ -1,7 +1,7 @@
 """Networks that can be searched and changed: primitives, cells, the supernet, the evolvable child."""
 
 from lab.nn.blend import Blend
-from lab.nn.cell import Backbone, Cell
+from lab.nn.cell import STAGES, Backbone, Cell
 from lab.nn.evolvable import EvolvableNetwork
 from lab.nn.modes import eval_mode, train_mode
 from lab.nn.primitives import PRIMITIVES, AveragePool, ConvNorm, Skip, Zero, make_primitive
@@ -13,6 +13,7 @@ from lab.nn.supernet import MixedEdge, SuperNet
 
 __all__ = [
     "PRIMITIVES",
+    "STAGES",
     "STATISTICS_BATCHES",
     "AveragePool",
     "Backbone",

@@ -15,21 +15,28 @@ from lab.nn.sample import Sample
 from lab.space import Edge, Space
 
 STAGES = 3
+"""Stages of a backbone."""
 
 
 class Cell(nn.Module):
     """node_t = sum over the edges (t <- s) of edge(node_s); node 0 is the input, the last node the output.
+
+    A cell that was added to a trained network is handed over: `beta` is then a buffer, and the output is
+    (1 - beta) * x + beta * cell(x), exactly x at beta 0.
 
     Args:
         space: gives nodes and edges.
         edges: one module for each edge of the space; called as `edge(x)`, or `edge(x, sample, row)` under a sample.
     """
 
+    beta: Tensor | None
+
     def __init__(self, space: Space, edges: list[nn.Module]) -> None:
         super().__init__()
         self.edges = nn.ModuleList(edges)
         self.nodes = space.nodes
         self.routes = tuple((edge.target, edge.source) for edge in space.edges)
+        self.register_buffer("beta", None)
 
     def forward(self, x_BCHW: Tensor, sample: Sample | None = None) -> Tensor:
         states: list[Tensor | None] = [x_BCHW] + [None] * (self.nodes - 1)
@@ -42,7 +49,7 @@ class Cell(nn.Module):
             states[target] = out if before is None else before + out
         last = states[-1]
         assert last is not None
-        return last
+        return last if self.beta is None else torch.lerp(x_BCHW, last, self.beta)
 
 
 class Reduction(nn.Module):
@@ -114,6 +121,27 @@ class Backbone(nn.Module):
         edges = self.cells[cell].edges
         assert isinstance(edges, nn.ModuleList)
         return edges
+
+    def width(self, stage: int) -> int:
+        """Channels of a stage's maps as they are now."""
+        source = self.stem if stage == 0 else self.reductions[stage - 1].conv2
+        assert isinstance(source, nn.Conv2d)
+        return source.out_channels
+
+    def add_cell(self, stage: int, cell: Cell) -> int:
+        """Put `cell` at the end of a stage; the number that it has now, which later cells no longer have."""
+        number = sum(self.stage_lengths[: stage + 1])
+        self.cells.insert(number, cell)
+        lengths = list(self.stage_lengths)
+        lengths[stage] += 1
+        self.stage_lengths = tuple(lengths)
+        return number
+
+    def cell(self, number: int) -> Cell:
+        """Cell `number`."""
+        cell = self.cells[number]
+        assert isinstance(cell, Cell)
+        return cell
 
     def forward(self, x_BCHW: Tensor, sample: Sample | None = None) -> Tensor:
         x_BCHW = self.stem_norm(self.stem(x_BCHW))

@@ -112,6 +112,20 @@ class EvolvableNetwork(nn.Module):
         self.genotype = genotype
         return tuple(layers)
 
+    def add_cell(self, stage: int, supernet: SuperNet, number: int) -> tuple[_BatchNorm, ...]:
+        """Follow the supernet, which has a further cell `number` at the end of `stage`; the output stays, at beta 0.
+
+        Returns:
+            The BatchNorm layers of the new cell, whose statistics are to be estimated before beta grows.
+        """
+        replaced: dict[nn.Module, nn.Module] = {}
+        for row, name in enumerate(self.genotype.primitives):
+            mixed = supernet.edge(number, row)
+            replaced[mixed] = share(mixed.primitives[name])
+        cell = share(supernet.backbone.cell(number), replaced).train(self.training)
+        self.backbone.add_cell(stage, cell)
+        return norm_layers(cell)
+
     @property
     def blends(self) -> dict[Edge, str]:
         """Edges under hand-over and the primitive that each comes from."""

@@ -4,10 +4,11 @@ A hard sample runs only the chosen primitive of each edge, so a step costs what 
 the full mixture (DARTS) and is there for comparison.
 """
 
+import torch
 from torch import Tensor, nn
 
 from lab.base import ConfigError, require
-from lab.nn.cell import Backbone
+from lab.nn.cell import Backbone, Cell
 from lab.nn.primitives import PRIMITIVES, make_primitive
 from lab.nn.sample import Sample
 from lab.space import Space
@@ -77,6 +78,15 @@ class SuperNet(nn.Module):
             raise ConfigError(f"a sample with {len(self.space.edges)} edges", f"{rows}", "sample from the same space")
         logits_BN: Tensor = self.backbone(x_BCHW, sample)
         return logits_BN
+
+    def add_cell(self, stage: int) -> int:
+        """Put a fresh cell at the end of a stage, beta 0, on the device and dtype of the others; its number."""
+        width = self.backbone.width(stage)
+        cell = Cell(self.space, [MixedEdge(self.space.primitives, width) for _ in self.space.edges])
+        reference = self.backbone.stem.weight
+        cell.beta = torch.zeros(())
+        cell.to(reference.device, reference.dtype).train(self.training)
+        return self.backbone.add_cell(stage, cell)
 
     def edge(self, cell: int, row: int) -> MixedEdge:
         """All primitives on edge `row` of cell number `cell`."""

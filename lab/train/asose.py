@@ -19,6 +19,7 @@ from lab.train.architecture import ArchitectureTrainer
 from lab.train.config import ASOSEConfig
 from lab.train.describe import describe_search
 from lab.train.evaluate import evaluate
+from lab.train.growth import Growth
 from lab.train.live import LiveNetwork
 from lab.train.mutation import Mutator
 from lab.train.optimizer import LearningRate, weight_step
@@ -53,6 +54,7 @@ class ASOSEStrategy:
         self.architecture = ArchitectureTrainer(supernet, config, seed=seed)
         self.explorer = self.architecture.explorer
         self.mutator = Mutator(self.live, kind=config.mutation_kind, seed=seed, reject_sigmas=config.reject_sigmas)
+        self.growth = Growth(supernet, kinds=config.growth_kinds, factor=config.growth_factor, seed=seed)
         self.records: list[Record] = []
         self._phase = "warmup"
         self._left = config.warmup_epochs
@@ -109,7 +111,8 @@ class ASOSEStrategy:
         else:
             child = self.live.child
             assert child is not None
-            beta = self.mutator.advance()
+            grown, beta = self.growth.advance(child), self.mutator.advance()
+            beta = grown if beta is None else beta
             train_mode(child)
             numbers = self._weight_step(child, x_BCHW, y_B)
         loss, accuracy, norm = numbers
@@ -167,13 +170,21 @@ class ASOSEStrategy:
         self.records.append(PhaseEvent(phase=self._phase, epoch=epoch, epochs=epochs, cycle=self.cycle))
 
     def _mutation_phase(self, epoch: int, step: int, data: EpochData) -> None:
+        # Before the restore point: a mutation that is taken back leaves the network as large as it is.
+        if self.live.child is not None:
+            self.records += self.growth.grow(
+                self.live.child,
+                self.live.optimizer,
+                probe_BCHW=next(data.decisions())[0],
+                statistics=data.statistics(epoch),
+                steps=self._hand_over_steps(data),
+            )
         self._set_restore_point(step)
         if self.live.child is None:
             self._take(epoch, data)
-        else:
-            if not self._mutate(epoch, data, requested="schedule"):
-                text = f"no cell to go to: {len(self.mutator.barred)} are barred"
-                self.records.append(AlertEvent(level="warning", title="No mutation", text=text))
+        elif not self._mutate(epoch, data, requested="schedule"):
+            text = f"no cell to go to: {len(self.mutator.barred)} are barred"
+            self.records.append(AlertEvent(level="warning", title="No mutation", text=text))
 
     def _take(self, epoch: int, data: EpochData) -> None:
         probe_BCHW = next(data.decisions())[0]
@@ -193,7 +204,7 @@ class ASOSEStrategy:
         event = self.mutator.apply(
             target,
             requested=requested,
-            steps=math.ceil(self.config.weight_training_epochs * data.length("weights") / 2),
+            steps=self._hand_over_steps(data),
             before=before,
             statistics=data.statistics(epoch),
             probe_BCHW=next(data.decisions())[0],
@@ -201,6 +212,9 @@ class ASOSEStrategy:
         self.records.append(event)
         self._tell_genotype("mutation")
         return True
+
+    def _hand_over_steps(self, data: EpochData) -> int:
+        return math.ceil(self.config.weight_training_epochs * data.length("weights") / 2)
 
     def _decide(self, evaluation: Evaluation) -> str:
         if not self.mutator.pending:
@@ -229,9 +243,10 @@ class ASOSEStrategy:
         """Leave a live network that is no mixture: an unfinished hand-over is taken back."""
         if self.live.child is None:
             self._take(epoch, data)
+        assert self.live.child is not None
         if self.mutator.pending:
-            assert self.live.child is not None
             self._decide(evaluate(self.live.child, data.decisions()))
+        self.growth.settle(self.live.child)
         self._phase = "finished"
         self._announce(epoch, 0)
 
@@ -265,6 +280,7 @@ class ASOSEStrategy:
         self.restore_point = clone_tree(
             {
                 "live": self.live.state_dict(),
+                "growth": self.growth.state_dict(),
                 "architecture": self.architecture.values(),
                 "torch_rng": torch.get_rng_state(),
                 "step": step,
@@ -275,6 +291,7 @@ class ASOSEStrategy:
         assert self.restore_point is not None
         point = clone_tree(self.restore_point)
         self.live.load_state_dict(point["live"])
+        self.growth.load_state_dict(point["growth"])
         self.architecture.restore(point["architecture"])
         torch.set_rng_state(point["torch_rng"])
         barred = self.mutator.barred[-1].to_json() if self.mutator.barred else None
@@ -313,6 +330,19 @@ class ASOSEStrategy:
         live = self.explorer.likeliest if self.live.child is None else self.live.child.genotype
         self.records.append(describe_search(self.explorer, live, self.table, reason))
 
+    @property
+    def morphs(self) -> tuple[dict[str, Any], ...]:
+        """Every growth so far, in order."""
+        return self.growth.steps
+
+    def rebuild(self, morphs: tuple[dict[str, Any], ...]) -> None:
+        """Give the fresh supernet the structure of a checkpoint.
+
+        Raises:
+            MorphError: these are no growths of this network.
+        """
+        self.growth.replay(morphs, self.live.optimizer)
+
     def modules(self) -> tuple[object, ...]:
         """Supernet, child, explorer and both optimizers."""
         parts = (self.live.supernet, self.live.child, self.explorer, self.live.optimizer, self.architecture.optimizer)
@@ -322,6 +352,7 @@ class ASOSEStrategy:
         """Everything that the next step depends on."""
         return {
             "live": self.live.state_dict(),
+            "growth": self.growth.state_dict(),
             "architecture": self.architecture.state_dict(),
             "mutator": self.mutator.state_dict(),
             "rate": self.rate.state_dict(),
@@ -338,6 +369,7 @@ class ASOSEStrategy:
         """
         state = clone_tree(state)
         self.live.load_state_dict(state["live"])
+        self.growth.load_state_dict(state["growth"])
         self.architecture.load_state_dict(state["architecture"])
         self.mutator.load_state_dict(state["mutator"])
         self.restore_point = state["restore_point"]
@@ -353,21 +385,9 @@ class ASOSEStrategy:
             "genotype": None if child is None else child.genotype.to_json(),
             "parameters": 0 if child is None else sum(p.numel() for p in child.parameters()),
             "supernet_parameters": sum(p.numel() for p in self.live.supernet.parameters()),
-            "mutations": {
-                "applied": self.mutator.number,
-                "accepted": self.mutator.accepted,
-                "rejected": self.mutator.rejected,
-            },
+            "mutations": self.mutator.counts,
             "largest_difference": self.mutator.largest_difference,
         }
 
 
-_NUMBERS = (
-    "_phase",
-    "_left",
-    "_fresh",
-    "cycle",
-    "strength_scale",
-    "best_loss",
-    "waited",
-)
+_NUMBERS = ("_phase", "_left", "_fresh", "cycle", "strength_scale", "best_loss", "waited")

@@ -9,6 +9,7 @@ from lab.explore import SAMPLING_KINDS, SCHEDULES
 from lab.monitor import MonitorConfig
 from lab.space import MUTATION_KINDS, SPACES
 
+GROWTH_KINDS = ("none", "depth", "width", "depth,width")
 RECIPES = ("aso-se", "fixed")
 
 
@@ -38,6 +39,11 @@ class ASOSEConfig:
     """Scale of the Gumbel noise, >= 0; 0 draws the most probable cell always."""
     mutation_strength: float = 0.3
     """Share of the edges that one mutation changes, in (0, 1]."""
+    growth: str = "none"
+    """What grows at each mutation phase after the first: none, depth, width, or both in turn (depth,width), one stage
+    after the other."""
+    growth_factor: float = 1.25
+    """Factor of a stage's width at a growth, in (1, 4]; at least one channel is added."""
     mutation_kind: str = "guided"
     """random, guided (by the architecture probabilities) or conservative (half the strength)."""
     reject_sigmas: float = 1.64
@@ -62,6 +68,11 @@ class ASOSEConfig:
     max_rollbacks: int = 3
     """Roll-backs in a row after which the run fails, >= 1."""
 
+    @property
+    def growth_kinds(self) -> tuple[str, ...]:
+        """`depth` and `width` in the order of their turns; none of them where nothing grows."""
+        return () if self.growth == "none" else tuple(self.growth.split(","))
+
     def __post_init__(self) -> None:
         for name in ("warmup_epochs", "arch_training_epochs", "weight_training_epochs", "total_cycles"):
             require_range(name, getattr(self, name), 1)
@@ -72,6 +83,8 @@ class ASOSEConfig:
         require_choice("sampling", self.sampling, SAMPLING_KINDS)
         require_range("exploration_factor", self.exploration_factor, 0)
         require_range("mutation_strength", self.mutation_strength, 0, 1, open_low=True)
+        require_choice("growth", self.growth, GROWTH_KINDS)
+        require_range("growth_factor", self.growth_factor, 1, 4, open_low=True)
         require_choice("mutation_kind", self.mutation_kind, MUTATION_KINDS)
         require_range("reject_sigmas", self.reject_sigmas, 0)
         require_range("weight_lr", self.weight_lr, 0, open_low=True)

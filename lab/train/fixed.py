@@ -124,6 +124,20 @@ class FixedStrategy:
         """Refused: nothing is sampled."""
         raise TrainingError("a run of recipe aso-se", "the fixed baseline", "start lab train without --recipe fixed")
 
+    @property
+    def morphs(self) -> tuple[dict[str, Any], ...]:
+        """None: the network is what it is."""
+        return ()
+
+    def rebuild(self, morphs: tuple[dict[str, Any], ...]) -> None:
+        """Nothing to rebuild.
+
+        Raises:
+            CheckpointError: the checkpoint's network had grown.
+        """
+        if morphs:
+            raise CheckpointError("a checkpoint of the fixed network", "one that has grown", "resume its own recipe")
+
     def modules(self) -> tuple[object, ...]:
         """Network and optimizer."""
         return self._network, self.optimizer

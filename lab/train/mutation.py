@@ -155,6 +155,11 @@ class Mutator:
         self.pending = ()
         return events
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Mutations applied, accepted and rejected so far."""
+        return {"applied": self.number, "accepted": self.accepted, "rejected": self.rejected}
+
     def state_dict(self) -> dict[str, Any]:
         """Counters, pending mutations and barred genotypes."""
         return {

@@ -123,6 +123,7 @@ class Run:
             observer=self.observer,
         )
         if self.checkpoint is not None:
+            self.parts.strategy.rebuild(self.checkpoint.morphs)
             loop.load_state_dict(self.checkpoint.state, self.checkpoint.training_history)
         return loop
 
@@ -131,6 +132,7 @@ class Run:
             return
         checkpoint = Checkpoint(
             base={"config": self.config.to_json(), **self.parts.strategy.summary()},
+            morphs=self.parts.strategy.morphs,
             state=loop.state_dict(),
             epoch=loop.epoch,
             step=loop.global_step,

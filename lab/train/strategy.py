@@ -137,6 +137,13 @@ class Strategy(Protocol):
             LabError: nothing is sampled.
         """
 
+    @property
+    def morphs(self) -> tuple[dict[str, Any], ...]:
+        """What changed the structure since it was built, in order; a checkpoint keeps it."""
+
+    def rebuild(self, morphs: tuple[dict[str, Any], ...]) -> None:
+        """Give the freshly built networks the structure that had these `morphs`, before their state is loaded."""
+
     def modules(self) -> tuple[object, ...]:
         """Modules and optimizers whose tensors count as the run's memory."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lab.store import AlertEvent, InterventionEvent, OomEvent, RollbackEvent, control
+from lab.store import AlertEvent, GrowthEvent, InterventionEvent, OomEvent, RollbackEvent, control
 
 CHARTS = {"timeline", "genotype", "probabilities", "temperature", "loss", "accuracy", "stability", "memory"}
 
@@ -252,3 +252,15 @@ def test_a_control_folder_that_cannot_be_written_is_said(page: Any, recorder: Ca
     assert "The command was not sent" in page.text
     (run.path / "control").unlink()
     assert not control.poll(run.path)
+
+
+def test_growth_is_told_with_what_it_cost(page: Any, recorder: Callable[..., Any]) -> None:
+    run = recorder()
+    run.search()
+    event = GrowthEvent(
+        what="depth", where="backbone.cells.1", parameters_before=1000, parameters_after=1500, difference=0.0
+    )
+    run.run.record(40, event)
+    run.run.flush()
+    page.open()
+    assert "grew in depth at backbone.cells.1, 1,000 → 1,500 parameters, output moved by 0.0e+00" in page.text

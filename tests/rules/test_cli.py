@@ -11,11 +11,12 @@ HELD = {
     "demo": """browser cycles data-dir dataset device headless json port save-dir seed threads train-limit""",
     "train": """
         allow-different-bits anneal-rate arch-lr arch-training-epochs arch-weight-decay batch-size
-        checkpoint-frequency data-dir dataset describe detect-anomaly device download early-stopping-patience epochs
-        exploration-factor fixed-cell grad-clip init-channels initial-temp json layers max-checkpoints max-rollbacks
-        memory-fraction min-temp mutation-kind mutation-strength name performance-threshold recipe reject-sigmas
-        resume sampling save-checkpoints save-dir seed space temperature-schedule threads total-cycles train-limit
-        warmup-epochs weight-decay weight-lr weight-momentum weight-training-epochs
+        checkpoint-frequency data-dir dataset describe detect-anomaly device download early-stopping-patience
+        epochs exploration-factor fixed-cell grad-clip growth growth-factor init-channels initial-temp json
+        layers max-checkpoints max-rollbacks memory-fraction min-temp mutation-kind mutation-strength name
+        performance-threshold recipe reject-sigmas resume sampling save-checkpoints save-dir seed space
+        temperature-schedule threads total-cycles train-limit warmup-epochs weight-decay weight-lr
+        weight-momentum weight-training-epochs
     """,
     "dashboard": "browser port save-dir",
     "runs": "json save-dir",
