@@ -19,6 +19,7 @@ from torch import nn
 from lab.base import MorphError
 from lab.morph import AddBranch, Deepen, InsertAttention, InsertResidual, Prune, Widen, apply, rollback
 
+PLAIN = (bool, int, float, str, tuple)
 ACTIVATIONS = (
     nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.ELU, nn.CELU, nn.SELU, nn.LeakyReLU, nn.Hardswish,
     nn.Hardsigmoid, nn.Hardtanh, nn.Softplus, nn.Softsign, nn.LogSigmoid, nn.Mish, nn.Tanhshrink, nn.Softshrink,
@@ -96,24 +97,14 @@ def norm(random, channels):
     )
 
 
-def plain(random, channels, out=0):
-    layer, out = conv(random, channels, out)
+def plain(random, channels, out=0, stride=1):
+    layer, out = conv(random, channels, out, stride)
     return nn.Sequential(layer, norm(random, out), pick(random, *ACTIVATIONS)()), out
-
-
-def strided(random, channels):
-    layer, out = conv(random, channels, stride=2)
-    return nn.Sequential(layer, norm(random, out)), out
 
 
 def grouped(random, channels):
     groups = pick(random, *(count for count in range(1, channels + 1) if channels % count == 0))
     return conv(random, channels, groups * random.randint(1, max(1, 16 // groups)), groups=groups)
-
-
-def transposed(random, channels):
-    out = random.randint(2, 10)
-    return nn.Sequential(nn.ConvTranspose2d(channels, out, 2, 2), nn.AvgPool2d(2)), out
 
 
 def residual(random, channels):
@@ -136,14 +127,14 @@ def keep(make):
 
 BLOCKS = {
     "plain": plain,
-    "strided": strided,
+    "strided": lambda random, channels: plain(random, channels, stride=2),
     "grouped": grouped,
-    "transposed": transposed,
     "residual": residual,
     "concat": concat,
     "tokens": tokens,
     "gated": gated,
     "norm": keep(norm),
+    "transposed": keep(lambda random, n: nn.Sequential(nn.ConvTranspose2d(n, n, 2, 2), nn.AvgPool2d(2))),
     "depthwise": keep(lambda random, n: nn.Conv2d(n, n, 3, padding=1, groups=n)),
     "pool": keep(lambda random, n: pick(random, nn.MaxPool2d(2), nn.AvgPool2d(3, 1, 1), nn.Upsample(8))),
     "activation": keep(lambda random, n: pick(random, *ACTIVATIONS, lambda: nn.PReLU(n))()),
@@ -187,7 +178,7 @@ def draw_op(random, model):
         keep = random.randint(1, max(1, width - 1))
         return Prune(path, pick(random, keep, tuple(sorted(random.sample(range(width), keep)))))
     path = paths[random.randrange(len(paths))]
-    around = model.get_submodule(path.rpartition(".")[0]) if kind == "span" else model.get_submodule(path)
+    around = model.get_submodule(path.rpartition(".")[0] if kind == "span" else path)
     if kind in ("residual", "span", "branch") and any(getattr(module, "inplace", False) for module in around.modules()):
         # What is put beside keeps its input for backward, and a body that works in place would change it.
         kind = "deepen"
@@ -254,10 +245,7 @@ def whole(state):
             **state(model, optimizer),
             "all": {name: tensor.detach().clone() for name, tensor in tensors.items()},
             "gradients": {n: torch.tensor(()) if t.grad is None else t.grad.clone() for n, t in tensors.items()},
-            "modules": [
-                (id(m), {k: v for k, v in vars(m).items() if isinstance(v, bool | int | float | str | tuple)})
-                for m in model.modules()
-            ],
+            "modules": [(id(m), {k: v for k, v in vars(m).items() if isinstance(v, PLAIN)}) for m in model.modules()],
             "streams": (python_random.getstate(), [str(part) for part in numpy.random.get_state()]),
         }
 
@@ -277,7 +265,7 @@ RANDOMS = st.randoms(use_true_random=True)
 def test_what_is_called_exact_is_exact_and_a_refusal_touches_nothing(whole, same):
     tally = Counter()
 
-    @search(36)
+    @search(30)
     @given(KINDS, RANDOMS)
     def check(kinds, random):
         model, optimizer = start(random, kinds)
@@ -298,7 +286,6 @@ def test_what_is_called_exact_is_exact_and_a_refusal_touches_nothing(whole, same
             for y, new in zip(outputs(old, x), outputs(model, x), strict=True):
                 assert bool(new.isfinite().all())
                 assert isinstance(op, Prune) or (new - y).abs().max() <= 1e-10 * y.abs().max(), op
-            check_optimizer(model, optimizer)
             backward(model, random)
             assert all(p.grad is not None for p in model.parameters())
             optimizer.step()
@@ -308,8 +295,7 @@ def test_what_is_called_exact_is_exact_and_a_refusal_touches_nothing(whole, same
     done, refused = ({name: n for (name, yes), n in tally.items() if yes is kind} for kind in (True, False))
     assert sum(done.values()) >= sum(refused.values()), tally
     for name in ("widen", "prune", "deepen", "insert_residual", "insert_attention", "add_branch"):
-        assert done.get(name, 0) >= 0.25 * refused.get(name, 0), tally
-        assert name in done, tally
+        assert done.get(name, 0) >= max(1, refused.get(name, 0) / 4), tally
 
 
 def test_a_chain_of_changes_is_taken_back_bit_by_bit(whole, same):
@@ -331,11 +317,10 @@ def test_a_chain_of_changes_is_taken_back_bit_by_bit(whole, same):
                 assert same(whole(model, optimizer), before)
                 continue
             stack.append((report, before))
-        backward(model, random)
-        optimizer.step()
         lengths.append(len(stack))
         for report, before in reversed(stack):
             torch.rand(1), python_random.random(), numpy.random.rand()
+            model.train(not model.training)
             rollback(report)
             assert same(whole(model, optimizer), before)
 
@@ -354,15 +339,14 @@ def test_gradients_of_a_widened_network_fold_back(kinds, random):
     plan = None
     for factor in (2, 3):
         with contextlib.suppress(MorphError):
-            weight = old.get_submodule(path)
-            width = weight.out_features if isinstance(weight, nn.Linear) else weight.out_channels
+            layer = old.get_submodule(path)
+            width = getattr(layer, "out_channels", 0) or layer.out_features
             plan = Widen(path, factor * width).plan(old, x)
             break
     assume(plan is not None)
     new = copy.deepcopy(old)
     apply(plan, new)
     for model in (old, new):
-        torch.manual_seed(0)
         for module in model.train().modules():
             module.eval() if isinstance(module, nn.Dropout) else None
         model(x).square().mean().backward()
@@ -379,3 +363,36 @@ def test_gradients_of_a_widened_network_fold_back(kinds, random):
                 zeros = torch.zeros(size, dtype=torch.float64)
                 folded = zeros.index_add(step.dim, index, weighed.transpose(step.dim, -1))
         assert (folded - p.grad).abs().max() <= 1e-10 * largest, name
+
+
+def test_pruning_is_leaving_out_what_the_consumers_read():
+    """Where no average goes over the units, the pruned network is the old one with their outgoing weights at 0."""
+    compared = []
+
+    @search(25)
+    @given(KINDS, RANDOMS)
+    def check(kinds, random):
+        old = build(random, kinds)
+        example = images(random)
+        layers = [path for path, m in old.named_modules() if isinstance(m, nn.Conv2d)]
+        path = layers[random.randrange(len(layers))]
+        width = old.get_submodule(path).out_channels
+        try:
+            # One more copy of one unit is exact only where units do not meet in an average.
+            step = width // Widen(path, 2 * width).plan(old, example).old_units
+            Widen(path, width + step).plan(old, example)
+            plan = Prune(path, max(step, width // 2 // step * step)).plan(old, example)
+        except MorphError:
+            return
+        new = apply(plan, copy.deepcopy(old)).model
+        gone, tensors = sorted(set(range(plan.old_units)) - set(plan.units)), dict(old.named_parameters())
+        for edit in (edit for edit in plan.steps if getattr(edit, "shared", False)):
+            with torch.no_grad():
+                places, kept = (edit.index(torch.tensor(u), plan.old_units).tolist() for u in (gone, plan.units))
+                tensors[edit.tensor].index_fill_(edit.dim, torch.tensor(sorted({*places} - {*kept})), 0.0)
+        for y, pruned in zip(outputs(old, example), outputs(new, example), strict=True):
+            assert (pruned - y).abs().max() <= 1e-10 * y.abs().max()
+        compared.append(path)
+
+    check()
+    assert len(compared) >= 5
