@@ -1,6 +1,6 @@
 """Function-preserving surgery on any module: plan, apply, verify, roll back, the optimizer carried along."""
 
-from lab.morph.apply import Digests, MorphReport, apply, rebuild, rollback, verify
+from lab.morph.apply import Digests, MorphReport, apply, loss_change, rebuild, rollback, verify
 from lab.morph.digest import structure_digest, weight_digest
 from lab.morph.inserts import AddBranch, Deepen, InsertAttention, InsertResidual
 from lab.morph.morph import EXACT, Morph
@@ -23,6 +23,7 @@ __all__ = [
     "SwapOp",
     "Widen",
     "apply",
+    "loss_change",
     "rebuild",
     "rollback",
     "seeded",

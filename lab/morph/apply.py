@@ -6,10 +6,12 @@ weights, buffers, gradients, optimizer, and the global random streams that train
 
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lab.base import MorphError, Report, Table
@@ -184,17 +186,36 @@ def verify(report: MorphReport, batch: Example) -> float:
     Raises:
         MorphError: the snapshot was released, or the forward fails on the batch.
     """
-    if report.undo is None:
-        raise MorphError("a change with its snapshot", "one released or taken back", "verify before release")
     with seeded():
         try:
-            after = copy.deepcopy(report.model)
-            before, snapshot = copy.deepcopy((report.model, report.undo.model))
-            snapshot.restore()
+            before, after = _both(report)
             return compare(before.double(), after.double(), double(batch))[1]
         except MODEL_ERRORS as error:
             line = (str(error).splitlines() or [type(error).__name__])[0]
             raise MorphError("a batch that both models take", line, "give one like the plan's example") from error
+
+
+def loss_change(report: MorphReport, loss_fn: Callable[[nn.Module, Any], Tensor], batch: Any) -> tuple[float, float]:
+    """The loss on `batch` before the change and now, in eval mode, neither model touched.
+
+    Args:
+        loss_fn: `loss_fn(model, batch)` gives the mean loss.
+
+    Raises:
+        MorphError: the snapshot was released.
+    """
+    with seeded(), torch.no_grad():
+        before, after = _both(report)
+        return float(loss_fn(before.eval(), batch)), float(loss_fn(after.eval(), batch))
+
+
+def _both(report: MorphReport) -> tuple[nn.Module, nn.Module]:
+    """Copies of the model as it was at the moment before `apply`, and as it is."""
+    if report.undo is None:
+        raise MorphError("a change with its snapshot", "one released or taken back", "keep the report until then")
+    before, snapshot = copy.deepcopy((report.model, report.undo.model))
+    snapshot.restore()
+    return before, copy.deepcopy(report.model)
 
 
 def rebuild(model: nn.Module, plans: tuple[MorphPlan, ...]) -> nn.Module:

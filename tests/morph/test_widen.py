@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lab.base import MorphError
-from lab.morph import MorphPlan, Prune, Widen, apply, rebuild, verify
+from lab.morph import MorphPlan, Prune, Widen, apply, loss_change, rebuild, verify
 
 
 class Concat(nn.Module):
@@ -219,6 +219,25 @@ def test_pruning_lowers_parameters_and_flops_and_says_by_how_much_the_output_mov
     assert plan.max_difference > 0.0
     assert verify(report, images) == pytest.approx(plan.max_difference, rel=1e-6)
     specimen.train()(images).sum().backward()
+
+
+def test_pruning_says_by_how_much_the_loss_moved(specimen, images, state, same):
+    labels = torch.tensor([0, 1, 2, 3])
+
+    def loss(model, batch):
+        return nn.functional.cross_entropy(model(batch), labels)
+
+    expected = loss(specimen.eval(), images).item()
+    report = apply(Prune("features.conv2", 16).plan(specimen, images), specimen)
+    before = state(specimen)
+    old, new = loss_change(report, loss, images)
+    assert same(state(specimen), before)
+    assert old == pytest.approx(expected, rel=1e-6)
+    assert new == pytest.approx(loss(specimen.eval(), images).item(), rel=1e-6)
+    assert old != pytest.approx(new, rel=1e-3)
+    report.release()
+    with pytest.raises(MorphError, match="released or taken back"):
+        loss_change(report, loss, images)
 
 
 def test_pruning_keeps_the_units_that_are_named(specimen, images):
