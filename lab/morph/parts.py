@@ -82,8 +82,10 @@ class Branched(nn.Module):
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The sum of both."""
-        # The branch first: a body that works in place would change what it reads.
-        added: Tensor = self.branch(x)
+        # The branch first: a body that works in place would change what it reads. And on a copy: what it has saved for
+        # its backward would be changed as well.
+        in_place = any(getattr(module, "inplace", False) for module in self.body.modules())
+        added: Tensor = self.branch(x.clone() if in_place else x)
         y: Tensor = self.body(x, *args, **kwargs)
         if added.dim() == 4 and added.shape[-2:] != y.shape[-2:]:
             added = self.resample(added, y)

@@ -195,3 +195,12 @@ def test_an_output_that_is_no_number_is_refused():
 
     with pytest.raises(MorphError, match="difference of inf"):
         Deepen("layer").plan(Log(), torch.randn(4, 4))
+
+
+@pytest.mark.parametrize("op", [AddBranch("1"), InsertResidual("1"), InsertResidual(("1", "2"))], ids=str)
+def test_beside_a_body_that_works_in_place_backward_runs_and_learns(op):
+    model, x = nn.Sequential(nn.Linear(4, 4), nn.ReLU(inplace=True), nn.Linear(4, 2)), torch.randn(4, 4)
+    report = apply(op.plan(model, x), model)
+    assert verify(report, x) == 0.0
+    model(x).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())

@@ -178,10 +178,6 @@ def draw_op(random, model):
         keep = random.randint(1, max(1, width - 1))
         return Prune(path, pick(random, keep, tuple(sorted(random.sample(range(width), keep)))))
     path = paths[random.randrange(len(paths))]
-    around = model.get_submodule(path.rpartition(".")[0] if kind == "span" else path)
-    if kind in ("residual", "span", "branch") and any(getattr(module, "inplace", False) for module in around.modules()):
-        # What is put beside keeps its input for backward, and a body that works in place would change it.
-        kind = "deepen"
     if kind == "span":
         parent, _, name = path.rpartition(".")
         siblings = list(model.get_submodule(parent)._modules)
