@@ -101,6 +101,15 @@ def noise(model, x):
     return float((a - b).abs().max() / a.abs().max())
 
 
+@pytest.fixture(autouse=True, scope="module")
+def every_core():
+    """Large products are worth all cores; the other tests run on one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() or 1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def table():
     """Model -> operation -> cell, filled as the tests run."""
