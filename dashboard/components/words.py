@@ -216,7 +216,7 @@ def growth_lines(snapshot: Snapshot) -> tuple[str, ...]:
         payload = event.payload
         lines.append(
             f"step {event.step:,}: grew in {payload['what']} at {payload['where']}, "
-            f"{payload['parameters_before']:,} → {payload['parameters_after']:,} parameters, "
+            f"{payload['parameters_before']:,} → {payload['parameters_after']:,} parameters of the supernet, "
             f"output moved by {number(payload['difference'], '.1e')}"
         )
     return tuple(lines)

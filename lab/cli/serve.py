@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -68,6 +70,19 @@ def server_command(port: int) -> list[str]:
 
 
 @contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the block like an exit, so that what it started is ended too."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
 def dashboard_server(port: int, runs: str | Path) -> Iterator[str]:
     """The page over the runs of a folder, as long as the block runs; gives its address.
 
@@ -89,8 +104,9 @@ def dashboard_server(port: int, runs: str | Path) -> Iterator[str]:
     )
     address = f"http://{HOST}:{port}"
     try:
-        _wait_until_up(process, address)
-        yield address
+        with _ended_by_sigterm():
+            _wait_until_up(process, address)
+            yield address
     finally:
         process.terminate()
         try:

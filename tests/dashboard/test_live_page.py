@@ -263,4 +263,5 @@ def test_growth_is_told_with_what_it_cost(page: Any, recorder: Callable[..., Any
     run.run.record(40, event)
     run.run.flush()
     page.open()
-    assert "grew in depth at backbone.cells.1, 1,000 → 1,500 parameters, output moved by 0.0e+00" in page.text
+    assert "grew in depth at backbone.cells.1, 1,000 → 1,500 parameters of the supernet" in page.text
+    assert "output moved by 0.0e+00" in page.text
