@@ -6,8 +6,6 @@ import time
 import urllib.error
 import urllib.request
 
-import pytest
-
 from lab.cli.serve import free_port
 
 
@@ -19,8 +17,7 @@ def answers(port):
         return False
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_server_of_the_page_ends_with_the_command(tmp_path, number):
+def test_the_server_of_the_page_ends_with_the_command(tmp_path):
     port = free_port()
     command = [sys.executable, "-m", "lab.cli", "dashboard", "--no-browser", "--port", str(port)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -33,7 +30,7 @@ def test_the_server_of_the_page_ends_with_the_command(tmp_path, number):
             assert process.poll() is None, "the command ended before the page was up"
             assert time.monotonic() < deadline
             time.sleep(0.2)
-        process.send_signal(number)
+        process.send_signal(signal.SIGTERM)
         process.wait(20)
         assert not answers(port)
     finally:
