@@ -2,7 +2,7 @@
 
 from lab.train.asose import ASOSEStrategy
 from lab.train.build import Parts, build
-from lab.train.config import RECIPES, ASOSEConfig, RunConfig
+from lab.train.config import RECIPES, RunConfig
 from lab.train.data import StreamData
 from lab.train.evaluate import Comparison, compare, evaluate, relative_difference
 from lab.train.fixed import FixedStrategy, channels_for, six_convolutions
@@ -11,6 +11,7 @@ from lab.train.loop import Stopped, TrainingLoop
 from lab.train.mutation import Mutator, Pending
 from lab.train.report import RunReport
 from lab.train.run import Run, find_checkpoint, saved_config
+from lab.train.search import ASOSEConfig
 from lab.train.sink import NullSink, Observer, SilentObserver, Sink, StoreSink
 from lab.train.strategy import EpochData, EpochReport, Evaluation, StepReport, Strategy
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from lab.base import derive_seed
 from lab.explore import SCHEDULES, GumbelExplorer
 from lab.nn import SuperNet, train_mode
-from lab.train.config import ASOSEConfig
 from lab.train.optimizer import read_numbers
+from lab.train.search import ASOSEConfig
 
 BETAS = (0.5, 0.999)
 

@@ -16,7 +16,6 @@ from lab.nn import SuperNet, train_mode
 from lab.space import Table
 from lab.store import AlertEvent, PhaseEvent, Record, RollbackEvent, TemperatureEvent
 from lab.train.architecture import ArchitectureTrainer
-from lab.train.config import ASOSEConfig
 from lab.train.describe import describe_search
 from lab.train.evaluate import evaluate
 from lab.train.growth import Growth
@@ -24,6 +23,7 @@ from lab.train.live import LiveNetwork
 from lab.train.mutation import Mutator
 from lab.train.optimizer import LearningRate, weight_step
 from lab.train.restore import RollbackLimit
+from lab.train.search import ASOSEConfig
 from lab.train.strategy import EpochData, Evaluation, StepReport
 from lab.train.trees import clone_tree
 

@@ -5,102 +5,11 @@ from typing import Any
 
 from lab.base import ConfigError, require_choice, require_range
 from lab.datasets import DataConfig
-from lab.explore import SAMPLING_KINDS, SCHEDULES
 from lab.monitor import MonitorConfig
-from lab.space import MUTATION_KINDS, SPACES
+from lab.space import SPACES
+from lab.train.search import ASOSEConfig
 
-GROWTH_KINDS = ("none", "depth", "width", "depth,width")
 RECIPES = ("aso-se", "fixed")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ASOSEConfig:
-    """Alternating search: phases, exploration, mutation, optimizers, stopping."""
-
-    warmup_epochs: int = 10
-    """Epochs that train the supernet on uniformly drawn cells, >= 1."""
-    arch_training_epochs: int = 3
-    """Epochs of each cycle that train architecture parameters with the weights frozen, >= 1."""
-    weight_training_epochs: int = 8
-    """Epochs of each cycle that train the live network, >= 1."""
-    total_cycles: int = 5
-    """Cycles of arch_training, mutation, weight_retraining, >= 1."""
-    initial_temp: float = 5.0
-    """Gumbel temperature of the first exploration epoch, > 0."""
-    min_temp: float = 0.1
-    """Lowest Gumbel temperature, > 0 and <= initial_temp."""
-    anneal_rate: float = 0.98
-    """Factor of one step of the adaptive schedule, in (0, 1]."""
-    temperature_schedule: str = "cosine"
-    """constant, linear, exponential, cosine or adaptive."""
-    sampling: str = "gumbel"
-    """gumbel (temperature shapes the draw and the gradient) or gdas (the gradient alone)."""
-    exploration_factor: float = 1.0
-    """Scale of the Gumbel noise, >= 0; 0 draws the most probable cell always."""
-    mutation_strength: float = 0.3
-    """Share of the edges that one mutation changes, in (0, 1]."""
-    growth: str = "none"
-    """What grows at each mutation phase after the first: none, depth, width, or both in turn (depth,width), one stage
-    after the other."""
-    growth_factor: float = 1.25
-    """Factor of a stage's width at a growth, in (1, 4]; at least one channel is added."""
-    mutation_kind: str = "guided"
-    """random, guided (by the architecture probabilities) or conservative (half the strength)."""
-    reject_sigmas: float = 1.64
-    """A mutation is taken back when the mean paired loss difference on the decision split is above this many standard
-    errors, >= 0; 1.64 is one-sided 95 %."""
-    weight_lr: float = 0.025
-    """Learning rate of the weights (SGD, cosine to 1 % over the run), > 0."""
-    weight_momentum: float = 0.9
-    """Nesterov momentum of the weights, in (0, 1)."""
-    weight_decay: float = 3e-4
-    """Weight decay of the weights, >= 0."""
-    arch_lr: float = 3e-4
-    """Learning rate of the architecture parameters (Adam), > 0."""
-    arch_weight_decay: float = 1e-3
-    """Weight decay of the architecture parameters, >= 0."""
-    grad_clip: float = 5.0
-    """Largest norm of the weights' gradient, > 0."""
-    early_stopping_patience: int = 0
-    """Weight-retraining epochs without a better decision loss after which the run ends, >= 0; 0 never stops early."""
-    performance_threshold: float = 0.0
-    """Share by which the decision loss must fall to count as better, in [0, 1)."""
-    max_rollbacks: int = 3
-    """Roll-backs in a row after which the run fails, >= 1."""
-
-    @property
-    def growth_kinds(self) -> tuple[str, ...]:
-        """`depth` and `width` in the order of their turns; none of them where nothing grows."""
-        return () if self.growth == "none" else tuple(self.growth.split(","))
-
-    def __post_init__(self) -> None:
-        for name in ("warmup_epochs", "arch_training_epochs", "weight_training_epochs", "total_cycles"):
-            require_range(name, getattr(self, name), 1)
-        require_range("initial_temp", self.initial_temp, 0, open_low=True)
-        require_range("min_temp", self.min_temp, 0, self.initial_temp, open_low=True)
-        require_range("anneal_rate", self.anneal_rate, 0, 1, open_low=True)
-        require_choice("temperature_schedule", self.temperature_schedule, SCHEDULES.keys())
-        require_choice("sampling", self.sampling, SAMPLING_KINDS)
-        require_range("exploration_factor", self.exploration_factor, 0)
-        require_range("mutation_strength", self.mutation_strength, 0, 1, open_low=True)
-        require_choice("growth", self.growth, GROWTH_KINDS)
-        require_range("growth_factor", self.growth_factor, 1, 4, open_low=True)
-        require_choice("mutation_kind", self.mutation_kind, MUTATION_KINDS)
-        require_range("reject_sigmas", self.reject_sigmas, 0)
-        require_range("weight_lr", self.weight_lr, 0, open_low=True)
-        require_range("weight_momentum", self.weight_momentum, 0, 0.9999, open_low=True)
-        require_range("weight_decay", self.weight_decay, 0)
-        require_range("arch_lr", self.arch_lr, 0, open_low=True)
-        require_range("arch_weight_decay", self.arch_weight_decay, 0)
-        require_range("grad_clip", self.grad_clip, 0, open_low=True)
-        require_range("early_stopping_patience", self.early_stopping_patience, 0)
-        require_range("performance_threshold", self.performance_threshold, 0, 0.9999)
-        require_range("max_rollbacks", self.max_rollbacks, 1)
-
-    @property
-    def planned_epochs(self) -> int:
-        """Epochs of the whole plan: warm-up and all cycles; a mutation takes none."""
-        return self.warmup_epochs + self.total_cycles * (self.arch_training_epochs + self.weight_training_epochs)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,10 @@ from lab.base import CheckpointError, ConfigError, TrainingError
 from lab.nn import EvolvableNetwork, train_mode
 from lab.space import NB201, Genotype
 from lab.store import AlertEvent, PhaseEvent, Record
-from lab.train.config import ASOSEConfig
 from lab.train.evaluate import evaluate
 from lab.train.optimizer import LearningRate, make_weight_optimizer, weight_step
 from lab.train.restore import RollbackLimit
+from lab.train.search import ASOSEConfig
 from lab.train.strategy import EpochData, Evaluation, StepReport
 from lab.train.trees import clone_tree
 
