@@ -39,14 +39,13 @@ class OverheadBench:
 
 def run(config: OverheadBench) -> dict[str, Any]:
     """Time epochs with and without store, monitor and commands, in turn, on the same strategy."""
-    search = ASOSEConfig(warmup_epochs=2 * config.rounds + 2)
+    search = ASOSEConfig(warmup_epochs=2 * config.rounds + 2, device="cpu")
     run_config = RunConfig(
         data=DataConfig(name=config.dataset),
         init_channels=config.channels,
         batch_size=config.batch,
         threads=config.threads,
         search=search,
-        device="cpu",
     )
     parts = build(run_config)
     with tempfile.TemporaryDirectory() as folder, RunWriter(Path(folder), "overhead", {}) as writer:

@@ -65,13 +65,12 @@ def demo_config(command: DemoCommand) -> RunConfig:
         arch_lr=0.05,
         initial_temp=3.0,
         min_temp=0.3,
+        device=command.device,
     )
     data = DataConfig(
         name=command.dataset, data_dir=command.data_dir, seed=command.seed, train_limit=command.train_limit
     )
-    return RunConfig(
-        data=data, search=search, batch_size=32, seed=command.seed, device=command.device, threads=command.threads
-    )
+    return RunConfig(data=data, search=search, batch_size=32, seed=command.seed, threads=command.threads)
 
 
 def run(arguments: Sequence[str]) -> int:

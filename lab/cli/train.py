@@ -55,22 +55,24 @@ class TrainCommand:
     search: Annotated[ASOSEConfig, tyro.conf.arg(name="")] = field(default_factory=ASOSEConfig)
     seed: int = 0
     """Run seed; every random stream follows from it."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps."""
-    memory_fraction: float | None = None
-    """Largest share of a CUDA device's memory that the run may take, in (0, 1]."""
+    precision: str = _DEFAULT.precision
+    """float32, bf16, or fp16 with a gradient scaler, for the forward pass of the weights' steps."""
+    accumulation: int = _DEFAULT.accumulation
+    """Parts into which a batch is cut, their gradients summed before the one optimizer step."""
+    adaptive_batch: bool = _DEFAULT.adaptive_batch
+    """Where memory runs out in a step, repeat that step in smaller parts with the same gradient."""
+    compile: bool = False
+    """Compile the live network with torch.compile, again after each change of its structure."""
+    workers: int = _DEFAULT.workers
+    """Processes that prepare batches; 0 prepares them in the training process."""
+    on_oom: str = _DEFAULT.on_oom
+    """Where the networks cannot be created for want of memory: stop, smaller (fewer channels) or cpu."""
     threads: int = 0
     """CPU threads; 0 leaves one core free for the page. The bits of a run depend on it."""
     save_dir: Path = RUNS_ROOT
     """Folder of runs."""
     name: str = ""
     """Folder of this run inside --save-dir; default: date and time."""
-    save_checkpoints: bool = True
-    """Write checkpoints."""
-    checkpoint_frequency: int = _DEFAULT.checkpoint_frequency
-    """Epochs between regular checkpoints."""
-    max_checkpoints: int = _DEFAULT.max_checkpoints
-    """Checkpoints of each kind that are kept."""
     resume: str = ""
     """Go on: latest, best, a run's folder or a checkpoint file. Settings come from the checkpoint."""
     allow_different_bits: bool = False

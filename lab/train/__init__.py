@@ -9,6 +9,7 @@ from lab.train.fixed import FixedStrategy, channels_for, six_convolutions
 from lab.train.live import TOLERANCE, LiveNetwork
 from lab.train.loop import Stopped, TrainingLoop
 from lab.train.mutation import Mutator, Pending
+from lab.train.network import NetworkInput, restore_network, under_hand_over
 from lab.train.report import RunReport
 from lab.train.run import Run, find_checkpoint, saved_config
 from lab.train.search import ASOSEConfig
@@ -27,6 +28,7 @@ __all__ = [
     "FixedStrategy",
     "LiveNetwork",
     "Mutator",
+    "NetworkInput",
     "NullSink",
     "Observer",
     "Parts",
@@ -48,6 +50,8 @@ __all__ = [
     "evaluate",
     "find_checkpoint",
     "relative_difference",
+    "restore_network",
     "saved_config",
     "six_convolutions",
+    "under_hand_over",
 ]

@@ -35,15 +35,15 @@ def build(config: RunConfig) -> Parts:
     Raises:
         LabError: a device, data set or setting that cannot be had.
     """
-    device = choose_device(config.device).device
-    if config.memory_fraction is not None:
+    device = choose_device(config.search.device).device
+    if config.search.memory_fraction is not None:
         require(
             device.type == "cuda",
             expected="a CUDA device with --memory-fraction",
             came=str(device),
             todo="leave --memory-fraction away, or choose --device cuda",
         )
-        torch.cuda.set_per_process_memory_fraction(config.memory_fraction, device)
+        torch.cuda.set_per_process_memory_fraction(config.search.memory_fraction, device)
     torch.set_num_threads(config.threads or spare_threads())
     streams = open_streams(replace(config.data, seed=config.seed), batch_size=config.batch_size, device=device)
     torch.manual_seed(derive_seed(config.seed, "init"))
@@ -51,7 +51,9 @@ def build(config: RunConfig) -> Parts:
         device=device,
         streams=streams,
         data=StreamData(streams),
-        strategy=_make_strategy(config, streams, device),
+        strategy=make_strategy(
+            config, num_classes=streams.bundle.num_classes, in_channels=streams.bundle.shape[0], device=device
+        ),
         monitor=StabilityMonitor(config.monitor),
     )
 
@@ -64,18 +66,18 @@ def spare_threads() -> int:
     return max(1, min(torch.get_num_threads(), (os.cpu_count() or 2) - 1))
 
 
-def _make_strategy(config: RunConfig, streams: Streams, device: torch.device) -> Strategy:
+def make_strategy(config: RunConfig, *, num_classes: int, in_channels: int, device: torch.device) -> Strategy:
+    """The strategy of `config` with fresh networks on `device`, for images of `in_channels` channels."""
     channels, layers = config.init_channels, config.layers
-    classes, in_channels = streams.bundle.num_classes, streams.bundle.shape[0]
     if config.recipe == "fixed":
         network = EvolvableNetwork(
             parse_cell(config.fixed_cell),
             channels=channels,
             layers=layers,
-            num_classes=classes,
+            num_classes=num_classes,
             in_channels=in_channels,
         ).to(device)
         return FixedStrategy(network, config.search, epochs=config.total_epochs)
     space = SPACES[config.space]
-    supernet = SuperNet(space, channels, layers, classes, in_channels).to(device)
+    supernet = SuperNet(space, channels, layers, num_classes, in_channels).to(device)
     return ASOSEStrategy(supernet, config.search, seed=config.seed, epochs=config.total_epochs, table=find_table(space))

@@ -3,13 +3,15 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from lab.base import ConfigError, require_choice, require_range
+from lab.base import ConfigError, require, require_choice, require_range
 from lab.datasets import DataConfig
+from lab.mahia import PRECISIONS
 from lab.monitor import MonitorConfig
 from lab.space import SPACES
 from lab.train.search import ASOSEConfig
 
 RECIPES = ("aso-se", "fixed")
+ON_OOM = ("stop", "smaller", "cpu")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,22 +36,27 @@ class RunConfig:
     """Epochs at which the run ends if the plan is longer, >= 1; None for the whole plan."""
     seed: int = 0
     """Run seed, >= 0; every random stream follows from it."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps."""
-    memory_fraction: float | None = None
-    """Largest share of a CUDA device's memory that this process may take, in (0, 1]; None for all."""
     threads: int = 0
     """CPU threads of torch, >= 0; 0 leaves one core free for the page. The bits of a run depend on it."""
     search: ASOSEConfig = field(default_factory=ASOSEConfig)
     """Phases, exploration, mutation, optimizers."""
     monitor: MonitorConfig = field(default_factory=MonitorConfig)
     """Stability signals."""
-    checkpoint_frequency: int = 5
-    """Epochs between regular checkpoints, >= 1; one before each mutation comes on top."""
-    max_checkpoints: int = 3
-    """Checkpoints of each kind that are kept, >= 1."""
-    save_checkpoints: bool = True
-    """Write checkpoints; without them a run cannot be resumed."""
+    precision: str = "float32"
+    """float32, bf16 or fp16 (with a gradient scaler) for the forward pass of the weights' steps; weights stay
+    float32."""
+    accumulation: int = 1
+    """Parts into which a batch is cut, whose gradients are summed before the one optimizer step, >= 1; the optimizer
+    sees batch_size samples whatever it is."""
+    adaptive_batch: bool = True
+    """Where memory runs out in a step, repeat that step in smaller parts with the same gradient."""
+    compile: bool = False
+    """Compile the live network with torch.compile, again after each change of its structure."""
+    workers: int = 0
+    """Processes that prepare batches, >= 0; 0 prepares them in the training process."""
+    on_oom: str = "stop"
+    """Where the networks cannot be created for want of memory: stop, smaller (half the channels, again and again) or
+    cpu."""
     detect_anomaly: bool = False
     """Run under torch's anomaly detection, several times slower."""
 
@@ -63,10 +70,16 @@ class RunConfig:
             require_range("epochs", self.epochs, 1)
         require_range("seed", self.seed, 0)
         require_range("threads", self.threads, 0)
-        if self.memory_fraction is not None:
-            require_range("memory_fraction", self.memory_fraction, 0, 1, open_low=True)
-        require_range("checkpoint_frequency", self.checkpoint_frequency, 1)
-        require_range("max_checkpoints", self.max_checkpoints, 1)
+        require_choice("precision", self.precision, PRECISIONS)
+        require_range("accumulation", self.accumulation, 1)
+        require_range("workers", self.workers, 0)
+        require_choice("on_oom", self.on_oom, ON_OOM)
+        require(
+            self.batch_size >= 2 * self.accumulation,
+            expected="parts of at least two samples, for batch norm",
+            came=f"batch_size {self.batch_size} in {self.accumulation} parts",
+            todo="raise --batch-size or lower --accumulation",
+        )
 
     @property
     def total_epochs(self) -> int:

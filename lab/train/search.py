@@ -7,6 +7,7 @@ from lab.explore import SAMPLING_KINDS, SCHEDULES
 from lab.space import MUTATION_KINDS
 
 GROWTH_KINDS = ("none", "depth", "width", "depth,width")
+RATE_SCHEDULES = ("cosine", "constant", "plateau")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +34,20 @@ class ASOSEConfig:
     """gumbel (temperature shapes the draw and the gradient) or gdas (the gradient alone)."""
     exploration_factor: float = 1.0
     """Scale of the Gumbel noise, >= 0; 0 draws the most probable cell always."""
+    mutation_frequency: int = 1
+    """Cycles from one change of the live cell to the next, >= 1; the cycles between train it further as it is."""
+    preserve_function: bool = True
+    """Hand over from the old cell to the new one gradually, from the same output on; False puts the new primitives in
+    at once, with whatever output they give."""
     mutation_strength: float = 0.3
     """Share of the edges that one mutation changes, in (0, 1]."""
     growth: str = "none"
     """What grows at each mutation phase after the first: none, depth, width, or both in turn (depth,width), one stage
     after the other."""
+    enable_gradual_growth: bool = True
+    """Whether the network grows as `growth` says; False keeps its size."""
+    growth_schedule: tuple[int, ...] = ()
+    """Cycles, from 1, at whose mutation phase the network grows; none for every one."""
     growth_factor: float = 1.25
     """Factor of a stage's width at a growth, in (1, 4]; at least one channel is added."""
     mutation_kind: str = "guided"
@@ -46,7 +56,12 @@ class ASOSEConfig:
     """A mutation is taken back when the mean paired loss difference on the decision split is above this many standard
     errors, >= 0; 1.64 is one-sided 95 %."""
     weight_lr: float = 0.025
-    """Learning rate of the weights (SGD, cosine to 1 % over the run), > 0."""
+    """First learning rate of the weights (SGD), > 0."""
+    weight_schedule: str = "cosine"
+    """cosine (to 1 % over the run), constant, or plateau (halved after rate_patience epochs without a better decision
+    loss)."""
+    rate_patience: int = 3
+    """For weight_schedule plateau: epochs of patience, >= 1."""
     weight_momentum: float = 0.9
     """Nesterov momentum of the weights, in (0, 1)."""
     weight_decay: float = 3e-4
@@ -61,13 +76,25 @@ class ASOSEConfig:
     """Weight-retraining epochs without a better decision loss after which the run ends, >= 0; 0 never stops early."""
     performance_threshold: float = 0.0
     """Share by which the decision loss must fall to count as better, in [0, 1)."""
+    target_accuracy: float | None = None
+    """Decision accuracy, in (0, 1], at which the run ends; None trains on."""
     max_rollbacks: int = 3
     """Roll-backs in a row after which the run fails, >= 1."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    memory_fraction: float | None = None
+    """Largest share of a CUDA device's memory that this process may take, in (0, 1]; None for all."""
+    save_checkpoints: bool = True
+    """Write checkpoints; without them a run cannot be resumed."""
+    checkpoint_frequency: int = 5
+    """Epochs between regular checkpoints, >= 1; one before each mutation comes on top."""
+    max_checkpoints: int = 3
+    """Checkpoints of each kind that are kept, >= 1."""
 
     @property
     def growth_kinds(self) -> tuple[str, ...]:
         """`depth` and `width` in the order of their turns; none of them where nothing grows."""
-        return () if self.growth == "none" else tuple(self.growth.split(","))
+        return () if self.growth == "none" or not self.enable_gradual_growth else tuple(self.growth.split(","))
 
     def __post_init__(self) -> None:
         for name in ("warmup_epochs", "arch_training_epochs", "weight_training_epochs", "total_cycles"):
@@ -78,12 +105,17 @@ class ASOSEConfig:
         require_choice("temperature_schedule", self.temperature_schedule, SCHEDULES.keys())
         require_choice("sampling", self.sampling, SAMPLING_KINDS)
         require_range("exploration_factor", self.exploration_factor, 0)
+        require_range("mutation_frequency", self.mutation_frequency, 1)
         require_range("mutation_strength", self.mutation_strength, 0, 1, open_low=True)
         require_choice("growth", self.growth, GROWTH_KINDS)
+        for cycle in self.growth_schedule:
+            require_range("growth_schedule", cycle, 1, self.total_cycles)
         require_range("growth_factor", self.growth_factor, 1, 4, open_low=True)
         require_choice("mutation_kind", self.mutation_kind, MUTATION_KINDS)
         require_range("reject_sigmas", self.reject_sigmas, 0)
         require_range("weight_lr", self.weight_lr, 0, open_low=True)
+        require_choice("weight_schedule", self.weight_schedule, RATE_SCHEDULES)
+        require_range("rate_patience", self.rate_patience, 1)
         require_range("weight_momentum", self.weight_momentum, 0, 0.9999, open_low=True)
         require_range("weight_decay", self.weight_decay, 0)
         require_range("arch_lr", self.arch_lr, 0, open_low=True)
@@ -91,7 +123,13 @@ class ASOSEConfig:
         require_range("grad_clip", self.grad_clip, 0, open_low=True)
         require_range("early_stopping_patience", self.early_stopping_patience, 0)
         require_range("performance_threshold", self.performance_threshold, 0, 0.9999)
+        if self.target_accuracy is not None:
+            require_range("target_accuracy", self.target_accuracy, 0, 1, open_low=True)
         require_range("max_rollbacks", self.max_rollbacks, 1)
+        if self.memory_fraction is not None:
+            require_range("memory_fraction", self.memory_fraction, 0, 1, open_low=True)
+        require_range("checkpoint_frequency", self.checkpoint_frequency, 1)
+        require_range("max_checkpoints", self.max_checkpoints, 1)
 
     @property
     def planned_epochs(self) -> int:

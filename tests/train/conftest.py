@@ -25,6 +25,8 @@ def make_config():
             "total_cycles": 2,
             "weight_lr": 0.05,
             "arch_lr": 0.05,
+            "device": "cpu",
+            "checkpoint_frequency": 1,
         }
         settings = {
             "data": DataConfig(train_limit=300),
@@ -32,8 +34,6 @@ def make_config():
             "layers": 2,
             "batch_size": 16,
             "threads": 1,
-            "device": "cpu",
-            "checkpoint_frequency": 1,
         }
         return RunConfig(search=ASOSEConfig(**(phases | (search or {}))), **(settings | fields))
 

@@ -132,7 +132,7 @@ def test_the_fixed_baseline_trains_on_the_same_loop(make_config, tmp_path):
 
 
 def test_a_run_without_checkpoints_writes_none(make_config, tmp_path):
-    report = train(make_config(save_checkpoints=False, epochs=1), tmp_path)
+    report = train(make_config({"save_checkpoints": False}, epochs=1), tmp_path)
     assert not list_checkpoints(report.run_dir + "/checkpoints")
     assert report.network["genotype"] is not None, "a run that ends in the warm-up still leaves a network"
 
