@@ -2,11 +2,12 @@
 
 from lab.space.genotype import Edit, Genotype
 from lab.space.moves import MUTATION_KINDS, mutate, neighbours, sample
-from lab.space.space import NB201, SPACES, Edge, Space
+from lab.space.space import NB125, NB201, SPACES, Edge, Space
 from lab.space.table import Table, find_table
 
 __all__ = [
     "MUTATION_KINDS",
+    "NB125",
     "NB201",
     "SPACES",
     "Edge",

@@ -48,5 +48,13 @@ NB201 = Space(
 )
 """The cell of NAS-Bench-201 (Dong and Yang 2020, section 2.1): 4 nodes, 6 edges, 15,625 cells."""
 
-SPACES: Mapping[str, Space] = MappingProxyType({NB201.name: NB201})
+NB125 = Space(
+    name="nb125",
+    primitives=NB201.primitives,
+    edges=tuple(Edge("cell", target, source) for target in range(1, 3) for source in range(target)),
+    nodes=3,
+)
+"""NAS-Bench-201's primitives on 3 nodes: 3 edges, 125 cells, few enough to train every one of them."""
+
+SPACES: Mapping[str, Space] = MappingProxyType({NB201.name: NB201, NB125.name: NB125})
 """Every space by name."""

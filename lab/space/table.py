@@ -1,7 +1,8 @@
 """`Table`: measured accuracies of every genotype of a space, read from a file that the user has.
 
-Covers NAS-Bench-201 as CSV with a column `ops` of six digits (0 none, 1 skip, 2 conv 1x1, 3 conv 3x3, 4 average
-pool; edges 1<-0, 2<-0, 2<-1, 3<-0, 3<-1, 3<-2) and any number of accuracy columns. The lab ships no table.
+A table is a CSV with a column `ops`, one digit for each edge in the order of `space.edges` (0 none, 1 skip, 2 conv 1x1,
+3 conv 3x3, 4 average pool), and any number of accuracy columns. Six digits are NAS-Bench-201's cells, whose table the
+lab does not ship; three digits are the 125 cells of `NB125`, whose table `lab bench table` measured.
 """
 
 import bisect
@@ -9,13 +10,17 @@ import csv
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TextIO
 
 from lab.base import ConfigError, DataError
 from lab.space.genotype import Genotype
-from lab.space.space import NB201, Space
+from lab.space.space import NB125, NB201, Space
 
-TABLE_FILES: Mapping[str, str] = {NB201.name: "nas_bench_201.csv"}
+TABLE_FILES: Mapping[str, str] = MappingProxyType({NB201.name: "nas_bench_201.csv", NB125.name: "nb125_digits.csv"})
+"""Name of a space -> its table's file in the folder of LAB_NAS_TABLES."""
+SHIPPED = Path(__file__).parents[2] / "data"
+"""The project's own data folder: tables that the lab measured itself."""
 
 
 class Table:
@@ -41,7 +46,7 @@ class Table:
                 return cls._read(handle)
         except (ValueError, KeyError, UnicodeDecodeError, csv.Error) as error:
             raise DataError(
-                "a CSV table with a column ops of six digits and accuracy columns",
+                "a CSV table with a column ops of three or six digits and accuracy columns",
                 f"{path} ({error})",
                 "check the file",
             ) from error
@@ -51,13 +56,17 @@ class Table:
         reader = csv.DictReader(handle)
         columns = [name for name in reader.fieldnames or () if name not in ("index", "ops")]
         values: dict[str, dict[tuple[int, ...], float]] = {column: {} for column in columns}
+        space = NB201
         for row in reader:
             key = tuple(int(digit) for digit in row["ops"])
+            space = NB125 if len(key) == len(NB125.edges) else NB201
+            if len(key) != len(space.edges) or max(key) >= len(space.primitives):
+                raise ValueError(f"{row['ops']} is no cell")
             for column in columns:
                 values[column][key] = float(row[column])
-        if not columns or any(len(cells) != NB201.size for cells in values.values()):
-            raise ValueError(f"{NB201.size} different cells were expected")
-        return cls(NB201, values)
+        if not columns or any(len(cells) != space.size for cells in values.values()):
+            raise ValueError(f"{space.size} different cells were expected")
+        return cls(space, values)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -82,12 +91,23 @@ class Table:
 
 
 def find_table(space: Space) -> Table | None:
-    """The table of `space` in the folder that the environment variable LAB_NAS_TABLES names; None where it is unset.
+    """The table of `space`: in the folder that LAB_NAS_TABLES names, else among the project's own; None without one.
 
     Raises:
-        DataError: the variable is set and the file is missing or of another form.
+        DataError: the variable is set and the file is in neither place, or a file has another form.
     """
-    folder = os.environ.get("LAB_NAS_TABLES")
-    if not folder or space.name not in TABLE_FILES:
+    if space.name not in TABLE_FILES:
         return None
-    return Table.load(Path(folder) / TABLE_FILES[space.name])
+    name = TABLE_FILES[space.name]
+    folder = os.environ.get("LAB_NAS_TABLES")
+    shipped = SHIPPED / name
+    if folder and ((Path(folder) / name).is_file() or not shipped.is_file()):
+        return _load_for(space, Path(folder) / name)
+    return _load_for(space, shipped) if shipped.is_file() else None
+
+
+def _load_for(space: Space, path: Path) -> Table:
+    table = Table.load(path)
+    if table.space != space:
+        raise DataError(f"a table of space {space.name}", f"one of {table.space.name} in {path}", "check the file")
+    return table
