@@ -35,15 +35,15 @@ def build(config: RunConfig) -> Parts:
     Raises:
         LabError: a device, data set or setting that cannot be had.
     """
-    device = choose_device(config.device).device
-    if config.memory_fraction is not None:
+    device = choose_device(config.search.device).device
+    if config.search.memory_fraction is not None:
         require(
             device.type == "cuda",
             expected="a CUDA device with --memory-fraction",
             came=str(device),
             todo="leave --memory-fraction away, or choose --device cuda",
         )
-        torch.cuda.set_per_process_memory_fraction(config.memory_fraction, device)
+        torch.cuda.set_per_process_memory_fraction(config.search.memory_fraction, device)
     torch.set_num_threads(config.threads or spare_threads())
     streams = open_streams(replace(config.data, seed=config.seed), batch_size=config.batch_size, device=device)
     torch.manual_seed(derive_seed(config.seed, "init"))

@@ -119,7 +119,7 @@ class Run:
             StoreSink(writer, self.run_dir),
             epochs=self.config.total_epochs,
             save=lambda reason: self._save(loop, writer, reason),
-            save_every=self.config.checkpoint_frequency,
+            save_every=self.config.search.checkpoint_frequency,
             device=self.parts.device,
             observer=self.observer,
         )
@@ -129,7 +129,7 @@ class Run:
         return loop
 
     def _save(self, loop: TrainingLoop, writer: RunWriter, reason: str) -> None:
-        if not self.config.save_checkpoints:
+        if not self.config.search.save_checkpoints:
             return
         checkpoint = Checkpoint(
             base={
@@ -147,7 +147,7 @@ class Run:
             parent="" if self.checkpoint is None else self.checkpoint.parent,
         )
         file = save_checkpoint(self.run_dir / CHECKPOINTS, checkpoint)
-        prune_checkpoints(self.run_dir / CHECKPOINTS, self.config.max_checkpoints)
+        prune_checkpoints(self.run_dir / CHECKPOINTS, self.config.search.max_checkpoints)
         path = str(file.path.relative_to(self.run_dir))
         event = CheckpointEvent(path=path, reason=reason, epoch=loop.epoch, bytes=file.bytes)
         writer.record(loop.global_step, event)
