@@ -11,8 +11,8 @@ from lab.train import NetworkInput, Run, TrainingLoop, restore_network, under_ha
 
 @pytest.fixture(scope="module")
 def grown(make_config, tmp_path_factory):
-    search = {"total_cycles": 3, "growth": "depth,width", "growth_factor": 1.5}
-    config = make_config(search=search, max_checkpoints=99)
+    search = {"total_cycles": 3, "growth": "depth,width", "growth_factor": 1.5, "max_checkpoints": 99}
+    config = make_config(search=search)
     run = Run(config, save_dir=tmp_path_factory.mktemp("network"), name="a")
     run.execute()
     return run
@@ -70,20 +70,19 @@ def test_a_hand_over_under_way_is_named(make_config, tmp_path, monkeypatch):
     def watched(self, *arguments):
         done = step(self, *arguments)
         child = self.strategy.network
-        if child is not None and child.blends and "blend" not in seen:
-            seen["blend"] = under_hand_over(child)
+        if self.epoch == self.epochs - 2 and not seen:
+            seen["texts"] = under_hand_over(child)
             self.save("control")
-        elif child is not None and not child.blends and under_hand_over(child) and "cell" not in seen:
-            seen["cell"] = under_hand_over(child)
         return done
 
     monkeypatch.setattr(TrainingLoop, "_step", watched)
     config = make_config(search={"total_cycles": 3, "growth": "depth"})
     run = Run(config, save_dir=tmp_path, name="a")
     run.execute()
-    assert any("->" in text and "beta 0." in text for text in seen["blend"])
+    assert any(" -> " in text and "beta 0." in text for text in seen["texts"]), "the edges that mutate"
+    assert any("the new backbone.cells.2 at beta 0." in text for text in seen["texts"]), "the cell that came by growth"
     (asked,) = checkpoints(run, "control")
-    assert under_hand_over(restore_network(asked)) == seen["blend"], "a checkpoint keeps the mixture as it was"
+    assert under_hand_over(restore_network(asked)) == seen["texts"], "a checkpoint keeps the mixture as it was"
 
 
 def test_the_fixed_network_is_restored_as_well(make_config, tmp_path):
