@@ -80,7 +80,7 @@ def test_a_hand_over_under_way_is_named(make_config, tmp_path, monkeypatch):
     run = Run(config, save_dir=tmp_path, name="a")
     run.execute()
     assert any(" -> " in text and "beta 0." in text for text in seen["texts"]), "the edges that mutate"
-    assert any("the new backbone.cells.2 at beta 0." in text for text in seen["texts"]), "the cell that came by growth"
+    assert any("the new backbone.cells.3 at beta 0." in text for text in seen["texts"]), "the cell that came by growth"
     (asked,) = checkpoints(run, "control")
     assert under_hand_over(restore_network(asked)) == seen["texts"], "a checkpoint keeps the mixture as it was"
 
