@@ -2,10 +2,13 @@
 
 from lab.space.genotype import Edit, Genotype
 from lab.space.moves import MUTATION_KINDS, mutate, neighbours, sample
-from lab.space.space import NB125, NB201, SPACES, Edge, Space
+from lab.space.space import ABSENT, DARTS, NB125, NB201, SPACES, Edge, Space
 from lab.space.table import Table, find_table
+from lab.space.text import genotype_text, parse_genotype
 
 __all__ = [
+    "ABSENT",
+    "DARTS",
     "MUTATION_KINDS",
     "NB125",
     "NB201",
@@ -16,7 +19,9 @@ __all__ = [
     "Space",
     "Table",
     "find_table",
+    "genotype_text",
     "mutate",
     "neighbours",
+    "parse_genotype",
     "sample",
 ]

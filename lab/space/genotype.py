@@ -1,17 +1,17 @@
-"""`Genotype`: the primitive on each edge, as a frozen value with text forms, a digest and a difference."""
+"""`Genotype`: the primitive on each edge, as a frozen value with JSON, a digest and a difference."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from lab.base import ConfigError
-from lab.space.space import NB201, SPACES, Edge, Space
+from lab.space.space import ABSENT, NB201, SPACES, Edge, Space
 
 
 class Edit(NamedTuple):
-    """One changed edge."""
+    """One changed edge; `old` or `new` is `ABSENT` where the edge was not or is no longer taken."""
 
     edge: Edge
     old: str
@@ -23,34 +23,57 @@ class Edit(NamedTuple):
 
 @dataclass(frozen=True)
 class Genotype:
-    """One cell of `space`: `primitives[i]` stands on `space.edges[i]`.
+    """The cells of `space`: `primitives[i]` stands on `space.edges[i]`, `ABSENT` on an edge that is not taken.
 
     Raises:
-        ConfigError: a primitive that the space does not have, or another number of them than edges.
+        ConfigError: a primitive that the space does not have, another number of them than edges, or a node that takes
+            another number of edges than `space.taken`.
     """
 
     space: Space
     primitives: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if len(self.primitives) != len(self.space.edges):
+        space = self.space
+        if len(self.primitives) != len(space.edges):
             raise ConfigError(
-                f"{len(self.space.edges)} primitives for space {self.space.name}",
+                f"{len(space.edges)} primitives for space {space.name}",
                 f"{len(self.primitives)}",
                 "give one primitive for each edge, in the order of space.edges",
             )
-        for edge, primitive in zip(self.space.edges, self.primitives, strict=True):
-            if primitive not in self.space.primitives:
+        allowed = space.choosable if space.taken is None else (*space.choosable, ABSENT)
+        for edge, primitive in zip(space.edges, self.primitives, strict=True):
+            if primitive not in allowed:
                 raise ConfigError(
-                    f"a primitive of space {self.space.name} on edge {edge}: {', '.join(self.space.primitives)}",
+                    f"a primitive of space {space.name} on edge {edge}: {', '.join(allowed)}",
                     repr(primitive),
                     "correct that edge",
                 )
+        for rows in space.groups if space.taken is not None else ():
+            sources = [space.edges[row].source for row in rows if self.primitives[row] != ABSENT]
+            if len(sources) != space.taken:
+                cell, target, _ = space.edges[rows[0]]
+                raise ConfigError(
+                    f"{space.taken} edges into node {target} of the {cell} cell, from different nodes",
+                    f"{len(sources)} (from {', '.join(map(str, sources)) or 'nowhere'})",
+                    "take that many",
+                )
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Rows of the edges that are taken."""
+        return tuple(row for row, primitive in enumerate(self.primitives) if primitive != ABSENT)
 
     @property
     def indices(self) -> tuple[int, ...]:
-        """Column of each edge's primitive in `space.primitives`."""
-        return tuple(self.space.primitives.index(primitive) for primitive in self.primitives)
+        """Column of each edge's primitive in `space.primitives`; -1 where the edge is not taken."""
+        columns = {primitive: column for column, primitive in enumerate(self.space.primitives)} | {ABSENT: -1}
+        return tuple(columns[primitive] for primitive in self.primitives)
+
+    @classmethod
+    def from_indices(cls, space: Space, indices: Iterable[int]) -> "Genotype":
+        """The genotype whose `indices` these are."""
+        return cls(space, tuple(ABSENT if column < 0 else space.primitives[column] for column in indices))
 
     @property
     def digest(self) -> str:
@@ -59,8 +82,21 @@ class Genotype:
 
     def replace(self, edge: Edge, primitive: str) -> "Genotype":
         """The same cell with `primitive` on `edge`."""
-        row = self.space.edge_index(edge)
-        return Genotype(self.space, (*self.primitives[:row], primitive, *self.primitives[row + 1 :]))
+        return self.edit((Edit(edge, self.primitives[self.space.edge_index(edge)], primitive),))
+
+    def edit(self, edits: Iterable[Edit]) -> "Genotype":
+        """The genotype after `edits`, all made at once: so one edge of a node can take the place of another.
+
+        Raises:
+            ConfigError: an edit's `old` is not what stands on its edge, or the result is no genotype of the space.
+        """
+        changed = list(self.primitives)
+        for edit in edits:
+            row = self.space.edge_index(edit.edge)
+            if self.primitives[row] != edit.old:
+                raise ConfigError(f"{edit.old} on edge {edit.edge}", self.primitives[row], "edit this genotype")
+            changed[row] = edit.new
+        return Genotype(self.space, tuple(changed))
 
     def diff(self, other: "Genotype") -> tuple[Edit, ...]:
         """The edits that turn this genotype into `other`, in the order of the edges.
@@ -74,10 +110,11 @@ class Genotype:
         return tuple(Edit(edge, old, new) for edge, old, new in rows if old != new)
 
     def to_json(self) -> dict[str, Any]:
-        """`{"space": name, "cells": {cell type: [[target, source, primitive], ...]}}`."""
+        """`{"space": name, "cells": {cell type: [[target, source, primitive], ...]}}`, the edges that are taken."""
         cells: dict[str, list[list[Any]]] = {}
         for edge, primitive in zip(self.space.edges, self.primitives, strict=True):
-            cells.setdefault(edge.cell, []).append([edge.target, edge.source, primitive])
+            if primitive != ABSENT:
+                cells.setdefault(edge.cell, []).append([edge.target, edge.source, primitive])
         return {"space": self.space.name, "cells": cells}
 
     @classmethod
@@ -93,14 +130,17 @@ class Genotype:
             )
         space = SPACES[data["space"]]
         found: dict[Edge, str] = {}
-        for cell, rows in data["cells"].items():
-            for row in rows:
-                found[Edge(cell, int(row[0]), int(row[1]))] = row[2]
-        if set(found) != set(space.edges):
+        try:
+            for cell, rows in data["cells"].items():
+                for target, source, primitive in rows:
+                    found[Edge(cell, int(target), int(source))] = primitive
+        except (TypeError, ValueError) as error:
+            raise ConfigError("rows of target, source, primitive", str(error), "check the file") from error
+        if not set(found) <= set(space.edges) or (space.taken is None and len(found) < len(space.edges)):
             raise ConfigError(
                 f"exactly the edges of space {space.name}", ", ".join(map(str, sorted(found))), "check the file"
             )
-        return cls(space, tuple(found[edge] for edge in space.edges))
+        return cls(space, tuple(found.get(edge, ABSENT) for edge in space.edges))
 
     @property
     def arch_str(self) -> str:
@@ -134,5 +174,8 @@ class Genotype:
         return cls(NB201, tuple(found[edge] for edge in NB201.edges))
 
     def __str__(self) -> str:
-        rows = zip(self.space.edges, self.primitives, strict=True)
-        return ", ".join(f"{edge.target}<-{edge.source} {primitive}" for edge, primitive in rows)
+        several = len({edge.cell for edge in self.space.edges}) > 1
+        pairs = [(self.space.edges[row], self.primitives[row]) for row in self.rows]
+        return ", ".join(
+            f"{edge.cell + ' ' if several else ''}{edge.target}<-{edge.source} {primitive}" for edge, primitive in pairs
+        )

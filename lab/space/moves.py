@@ -5,21 +5,31 @@ from random import Random
 
 from lab.base import require, require_choice, require_range
 from lab.space.genotype import Genotype
-from lab.space.space import Space
+from lab.space.space import ABSENT, Space
 
 MUTATION_KINDS = ("random", "guided", "conservative")
 
 
 def sample(space: Space, rng: Random) -> Genotype:
     """A uniform draw of one genotype."""
-    return Genotype(space, tuple(rng.choice(space.primitives) for _ in space.edges))
+    if space.taken is None:
+        return Genotype(space, tuple(rng.choice(space.primitives) for _ in space.edges))
+    taken = {row for rows in space.groups for row in rng.sample(rows, space.taken)}
+    return Genotype(
+        space, tuple(rng.choice(space.choosable) if row in taken else ABSENT for row in range(len(space.edges)))
+    )
 
 
 def neighbours(genotype: Genotype) -> tuple[Genotype, ...]:
-    """Every genotype that differs on exactly one edge (24 in NB201)."""
+    """Every genotype that differs in exactly one edge that is taken: in its primitive, or in its source.
+
+    24 in NB201; 344 in DARTS, where a taken edge can have 8 other primitives, or each edge of its node that is not
+    taken can take its place with 9.
+    """
     found = []
-    for edge, current in zip(genotype.space.edges, genotype.primitives, strict=True):
-        found += [genotype.replace(edge, other) for other in genotype.space.primitives if other != current]
+    for row in genotype.rows:
+        for other, column in _options(genotype, row, set()):
+            found.append(_changed(genotype, {row: (other, column)}))
     return tuple(found)
 
 
@@ -30,12 +40,15 @@ def mutate(
     rng: Random,
     probabilities: Sequence[Sequence[float]] | None = None,
 ) -> Genotype:
-    """The genotype after max(1, round(strength * edges)) edits, each to a different primitive.
+    """The genotype after changing max(1, round(strength * taken edges)) of its edges.
+
+    Each change gives an edge another primitive. Where a node takes only some of its edges, a change may instead let an
+    edge from another source take the place: `neighbours` lists what one change can be, and all are equally likely.
 
     Args:
-        strength: share of the edges to change, in (0, 1].
-        kind: `random` (uniform edges and primitives), `guided` (an edge by 1 - p(its primitive), the new primitive
-            by p), `conservative` (random at half the strength).
+        strength: share of the taken edges to change, in (0, 1].
+        kind: `random` (uniform edges and changes), `guided` (an edge by 1 - p(its primitive), what takes its place by
+            p), `conservative` (random at half the strength).
         probabilities: for `guided`: one row for each edge, one column for each primitive.
 
     Raises:
@@ -46,9 +59,9 @@ def mutate(
     space = genotype.space
     if kind == "conservative":
         strength = strength / 2
-    count = max(1, round(strength * len(space.edges)))
+    count = max(1, round(strength * len(genotype.rows)))
     if kind != "guided":
-        rows = rng.sample(range(len(space.edges)), count)
+        rows = rng.sample(genotype.rows, count)
         weights = [[1.0] * len(space.primitives)] * len(space.edges)
     else:
         shape_ok = probabilities is not None and len(probabilities) == len(space.edges)
@@ -60,12 +73,34 @@ def mutate(
         )
         assert probabilities is not None
         weights = [list(row) for row in probabilities]
-        rows = _draw_without_replacement([1.0 - weights[i][k] for i, k in enumerate(genotype.indices)], count, rng)
-    changed = list(genotype.primitives)
+        indices = genotype.indices
+        doubts = [1.0 - weights[row][indices[row]] for row in genotype.rows]
+        rows = [genotype.rows[place] for place in _draw_without_replacement(doubts, count, rng)]
+    changes: dict[int, tuple[int, int]] = {}
     for row in rows:
-        others = [k for k in range(len(space.primitives)) if space.primitives[k] != genotype.primitives[row]]
-        changed[row] = space.primitives[rng.choices(others, weights=[weights[row][k] + 1e-9 for k in others])[0]]
-    return Genotype(space, tuple(changed))
+        options = _options(genotype, row, {other for other, _ in changes.values()})
+        changes[row] = rng.choices(options, weights=[weights[other][k] + 1e-9 for other, k in options])[0]
+    return _changed(genotype, changes)
+
+
+def _options(genotype: Genotype, row: int, occupied: set[int]) -> list[tuple[int, int]]:
+    """(row, column) of what can stand in the place of the taken edge `row`; `occupied` rows are no longer free."""
+    space = genotype.space
+    columns = [k for k, primitive in enumerate(space.primitives) if primitive in space.choosable]
+    group = next(rows for rows in space.groups if row in rows)
+    free = [other for other in group if genotype.primitives[other] == ABSENT and other not in occupied]
+    own = [(row, k) for k in columns if space.primitives[k] != genotype.primitives[row]]
+    return own + [(other, k) for other in free for k in columns]
+
+
+def _changed(genotype: Genotype, changes: dict[int, tuple[int, int]]) -> Genotype:
+    """The genotype in which `changes[row]`, a row and a column, stands in the place of each edge `row`."""
+    changed = list(genotype.primitives)
+    for row in changes:
+        changed[row] = ABSENT
+    for row, column in changes.values():
+        changed[row] = genotype.space.primitives[column]
+    return Genotype(genotype.space, tuple(changed))
 
 
 def _draw_without_replacement(weights: Sequence[float], count: int, rng: Random) -> list[int]:

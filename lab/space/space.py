@@ -1,12 +1,16 @@
 """What a search space is: cell types, edges between nodes, and the primitives that an edge can have.
 
-Node 0 is the cell's input; an edge runs from `source` to `target` with `source < target`.
+An edge runs from `source` to `target` with `source < target`; the lowest nodes are the cell's inputs.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
+
+ABSENT = "absent"
+"""Stands on an edge that a genotype does not take, in spaces where a node takes only some of its edges."""
 
 
 class Edge(NamedTuple):
@@ -22,18 +26,41 @@ class Edge(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """The cells that can be built: one primitive on each edge."""
+    """The cells that can be built: one primitive on each edge that a node takes."""
 
     name: str
     primitives: tuple[str, ...]
+    """What an edge of the supernet can run: the columns of every table of this space."""
     edges: tuple[Edge, ...]
+    """The rows of every table of this space."""
     nodes: int
-    """Nodes of a cell, the input included."""
+    """Nodes of a cell, the inputs included."""
+    outputs: tuple[int, ...]
+    """Nodes that the cell's output joins."""
+    taken: int | None = None
+    """Edges that each node takes of those that lead to it; None for all."""
+    excluded: tuple[str, ...] = ()
+    """Primitives of the supernet that no genotype has."""
+
+    @property
+    def choosable(self) -> tuple[str, ...]:
+        """Primitives that a genotype can have."""
+        return tuple(primitive for primitive in self.primitives if primitive not in self.excluded)
+
+    @property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """The rows of the edges that lead to the same node, for each node of each cell type."""
+        found: dict[tuple[str, int], list[int]] = {}
+        for row, edge in enumerate(self.edges):
+            found.setdefault((edge.cell, edge.target), []).append(row)
+        return tuple(tuple(rows) for rows in found.values())
 
     @property
     def size(self) -> int:
         """Number of genotypes."""
-        return int(len(self.primitives) ** len(self.edges))
+        counts = [len(rows) if self.taken is None else self.taken for rows in self.groups]
+        subsets = (math.comb(len(rows), count) for rows, count in zip(self.groups, counts, strict=True))
+        return int(math.prod(subsets) * len(self.choosable) ** sum(counts))
 
     def edge_index(self, edge: Edge) -> int:
         """Row of `edge` in every table of this space; `ValueError` where it is none of this space."""
@@ -45,6 +72,7 @@ NB201 = Space(
     primitives=("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"),
     edges=tuple(Edge("cell", target, source) for target in range(1, 4) for source in range(target)),
     nodes=4,
+    outputs=(3,),
 )
 """The cell of NAS-Bench-201 (Dong and Yang 2020, section 2.1): 4 nodes, 6 edges, 15,625 cells."""
 
@@ -53,8 +81,40 @@ NB125 = Space(
     primitives=NB201.primitives,
     edges=tuple(Edge("cell", target, source) for target in range(1, 3) for source in range(target)),
     nodes=3,
+    outputs=(2,),
 )
 """NAS-Bench-201's primitives on 3 nodes: 3 edges, 125 cells, few enough to train every one of them."""
 
-SPACES: Mapping[str, Space] = MappingProxyType({NB201.name: NB201, NB125.name: NB125})
+DARTS = Space(
+    name="darts",
+    primitives=(
+        "none",
+        "avg_pool_3x3",
+        "max_pool_3x3",
+        "skip_connect",
+        "sep_conv_3x3",
+        "sep_conv_5x5",
+        "sep_conv_7x7",
+        "dil_conv_3x3",
+        "dil_conv_5x5",
+        "conv_7x1_1x7",
+    ),
+    edges=tuple(
+        Edge(cell, target, source)
+        for cell in ("normal", "reduce")
+        for target in range(2, 6)
+        for source in range(target)
+    ),
+    nodes=6,
+    outputs=(2, 3, 4, 5),
+    taken=2,
+    excluded=("none",),
+)
+"""Normal and reduction cell of DARTS (Liu, Simonyan, Yang 2019, section 2.1 and appendix A) with ten primitives.
+
+Nodes 0 and 1 are the outputs of the last but one and of the last cell; each of nodes 2 to 5 takes two of the edges
+that lead to it, 14 in a cell; the cell's output is nodes 2 to 5 joined along the channels.
+"""
+
+SPACES: Mapping[str, Space] = MappingProxyType({space.name: space for space in (NB201, NB125, DARTS)})
 """Every space by name."""
