@@ -19,6 +19,8 @@ BENCHES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "store": ("StoreBench", "rows a second, reading beside a writing trainer, reading after a kill"),
         "doctor": ("DoctorBench", "training steps under explain_backward and anomaly mode, against bare ones"),
         "morph": ("MorphBench", "surgery: plan, apply, roll back, in training steps of the same model"),
+        "table": ("TableBench", "every cell of a small space trained on digits: a true table of the lab's own"),
+        "strategies": ("StrategiesBench", "search strategies on a table alone, hundreds of seeds in seconds"),
         "dashboard": ("DashboardBench", "from the trainer to the page, and from the button to the trainer"),
     }
 )
