@@ -87,6 +87,16 @@ WRONG = {
         "def padded_step(net, x, y, size):\n    loss = cross_entropy(net(x), y)\n    loss.backward()\n"
         "    return loss.item()": "most rows at a time",
     },
+    "06_checkpoints": {
+        "def snapshot(net, optimizer, scheduler):\n    return copy.deepcopy({'net': net.state_dict(), "
+        "'optimizer': optimizer.state_dict(), 'scheduler': scheduler.state_dict()})": "it has 3 items; wanted 4",
+        "def snapshot(net, optimizer, scheduler):\n    parts = {'net': net.state_dict(), "
+        "'optimizer': optimizer.state_dict(), 'scheduler': scheduler.state_dict()}\n"
+        "    return {**parts, 'rng': torch.get_rng_state()}": "loss of the first step",
+        "def snapshot(net, optimizer, scheduler):\n    state = {'net': copy.deepcopy(net.state_dict()), "
+        "'optimizer': optimizer.state_dict(), 'scheduler': scheduler.state_dict()}\n"
+        "    return {**state, 'rng': torch.get_rng_state()}": "all five losses",
+    },
     "11_in_place": {
         "def stored(memory, row, value):\n    memory[row] = value.detach()\n    return memory": "index write",
         "def stored(memory, row, value):\n    memory.data[row] = value.detach()\n"
