@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "train": "train and evolve a network; --resume goes on where a run was cut off",
         "dashboard": "open the live page over the runs of a folder",
         "runs": "list the runs of a folder and their states",
+        "export": "write the evolved network of a run: torch's exported form, ONNX, or plain source with its weights",
         "doctor": "find what is wrong with a model of yours (MODULE:FACTORY), or with this machine",
         "bench": "measure the lab's own speed, as ratios within one run",
     }

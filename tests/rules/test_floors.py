@@ -28,6 +28,7 @@ FLOORS = {
     "tune": 7,
     "lesson": 7,
     "bench": 7,
+    "export": 7,
     "cli": 8,
 }
 TORCH_FREE = ("base", "space", "store", "monitor", "charts")

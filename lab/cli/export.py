@@ -1,0 +1,60 @@
+"""`lab export`."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from lab.base import ConfigError
+from lab.export import export_run
+from lab.store import RUNS_ROOT
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportCommand:
+    """Write the evolved network of a run as files that load without lab.
+
+    pt2: torch.export.load(PATH).module(). onnx: onnxruntime and others (needs the extra export). state: a state dict
+    and, beside it, the source of a plain module that needs only torch. A .json beside each says what goes in.
+    """
+
+    run: Annotated[str, tyro.conf.Positional]
+    """The run: its folder, or its name inside --save-dir."""
+    to: str
+    """pt2, onnx or state."""
+    checkpoint: str = "latest"
+    """latest, best, last (the end of the run) or the path of a checkpoint."""
+    out: Path | None = None
+    """File to write; default: export/network.* in the run's folder."""
+    save_dir: Path = RUNS_ROOT
+    """Folder of runs."""
+    json: bool = False
+    """Print the report as JSON."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command; the exit code."""
+    command = tyro.cli(ExportCommand, args=list(arguments), prog="lab export")
+    run_dir = find_run(command.run, command.save_dir)
+    report = export_run(run_dir, command.to, checkpoint=command.checkpoint, out=command.out)
+    sys.stdout.write((report.to_json() if command.json else str(report)) + "\n")
+    return 0
+
+
+def find_run(request: str, save_dir: Path) -> Path:
+    """The folder of a run, given as a folder or as a name inside `save_dir`.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    for folder in (Path(request), save_dir / request):
+        if (folder / "checkpoints").is_dir() or (folder / "events.db").is_file():
+            return folder
+    raise ConfigError(
+        f"a run: a folder, or a name inside {save_dir}",
+        repr(request),
+        "lab runs lists them; --save-dir names another folder",
+    )
