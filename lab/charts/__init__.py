@@ -7,6 +7,7 @@ from lab.charts.layout import Event, Mark, mutation_marks, note_figure
 from lab.charts.probabilities import chosen_columns, probability_figure, probability_table
 from lab.charts.search import entropy_series, health_word, stability_figure, temperature_figure, timeline_figure
 from lab.charts.series import Series, count_note, make_series, smooth, thin
+from lab.charts.shares import share_figure
 from lab.charts.style import (
     COLORS,
     INK,
@@ -57,6 +58,7 @@ __all__ = [
     "probability_figure",
     "probability_table",
     "series_style",
+    "share_figure",
     "smooth",
     "stability_figure",
     "step_range",

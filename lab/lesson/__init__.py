@@ -1,6 +1,7 @@
 """What the notebooks stand on: expected errors, live checks, exercises, a run that trains in another process."""
 
 from lab.lesson.check import CheckResult, check
+from lab.lesson.dial import Dial
 from lab.lesson.errors import LessonError
 from lab.lesson.exercise import Attempt, Exercise, Hints
 from lab.lesson.expect import Expectation, expect
@@ -11,10 +12,12 @@ from lab.lesson.parameters import ParameterRow, ParameterTable, parameter_table
 from lab.lesson.picture import Picture
 from lab.lesson.run import RunHandle, start_run
 from lab.lesson.session import Session, set_up
+from lab.lesson.shares import Shares, share_bars
 
 __all__ = [
     "Attempt",
     "CheckResult",
+    "Dial",
     "Exercise",
     "Expectation",
     "Follower",
@@ -28,11 +31,13 @@ __all__ = [
     "RunHandle",
     "RunSnapshot",
     "Session",
+    "Shares",
     "check",
     "expect",
     "follow",
     "memory_bars",
     "parameter_table",
     "set_up",
+    "share_bars",
     "start_run",
 ]
