@@ -87,7 +87,13 @@ class OOMTransaction:
     """
 
     def __init__(
-        self, model: nn.Module, optimizer: Optimizer, min_micro_batch: int = 1, *, retry_every: int = 100
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        min_micro_batch: int = 1,
+        *,
+        retry_every: int = 100,
+        accumulation: int = 1,
     ) -> None:
         """Args:
         model: its buffers (batch-norm statistics among them) are restored when a step fails; its gradients and
@@ -95,9 +101,12 @@ class OOMTransaction:
         optimizer: takes the step.
         min_micro_batch: items at a time, at least; >= 1.
         retry_every: steps after which the whole batch is tried again, once a micro-batch size is kept; >= 1.
+        accumulation: parts in which a step begins, memory or not, >= 1; 1 takes the whole batch at once.
         """
         require_range("min_micro_batch", min_micro_batch, 1)
         require_range("retry_every", retry_every, 1)
+        require_range("accumulation", accumulation, 1)
+        self._accumulation = accumulation
         self._model = model
         self._optimizer = optimizer
         self._min = min_micro_batch
@@ -178,17 +187,26 @@ class OOMTransaction:
         """The size to begin with; None for the whole batch at once."""
         if self._kept is None or self._since_whole >= self._retry_every:
             self._since_whole = 0
-            return None
+            return None if self._accumulation == 1 else math.ceil(batch_length(batch) / self._accumulation)
         self._since_whole += 1
         return None if self._kept >= batch_length(batch) else self._kept
 
     def _remember(self, size: int | None, ooms: int) -> None:
-        if size is None:
+        if not ooms and self._since_whole == 0:
             self._in_a_row, self._kept = 0, None
         elif ooms:
             self._in_a_row += 1
             if self._in_a_row >= 3 or self._kept is not None:
                 self._kept = size
+
+    def state_dict(self) -> dict[str, int | None]:
+        """What the size of the next step's parts depends on."""
+        return {"in_a_row": self._in_a_row, "kept": self._kept, "since_whole": self._since_whole}
+
+    def load_state_dict(self, state: dict[str, int | None]) -> None:
+        """Go on where `state_dict` was taken."""
+        self._in_a_row, self._since_whole = state["in_a_row"] or 0, state["since_whole"] or 0
+        self._kept = state["kept"]
 
     def _update(self, update: Callable[[], object]) -> None:
         failure = ""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lab.base import derive_seed
 from lab.explore import SCHEDULES, GumbelExplorer
 from lab.nn import SuperNet, train_mode
+from lab.train.group import Alone, Group
 from lab.train.optimizer import read_numbers
 from lab.train.search import ASOSEConfig
 
@@ -21,12 +22,13 @@ BETAS = (0.5, 0.999)
 class ArchitectureTrainer:
     """The explorer, its Adam optimizer, and the accuracy of the cells drawn in the present epoch."""
 
-    def __init__(self, supernet: SuperNet, config: ASOSEConfig, *, seed: int) -> None:
+    def __init__(self, supernet: SuperNet, config: ASOSEConfig, *, seed: int, group: Group | None = None) -> None:
         self.supernet = supernet
+        self.group: Group = group or Alone()
         schedule = SCHEDULES[config.temperature_schedule](
             initial_temp=config.initial_temp,
             min_temp=config.min_temp,
-            epochs=config.arch_training_epochs * config.total_cycles,
+            epochs=max(config.arch_training_epochs * config.total_cycles, 1),
             anneal_rate=config.anneal_rate,
         )
         self.explorer = GumbelExplorer(
@@ -45,11 +47,13 @@ class ArchitectureTrainer:
     def step(self, x_BCHW: Tensor, y_B: Tensor) -> tuple[float, float, float]:
         """One Adam step on a drawn cell's loss; (loss, accuracy, gradient norm). Not finite: nothing changes."""
         train_mode(self.supernet)
-        logits_BN = self.supernet(x_BCHW, self.explorer.ask())
+        with self.group.merged_statistics(self.supernet):
+            logits_BN = self.supernet(x_BCHW, self.explorer.ask())
         loss = nn.functional.cross_entropy(logits_BN, y_B)
         # The gradient is taken for alpha alone: the weights are frozen without a switch that could be left set.
         (gradient_EK,) = torch.autograd.grad(loss, [self.explorer.alpha])
-        numbers = read_numbers(loss, logits_BN, y_B, gradient_EK.norm())
+        gradient_EK = self.group.mean(gradient_EK)
+        numbers = read_numbers(loss, logits_BN, y_B, gradient_EK.norm(), self.group)
         if math.isfinite(numbers[0]) and math.isfinite(numbers[2]):
             self.explorer.alpha.grad = gradient_EK
             self.optimizer.step()

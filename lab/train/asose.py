@@ -1,33 +1,31 @@
 """ASO-SE: alternating training of weights and architecture with a live network that mutates.
 
 warmup -> arch_training -> mutation -> weight_retraining -> arch_training -> ..., `total_cycles` times; a mutation takes
-no epoch. The first mutation phase takes the live network from the supernet; each later one changes it.
-B batch, C channels, H height, W width, E edges, K primitives.
+no epoch, and a phase of no epochs is passed over. The first mutation phase takes the live network from the supernet;
+each later one changes it. B batch, C channels, H height, W width, E edges, K primitives.
 """
 
 import math
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from lab.base import TrainingError
+from lab.mahia import PrecisionManager
 from lab.nn import SuperNet, train_mode
 from lab.space import Table
-from lab.store import AlertEvent, PhaseEvent, Record, RollbackEvent, TemperatureEvent
+from lab.store import AlertEvent, PhaseEvent, Record, TemperatureEvent
 from lab.train.architecture import ArchitectureTrainer
-from lab.train.describe import describe_search
+from lab.train.compile import Compiler
 from lab.train.evaluate import evaluate
-from lab.train.growth import Growth
-from lab.train.live import LiveNetwork
-from lab.train.mutation import Mutator
-from lab.train.optimizer import LearningRate, weight_step
+from lab.train.evolution import Evolution
+from lab.train.group import Alone, Group
+from lab.train.optimizer import LearningRate
 from lab.train.restore import RollbackLimit
 from lab.train.search import ASOSEConfig
+from lab.train.step import StepNumbers, WeightStep
 from lab.train.strategy import EpochData, Evaluation, StepReport
 from lab.train.trees import clone_tree
-
-STRENGTH_FLOOR = 1 / 8
 
 
 class ASOSEStrategy:
@@ -39,33 +37,60 @@ class ASOSEStrategy:
         seed: run seed.
         epochs: epochs of the run, over which the learning rate falls.
         table: true accuracies of the space's cells; only shown, never used.
+        precision, accumulation, adaptive_batch, compiler: how a step on the weights is taken, see `WeightStep`.
+        group: the processes that train together; default: this one alone.
     """
 
     def __init__(
-        self, supernet: SuperNet, config: ASOSEConfig, *, seed: int, epochs: int, table: Table | None = None
+        self,
+        supernet: SuperNet,
+        config: ASOSEConfig,
+        *,
+        seed: int,
+        epochs: int,
+        table: Table | None = None,
+        precision: PrecisionManager | None = None,
+        accumulation: int = 1,
+        adaptive_batch: bool = False,
+        compiler: Compiler | None = None,
+        group: Group | None = None,
     ) -> None:
         self.config = config
         self.epochs = epochs
-        self.table = table
         self.space = supernet.space
-        self.live = LiveNetwork(
-            supernet, lr=config.weight_lr, momentum=config.weight_momentum, weight_decay=config.weight_decay
-        )
-        self.architecture = ArchitectureTrainer(supernet, config, seed=seed)
+        group = group or Alone()
+        self.architecture = ArchitectureTrainer(supernet, config, seed=seed, group=group)
         self.explorer = self.architecture.explorer
-        self.mutator = Mutator(self.live, kind=config.mutation_kind, seed=seed, reject_sigmas=config.reject_sigmas)
-        self.growth = Growth(supernet, kinds=config.growth_kinds, factor=config.growth_factor, seed=seed)
+        self.evolution = Evolution(supernet, self.architecture, config, seed=seed, group=group, table=table)
+        self.live = self.evolution.live
+        self.mutator = self.evolution.mutator
+        self.growth = self.evolution.growth
+        self.weight_step = WeightStep(
+            self.live.optimizer,
+            grad_clip=config.grad_clip,
+            precision=precision,
+            accumulation=accumulation,
+            adaptive=adaptive_batch,
+            group=group,
+            compiler=compiler,
+        )
         self.records: list[Record] = []
+        self.evolution.records = self.weight_step.records = self.records
         self._phase = "warmup"
         self._left = config.warmup_epochs
         self._fresh = True
         self.cycle = 0
-        self.rate = LearningRate(self.live.optimizer, config.weight_lr, epochs)
+        self.rate = LearningRate(
+            self.live.optimizer,
+            config.weight_lr,
+            epochs,
+            schedule=config.weight_schedule,
+            patience=config.rate_patience,
+        )
         self.rollbacks = RollbackLimit(config.max_rollbacks)
-        self.strength_scale = 1.0
         self.best_loss = math.inf
         self.waited = 0
-        self.restore_point: dict[str, Any] | None = None
+        self._pass_empty_phases()
 
     @property
     def phase(self) -> str:
@@ -83,16 +108,21 @@ class ASOSEStrategy:
         return self.live.child
 
     def begin_epoch(self, epoch: int, step: int, data: EpochData) -> str:
-        """Prepare `epoch`; a mutation phase is passed through here."""
-        if self._phase == "mutation":
+        """Prepare `epoch`; mutation phases are passed through here. finished where no epoch is left to train."""
+        while self._phase == "mutation":
             self._announce(epoch, 0)
-            self._mutation_phase(epoch, step, data)
+            self.evolution.mutation_phase(epoch, step, self.cycle, data)
             self._enter("weight_retraining", self.config.weight_training_epochs)
+            if self._left <= 0:
+                self.evolution.decide(evaluate(self.evolution.child, data.decisions()))
+            self._pass_empty_phases()
+        if self._phase == "finished":
+            return "finished"
         if self._fresh:
             self._fresh = False
             self._announce(epoch, self._left)
             if not self.mutator.pending:
-                self._set_restore_point(step)
+                self.evolution.set_restore_point(step)
             if self._phase == "arch_training":
                 self._tell_temperature(self.config.temperature_schedule)
         self.rate.begin(epoch)
@@ -101,32 +131,25 @@ class ASOSEStrategy:
 
     def step(self, x_BCHW: Tensor, y_B: Tensor) -> StepReport:
         """One step of the phase: supernet weights, architecture parameters, or the live network's weights."""
-        beta = None
+        beta, numbers = None, None
         if self._phase == "arch_training":
-            numbers = self.architecture.step(x_BCHW, y_B)
+            loss, accuracy, norm = self.architecture.step(x_BCHW, y_B)
+            numbers = StepNumbers(loss=loss, accuracy=accuracy, grad_norm=norm)
         elif self._phase == "warmup":
-            sample = self.explorer.ask_uniform()
             train_mode(self.live.supernet)
-            numbers = self._weight_step(lambda x: self.live.supernet(x, sample), x_BCHW, y_B)
+            numbers = self.weight_step(self.live.supernet, x_BCHW, y_B, self.explorer.ask_uniform())
         else:
-            child = self.live.child
-            assert child is not None
-            grown, beta = self.growth.advance(child), self.mutator.advance()
-            beta = grown if beta is None else beta
-            train_mode(child)
-            numbers = self._weight_step(child, x_BCHW, y_B)
-        loss, accuracy, norm = numbers
+            beta = self.evolution.advance()
+            train_mode(self.evolution.child)
+            numbers = self.weight_step(self.evolution.child, x_BCHW, y_B, compiled=True)
         return StepReport(
-            loss=loss,
-            accuracy=accuracy,
-            grad_norm=norm,
+            loss=numbers.loss,
+            accuracy=numbers.accuracy,
+            grad_norm=numbers.grad_norm,
             lr=self.config.arch_lr if self._phase == "arch_training" else self.rate.value,
             temperature=self.explorer.temperature,
             beta=beta,
         )
-
-    def _weight_step(self, forward: Any, x_BCHW: Tensor, y_B: Tensor) -> tuple[float, float, float]:
-        return weight_step(forward, x_BCHW, y_B, self.live.optimizer, grad_clip=self.config.grad_clip)
 
     def end_epoch(self, epoch: int, data: EpochData) -> Evaluation | None:
         """Count the epoch, unless it was rolled back, and change phase where it was the last one."""
@@ -137,12 +160,11 @@ class ASOSEStrategy:
         if self._phase == "arch_training":
             self.architecture.end_epoch()
             self._tell_temperature(self.config.temperature_schedule)
-            self._tell_genotype("epoch")
+            self.evolution.tell_genotype("epoch")
         elif self._phase == "weight_retraining":
-            assert self.live.child is not None
-            evaluation = evaluate(self.live.child, data.decisions())
-            if self._left <= 0 and self._decide(evaluation) == "rejected":
-                evaluation = evaluate(self.live.child, data.decisions())
+            evaluation = evaluate(self.evolution.child, data.decisions())
+            if self._left <= 0 and self.evolution.decide(evaluation) == "rejected":
+                evaluation = evaluate(self.evolution.child, data.decisions())
             self._watch(evaluation)
         if self._left <= 0 and self._phase != "finished":
             self._next_phase()
@@ -162,91 +184,47 @@ class ASOSEStrategy:
                 self._enter("finished", 0)
             else:
                 self._enter("arch_training", self.config.arch_training_epochs)
+        self._pass_empty_phases()
 
     def _enter(self, phase: str, epochs: int) -> None:
         self._phase, self._left, self._fresh = phase, epochs, True
 
+    def _pass_empty_phases(self) -> None:
+        if self._left <= 0 and self._phase not in ("mutation", "finished"):
+            self._next_phase()
+
     def _announce(self, epoch: int, epochs: int) -> None:
         self.records.append(PhaseEvent(phase=self._phase, epoch=epoch, epochs=epochs, cycle=self.cycle))
 
-    def _mutation_phase(self, epoch: int, step: int, data: EpochData) -> None:
-        # Before the restore point: a mutation that is taken back leaves the network as large as it is.
-        if self.live.child is not None:
-            self.records += self.growth.grow(
-                self.live.child,
-                self.live.optimizer,
-                probe_BCHW=next(data.decisions())[0],
-                statistics=data.statistics(epoch),
-                steps=self._hand_over_steps(data),
-            )
-        self._set_restore_point(step)
-        if self.live.child is None:
-            self._take(epoch, data)
-        elif not self._mutate(epoch, data, requested="schedule"):
-            text = f"no cell to go to: {len(self.mutator.barred)} are barred"
-            self.records.append(AlertEvent(level="warning", title="No mutation", text=text))
-
-    def _take(self, epoch: int, data: EpochData) -> None:
-        probe_BCHW = next(data.decisions())[0]
-        difference = self.live.take(self.explorer.likeliest, data.statistics(epoch), probe_BCHW)
-        text = f"taken from the supernet; relative output difference to the supernet's own path {difference:.1e}"
-        self.records.append(AlertEvent(level="info", title="Live network", text=text))
-        self._tell_genotype("taken")
-
-    def _mutate(self, epoch: int, data: EpochData, *, requested: str) -> bool:
-        child = self.live.child
-        assert child is not None
-        strength = self.config.mutation_strength * self.strength_scale
-        target = self.mutator.propose(child.genotype, strength, self.explorer.probabilities().tolist())
-        if target is None:
-            return False
-        before = evaluate(child, data.decisions())
-        event = self.mutator.apply(
-            target,
-            requested=requested,
-            steps=self._hand_over_steps(data),
-            before=before,
-            statistics=data.statistics(epoch),
-            probe_BCHW=next(data.decisions())[0],
-        )
-        self.records.append(event)
-        self._tell_genotype("mutation")
-        return True
-
-    def _hand_over_steps(self, data: EpochData) -> int:
-        return math.ceil(self.config.weight_training_epochs * data.length("weights") / 2)
-
-    def _decide(self, evaluation: Evaluation) -> str:
-        if not self.mutator.pending:
-            return "nothing pending"
-        worse, text = self.mutator.worse(evaluation)
-        if not worse and self.mutator.complete:
-            self.records += self.mutator.accept(evaluation, f"kept: {text}")
-            return "accepted"
-        reason = f"taken back: {text}" if worse else "taken back: the hand-over was not complete"
-        self.records += self.mutator.reject(evaluation, reason)
-        self._restore(reason)
-        return "rejected"
-
     def _watch(self, evaluation: Evaluation) -> None:
-        if evaluation.loss < self.best_loss * (1.0 - self.config.performance_threshold):
+        """Lower the rate on a plateau; end the run where its goal is reached or nothing gets better any more."""
+        lowered = self.rate.observe(evaluation.loss)
+        if lowered is not None:
+            text = f"learning rate {lowered[0]:.2g} -> {lowered[1]:.2g} after {self.rate.patience} epochs without gain"
+            self.records.append(AlertEvent(level="info", title="Plateau", text=text))
+        target = self.config.target_accuracy
+        if target is not None and evaluation.accuracy >= target and not self.mutator.pending:
+            self._stop(f"decision accuracy {evaluation.accuracy:.2%} has reached {target:.2%}")
+        elif evaluation.loss < self.best_loss * (1.0 - self.config.performance_threshold):
             self.best_loss, self.waited = evaluation.loss, 0
-            return
-        self.waited += 1
-        patience = self.config.early_stopping_patience
-        if patience and self.waited >= patience and not self.mutator.pending and self._phase != "finished":
-            text = f"no better decision loss than {self.best_loss:.4f} for {self.waited} epochs"
+        else:
+            self.waited += 1
+            patience = self.config.early_stopping_patience
+            if patience and self.waited >= patience and not self.mutator.pending:
+                self._stop(f"no better decision loss than {self.best_loss:.4f} for {self.waited} epochs")
+
+    def _stop(self, text: str) -> None:
+        if self._phase != "finished":
             self.records.append(AlertEvent(level="info", title="Stopped early", text=text))
             self._enter("finished", 0)
 
     def finish(self, epoch: int, data: EpochData) -> None:
         """Leave a live network that is no mixture: an unfinished hand-over is taken back."""
         if self.live.child is None:
-            self._take(epoch, data)
-        assert self.live.child is not None
+            self.evolution.take(epoch, data)
         if self.mutator.pending:
-            self._decide(evaluate(self.live.child, data.decisions()))
-        self.growth.settle(self.live.child)
+            self.evolution.decide(evaluate(self.evolution.child, data.decisions()))
+        self.growth.settle(self.evolution.child)
         self._phase = "finished"
         self._announce(epoch, 0)
 
@@ -256,11 +234,7 @@ class ASOSEStrategy:
 
     def gentler_mutation(self, factor: float) -> tuple[float, float] | None:
         """Multiply the mutation strength by `factor`."""
-        if self.strength_scale * factor < STRENGTH_FLOOR:
-            return None
-        before = self.config.mutation_strength * self.strength_scale
-        self.strength_scale *= factor
-        return before, before * factor
+        return self.evolution.gentler(factor)
 
     def rollback(self, reason: str) -> None:
         """Restore the last restore point; pending mutations are rejected and their genotypes barred.
@@ -271,32 +245,10 @@ class ASOSEStrategy:
         self.rollbacks.add(reason)
         pending = bool(self.mutator.pending)
         self.records += self.mutator.reject(None, f"taken back: {reason}")
-        self._restore(reason)
+        self.evolution.restore(reason)
         self.rate.lower(0.5)
         if pending:
             self._next_phase()
-
-    def _set_restore_point(self, step: int) -> None:
-        self.restore_point = clone_tree(
-            {
-                "live": self.live.state_dict(),
-                "growth": self.growth.state_dict(),
-                "architecture": self.architecture.values(),
-                "torch_rng": torch.get_rng_state(),
-                "step": step,
-            }
-        )
-
-    def _restore(self, reason: str) -> None:
-        assert self.restore_point is not None
-        point = clone_tree(self.restore_point)
-        self.live.load_state_dict(point["live"])
-        self.growth.load_state_dict(point["growth"])
-        self.architecture.restore(point["architecture"])
-        torch.set_rng_state(point["torch_rng"])
-        barred = self.mutator.barred[-1].to_json() if self.mutator.barred else None
-        self.records.append(RollbackEvent(reason=reason, to_step=point["step"], barred=barred))
-        self._tell_genotype("rollback")
 
     def mutate_now(self, epoch: int, step: int, data: EpochData) -> str:
         """Mutate the live network at once.
@@ -309,8 +261,8 @@ class ASOSEStrategy:
         if self._phase == "finished":
             raise TrainingError("a run that goes on", "its end", "start another run")
         if not self.mutator.pending:
-            self._set_restore_point(step)
-        if not self._mutate(epoch, data, requested="control"):
+            self.evolution.set_restore_point(step)
+        if not self.evolution.mutate(epoch, data, requested="control"):
             raise TrainingError(
                 "a cell that is neither barred nor under hand-over", "none", "wait until the hand-over has ended"
             )
@@ -325,10 +277,6 @@ class ASOSEStrategy:
 
     def _tell_temperature(self, schedule: str) -> None:
         self.records.append(TemperatureEvent(temperature=self.explorer.temperature, schedule=schedule))
-
-    def _tell_genotype(self, reason: str) -> None:
-        live = self.explorer.likeliest if self.live.child is None else self.live.child.genotype
-        self.records.append(describe_search(self.explorer, live, self.table, reason))
 
     @property
     def morphs(self) -> tuple[dict[str, Any], ...]:
@@ -351,13 +299,11 @@ class ASOSEStrategy:
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
         return {
-            "live": self.live.state_dict(),
-            "growth": self.growth.state_dict(),
+            **self.evolution.state_dict(),
             "architecture": self.architecture.state_dict(),
-            "mutator": self.mutator.state_dict(),
+            "step": self.weight_step.state_dict(),
             "rate": self.rate.state_dict(),
             "rollbacks": self.rollbacks.count,
-            "restore_point": self.restore_point,
             "numbers": {name: getattr(self, name) for name in _NUMBERS},
         }
 
@@ -368,11 +314,9 @@ class ASOSEStrategy:
             CheckpointError: the state belongs to another architecture.
         """
         state = clone_tree(state)
-        self.live.load_state_dict(state["live"])
-        self.growth.load_state_dict(state["growth"])
+        self.evolution.load_state_dict(state)
         self.architecture.load_state_dict(state["architecture"])
-        self.mutator.load_state_dict(state["mutator"])
-        self.restore_point = state["restore_point"]
+        self.weight_step.load_state_dict(state["step"])
         for name in _NUMBERS:
             setattr(self, name, state["numbers"][name])
         self.rate.load_state_dict(state["rate"])
@@ -390,4 +334,4 @@ class ASOSEStrategy:
         }
 
 
-_NUMBERS = ("_phase", "_left", "_fresh", "cycle", "strength_scale", "best_loss", "waited")
+_NUMBERS = ("_phase", "_left", "_fresh", "cycle", "best_loss", "waited")

@@ -101,7 +101,7 @@ class RunConfig:
         try:
             parts = {
                 "data": DataConfig(**data["data"]),
-                "search": ASOSEConfig(**data["search"]),
+                "search": ASOSEConfig(**{name: _frozen(value) for name, value in data["search"].items()}),
                 "monitor": MonitorConfig(**{name: _frozen(value) for name, value in data["monitor"].items()}),
             }
             return cls(**{**data, **parts})

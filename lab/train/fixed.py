@@ -5,13 +5,17 @@ from typing import Any
 from torch import Tensor, nn
 
 from lab.base import CheckpointError, ConfigError, TrainingError
+from lab.mahia import PrecisionManager
 from lab.nn import EvolvableNetwork, train_mode
 from lab.space import NB201, Genotype
 from lab.store import AlertEvent, PhaseEvent, Record
+from lab.train.compile import Compiler
 from lab.train.evaluate import evaluate
-from lab.train.optimizer import LearningRate, make_weight_optimizer, weight_step
+from lab.train.group import Group
+from lab.train.optimizer import LearningRate, make_weight_optimizer
 from lab.train.restore import RollbackLimit
 from lab.train.search import ASOSEConfig
+from lab.train.step import WeightStep
 from lab.train.strategy import EpochData, Evaluation, StepReport
 from lab.train.trees import clone_tree
 
@@ -37,9 +41,20 @@ def channels_for(genotype: Genotype, parameters: int, *, layers: int, num_classe
 
 
 class FixedStrategy:
-    """Trains `network` alone, one phase, no architecture search."""
+    """Trains `network` alone, one phase, no architecture search; how a step is taken: see `WeightStep`."""
 
-    def __init__(self, network: EvolvableNetwork, config: ASOSEConfig, *, epochs: int) -> None:
+    def __init__(
+        self,
+        network: EvolvableNetwork,
+        config: ASOSEConfig,
+        *,
+        epochs: int,
+        precision: PrecisionManager | None = None,
+        accumulation: int = 1,
+        adaptive_batch: bool = False,
+        compiler: Compiler | None = None,
+        group: Group | None = None,
+    ) -> None:
         self._network = network
         self.config = config
         self.epochs = epochs
@@ -52,7 +67,23 @@ class FixedStrategy:
         self.records: list[Record] = []
         self._phase = "weight_retraining"
         self._fresh = True
-        self.rate = LearningRate(self.optimizer, config.weight_lr, epochs)
+        self.rate = LearningRate(
+            self.optimizer,
+            config.weight_lr,
+            epochs,
+            schedule=config.weight_schedule,
+            patience=config.rate_patience,
+        )
+        self.weight_step = WeightStep(
+            self.optimizer,
+            grad_clip=config.grad_clip,
+            precision=precision,
+            accumulation=accumulation,
+            adaptive=adaptive_batch,
+            group=group,
+            compiler=compiler,
+        )
+        self.weight_step.records = self.records
         self.rollbacks = RollbackLimit(config.max_rollbacks)
         self.restore_point: dict[str, Any] | None = None
 
@@ -83,13 +114,15 @@ class FixedStrategy:
     def step(self, x_BCHW: Tensor, y_B: Tensor) -> StepReport:
         """One clipped SGD step."""
         train_mode(self._network)
-        loss, accuracy, norm = weight_step(self._network, x_BCHW, y_B, self.optimizer, grad_clip=self.config.grad_clip)
-        return StepReport(loss=loss, accuracy=accuracy, grad_norm=norm, lr=self.rate.value)
+        numbers = self.weight_step(self._network, x_BCHW, y_B, compiled=True)
+        return StepReport(loss=numbers.loss, accuracy=numbers.accuracy, grad_norm=numbers.grad_norm, lr=self.rate.value)
 
     def end_epoch(self, epoch: int, data: EpochData) -> Evaluation:
         """Read the decision split."""
         self.rollbacks.end_epoch()
-        return evaluate(self._network, data.decisions())
+        evaluation = evaluate(self._network, data.decisions())
+        self.rate.observe(evaluation.loss)
+        return evaluation
 
     def finish(self, epoch: int, data: EpochData) -> None:
         """The network is what it is."""
@@ -160,6 +193,7 @@ class FixedStrategy:
         """Everything that the next step depends on."""
         return {
             **self._tensors(),
+            "step": self.weight_step.state_dict(),
             "rate": self.rate.state_dict(),
             "restore_point": self.restore_point,
             "phase": self._phase,
@@ -179,6 +213,7 @@ class FixedStrategy:
         self._load_tensors(state)
         self.restore_point = state["restore_point"]
         self._phase, self._fresh, self.rollbacks.count = state["phase"], state["fresh"], state["rollbacks"]
+        self.weight_step.load_state_dict(state["step"])
         self.rate.load_state_dict(state["rate"])
 
     def summary(self) -> dict[str, Any]:

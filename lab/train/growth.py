@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from lab.base import TrainingError, derive_seed
 from lab.morph import MorphPlan, Widen, apply, seeded
-from lab.nn import STAGES, Cell, EvolvableNetwork, Sample, SuperNet, estimate_statistics
+from lab.nn import STAGES, Cell, EvolvableNetwork, Sample, SuperNet, estimate_statistics, staged
 from lab.space import Genotype
 from lab.store import GrowthEvent
 from lab.train.evaluate import outputs, relative_difference
@@ -48,9 +48,14 @@ class Growth:
         kinds: of `depth` and `width`, in the order in which they take turns.
         factor: of a stage's width, > 1; at least one channel is added.
         seed: run seed.
+
+    Raises:
+        ConfigError: something is to grow in a network without stages.
     """
 
     def __init__(self, supernet: SuperNet, *, kinds: tuple[str, ...], factor: float, seed: int) -> None:
+        if kinds:
+            staged(supernet.backbone)
         self.supernet = supernet
         self.kinds = kinds
         self.factor = factor
@@ -112,7 +117,7 @@ class Growth:
 
     def _widen(self, child: EvolvableNetwork, optimizer: Optimizer, stage: int, probe_BCHW: Tensor) -> str:
         layer = "backbone.stem" if stage == 0 else f"backbone.reductions.{stage - 1}.conv2"
-        width = self.supernet.backbone.width(stage)
+        width = staged(self.supernet.backbone).width(stage)
         edges, primitives = len(self.supernet.space.edges), len(self.supernet.space.primitives)
         mixture_EK = torch.full((edges, primitives), 1.0 / primitives, device=probe_BCHW.device)
         example = {"x_BCHW": probe_BCHW[:EXAMPLES], "mixture_EK": mixture_EK}

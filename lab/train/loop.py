@@ -99,8 +99,8 @@ class TrainingLoop:
         self.strategy.finish(self.epoch, self.data)
         self._publish()
 
-    def run_epoch(self) -> EpochReport:
-        """Train one epoch, or the rest of one that was interrupted."""
+    def run_epoch(self) -> EpochReport | None:
+        """Train one epoch, or the rest of one that was interrupted; None where the strategy had none left."""
         if self.batch == 0:
             self._part = self.strategy.begin_epoch(self.epoch, self.global_step, self.data)
             self.sums = [0.0, 0.0]
@@ -108,6 +108,8 @@ class TrainingLoop:
                 self._segment = self.strategy.segment
                 self.monitor.begin(self.strategy.phase)
             self._publish()
+            if self.strategy.phase == "finished":
+                return None
         phase = self.strategy.phase
         length = self.data.length(self._part)
         for x_BCHW, y_B in self.data.batches(self._part, self.epoch, self.batch):

@@ -10,7 +10,7 @@ from torch import Tensor
 from lab.base import derive_seed
 from lab.space import Edge, Edit, Genotype, mutate
 from lab.store import MutationEvent, Record
-from lab.train.evaluate import compare
+from lab.train.evaluate import compare, outputs, relative_difference
 from lab.train.live import LiveNetwork
 from lab.train.strategy import Evaluation
 
@@ -35,7 +35,7 @@ class Pending:
     @property
     def beta(self) -> float:
         """Share of the new primitives: 0 at the mutation, 1 after `steps_total` training steps."""
-        return min(self.steps_done / self.steps_total, 1.0)
+        return min(self.steps_done / self.steps_total, 1.0) if self.steps_total else 1.0
 
     @property
     def edges(self) -> tuple[Edge, ...]:
@@ -84,13 +84,22 @@ class Mutator:
     ) -> MutationEvent:
         """Begin the hand-over to `target` over `steps` training steps; the event that says what was measured.
 
+        With 0 steps there is none: the new primitives are put in at once, and the event holds the difference that
+        this made.
+
         Raises:
             TrainingError: the output would move; nothing has then changed.
         """
         child = self.live.child
         assert child is not None
         old = child.genotype
+        expected = None if steps else outputs(child, probe_BCHW)
         difference = self.live.mutate(target, statistics, probe_BCHW)
+        if expected is not None:
+            changed = [edit.edge for edit in old.diff(target)]
+            child.set_beta(1.0, changed)
+            child.settle(changed)
+            difference = relative_difference(outputs(child, probe_BCHW), expected)
         self.number += 1
         self.largest_difference = max(self.largest_difference, difference)
         pending = Pending(
@@ -102,10 +111,11 @@ class Mutator:
             loss_before=before.loss,
             losses_N=before.losses_N,
             steps_done=0,
-            steps_total=max(steps, 1),
+            steps_total=steps,
         )
         self.pending = (*self.pending, pending)
-        return self._event(pending, "applied", f"hand-over over {pending.steps_total} steps begins", None)
+        reason = f"hand-over over {steps} steps begins" if steps else "put in at once, without a hand-over"
+        return self._event(pending, "applied", reason, None)
 
     def advance(self) -> float | None:
         """Move every hand-over on by one step before the child runs; the latest one's beta, None where none is live."""

@@ -1,13 +1,16 @@
-"""The weight optimizer, its learning-rate schedule, and the one optimizer step that every strategy takes.
+"""The weight optimizer and its learning-rate schedule.
 
-B batch, C channels, H height, W width.
+B batch, K classes.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from lab.train.group import Group
 
 FINAL_RATE = 0.01
 """Learning rate at the end of the run as a share of the first one."""
@@ -23,27 +26,55 @@ def make_weight_optimizer(
 
 
 class LearningRate:
-    """The learning rate of `optimizer`: a cosine over the run's epochs, and a scale that only falls.
+    """The learning rate of `optimizer`: a schedule over the run's epochs, and a scale that only falls.
 
-    lr(e) = scale * base * (f + (1 - f) (1 + cos(pi e / E)) / 2) with f = `FINAL_RATE`: a function of the epoch.
+    With f = `FINAL_RATE`, lr(e) = scale * base * (f + (1 - f) (1 + cos(pi e / E)) / 2) for cosine, scale * base for
+    constant and plateau: a function of the epoch. Plateau halves the scale where `observe` saw no gain.
 
     Args:
         base: rate of epoch 0, > 0.
         epochs: E >= 1.
+        schedule: cosine, constant or plateau.
+        patience: for plateau: observations without gain, >= 1.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, base: float, epochs: int) -> None:
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        base: float,
+        epochs: int,
+        *,
+        schedule: str = "cosine",
+        patience: int = 3,
+    ) -> None:
         self.optimizer = optimizer
         self.base = base
         self.epochs = epochs
+        self.schedule = schedule
+        self.patience = patience
         self.scale = 1.0
         self.value = base
+        self.best = math.inf
+        self.waited = 0
 
     def begin(self, epoch: int) -> None:
         """Set the rate of `epoch`."""
         share = min(epoch / max(self.epochs, 1), 1.0)
         cosine = FINAL_RATE + (1.0 - FINAL_RATE) * (1.0 + math.cos(math.pi * share)) / 2.0
-        self._set(self.base * cosine * self.scale)
+        self._set(self.base * (cosine if self.schedule == "cosine" else 1.0) * self.scale)
+
+    def observe(self, loss: float) -> tuple[float, float] | None:
+        """Take an epoch's loss; the rate before and after where a plateau has lowered it."""
+        if self.schedule != "plateau":
+            return None
+        if loss < self.best:
+            self.best, self.waited = loss, 0
+            return None
+        self.waited += 1
+        if self.waited < self.patience:
+            return None
+        self.waited = 0
+        return self.lower(0.5)
 
     def lower(self, factor: float) -> tuple[float, float] | None:
         """Multiply the rate by `factor` for good; before and after, None where the scale would fall below the floor."""
@@ -54,13 +85,13 @@ class LearningRate:
         self._set(before * factor)
         return before, self.value
 
-    def state_dict(self) -> dict[str, float]:
-        """Scale and present value."""
-        return {"scale": self.scale, "value": self.value}
+    def state_dict(self) -> dict[str, Any]:
+        """Scale, present value, and what a plateau is told by."""
+        return {"scale": self.scale, "value": self.value, "best": self.best, "waited": self.waited}
 
-    def load_state_dict(self, state: dict[str, float]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
-        self.scale = state["scale"]
+        self.scale, self.best, self.waited = state["scale"], state["best"], state["waited"]
         self._set(state["value"])
 
     def _set(self, value: float) -> None:
@@ -69,33 +100,12 @@ class LearningRate:
             group["lr"] = value
 
 
-def weight_step(
-    forward: Callable[[Tensor], Tensor],
-    x_BCHW: Tensor,
-    y_B: Tensor,
-    optimizer: torch.optim.Optimizer,
-    *,
-    grad_clip: float,
-) -> tuple[float, float, float]:
-    """One clipped step on the mean cross-entropy; (loss, accuracy, gradient norm before clipping).
-
-    Where loss or gradient is not finite no parameter changes.
-    """
-    optimizer.zero_grad(set_to_none=True)
-    logits_BK = forward(x_BCHW)
-    loss = nn.functional.cross_entropy(logits_BK, y_B)
-    loss.backward()
-    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    norm = nn.utils.clip_grad_norm_([p for p in trained if p.grad is not None], grad_clip)
-    numbers = read_numbers(loss, logits_BK, y_B, norm)
-    if math.isfinite(numbers[0]) and math.isfinite(numbers[2]):
-        optimizer.step()
-    return numbers
-
-
 @torch.no_grad()
-def read_numbers(loss: Tensor, logits_BK: Tensor, y_B: Tensor, norm: Tensor) -> tuple[float, float, float]:
-    """(loss, accuracy, norm) as numbers, with one wait for the device."""
+def read_numbers(
+    loss: Tensor, logits_BK: Tensor, y_B: Tensor, norm: Tensor, group: Group
+) -> tuple[float, float, float]:
+    """(loss, accuracy, norm) as numbers, means over the ranks, with one wait for the device."""
     accuracy = (logits_BK.argmax(-1) == y_B).float().mean()
-    loss_value, accuracy_value, norm_value = torch.stack([loss.detach(), accuracy, norm]).tolist()
+    numbers = group.mean(torch.stack([loss.detach(), accuracy, norm]))
+    loss_value, accuracy_value, norm_value = numbers.tolist()
     return loss_value, accuracy_value, norm_value

@@ -15,11 +15,11 @@ class ASOSEConfig:
     """Alternating search: phases, exploration, mutation, optimizers, stopping."""
 
     warmup_epochs: int = 10
-    """Epochs that train the supernet on uniformly drawn cells, >= 1."""
+    """Epochs that train the supernet on uniformly drawn cells, >= 0."""
     arch_training_epochs: int = 3
-    """Epochs of each cycle that train architecture parameters with the weights frozen, >= 1."""
+    """Epochs of each cycle that train architecture parameters with the weights frozen, >= 0."""
     weight_training_epochs: int = 8
-    """Epochs of each cycle that train the live network, >= 1."""
+    """Epochs of each cycle that train the live network, >= 0."""
     total_cycles: int = 5
     """Cycles of arch_training, mutation, weight_retraining, >= 1."""
     initial_temp: float = 5.0
@@ -47,7 +47,7 @@ class ASOSEConfig:
     enable_gradual_growth: bool = True
     """Whether the network grows as `growth` says; False keeps its size."""
     growth_schedule: tuple[int, ...] = ()
-    """Cycles, from 1, at whose mutation phase the network grows; none for every one."""
+    """Cycles, from 2, at whose mutation phase the network grows; none given: every one."""
     growth_factor: float = 1.25
     """Factor of a stage's width at a growth, in (1, 4]; at least one channel is added."""
     mutation_kind: str = "guided"
@@ -97,8 +97,10 @@ class ASOSEConfig:
         return () if self.growth == "none" or not self.enable_gradual_growth else tuple(self.growth.split(","))
 
     def __post_init__(self) -> None:
-        for name in ("warmup_epochs", "arch_training_epochs", "weight_training_epochs", "total_cycles"):
-            require_range(name, getattr(self, name), 1)
+        for name in ("warmup_epochs", "arch_training_epochs", "weight_training_epochs"):
+            require_range(name, getattr(self, name), 0)
+        require_range("total_cycles", self.total_cycles, 1)
+        require_range("epochs of the whole plan", self.planned_epochs, 1)
         require_range("initial_temp", self.initial_temp, 0, open_low=True)
         require_range("min_temp", self.min_temp, 0, self.initial_temp, open_low=True)
         require_range("anneal_rate", self.anneal_rate, 0, 1, open_low=True)
@@ -109,7 +111,7 @@ class ASOSEConfig:
         require_range("mutation_strength", self.mutation_strength, 0, 1, open_low=True)
         require_choice("growth", self.growth, GROWTH_KINDS)
         for cycle in self.growth_schedule:
-            require_range("growth_schedule", cycle, 1, self.total_cycles)
+            require_range("growth_schedule", cycle, 2, self.total_cycles)
         require_range("growth_factor", self.growth_factor, 1, 4, open_low=True)
         require_choice("mutation_kind", self.mutation_kind, MUTATION_KINDS)
         require_range("reject_sigmas", self.reject_sigmas, 0)

@@ -19,8 +19,8 @@ class StepReport:
     """Mean loss of the batch, nats."""
     accuracy: float
     """Share of the batch that was classified right, in [0, 1]."""
-    grad_norm: float
-    """Norm of the gradient before clipping."""
+    grad_norm: float | None
+    """Norm of the gradient before clipping; None where the loss scale of fp16 was too large and nothing changed."""
     lr: float
     """Learning rate of the parameters that were trained."""
     temperature: float | None = None

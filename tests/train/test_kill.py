@@ -32,8 +32,8 @@ if phase == "mutation":
         def mutate(self, *arguments):
             super().mutate(*arguments)
             die()
-    import lab.train.asose
-    lab.train.asose.LiveNetwork = Dying
+    import lab.train.evolution
+    lab.train.evolution.LiveNetwork = Dying
 Run(config, save_dir=folder, name="killed", observer=Killer()).execute()
 """
 

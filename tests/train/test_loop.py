@@ -115,7 +115,7 @@ def test_a_run_that_cannot_be_saved_by_roll_backs_fails(make_config, sink):
     loop = make_loop(make_config(), sink)
     loop.run_epoch()
     poison(loop)
-    loop.strategy.restore_point["live"]["supernet"]["backbone.stem.weight"].fill_(math.nan)
+    loop.strategy.evolution.restore_point["live"]["supernet"]["backbone.stem.weight"].fill_(math.nan)
     with pytest.raises(TrainingError, match="3 roll-backs in a row"):
         loop.run()
 
@@ -225,4 +225,4 @@ def test_advice_lowers_the_rate_and_is_an_event(make_config, sink, monkeypatch):
     events = sink.of("intervention")
     assert [event.action for event in events] == ["lower_rate", "gentler_mutation"], "the second advice came too soon"
     assert events[0].after == pytest.approx(events[0].before / 2)
-    assert loop.strategy.strength_scale == 0.5
+    assert loop.strategy.evolution.strength_scale == 0.5

@@ -144,8 +144,21 @@ def test_settings_go_to_json_and_back(make_config):
         RunConfig.from_json({"data": {}, "search": {"unknown": 1}, "monitor": {}})
 
 
-@pytest.mark.parametrize("field", ["warmup_epochs", "arch_training_epochs", "weight_training_epochs", "total_cycles"])
-@pytest.mark.parametrize("value", [0, -3])
-def test_phases_of_no_length_are_refused(make_config, field, value):
-    with pytest.raises(ConfigError, match=f"{field} >= 1; came {field} = {value}"):
+@pytest.mark.parametrize(
+    ("field", "value", "least"),
+    [
+        ("warmup_epochs", -3, 0),
+        ("arch_training_epochs", -1, 0),
+        ("weight_training_epochs", -2, 0),
+        ("total_cycles", 0, 1),
+        ("total_cycles", -3, 1),
+    ],
+)
+def test_phases_of_negative_length_are_refused(make_config, field, value, least):
+    with pytest.raises(ConfigError, match=f"{field} >= {least}; came {field} = {value}"):
         make_config({field: value})
+
+
+def test_a_plan_of_no_epochs_is_refused(make_config):
+    with pytest.raises(ConfigError, match="epochs of the whole plan >= 1"):
+        make_config({"warmup_epochs": 0, "arch_training_epochs": 0, "weight_training_epochs": 0})
