@@ -3,12 +3,13 @@
 from lab.checkpoint.checkpoint import SCHEMA, Checkpoint
 from lab.checkpoint.digest import state_digest
 from lab.checkpoint.files import CheckpointFile, load_checkpoint, save_checkpoint
-from lab.checkpoint.folder import latest_checkpoint, list_checkpoints, prune_checkpoints
+from lab.checkpoint.folder import examine_checkpoints, latest_checkpoint, list_checkpoints, prune_checkpoints
 
 __all__ = [
     "SCHEMA",
     "Checkpoint",
     "CheckpointFile",
+    "examine_checkpoints",
     "latest_checkpoint",
     "list_checkpoints",
     "load_checkpoint",

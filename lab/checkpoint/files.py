@@ -20,6 +20,11 @@ from lab.base import CheckpointError
 from lab.checkpoint.checkpoint import SCHEMA, Checkpoint
 
 FORMAT = "lab checkpoint"
+HEAD = (
+    *("sha256", "bytes", "parent", "epoch", "step", "reason"),
+    *("base", "morphs", "environment", "training_history"),
+)
+"""What every `.json` of a checkpoint has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +39,8 @@ class CheckpointFile:
     bytes: int
     digest: str
     """SHA-256 of the `.pt` file."""
+    parent: str = ""
+    """Digest of the checkpoint that its run last came from; empty for none."""
 
 
 def save_checkpoint(directory: str | Path, checkpoint: Checkpoint) -> CheckpointFile:
@@ -78,9 +85,7 @@ def save_checkpoint(directory: str | Path, checkpoint: Checkpoint) -> Checkpoint
         raise CheckpointError(
             f"a folder that can be written: {directory}", str(error), "free space or choose another --save-dir"
         ) from error
-    return CheckpointFile(
-        path=path, epoch=checkpoint.epoch, step=checkpoint.step, reason=checkpoint.reason, bytes=size, digest=digest
-    )
+    return _file(path, head)
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -138,10 +143,27 @@ def read_head(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"a checkpoint of form {SCHEMA} or older", f"form {head['schema']} in {beside}", "update lab"
         )
-    missing = {"sha256", "epoch", "step", "reason", "base", "morphs", "environment", "training_history"} - set(head)
+    missing = set(HEAD) - set(head)
     if missing:
         raise CheckpointError("a whole checkpoint head", f"{beside} without {sorted(missing)}", "use another one")
     return head
+
+
+def read_file(path: Path) -> CheckpointFile:
+    """Place and head of a checkpoint, its tensors not looked at; raises `CheckpointError` as `read_head`."""
+    return _file(path.with_suffix(".pt"), read_head(path))
+
+
+def _file(path: Path, head: dict[str, Any]) -> CheckpointFile:
+    return CheckpointFile(
+        path=path,
+        epoch=head["epoch"],
+        step=head["step"],
+        reason=head["reason"],
+        bytes=head["bytes"],
+        digest=head["sha256"],
+        parent=head["parent"],
+    )
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lab.base import CheckpointError, require_range
 from lab.checkpoint.checkpoint import Checkpoint
-from lab.checkpoint.files import CheckpointFile, load_checkpoint, read_head
+from lab.checkpoint.files import CheckpointFile, load_checkpoint, read_file
 
 
 def list_checkpoints(directory: str | Path) -> tuple[CheckpointFile, ...]:
@@ -13,17 +13,9 @@ def list_checkpoints(directory: str | Path) -> tuple[CheckpointFile, ...]:
     found: list[tuple[int, str, CheckpointFile]] = []
     for beside in directory.glob("step_*.json"):
         try:
-            head = read_head(beside)
+            file = read_file(beside)
         except CheckpointError:
             continue
-        file = CheckpointFile(
-            path=beside.with_suffix(".pt"),
-            epoch=head["epoch"],
-            step=head["step"],
-            reason=head["reason"],
-            bytes=head["bytes"],
-            digest=head["sha256"],
-        )
         found.append((beside.stat().st_mtime_ns, beside.name, file))
     return tuple(file for _, _, file in sorted(found, key=lambda item: (item[2].step, item[0], item[1])))
 
@@ -52,6 +44,29 @@ def latest_checkpoint(
         f"{len(passed)} damaged ones" if passed else "none",
         "start a new run",
     )
+
+
+def examine_checkpoints(directory: str | Path) -> tuple[tuple[Path, CheckpointFile | None, str], ...]:
+    """Every checkpoint of `directory` read whole: its `.pt`, its head, and what is wrong with it (empty: nothing).
+
+    Those in order come first, oldest first; the head is None where it cannot be read, or was never written because
+    the writer died before.
+    """
+    directory = Path(directory)
+    listed = list_checkpoints(directory)
+    known = {file.path for file in listed}
+    found: list[tuple[Path, CheckpointFile | None, str]] = [(file.path, file, fault(file.path)) for file in listed]
+    others = {path.with_suffix(".pt") for path in directory.glob("step_*") if path.suffix in (".pt", ".json")}
+    return (*found, *((path, None, fault(path)) for path in sorted(others - known)))
+
+
+def fault(path: Path) -> str:
+    """Why the checkpoint at `path` does not read whole; empty where it does."""
+    try:
+        load_checkpoint(path)
+    except CheckpointError as error:
+        return str(error)
+    return ""
 
 
 def prune_checkpoints(directory: str | Path, keep: int) -> tuple[Path, ...]:

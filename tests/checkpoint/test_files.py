@@ -1,5 +1,6 @@
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from lab.base import CheckpointError, ConfigError
 from lab.checkpoint import (
     SCHEMA,
     Checkpoint,
+    examine_checkpoints,
     latest_checkpoint,
     list_checkpoints,
     load_checkpoint,
@@ -147,3 +149,31 @@ def test_the_digest_sees_every_bit_type_and_key():
     assert state_digest({"b": [1, 2.0], "a": torch.zeros(2)}) == state_digest(base)
     with pytest.raises(TypeError, match="no digest"):
         state_digest({"a": object()})
+
+
+def test_every_checkpoint_is_examined_and_what_is_wrong_is_said(tmp_path):
+    whole, torn, headless, foreign = (save_checkpoint(tmp_path, make(step=step)) for step in (1, 2, 3, 4))
+    damage(torn.path)
+    headless.path.with_suffix(".json").unlink()
+    foreign.path.with_suffix(".json").write_text("{")
+    found = examine_checkpoints(tmp_path)
+    assert [(path, head) for path, head, _ in found] == [
+        (whole.path, whole),
+        (torn.path, torn),
+        (headless.path, None),
+        (foreign.path, None),
+    ]
+    texts = [text for _, _, text in found]
+    assert texts[0] == ""
+    assert "damaged" in texts[1]
+    assert "without its .json" in texts[2]
+    assert "readable JSON" in texts[3]
+    assert examine_checkpoints(tmp_path / "nowhere") == ()
+
+
+def test_a_listed_checkpoint_says_what_its_run_came_from(tmp_path):
+    first = save_checkpoint(tmp_path, make())
+    second = save_checkpoint(tmp_path, replace(load_checkpoint(first.path), step=9))
+    assert first.parent == ""
+    assert second.parent == first.digest
+    assert list_checkpoints(tmp_path)[1] == second
