@@ -7,11 +7,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lab.base import ConfigError, require_range
 from lab.nn.blend import Blend
-from lab.nn.cell import Backbone
-from lab.nn.primitives import make_primitive
+from lab.nn.families import family, make_primitive
 from lab.nn.share import share
+from lab.nn.stages import staged
 from lab.nn.statistics import norm_layers
-from lab.nn.supernet import SuperNet
+from lab.nn.supernet import MixedEdge, SuperNet
 from lab.space import Edge, Genotype
 
 
@@ -33,14 +33,15 @@ class EvolvableNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.genotype = genotype
-        primitives = dict(zip(genotype.space.edges, genotype.primitives, strict=True))
-        self.backbone = Backbone(
-            genotype.space,
+        space = genotype.space
+        primitives = dict(zip(space.edges, genotype.primitives, strict=True))
+        self.backbone = family(space).backbone(
+            space,
             channels=channels,
             layers=layers,
             num_classes=num_classes,
             in_channels=in_channels,
-            make_edge=lambda edge, width: make_primitive(primitives[edge], width),
+            make_edge=lambda edge, width, stride: make_primitive(primitives[edge], width, stride, space),
         )
 
     @classmethod
@@ -63,13 +64,13 @@ class EvolvableNetwork(nn.Module):
                 f"a genotype of space {supernet.space.name}", genotype.space.name, "build it in the supernet's space"
             )
         replaced: dict[nn.Module, nn.Module] = {}
-        for cell in range(len(supernet.backbone.cells)):
-            for row, (edge, name) in enumerate(zip(genotype.space.edges, genotype.primitives, strict=True)):
-                mixed = supernet.edge(cell, row)
-                new = share(mixed.primitives[name])
-                old_name = (blends or {}).get(edge)
+        for number in range(len(supernet.backbone.cells)):
+            for row in supernet.backbone.cell(number).rows:
+                mixed, name = supernet.edge(number, row), genotype.primitives[row]
+                new = mixed.take(name)
+                old_name = (blends or {}).get(genotype.space.edges[row])
                 if old_name is not None:
-                    new = Blend(share(mixed.primitives[old_name]), new, old_name, name)
+                    new = Blend(mixed.take(old_name), new, old_name, name, like=supernet.backbone.classifier.weight)
                 replaced[mixed] = new
         child = cls.__new__(cls)
         nn.Module.__init__(child)
@@ -83,6 +84,9 @@ class EvolvableNetwork(nn.Module):
 
     def mutate(self, genotype: Genotype, supernet: SuperNet) -> tuple[_BatchNorm, ...]:
         """Begin the hand-over to `genotype`; the output does not change by one bit.
+
+        Where a node takes another source, the edge that leaves goes from its primitive to 0 and the edge that comes
+        from 0 to its primitive, with the same beta.
 
         Returns:
             The BatchNorm layers of the new primitives, whose statistics are to be estimated before beta grows.
@@ -101,14 +105,16 @@ class EvolvableNetwork(nn.Module):
                 "wait until their hand-over has ended, or change other edges",
             )
         layers: list[_BatchNorm] = []
-        for cell in range(len(self.backbone.cells)):
-            edges = self.backbone.edges(cell)
-            for edit in edits:
-                row = genotype.space.edge_index(edit.edge)
-                new = share(supernet.edge(cell, row).primitives[edit.new])
-                new.train(self.training)
+        like = self.backbone.classifier.weight
+        for edit in edits:
+            row = genotype.space.edge_index(edit.edge)
+            sources = supernet.backbone.places(row)
+            for (edges, place), (mixed, _) in zip(self.backbone.places(row), sources, strict=True):
+                source = mixed[place]
+                assert isinstance(source, MixedEdge)
+                new = source.take(edit.new)
                 layers += norm_layers(new)
-                edges[row] = Blend(edges[row], new, edit.old, edit.new).train(self.training)
+                edges[place] = Blend(edges[place], new, edit.old, edit.new, like=like).train(self.training)
         self.genotype = genotype
         return tuple(layers)
 
@@ -117,20 +123,29 @@ class EvolvableNetwork(nn.Module):
 
         Returns:
             The BatchNorm layers of the new cell, whose statistics are to be estimated before beta grows.
+
+        Raises:
+            ConfigError: the network has no stages.
         """
+        backbone = staged(self.backbone)
         replaced: dict[nn.Module, nn.Module] = {}
         for row, name in enumerate(self.genotype.primitives):
             mixed = supernet.edge(number, row)
-            replaced[mixed] = share(mixed.primitives[name])
+            replaced[mixed] = mixed.take(name)
         cell = share(supernet.backbone.cell(number), replaced).train(self.training)
-        self.backbone.add_cell(stage, cell)
+        backbone.add_cell(stage, cell)
         return norm_layers(cell)
 
     @property
     def blends(self) -> dict[Edge, str]:
         """Edges under hand-over and the primitive that each comes from."""
-        pairs = zip(self.genotype.space.edges, self.backbone.edges(0), strict=True)
-        return {edge: module.old_name for edge, module in pairs if isinstance(module, Blend)}
+        found: dict[Edge, str] = {}
+        for row, edge in enumerate(self.genotype.space.edges):
+            edges, place = self.backbone.places(row)[0]
+            module = edges[place]
+            if isinstance(module, Blend):
+                found[edge] = module.old_name
+        return found
 
     def set_beta(self, beta: float, edges: Iterable[Edge] | None = None) -> None:
         """Set the share of the new primitive, in [0, 1], on `edges` (default: all under hand-over)."""
@@ -144,21 +159,18 @@ class EvolvableNetwork(nn.Module):
         Raises:
             ConfigError: a beta below 1: dropping the old primitive would change the output.
         """
-        chosen = self._rows(edges)
+        chosen = [place for row in self._rows(edges) for place in self.backbone.places(row)]
         for module in self._blend_modules(edges):
             if float(module.beta) != 1.0:
                 raise ConfigError("beta = 1 before the old primitive is dropped", f"{module!r}", "set_beta(1.0) first")
-        for cell in range(len(self.backbone.cells)):
-            edges_of_cell = self.backbone.edges(cell)
-            for row in chosen:
-                blend = edges_of_cell[row]
-                if isinstance(blend, Blend):
-                    edges_of_cell[row] = blend.new
+        for modules, place in chosen:
+            blend = modules[place]
+            if isinstance(blend, Blend):
+                modules[place] = blend.new
 
     def _rows(self, edges: Iterable[Edge] | None) -> list[int]:
         return [self.genotype.space.edge_index(edge) for edge in (self.blends if edges is None else edges)]
 
     def _blend_modules(self, edges: Iterable[Edge] | None) -> list[Blend]:
-        rows = self._rows(edges)
-        found = [self.backbone.edges(cell)[row] for cell in range(len(self.backbone.cells)) for row in rows]
+        found = [modules[place] for row in self._rows(edges) for modules, place in self.backbone.places(row)]
         return [module for module in found if isinstance(module, Blend)]

@@ -10,14 +10,28 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from lab.base import require_choice, require_range
-
 
 class Zero(nn.Module):
-    """The absent edge: y = 0, with no gradient to x."""
+    """The primitive that cuts an edge: y = 0, with no gradient to x; a stride shortens the map."""
+
+    def __init__(self, stride: int = 1) -> None:
+        super().__init__()
+        self.stride = stride
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        return torch.zeros_like(x_BCHW)
+        return torch.zeros_like(x_BCHW[:, :, :: self.stride, :: self.stride])
+
+
+class Absent(nn.Module):
+    """An edge that its node does not take: a cell leaves it out. In a hand-over it stands for y = 0."""
+
+    def __init__(self, stride: int = 1) -> None:
+        super().__init__()
+        self.zero = Zero(stride)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        out: Tensor = self.zero(x_BCHW)
+        return out
 
 
 class Skip(nn.Module):
@@ -52,24 +66,13 @@ class AveragePool(nn.Module):
         return nn.functional.avg_pool2d(x_BCHW, 3, stride=1, padding=1, count_include_pad=False)
 
 
-PRIMITIVES: Mapping[str, Callable[[int], nn.Module]] = MappingProxyType(
+NB201_PRIMITIVES: Mapping[str, Callable[[int, int], nn.Module]] = MappingProxyType(
     {
-        "none": lambda channels: Zero(),
-        "skip_connect": lambda channels: Skip(),
-        "nor_conv_1x1": lambda channels: ConvNorm(channels, 1),
-        "nor_conv_3x3": lambda channels: ConvNorm(channels, 3),
-        "avg_pool_3x3": lambda channels: AveragePool(),
+        "none": lambda channels, stride: Zero(),
+        "skip_connect": lambda channels, stride: Skip(),
+        "nor_conv_1x1": lambda channels, stride: ConvNorm(channels, 1),
+        "nor_conv_3x3": lambda channels, stride: ConvNorm(channels, 3),
+        "avg_pool_3x3": lambda channels, stride: AveragePool(),
     }
 )
-"""Name of a primitive -> its module for `channels` channels."""
-
-
-def make_primitive(name: str, channels: int) -> nn.Module:
-    """A new module of the primitive `name`, (B, C, H, W) -> (B, C, H, W).
-
-    Raises:
-        ConfigError: an unknown name, or channels below 1.
-    """
-    require_choice("primitive", name, PRIMITIVES.keys())
-    require_range("channels", channels, 1)
-    return PRIMITIVES[name](channels)
+"""Name of a primitive -> its module for `channels` channels; the stride is always 1."""

@@ -12,8 +12,9 @@ from lab.space import Genotype, Space
 class Sample:
     """One draw from the architecture distribution. E edges, K primitives.
 
-    A hard sample has `choices` and runs one primitive on each edge, its output multiplied by `weights_E` where given
-    (each 1 in value, so the gradient reaches the architecture parameters and the numbers stay as they are).
+    A hard sample has `choices` and runs one primitive on each edge, none at all where the choice is -1 (an edge that
+    its node does not take), its output multiplied by `weights_E` where given (each 1 in value, so the gradient reaches
+    the architecture parameters and the numbers stay as they are).
     A soft sample has `mixture_EK` and runs every primitive.
     """
 
@@ -30,6 +31,10 @@ class Sample:
         """Whether one primitive runs on each edge."""
         return self.choices is not None
 
+    def runs(self, row: int) -> bool:
+        """Whether edge `row` runs at all."""
+        return self.choices is None or self.choices[row] >= 0
+
     @classmethod
     def of(cls, genotype: Genotype) -> "Sample":
         """The hard sample of `genotype`, without weights."""
@@ -43,4 +48,4 @@ class Sample:
         """
         if self.choices is None:
             raise ConfigError("a hard sample", "a soft one", "ask for hard=True")
-        return Genotype(space, tuple(space.primitives[choice] for choice in self.choices))
+        return Genotype.from_indices(space, self.choices)

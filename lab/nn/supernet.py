@@ -7,20 +7,29 @@ the full mixture (DARTS) and is there for comparison.
 import torch
 from torch import Tensor, nn
 
-from lab.base import ConfigError, require
-from lab.nn.cell import Backbone, Cell
-from lab.nn.primitives import PRIMITIVES, make_primitive
+from lab.base import ConfigError
+from lab.nn.families import family, make_primitive
+from lab.nn.primitives import Absent
 from lab.nn.sample import Sample
-from lab.space import Space
+from lab.nn.share import share
+from lab.nn.stages import StageCell, staged
+from lab.space import ABSENT, Space
 
 
 class MixedEdge(nn.Module):
     """Every primitive of a space on one edge; runs the chosen one, or all of them weighted."""
 
-    def __init__(self, names: tuple[str, ...], channels: int) -> None:
+    def __init__(self, space: Space, channels: int, stride: int = 1) -> None:
         super().__init__()
-        self.primitives = nn.ModuleDict({name: make_primitive(name, channels) for name in names})
+        self.stride = stride
+        self.primitives = nn.ModuleDict(
+            {name: make_primitive(name, channels, stride, space) for name in space.primitives}
+        )
         self.order = tuple(self.primitives.values())
+
+    def take(self, name: str) -> nn.Module:
+        """The primitive `name` with the same parameters and statistics of its own; nothing for `ABSENT`."""
+        return Absent(self.stride) if name == ABSENT else share(self.primitives[name])
 
     def forward(self, x_BCHW: Tensor, sample: Sample, row: int) -> Tensor:
         if sample.choices is not None:
@@ -38,9 +47,9 @@ class SuperNet(nn.Module):
     """The weights of every cell of `space`, stacked `layers` times: (B, in_channels, H, W), sample -> logits (B, N).
 
     Args:
-        space: cell graph and primitives; NB201.
-        channels: channels of the first stage, >= 1.
-        layers: number of searched cells, >= 1, split over three stages.
+        space: cell graph and primitives; one of `lab.nn.FAMILIES`.
+        channels: channels of the first cells, >= 1.
+        layers: number of searched cells, >= 1, split over three stages; for DARTS >= 3, two of which reduce.
         num_classes: N >= 2.
         in_channels: channels of the input, >= 1.
 
@@ -50,21 +59,15 @@ class SuperNet(nn.Module):
 
     def __init__(self, space: Space, channels: int, layers: int, num_classes: int, in_channels: int = 3) -> None:
         super().__init__()
-        require(
-            set(space.primitives) <= set(PRIMITIVES),
-            expected=f"a space of the primitives {', '.join(PRIMITIVES)}",
-            came=space.name,
-            todo="choose space nb201",
-        )
         self.space = space
         self.num_classes = num_classes
-        self.backbone = Backbone(
+        self.backbone = family(space).backbone(
             space,
             channels=channels,
             layers=layers,
             num_classes=num_classes,
             in_channels=in_channels,
-            make_edge=lambda edge, width: MixedEdge(space.primitives, width),
+            make_edge=lambda edge, width, stride: MixedEdge(space, width, stride),
         )
 
     def forward(self, x_BCHW: Tensor, sample: Sample) -> Tensor:
@@ -80,16 +83,21 @@ class SuperNet(nn.Module):
         return logits_BN
 
     def add_cell(self, stage: int) -> int:
-        """Put a fresh cell at the end of a stage, beta 0, on the device and dtype of the others; its number."""
-        width = self.backbone.width(stage)
-        cell = Cell(self.space, [MixedEdge(self.space.primitives, width) for _ in self.space.edges])
-        reference = self.backbone.stem.weight
+        """Put a fresh cell at the end of a stage, beta 0, on the device and dtype of the others; its number.
+
+        Raises:
+            ConfigError: the network has no stages.
+        """
+        backbone = staged(self.backbone)
+        width = backbone.width(stage)
+        cell = StageCell(self.space, [MixedEdge(self.space, width) for _ in self.space.edges])
+        reference = backbone.stem.weight
         cell.beta = torch.zeros(())
         cell.to(reference.device, reference.dtype).train(self.training)
-        return self.backbone.add_cell(stage, cell)
+        return backbone.add_cell(stage, cell)
 
     def edge(self, cell: int, row: int) -> MixedEdge:
-        """All primitives on edge `row` of cell number `cell`."""
-        edge = self.backbone.edges(cell)[row]
+        """All primitives on the space's edge `row` in cell number `cell`, which must be of the edge's cell type."""
+        edge = self.backbone.edges(cell)[self.backbone.cell(cell).rows.index(row)]
         assert isinstance(edge, MixedEdge)
         return edge
