@@ -1,7 +1,8 @@
 """Exploration of a search space: architecture parameters, Gumbel sampling, temperature, the collapse meter."""
 
+from lab.explore.choice import best_genotype
 from lab.explore.collapse import Collapse, measure_collapse
-from lab.explore.explorer import SAMPLING_KINDS, GumbelExplorer
+from lab.explore.explorer import SAMPLING_KINDS, Draws, GumbelExplorer
 from lab.explore.schedules import (
     SCHEDULES,
     AdaptiveSchedule,
@@ -20,10 +21,12 @@ __all__ = [
     "Collapse",
     "ConstantSchedule",
     "CosineSchedule",
+    "Draws",
     "ExponentialSchedule",
     "GumbelExplorer",
     "LinearSchedule",
     "Schedule",
     "ScheduleState",
+    "best_genotype",
     "measure_collapse",
 ]

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from lab.space import Genotype, Space, Table
+from lab.explore.choice import best_genotype
+from lab.space import Space, Table
 
 SKIP = "skip_connect"
 
@@ -20,7 +21,7 @@ class Collapse:
     entropy: tuple[float, ...]
     """Entropy of each edge's distribution, nats, in [0, ln K]."""
     skip_share: float
-    """Share of edges whose most probable primitive is a skip connection, in [0, 1]."""
+    """Share of the most probable genotype's edges that are a skip connection, in [0, 1]."""
     dominance: float
     """Mean over the edges of the largest probability less the second largest, in [0, 1]."""
     rank: dict[str, int] = field(default_factory=dict)
@@ -32,11 +33,11 @@ def measure_collapse(space: Space, probabilities_EK: Tensor, table: Table | None
     probabilities_EK = probabilities_EK.detach().double().cpu()
     entropy_E = -(probabilities_EK * probabilities_EK.clamp_min(1e-300).log()).sum(-1)
     top_E2 = probabilities_EK.topk(2, dim=-1).values
-    likeliest = Genotype(space, tuple(space.primitives[k] for k in probabilities_EK.argmax(-1).tolist()))
-    skips = sum(primitive == SKIP for primitive in likeliest.primitives)
+    likeliest = best_genotype(space, probabilities_EK)
+    skips = sum(likeliest.primitives[row] == SKIP for row in likeliest.rows)
     return Collapse(
         entropy=tuple(entropy_E.tolist()),
-        skip_share=skips / len(space.edges),
+        skip_share=skips / len(likeliest.rows),
         dominance=float((top_E2[:, 0] - top_E2[:, 1]).mean()),
         rank={column: table.rank(likeliest, column) for column in table.columns} if table is not None else {},
     )

@@ -6,21 +6,44 @@ probability softmax(alpha / tau) on each edge (Gumbel-max trick), and tau shapes
 
 Sources: Jang, Gu, Poole 2017, "Categorical Reparameterization with Gumbel-Softmax", section 2; Dong and Yang 2019,
 "Searching for a Robust Neural Architecture in Four GPU Hours" (GDAS), section 3.2, for `sampling="gdas"`, where the
-index does not depend on tau: k* = argmax(log softmax(alpha) + g), y = softmax((log softmax(alpha) + g) / tau).
+index does not depend on tau: k* = argmax(log softmax(alpha) + g), y = softmax((log softmax(alpha) + g) / tau); Liu,
+Simonyan, Yang 2019, "DARTS: Differentiable Architecture Search", section 2.2, for `sampling="mixture"`, where every
+primitive runs, weighted by softmax(alpha / tau), without noise.
 """
 
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lab.base import TrainingError, require, require_choice, require_range
+from lab.explore.choice import NONE, best_genotype
 from lab.explore.schedules import ConstantSchedule, Schedule, ScheduleState
 from lab.nn import Sample
 from lab.space import Genotype, Space
 
-SAMPLING_KINDS = ("gumbel", "gdas")
+SAMPLING_KINDS = ("gumbel", "gdas", "mixture")
 INITIAL_SCALE = 1e-3
+RECENT = 200
+"""Draws behind `GumbelExplorer.draws`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draws:
+    """What the latest draws of cells were like."""
+
+    count: int
+    """Draws that are looked at, at most `RECENT`."""
+    diversity: float | None
+    """Entropy of how often each primitive was used, over its largest value, in [0, 1]; None without a draw."""
+    distance: float | None
+    """Mean share of the edges on which a draw is not the most probable primitive, in [0, 1]; None without a draw."""
+    strength: float
+    """Mean entropy of the edges' distributions over its largest value: how much exploration there is, in [0, 1]."""
 
 
 class GumbelExplorer(nn.Module):
@@ -30,8 +53,10 @@ class GumbelExplorer(nn.Module):
         space: edges and primitives.
         temperature: a schedule, or a number that stays.
         seed: of the explorer's own generator; nothing else consumes it.
-        sampling: `gumbel` or `gdas`.
+        sampling: `gumbel`, `gdas`, or `mixture` (all primitives run: no cell is drawn, and none is uniform either).
         exploration_factor: multiplies the noise; 1 is the Gumbel-max trick, 0 always draws the most probable cell.
+        allow_none: whether the absent edge is a primitive like the others; False never draws it, in training or at the
+            end.
         device: of the parameters and of the generator.
 
     Raises:
@@ -46,6 +71,7 @@ class GumbelExplorer(nn.Module):
         seed: int = 0,
         sampling: str = "gumbel",
         exploration_factor: float = 1.0,
+        allow_none: bool = True,
         device: torch.device | str = "cpu",
     ) -> None:
         super().__init__()
@@ -56,6 +82,9 @@ class GumbelExplorer(nn.Module):
         self.space = space
         self.sampling = sampling
         self.exploration_factor = exploration_factor
+        self.allow_none = allow_none
+        self.allowed = tuple(k for k, name in enumerate(space.primitives) if allow_none or name != NONE)
+        self.recent: deque[tuple[int, ...]] = deque(maxlen=RECENT)
         self.schedule = temperature
         self.state: ScheduleState = temperature.start()
         self.generator = torch.Generator(device=device).manual_seed(seed)
@@ -79,8 +108,15 @@ class GumbelExplorer(nn.Module):
         self.state = ScheduleState(epoch=self.state.epoch, temperature=temperature, best=self.state.best)
 
     def logits(self) -> Tensor:
-        """alpha / tau, (E, K)."""
-        return self.alpha / self.temperature
+        """alpha / tau, (E, K); minus infinity where a primitive is never drawn."""
+        return self._permitted() / self.temperature
+
+    def _permitted(self) -> Tensor:
+        if len(self.allowed) == self.alpha.shape[-1]:
+            return self.alpha
+        barred_K = torch.ones(self.alpha.shape[-1], dtype=torch.bool, device=self.alpha.device)
+        barred_K[list(self.allowed)] = False
+        return self.alpha.masked_fill(barred_K, -math.inf)
 
     @torch.no_grad()
     def probabilities(self) -> Tensor:
@@ -89,35 +125,60 @@ class GumbelExplorer(nn.Module):
 
     @property
     def likeliest(self) -> Genotype:
-        """The genotype of the most probable primitive on each edge."""
-        return Genotype(self.space, tuple(self.space.primitives[k] for k in self.alpha.argmax(-1).tolist()))
+        """The genotype of the most probable primitive on each edge; of a node's edges those with the most probable."""
+        return best_genotype(self.space, self._permitted().detach())
+
+    @property
+    def draws(self) -> Draws:
+        """What the latest draws were like, against the distribution as it is now."""
+        entropy_E = torch.special.entr(self.probabilities().double()).sum(-1)
+        strength = float(entropy_E.mean()) / math.log(max(len(self.allowed), 2))
+        if not self.recent:
+            return Draws(count=0, diversity=None, distance=None, strength=strength)
+        choices_NE = torch.tensor(list(self.recent))
+        used_K = torch.bincount(choices_NE.flatten(), minlength=self.alpha.shape[-1]).double()
+        diversity = float(torch.special.entr(used_K / used_K.sum()).sum()) / math.log(max(len(self.allowed), 2))
+        greedy_E = self._permitted().detach().argmax(-1).cpu()
+        distance = float((choices_NE != greedy_E).double().mean())
+        return Draws(count=len(self.recent), diversity=diversity, distance=distance, strength=strength)
 
     def ask(self, hard: bool = True) -> Sample:
         """A draw; gradients of what it computes reach `alpha`.
 
         Args:
-            hard: one primitive on each edge; otherwise the mixture softmax(alpha / tau) without noise.
+            hard: one primitive on each edge, unless `sampling` is mixture; otherwise the mixture softmax(alpha / tau)
+                without noise.
         """
         self._asked = True
-        if not hard:
+        if not hard or self.sampling == "mixture":
             return Sample(mixture_EK=self.logits().softmax(-1))
         noise_EK = self._noise()
         if self.sampling == "gumbel":
             perturbed_EK = self.logits() + noise_EK
             soft_EK = perturbed_EK.softmax(-1)
         else:
-            perturbed_EK = self.alpha.log_softmax(-1) + noise_EK
+            perturbed_EK = self._permitted().log_softmax(-1) + noise_EK
             soft_EK = (perturbed_EK / self.temperature).softmax(-1)
         choices_E = perturbed_EK.detach().argmax(-1)
         chosen_E = soft_EK.gather(-1, choices_E.unsqueeze(-1)).squeeze(-1)
+        choices = tuple(choices_E.tolist())
+        self.recent.append(choices)
         # (y - sg(y)) is exactly 0, so the weight is exactly 1 and the forward numbers are untouched.
-        return Sample(choices=tuple(choices_E.tolist()), weights_E=1.0 + (chosen_E - chosen_E.detach()))
+        return Sample(choices=choices, weights_E=1.0 + (chosen_E - chosen_E.detach()))
 
     def ask_uniform(self) -> Sample:
-        """A uniform draw without gradient: each primitive of each edge equally likely, whatever alpha says."""
+        """A uniform draw without gradient: each primitive of each edge equally likely, whatever alpha says.
+
+        Under `sampling="mixture"` it is the mixture of equal shares.
+        """
         rows, columns = self.alpha.shape
-        choices_E = torch.randint(columns, (rows,), generator=self.generator, device=self.alpha.device)
-        return Sample(choices=tuple(choices_E.tolist()))
+        allowed_A = torch.tensor(self.allowed, device=self.alpha.device)
+        if self.sampling == "mixture":
+            shares_EK = self.alpha.new_zeros(rows, columns)
+            shares_EK[:, allowed_A] = 1.0 / len(self.allowed)
+            return Sample(mixture_EK=shares_EK.detach())
+        drawn_E = torch.randint(len(self.allowed), (rows,), generator=self.generator, device=self.alpha.device)
+        return Sample(choices=tuple(allowed_A[drawn_E].tolist()))
 
     def tell(self, score: float) -> None:
         """End one exploration epoch with `score` (higher is better) and take the schedule's next temperature.
@@ -146,6 +207,7 @@ class GumbelExplorer(nn.Module):
             "temperature": self.state.temperature,
             "best": self.state.best,
             "asked": self._asked,
+            "recent": [list(choices) for choices in self.recent],
         }
 
     def load_search_state(self, state: dict[str, Any]) -> None:
@@ -165,3 +227,7 @@ class GumbelExplorer(nn.Module):
         self.generator.set_state(state["generator"])
         self.state = ScheduleState(epoch=state["epoch"], temperature=state["temperature"], best=state["best"])
         self._asked = state["asked"]
+        self._remember(state["recent"])
+
+    def _remember(self, draws: Iterable[Iterable[int]]) -> None:
+        self.recent = deque((tuple(choices) for choices in draws), maxlen=RECENT)

@@ -1,13 +1,15 @@
 import itertools
+from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
 
 from lab.base import ConfigError, TrainingError
-from lab.explore import GumbelExplorer, LinearSchedule, measure_collapse
-from lab.nn import SuperNet
-from lab.space import NB201
+from lab.explore import GumbelExplorer, LinearSchedule, best_genotype, measure_collapse
+from lab.nn import Sample, SuperNet
+from lab.space import DARTS, NB125, NB201
 
 
 def make(temperature=1.0, **fields):
@@ -138,3 +140,135 @@ def test_collapse_meter_knows_uniform_one_hot_and_all_skip():
     assert collapsed.entropy == pytest.approx([0.0] * 6)
     assert (collapsed.skip_share, collapsed.dominance) == (1.0, 1.0)
     assert collapsed.rank == {}
+
+
+def test_without_none_it_is_never_drawn_and_has_no_probability_or_gradient():
+    for sampling in ("gumbel", "gdas"):
+        explorer = make(2.0, sampling=sampling, allow_none=False)
+        with torch.no_grad():
+            explorer.alpha[:, 0] = 9.0
+        assert all(0 not in explorer.ask().choices + explorer.ask_uniform().choices for _ in range(100))
+        assert "none" not in explorer.likeliest.primitives
+        assert explorer.probabilities()[:, 0].abs().sum() == 0
+        assert explorer.probabilities().sum(-1).allclose(torch.ones(6))
+        explorer.ask().weights_E.sum().backward()
+        assert torch.isfinite(explorer.alpha.grad).all()
+        assert explorer.alpha.grad[:, 0].abs().sum() == 0
+        assert explorer.alpha.grad.abs().sum() > 0
+    explorer = make(5.0)
+    assert any(0 in explorer.ask_uniform().choices for _ in range(50)), "it is drawn where it is allowed"
+
+
+def test_mixture_sampling_runs_every_allowed_primitive():
+    explorer = make(1.0, sampling="mixture", allow_none=False)
+    assert explorer.ask().mixture_EK.detach().allclose(explorer.probabilities())
+    uniform = explorer.ask_uniform().mixture_EK
+    assert uniform[:, 1:].allclose(torch.full((6, 4), 0.25))
+    assert uniform[:, 0].abs().sum() == 0
+    assert explorer.draws.count == 0
+    assert explorer.draws.diversity is None
+
+
+def test_draws_tell_diversity_distance_and_strength():
+    certain, even = make(1.0), make(1.0)
+    with torch.no_grad():
+        certain.alpha.zero_()
+        certain.alpha[:, 3] = 60.0
+        even.alpha.zero_()
+    for _ in range(300):
+        certain.ask()
+        even.ask()
+    assert certain.draws.count == 200
+    assert certain.draws.diversity == pytest.approx(0.0, abs=1e-9)
+    assert certain.draws.distance == 0.0
+    assert certain.draws.strength == pytest.approx(0.0, abs=1e-9)
+    assert even.draws.diversity > 0.98
+    assert even.draws.distance == pytest.approx(0.8, abs=0.05)
+    assert even.draws.strength == pytest.approx(1.0)
+
+
+def test_exploration_factor_scales_how_far_draws_are_from_the_most_probable_cell():
+    def distance(factor):
+        explorer = make(1.0, exploration_factor=factor)
+        for _ in range(200):
+            explorer.ask()
+        return explorer.draws.distance
+
+    assert distance(0.0) == 0.0
+    assert 0.0 < distance(0.3) < distance(1.0) < distance(5.0)
+
+
+def test_the_best_genotype_of_darts_takes_two_edges_of_each_node_and_no_absent_one():
+    scores = torch.randn(28, 10, generator=torch.Generator().manual_seed(0))
+    scores[:, 0] = 99.0
+    scores[3, 5] = scores[4, 6] = 50.0
+    cell = best_genotype(DARTS, scores)
+    assert len(cell.rows) == 16
+    assert {3, 4} <= set(cell.rows), "the third node's strongest two edges"
+    assert (cell.primitives[3], cell.primitives[4]) == (DARTS.primitives[5], DARTS.primitives[6])
+    for rows in DARTS.groups:
+        taken = {row for row in rows if row in cell.rows}
+        best = scores[:, 1:].max(dim=-1).values
+        assert min(best[row] for row in taken) >= max((best[row] for row in set(rows) - taken), default=-99)
+    assert GumbelExplorer(DARTS, 1.0).likeliest.space is DARTS
+    assert measure_collapse(DARTS, GumbelExplorer(DARTS, 1.0).probabilities()).skip_share <= 1
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
+@pytest.mark.parametrize("allow_none", [True, False])
+def test_whole_cells_are_drawn_with_the_enumerated_softmax_of_alpha_over_tau(temperature, allow_none):
+    explorer = GumbelExplorer(NB125, temperature, seed=5, allow_none=allow_none)
+    with torch.no_grad():
+        explorer.alpha.copy_(torch.randn(3, 5, generator=torch.Generator().manual_seed(2)))
+    alpha = explorer.alpha.detach().double().numpy() / temperature
+    if not allow_none:
+        alpha[:, 0] = -np.inf
+    chance = np.exp(alpha) / np.exp(alpha).sum(-1, keepdims=True)
+    cells = list(itertools.product(range(5), repeat=3))
+    expected = np.array([chance[0, a] * chance[1, b] * chance[2, c] for a, b, c in cells])
+    draws = 6_000
+    counts = Counter(explorer.ask().choices for _ in range(draws))
+    observed = np.array([counts[cell] for cell in cells], dtype=float)
+    frequent = draws * expected >= 5
+    observed = np.append(observed[frequent], observed[~frequent].sum())
+    expected = draws * np.append(expected[frequent], expected[~frequent].sum())
+    if expected[-1] == 0:
+        assert observed[-1] == 0
+        observed, expected = observed[:-1], expected[:-1]
+    assert len(observed) > 10
+    assert stats.chisquare(observed, expected).pvalue > 0.001
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
+def test_gradient_of_alpha_through_a_network_is_the_formula_worked_out_by_hand(temperature):
+    """dL/dalpha_ej = <dL/d(out_e), out_e> y_k (1[j = k] - y_j) / tau: the chosen output's own product, by hand."""
+    torch.manual_seed(0)
+    net = SuperNet(NB201, channels=2, layers=1, num_classes=3).double()
+    explorer = make(temperature).double()
+    x, y = torch.randn(4, 3, 8, 8, dtype=torch.float64), torch.tensor([0, 1, 2, 0])
+    state = explorer.search_state()
+    sample = explorer.ask()
+    torch.nn.functional.cross_entropy(net(x, sample), y).backward()
+    explorer.load_search_state(state)
+    noise = explorer._noise().numpy()
+    perturbed = explorer.alpha.detach().numpy() / temperature + noise
+    soft = np.exp(perturbed) / np.exp(perturbed).sum(-1, keepdims=True)
+    products = np.zeros(6)
+    for row, chosen in enumerate(sample.choices):
+        caught = []
+        handle = (
+            net.edge(0, row)
+            .order[chosen]
+            .register_forward_hook(lambda module, inputs, out, caught=caught: caught.append(out * 1.0) or caught[-1])
+        )
+        plain = torch.nn.functional.cross_entropy(net(x, Sample(choices=sample.choices)), y)
+        (upstream,) = torch.autograd.grad(plain, caught, allow_unused=True)
+        handle.remove()
+        products[row] = 0.0 if upstream is None else float((upstream * caught[0]).sum().detach())
+    expected = np.zeros((6, 5))
+    for row, chosen in enumerate(sample.choices):
+        for j in range(5):
+            step = float(j == chosen) - soft[row, j]
+            expected[row, j] = products[row] * soft[row, chosen] * step / temperature
+    assert np.abs(expected).max() > 1e-6
+    assert np.abs(explorer.alpha.grad.numpy() - expected).max() < 1e-10
