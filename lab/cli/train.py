@@ -4,6 +4,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +18,16 @@ from lab.datasets import DataConfig, describe
 from lab.device import choose_device
 from lab.space import SPACES
 from lab.store import RUNS_ROOT
-from lab.train import RECIPES, ASOSEConfig, Run, RunConfig, find_checkpoint, saved_config
+from lab.train import (
+    RECIPES,
+    ASOSEConfig,
+    Run,
+    RunConfig,
+    find_checkpoint,
+    open_group,
+    run_device,
+    saved_config,
+)
 
 _DEFAULT = RunConfig()
 
@@ -27,7 +37,8 @@ class TrainCommand:
     """Train and evolve a network.
 
     Ctrl-C ends the run at the next step and leaves a checkpoint; --resume goes on from it with the same bits.
-    The dashboard (lab dashboard) follows the run from another process.
+    The dashboard (lab dashboard) follows the run from another process. Several GPUs or machines:
+    torchrun --nproc-per-node N -m lab.cli train ...; every rank takes its share of each batch.
     """
 
     dataset: str = "digits"
@@ -59,8 +70,9 @@ class TrainCommand:
     """float32, bf16, or fp16 with a gradient scaler, for the forward pass of the weights' steps."""
     accumulation: int = _DEFAULT.accumulation
     """Parts into which a batch is cut, their gradients summed before the one optimizer step."""
-    adaptive_batch: bool = _DEFAULT.adaptive_batch
-    """Where memory runs out in a step, repeat that step in smaller parts with the same gradient."""
+    adaptive_batch: str = _DEFAULT.adaptive_batch
+    """Where memory runs out in a step, repeat that step in smaller parts with the same gradient: on, off or auto (on
+    for CUDA)."""
     compile: bool = False
     """Compile the live network with torch.compile, again after each change of its structure."""
     workers: int = _DEFAULT.workers
@@ -109,16 +121,19 @@ def run(arguments: Sequence[str]) -> int:
     if command.resume:
         resume = find_checkpoint(command.resume, command.save_dir)
         config = _resumed(config, saved_config(resume))
-    with TrainingProgress() as progress:
+    with open_group(run_device(config)) as group, ExitStack() as stack:
         training = Run(
             config,
             save_dir=command.save_dir,
             name=command.name,
             resume=resume,
             allow_different_bits=command.allow_different_bits,
-            observer=progress,
+            observer=stack.enter_context(TrainingProgress()) if group.rank == 0 else None,
+            group=group,
         )
         report = training.execute()
+        if group.rank > 0:
+            return 0
     sys.stdout.write((report.to_json() if command.json else str(report)) + "\n")
     return 0
 

@@ -6,6 +6,7 @@ from lab.datasets.load import describe, load
 from lab.datasets.sources import NAMES
 from lab.datasets.splits import Splits, split
 from lab.datasets.stream import BatchStream, Normalisation, Streams, open_streams
+from lab.datasets.workers import WorkerBatches
 
 __all__ = [
     "NAMES",
@@ -16,6 +17,7 @@ __all__ = [
     "Normalisation",
     "Splits",
     "Streams",
+    "WorkerBatches",
     "describe",
     "load",
     "open_streams",

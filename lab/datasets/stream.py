@@ -1,4 +1,4 @@
-"""Batches of one part of a data set: whole tensors on the device, indexed; no worker processes.
+"""Batches of one part of a data set: whole tensors on the device, indexed.
 
 Order is a function of (seed, part, epoch) and augmentation a function of (seed, epoch, sample), so that a run can be
 taken up again inside an epoch and meet the same batches.
@@ -106,6 +106,7 @@ class BatchStream:
         self.flip = bundle.augmentation.flip and training
         self.y_n = y_N[self.indices].to(self.device)
         self.x_nCPQ, self.normalised = self._hold(x_NCHW[self.indices])
+        self._drawn: tuple[int, Tensor, tuple[Tensor, Tensor] | None] | None = None
 
     def _hold(self, x_nCHW: Tensor) -> tuple[Tensor, bool]:
         """The part on the device, padded with black for the shifts, and whether it is normalised already."""
@@ -151,14 +152,19 @@ class BatchStream:
         return self.batches()
 
     def _batches(self, epoch: int, start_batch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        order_n = self.order(epoch).to(self.device)
-        placement = self._placement(epoch)
         for batch in range(start_batch, len(self)):
-            rows_B = order_n[batch * self.batch_size : (batch + 1) * self.batch_size]
-            x_BCHW = self._window(rows_B, *placement) if placement else self.x_nCPQ.index_select(0, rows_B)
-            if not self.normalised:
-                x_BCHW = self.normalisation.apply(x_BCHW)
-            yield x_BCHW, self.y_n.index_select(0, rows_B)
+            yield self.batch(epoch, batch)
+
+    def batch(self, epoch: int, number: int) -> tuple[Tensor, Tensor]:
+        """Batch `number` of `epoch`, by itself: images (B, C, H, W) float32 and labels (B,) int64."""
+        if self._drawn is None or self._drawn[0] != epoch:
+            self._drawn = (epoch, self.order(epoch).to(self.device), self._placement(epoch))
+        _, order_n, placement = self._drawn
+        rows_B = order_n[number * self.batch_size : (number + 1) * self.batch_size]
+        x_BCHW = self._window(rows_B, *placement) if placement else self.x_nCPQ.index_select(0, rows_B)
+        if not self.normalised:
+            x_BCHW = self.normalisation.apply(x_BCHW)
+        return x_BCHW, self.y_n.index_select(0, rows_B)
 
     def _placement(self, epoch: int) -> tuple[Tensor, Tensor] | None:
         """For each row of the part, the padded image's rows (n, H) and columns (n, W) to show; None where all are.

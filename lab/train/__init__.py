@@ -1,11 +1,13 @@
 """Training: one loop, the strategies that plug into it, and whole runs."""
 
 from lab.train.asose import ASOSEStrategy
-from lab.train.build import Parts, build
+from lab.train.build import Parts, build, run_device
+from lab.train.compile import Compiler
 from lab.train.config import RECIPES, RunConfig
 from lab.train.data import StreamData
 from lab.train.evaluate import Comparison, compare, evaluate, relative_difference
 from lab.train.fixed import FixedStrategy, channels_for, six_convolutions
+from lab.train.group import Alone, Group, Ranks, open_group
 from lab.train.live import TOLERANCE, LiveNetwork
 from lab.train.loop import Stopped, TrainingLoop
 from lab.train.mutation import Mutator, Pending
@@ -14,6 +16,7 @@ from lab.train.report import RunReport
 from lab.train.run import Run, find_checkpoint, saved_config
 from lab.train.search import ASOSEConfig
 from lab.train.sink import NullSink, Observer, SilentObserver, Sink, StoreSink
+from lab.train.step import StepNumbers, WeightStep
 from lab.train.strategy import EpochData, EpochReport, Evaluation, StepReport, Strategy
 
 __all__ = [
@@ -21,11 +24,14 @@ __all__ = [
     "TOLERANCE",
     "ASOSEConfig",
     "ASOSEStrategy",
+    "Alone",
     "Comparison",
+    "Compiler",
     "EpochData",
     "EpochReport",
     "Evaluation",
     "FixedStrategy",
+    "Group",
     "LiveNetwork",
     "Mutator",
     "NetworkInput",
@@ -33,24 +39,29 @@ __all__ = [
     "Observer",
     "Parts",
     "Pending",
+    "Ranks",
     "Run",
     "RunConfig",
     "RunReport",
     "SilentObserver",
     "Sink",
+    "StepNumbers",
     "StepReport",
     "Stopped",
     "StoreSink",
     "Strategy",
     "StreamData",
     "TrainingLoop",
+    "WeightStep",
     "build",
     "channels_for",
     "compare",
     "evaluate",
     "find_checkpoint",
+    "open_group",
     "relative_difference",
     "restore_network",
+    "run_device",
     "saved_config",
     "six_convolutions",
     "under_hand_over",

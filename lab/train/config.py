@@ -11,6 +11,7 @@ from lab.space import SPACES
 from lab.train.search import ASOSEConfig
 
 RECIPES = ("aso-se", "fixed")
+ADAPTIVE = ("auto", "on", "off")
 ON_OOM = ("stop", "smaller", "cpu")
 
 
@@ -48,8 +49,9 @@ class RunConfig:
     accumulation: int = 1
     """Parts into which a batch is cut, whose gradients are summed before the one optimizer step, >= 1; the optimizer
     sees batch_size samples whatever it is."""
-    adaptive_batch: bool = True
-    """Where memory runs out in a step, repeat that step in smaller parts with the same gradient."""
+    adaptive_batch: str = "auto"
+    """Where memory runs out in a step, repeat that step in smaller parts with the same gradient: on, off, or auto,
+    which is on for CUDA. A CPU's shortage seldom shows as an error, and being ready for it costs some 5 % of a short step."""
     compile: bool = False
     """Compile the live network with torch.compile, again after each change of its structure."""
     workers: int = 0
@@ -73,6 +75,7 @@ class RunConfig:
         require_choice("precision", self.precision, PRECISIONS)
         require_range("accumulation", self.accumulation, 1)
         require_range("workers", self.workers, 0)
+        require_choice("adaptive_batch", self.adaptive_batch, ADAPTIVE)
         require_choice("on_oom", self.on_oom, ON_OOM)
         require(
             self.batch_size >= 2 * self.accumulation,

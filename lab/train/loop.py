@@ -22,6 +22,7 @@ from lab.store import (
     MemoryEvent,
     StabilityEvent,
 )
+from lab.train.group import Alone, Group
 from lab.train.sink import Observer, SilentObserver, Sink
 from lab.train.strategy import EpochData, EpochReport, Evaluation, StepReport, Strategy
 from lab.train.trees import clone_tree
@@ -47,6 +48,7 @@ class TrainingLoop:
         save_every: epochs between regular checkpoints.
         device: where the run computes; its allocator is read where it is CUDA.
         observer: shown every step.
+        group: the processes that train together; they are interrupted together.
     """
 
     def __init__(
@@ -61,7 +63,9 @@ class TrainingLoop:
         save_every: int,
         device: torch.device | None = None,
         observer: Observer | None = None,
+        group: Group | None = None,
     ) -> None:
+        self.group: Group = group or Alone()
         self.strategy = strategy
         self.data = data
         self.monitor = monitor
@@ -226,6 +230,7 @@ class TrainingLoop:
         while True:
             for command in self.sink.commands():
                 paused = self._obey(command, paused)
+            self.interrupted = self.group.any(self.interrupted)
             if self.interrupted:
                 self.save("interrupt")
                 raise Stopped("interrupted")

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from lab.base import CheckpointError, require
+from lab.base import CheckpointError, TrainingError, require
 from lab.checkpoint import (
     Checkpoint,
     latest_checkpoint,
@@ -26,10 +26,11 @@ from lab.train.build import Parts, build
 from lab.train.config import RunConfig
 from lab.train.environment import check_environment, read_environment
 from lab.train.evaluate import evaluate
+from lab.train.group import Alone, Group, lost_rank
 from lab.train.loop import Stopped, TrainingLoop
 from lab.train.network import describe_input
 from lab.train.report import RunReport
-from lab.train.sink import Observer, StoreSink
+from lab.train.sink import NullSink, Observer, SharedSink, Sink, StoreSink
 
 CHECKPOINTS = "checkpoints"
 
@@ -44,6 +45,7 @@ class Run:
         resume: the checkpoint to go on from; the run is then the one that the checkpoint lies in.
         allow_different_bits: resume on another machine, torch build or thread count.
         observer: shown every step.
+        group: the processes that train together, see `open_group`; rank 0 alone reads and writes files.
     """
 
     def __init__(
@@ -55,12 +57,13 @@ class Run:
         resume: Path | None = None,
         allow_different_bits: bool = False,
         observer: Observer | None = None,
+        group: Group | None = None,
     ) -> None:
-        self.config = config
         self.observer = observer
+        self.group: Group = group or Alone()
         self.checkpoint: Checkpoint | None = None
         if resume is None:
-            name = name or new_run_name(save_dir)
+            name = self.group.share(name or new_run_name(save_dir))
             require(
                 Path(name).name == name,
                 expected="a run name without folders",
@@ -69,9 +72,10 @@ class Run:
             )
             self.run_dir = Path(save_dir) / name
         else:
-            self.checkpoint = load_checkpoint(resume)
+            self.checkpoint = self.group.share(load_checkpoint(resume) if self.group.rank == 0 else None)
             self.run_dir = resume.parent.parent
-        self.parts: Parts = build(config)
+        self.parts: Parts = build(config, self.group)
+        self.config = self.parts.config
         if self.checkpoint is not None:
             recorded = self.checkpoint.environment
             if "threads" in recorded and not config.threads:
@@ -86,7 +90,33 @@ class Run:
             LabError: the run cannot begin or cannot go on; the store says why.
         """
         began = time.monotonic()
-        step = None if self.checkpoint is None else self.checkpoint.step
+        with self._open_store() as writer, torch.autograd.set_detect_anomaly(self.config.detect_anomaly):
+            loop = self._make_loop(writer)
+            try:
+                with _interruptible(loop), self._ranks_are_there():
+                    if self.group.size > 1 and self.checkpoint is None:
+                        self._save(loop, writer, "begin")
+                    loop.run()
+            except Stopped:
+                report = self._report(loop, "stopped", time.monotonic() - began)
+                if writer is not None:
+                    writer.finish("finished", f"stopped at epoch {loop.epoch}; resume with --resume {self.run_dir}")
+                return report
+            self._save(loop, writer, "last")
+            report = self._report(loop, "finished", time.monotonic() - began)
+            assert report.test_accuracy is not None
+            assert report.test_loss is not None
+            if writer is not None:
+                last = {"test/accuracy": report.test_accuracy, "test/loss": report.test_loss}
+                writer.scalars(loop.global_step, last)
+            return report
+
+    @contextlib.contextmanager
+    def _open_store(self) -> Iterator[RunWriter | None]:
+        """The run's store on rank 0; None on the others."""
+        if self.group.rank > 0:
+            yield None
+            return
         bundle = self.parts.streams.bundle
         told = {
             **self.config.to_json(),
@@ -94,42 +124,46 @@ class Run:
             "synthetic": bundle.synthetic,
             "environment": read_environment(self.parts.device),
         }
-        writer = RunWriter(self.run_dir.parent, self.run_dir.name, told, resume=self.checkpoint is not None, step=step)
-        with writer, torch.autograd.set_detect_anomaly(self.config.detect_anomaly):
-            loop = self._make_loop(writer)
-            try:
-                with _interruptible(loop):
-                    loop.run()
-            except Stopped:
-                report = self._report(loop, "stopped", time.monotonic() - began)
-                writer.finish("finished", f"stopped at epoch {loop.epoch}; resume with --resume {self.run_dir}")
-                return report
-            self._save(loop, writer, "last")
-            report = self._report(loop, "finished", time.monotonic() - began)
-            assert report.test_accuracy is not None
-            assert report.test_loss is not None
-            writer.scalars(loop.global_step, {"test/accuracy": report.test_accuracy, "test/loss": report.test_loss})
-            return report
+        step = None if self.checkpoint is None else self.checkpoint.step
+        resume = self.checkpoint is not None
+        with RunWriter(self.run_dir.parent, self.run_dir.name, told, resume=resume, step=step) as writer:
+            yield writer
 
-    def _make_loop(self, writer: RunWriter) -> TrainingLoop:
+    @contextlib.contextmanager
+    def _ranks_are_there(self) -> Iterator[None]:
+        """Says in our words that another rank is gone."""
+        try:
+            yield
+        except RuntimeError as error:
+            if self.group.size == 1 or not lost_rank(error):
+                raise
+            raise TrainingError(
+                f"all {self.group.size} ranks until the end",
+                f"a rank that is gone ({str(error).splitlines()[0]:.200})",
+                f"look at that rank's own error, then resume with --resume {self.run_dir}",
+            ) from error
+
+    def _make_loop(self, writer: RunWriter | None) -> TrainingLoop:
+        sink: Sink = NullSink() if writer is None else StoreSink(writer, self.run_dir)
         loop = TrainingLoop(
             self.parts.strategy,
             self.parts.data,
             self.parts.monitor,
-            StoreSink(writer, self.run_dir),
+            sink if self.group.size == 1 else SharedSink(sink, self.group),
             epochs=self.config.total_epochs,
             save=lambda reason: self._save(loop, writer, reason),
             save_every=self.config.search.checkpoint_frequency,
             device=self.parts.device,
             observer=self.observer,
+            group=self.group,
         )
         if self.checkpoint is not None:
             self.parts.strategy.rebuild(self.checkpoint.morphs)
             loop.load_state_dict(self.checkpoint.state, self.checkpoint.training_history)
         return loop
 
-    def _save(self, loop: TrainingLoop, writer: RunWriter, reason: str) -> None:
-        if not self.config.search.save_checkpoints:
+    def _save(self, loop: TrainingLoop, writer: RunWriter | None, reason: str) -> None:
+        if not self.config.search.save_checkpoints or writer is None:
             return
         checkpoint = Checkpoint(
             base={
@@ -176,7 +210,8 @@ class Run:
             digest=state_digest(_plain(self.parts.strategy.state_dict())),
             **facts,
         )
-        report.write()
+        if self.group.rank == 0:
+            report.write()
         return report
 
 

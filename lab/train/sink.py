@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lab.store import Command, Record, RunWriter, control
+from lab.train.group import Group
 
 
 class Sink(Protocol):
@@ -46,6 +47,26 @@ class StoreSink:
     def commands(self) -> tuple[Command, ...]:
         """Commands in the run's control folder."""
         return control.poll(self.run_dir)
+
+
+class SharedSink:
+    """A rank's sink: rank 0's is told, and what people ask of it every rank gets, at the same step.
+
+    Args:
+        sink: the store on rank 0, a `NullSink` on the others.
+        group: the ranks.
+    """
+
+    def __init__(self, sink: Sink, group: Group) -> None:
+        self.sink = sink
+        self.group = group
+        self.scalars = sink.scalars
+        self.record = sink.record
+
+    def commands(self) -> tuple[Command, ...]:
+        """Rank 0's commands."""
+        waiting = self.sink.commands()
+        return self.group.share(waiting) if self.group.any(bool(waiting)) else ()
 
 
 class Observer(Protocol):
