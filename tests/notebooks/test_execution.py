@@ -97,6 +97,16 @@ WRONG = {
         "'optimizer': optimizer.state_dict(), 'scheduler': scheduler.state_dict()}\n"
         "    return {**state, 'rng': torch.get_rng_state()}": "all five losses",
     },
+    "07_gumbel_softmax": {
+        "def next_temperature(temperature, better, epoch, epochs):\n"
+        "    return max(temperature * 0.98, 0.1) if better else min(temperature * 1.05, 5.0)": "one epoch",
+        "def next_temperature(temperature, better, epoch, epochs):\n    p = epoch / epochs\n"
+        "    moved = temperature * 0.98 if better else temperature / 0.98\n"
+        "    return max(0.1, min(moved, 5.0 * (1 - p) + 0.1 * p))": "never better, 40 epochs",
+        "def next_temperature(temperature, better, epoch, epochs):\n    p = epoch / max(epochs - 1, 1)\n"
+        "    moved = temperature * 0.98 if better else temperature / 0.98\n"
+        "    return max(0.1, min(moved, 5.0 * (1 - p) + 0.1 * p))": "got 4.9, wanted 0.1",
+    },
     "11_in_place": {
         "def stored(memory, row, value):\n    memory[row] = value.detach()\n    return memory": "index write",
         "def stored(memory, row, value):\n    memory.data[row] = value.detach()\n"
