@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from lab.base import ConfigError
-from lab.nn import STAGES, Backbone, EvolvableNetwork
-from lab.space import NB201, Edge, Genotype
+from lab.nn import STAGES, EvolvableNetwork, StageBackbone
+from lab.space import Edge, Genotype
 
 CONVOLUTIONS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
 """Primitives with weights, and the side of their kernel."""
@@ -108,16 +108,16 @@ def plain_module(network: nn.Module) -> PlainModule:
     """Source and state of a module that computes what `network` computes.
 
     Raises:
-        ConfigError: a network of another kind than the cells of space nb201 in three stages.
+        ConfigError: a network of another kind than cells of one input in three stages.
     """
-    if not isinstance(network, EvolvableNetwork) or network.genotype.space != NB201:
+    if not isinstance(network, EvolvableNetwork) or not isinstance(network.backbone, StageBackbone):
         kind = network.genotype.space.name if isinstance(network, EvolvableNetwork) else type(network).__name__
         raise ConfigError(
             "a network of space nb201, whose source can be written", f"one of {kind}", "export it with --to pt2 or onnx"
         )
     backbone = network.backbone
     parts = [_primitives(network.genotype), _cell(network.genotype), REDUCTION, _network(backbone)]
-    return PlainModule(classes="\n".join(part for part in parts if part), state=_state(network))
+    return PlainModule(classes="\n".join(part for part in parts if part), state=_state(network, backbone))
 
 
 def _primitives(genotype: Genotype) -> str:
@@ -146,9 +146,9 @@ def _cell(genotype: Genotype) -> str:
         "",
         "class Cell(nn.Module):",
         '    """Nodes x0 (input) to '
-        f"x{genotype.space.nodes - 1} (output); each is the sum over the edges that come in. Cell:",
+        f"x{genotype.space.nodes - 1} (output); each is the sum over the edges that come in:",
         "",
-        f"    {genotype.arch_str}",
+        f"    {genotype}",
         '    """',
         "",
         "    def __init__(self, channels: int) -> None:",
@@ -170,7 +170,7 @@ def _term(edge: Edge, name: str) -> str:
     return f"average_pool({source})" if name == "avg_pool_3x3" else source
 
 
-def _network(backbone: Backbone) -> str:
+def _network(backbone: StageBackbone) -> str:
     modules, calls = [], []
     for stage, length in enumerate(backbone.stage_lengths):
         cells = ", ".join([f"Cell({backbone.width(stage)})"] * length)
@@ -194,9 +194,9 @@ def _network(backbone: Backbone) -> str:
     )
 
 
-def _state(network: EvolvableNetwork) -> dict[str, Tensor]:
+def _state(network: EvolvableNetwork, backbone: StageBackbone) -> dict[str, Tensor]:
     """The network's tensors under the names of the plain module."""
-    backbone, space = network.backbone, network.genotype.space
+    space = network.genotype.space
     names: dict[str, str] = {f"backbone.reductions.{stage}": f"reduction{stage}" for stage in range(STAGES - 1)}
     number = 0
     for stage, length in enumerate(backbone.stage_lengths):

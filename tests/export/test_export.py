@@ -13,7 +13,7 @@ from lab.checkpoint import list_checkpoints
 from lab.cli import main
 from lab.export import export_onnx, export_program, export_run, onnx_outputs, plain_module, program
 from lab.nn import EvolvableNetwork, eval_mode
-from lab.space import NB201, Genotype, sample
+from lab.space import DARTS, NB201, Genotype, sample
 from lab.train import relative_difference
 
 needs_onnx = pytest.mark.skipif(
@@ -104,9 +104,32 @@ def test_the_plain_module_computes_what_the_network_does_for_every_cell():
             assert (name in plain.classes) == (primitive in genotype.arch_str), "only what occurs is written"
 
 
+def darts():
+    torch.manual_seed(0)
+    genotype = sample(DARTS, Random(1))
+    return EvolvableNetwork(genotype, channels=4, layers=3, num_classes=5, in_channels=3).eval()
+
+
 def test_the_source_of_another_network_is_refused():
     with pytest.raises(ConfigError, match=r"space nb201.*Linear.*pt2 or onnx"):
         plain_module(nn.Linear(3, 3))
+    with pytest.raises(ConfigError, match=r"space nb201.*one of darts.*pt2 or onnx"):
+        plain_module(darts())
+
+
+def test_a_network_of_the_darts_space_comes_through_pt2(tmp_path):
+    network, x = darts(), images(3, 3, 12, 12)
+    export_program(network, x[:2], tmp_path / "a.pt2")
+    with torch.no_grad():
+        assert relative_difference(torch.export.load(tmp_path / "a.pt2").module()(x), network(x)) <= 1e-6
+
+
+@needs_onnx
+def test_a_network_of_the_darts_space_comes_through_onnx(tmp_path):
+    network, x = darts(), images(3, 3, 12, 12)
+    export_onnx(network, x[:2], tmp_path / "a.onnx")
+    with torch.no_grad():
+        assert relative_difference(onnx_outputs(tmp_path / "a.onnx", x), network(x)) <= 1e-4
 
 
 def test_maps_of_odd_size_come_through_both_programs(tmp_path):
