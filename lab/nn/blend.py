@@ -29,10 +29,7 @@ class Blend(nn.Module):
         self.register_buffer("beta", torch.zeros((), dtype=reference.dtype, device=reference.device))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        old_BCHW, new_BCHW = self.old(x_BCHW), self.new(x_BCHW)
-        # Under autocast a convolution and a skip connection give different dtypes.
-        dtype = torch.promote_types(old_BCHW.dtype, new_BCHW.dtype)
-        return torch.lerp(old_BCHW.to(dtype), new_BCHW.to(dtype), self.beta.to(dtype))
+        return torch.lerp(self.old(x_BCHW), self.new(x_BCHW), self.beta)
 
     def extra_repr(self) -> str:
         return f"{self.old_name} -> {self.new_name}, beta={float(self.beta):.3f}"

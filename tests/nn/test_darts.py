@@ -110,11 +110,11 @@ def test_supernets_run_on_any_size(layers, size):
 def test_what_cannot_be_built_is_refused():
     with pytest.raises(ConfigError, match=r"layers >= 3"):
         SuperNet(DARTS, 4, 2, 10)
-    with pytest.raises(ConfigError, match="space one of nb201, nb125, darts"):
+    with pytest.raises(ConfigError, match="space to be one of nb201, nb125, darts"):
         SuperNet(Space(name="other", primitives=(), edges=(), nodes=1, outputs=()), 4, 3, 10)
     with pytest.raises(ConfigError, match="a network of three stages"):
         SuperNet(DARTS, 4, 3, 10).add_cell(0)
     with pytest.raises(ConfigError, match="a stride among 1 for space nb201"):
         make_primitive("skip_connect", 4, 2, NB201)
-    with pytest.raises(ConfigError, match="primitive one of"):
+    with pytest.raises(ConfigError, match="primitive to be one of"):
         make_primitive(ABSENT, 4, 1, NB201)
