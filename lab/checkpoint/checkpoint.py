@@ -26,7 +26,7 @@ class Checkpoint:
     step: int
     """Training steps done, >= 0."""
     reason: str
-    """epoch, pre_mutation, best, interrupt, control or last."""
+    """epoch, pre_mutation, best, interrupt, control, last, or restored: a copy that begins another run."""
     morphs: tuple[dict[str, Any], ...] = ()
     """Plans of structural surgery in the order in which they were applied; JSON data."""
     training_history: tuple[dict[str, Any], ...] = ()

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from lab.base import ConfigError
+from lab.cli.runs import find_run
 from lab.export import export_run
 from lab.store import RUNS_ROOT
 
@@ -42,19 +42,3 @@ def run(arguments: Sequence[str]) -> int:
     report = export_run(run_dir, command.to, checkpoint=command.checkpoint, out=command.out)
     sys.stdout.write((report.to_json() if command.json else str(report)) + "\n")
     return 0
-
-
-def find_run(request: str, save_dir: Path) -> Path:
-    """The folder of a run, given as a folder or as a name inside `save_dir`.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    for folder in (Path(request), save_dir / request):
-        if (folder / "checkpoints").is_dir() or (folder / "events.db").is_file():
-            return folder
-    raise ConfigError(
-        f"a run: a folder, or a name inside {save_dir}",
-        repr(request),
-        "lab runs lists them; --save-dir names another folder",
-    )

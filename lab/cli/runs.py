@@ -1,5 +1,6 @@
-"""`lab runs`."""
+"""`lab runs`: the list of runs; `lab runs show` and `lab runs restore` have modules of their own."""
 
+import importlib
 import json
 import math
 import sys
@@ -10,13 +11,18 @@ from typing import Any
 
 import tyro
 
-from lab.base import Table
+from lab.base import ConfigError, Table
 from lab.store import RUNS_ROOT, list_runs
+
+ACTIONS = ("show", "restore")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunsCommand:
-    """List the runs of a folder, newest first: running, finished, failed, stale (its process is gone), unreadable."""
+    """List the runs of a folder, newest first: running, finished, failed, stale (its process is gone), unreadable.
+
+    lab runs show RUN tells of one run; lab runs restore RUN makes a new run that goes on from a checkpoint of RUN.
+    """
 
     save_dir: Path = RUNS_ROOT
     """Folder of runs."""
@@ -26,6 +32,9 @@ class RunsCommand:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command; the exit code."""
+    if arguments and arguments[0] in ACTIONS:
+        code: int = importlib.import_module(f"lab.cli.runs_{arguments[0]}").run(arguments[1:])
+        return code
     command = tyro.cli(RunsCommand, args=list(arguments), prog="lab runs")
     runs = list_runs(command.save_dir)
     if command.json:
@@ -45,6 +54,20 @@ def run(arguments: Sequence[str]) -> int:
     table = Table(title=f"runs in {command.save_dir}", columns=("run", "state", "step", "attempt", "why"), rows=rows)
     sys.stdout.write(f"{table}\n")
     return 0
+
+
+def find_run(request: str, save_dir: Path) -> Path:
+    """The folder of a run, given as a folder or as a name inside `save_dir`.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    for folder in (Path(request), save_dir / request):
+        if (folder / "checkpoints").is_dir() or (folder / "events.db").is_file():
+            return folder
+    raise ConfigError(
+        f"a run: a folder, or a name inside {save_dir}", repr(request), "lab runs lists those of --save-dir"
+    )
 
 
 def _number(value: int | None) -> str:
