@@ -16,11 +16,16 @@ class Sample:
     its node does not take), its output multiplied by `weights_E` where given (each 1 in value, so the gradient reaches
     the architecture parameters and the numbers stay as they are).
     A soft sample has `mixture_EK` and runs every primitive.
+    Two remedies against searches that collapse onto skip connections change what an edge gives, in the supernet alone.
     """
 
     choices: tuple[int, ...] | None = None
     weights_E: Tensor | None = None
     mixture_EK: Tensor | None = None
+    skip_dropout: float = 0.0
+    """Dropout on the output of the skip connection in train mode, in [0, 1) (Chen et al. 2019, P-DARTS)."""
+    auxiliary_skip: float = 0.0
+    """Share of a second skip connection that is added to each edge's output, >= 0 (Chu et al. 2021, DARTS-)."""
 
     def __post_init__(self) -> None:
         if (self.choices is None) == (self.mixture_EK is None):

@@ -15,6 +15,8 @@ from lab.nn.share import share
 from lab.nn.stages import StageCell, staged
 from lab.space import ABSENT, Space
 
+SKIP = "skip_connect"
+
 
 class MixedEdge(nn.Module):
     """Every primitive of a space on one edge; runs the chosen one, or all of them weighted."""
@@ -33,14 +35,23 @@ class MixedEdge(nn.Module):
 
     def forward(self, x_BCHW: Tensor, sample: Sample, row: int) -> Tensor:
         if sample.choices is not None:
-            out: Tensor = self.order[sample.choices[row]](x_BCHW)
-            return out if sample.weights_E is None else out * sample.weights_E[row]
-        assert sample.mixture_EK is not None
-        weights_K = sample.mixture_EK[row]
-        total = self.order[0](x_BCHW) * weights_K[0]
-        for column, primitive in enumerate(self.order[1:], start=1):
-            total = total + primitive(x_BCHW) * weights_K[column]
-        return total
+            out = self._run(sample.choices[row], x_BCHW, sample)
+            out = out if sample.weights_E is None else out * sample.weights_E[row]
+        else:
+            assert sample.mixture_EK is not None
+            weights_K = sample.mixture_EK[row]
+            out = self._run(0, x_BCHW, sample) * weights_K[0]
+            for column in range(1, len(self.order)):
+                out = out + self._run(column, x_BCHW, sample) * weights_K[column]
+        if sample.auxiliary_skip:
+            out = out + sample.auxiliary_skip * self.primitives[SKIP](x_BCHW)
+        return out
+
+    def _run(self, column: int, x_BCHW: Tensor, sample: Sample) -> Tensor:
+        out: Tensor = self.order[column](x_BCHW)
+        if sample.skip_dropout and self.order[column] is self.primitives[SKIP]:
+            out = nn.functional.dropout(out, sample.skip_dropout, self.training)
+        return out
 
 
 class SuperNet(nn.Module):
