@@ -22,11 +22,11 @@ def best_genotype(space: Space, scores_EK: Tensor) -> Genotype:
     left_out = [k for k, name in enumerate(space.primitives) if name in space.excluded]
     scores_EK = scores_EK.clone()
     scores_EK[:, left_out] = -math.inf
-    best_E, chosen_E = scores_EK.max(dim=-1)
+    best, chosen = (values_E.tolist() for values_E in scores_EK.max(dim=-1))
     if space.taken is None:
-        return Genotype.from_indices(space, chosen_E.tolist())
+        return Genotype.from_indices(space, chosen)
     indices = [-1] * len(space.edges)
     for rows in space.groups:
-        for row in sorted(rows, key=lambda row: -float(best_E[row]))[: space.taken]:
-            indices[row] = int(chosen_E[row])
+        for row in sorted(rows, key=lambda row: -best[row])[: space.taken]:
+            indices[row] = chosen[row]
     return Genotype.from_indices(space, indices)

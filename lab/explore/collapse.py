@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from lab.explore.choice import best_genotype
-from lab.space import Space, Table
+from lab.space import Genotype, Space, Table
 
 SKIP = "skip_connect"
 
@@ -28,12 +28,19 @@ class Collapse:
     """True rank of the most probable genotype for each column of the table, 1 the best; empty without a table."""
 
 
-def measure_collapse(space: Space, probabilities_EK: Tensor, table: Table | None = None) -> Collapse:
-    """The collapse meter for `probabilities_EK` (E, K), whose rows sum to 1."""
+def measure_collapse(
+    space: Space, probabilities_EK: Tensor, table: Table | None = None, likeliest: Genotype | None = None
+) -> Collapse:
+    """The collapse meter for `probabilities_EK` (E, K), whose rows sum to 1.
+
+    Args:
+        likeliest: the most probable genotype; by default that of the probabilities. Where a node takes some of its
+            edges the two differ with the temperature: edges compete by softmax(alpha).
+    """
     probabilities_EK = probabilities_EK.detach().double().cpu()
     entropy_E = -(probabilities_EK * probabilities_EK.clamp_min(1e-300).log()).sum(-1)
     top_E2 = probabilities_EK.topk(2, dim=-1).values
-    likeliest = best_genotype(space, probabilities_EK)
+    likeliest = likeliest or best_genotype(space, probabilities_EK)
     skips = sum(likeliest.primitives[row] == SKIP for row in likeliest.rows)
     return Collapse(
         entropy=tuple(entropy_E.tolist()),

@@ -4,6 +4,15 @@ E edges, K primitives. With l = alpha / tau and Gumbel noise g: k* = argmax(l + 
 primitive's output is multiplied by 1 + y_k* - sg(y_k*), which is 1 and carries dL/dy_k*. A cell is so drawn with
 probability softmax(alpha / tau) on each edge (Gumbel-max trick), and tau shapes both the draw and the gradient.
 
+Where a node takes only `space.taken` of its edges (DARTS: two, never by `none`), edges compete by normalised weights.
+With l = log softmax(alpha) / tau, which is alpha / tau but for a constant on each edge: k* = argmax(l + g) over the
+primitives that a genotype can have, and each node takes the edges with the largest of these maxima. An edge's maximum
+is itself Gumbel distributed about log w, w = sum over those k of softmax(alpha)_k^(1/tau), and independent of k*. So
+primitives are drawn by softmax(alpha / tau) given that they are not excluded, and edges one after the other, without
+replacement, with probability proportional to w (Gumbel-top-k trick: Kool, van Hoof, Welling 2019, "Stochastic Beams
+and Where to Find Them", section 3). As tau falls the draw goes to `likeliest`. y is over all primitives: what is taken
+gains on `none`, and so its edge on the other edges.
+
 Sources: Jang, Gu, Poole 2017, "Categorical Reparameterization with Gumbel-Softmax", section 2; Dong and Yang 2019,
 "Searching for a Robust Neural Architecture in Four GPU Hours" (GDAS), section 3.2, for `sampling="gdas"`, where the
 index does not depend on tau: k* = argmax(log softmax(alpha) + g), y = softmax((log softmax(alpha) + g) / tau); Liu,
@@ -126,7 +135,7 @@ class GumbelExplorer(nn.Module):
     @property
     def likeliest(self) -> Genotype:
         """The genotype of the most probable primitive on each edge; of a node's edges those with the most probable."""
-        return best_genotype(self.space, self._permitted().detach())
+        return best_genotype(self.space, self._permitted().detach().double().log_softmax(-1))
 
     @property
     def draws(self) -> Draws:
@@ -136,10 +145,10 @@ class GumbelExplorer(nn.Module):
         if not self.recent:
             return Draws(count=0, diversity=None, distance=None, strength=strength)
         choices_NE = torch.tensor(list(self.recent))
-        used_K = torch.bincount(choices_NE.flatten(), minlength=self.alpha.shape[-1]).double()
+        ran_NE = choices_NE >= 0
+        used_K = torch.bincount(choices_NE[ran_NE], minlength=self.alpha.shape[-1]).double()
         diversity = float(torch.special.entr(used_K / used_K.sum()).sum()) / math.log(max(len(self.allowed), 2))
-        greedy_E = self._permitted().detach().argmax(-1).cpu()
-        distance = float((choices_NE != greedy_E).double().mean())
+        distance = float((choices_NE != torch.tensor(self.likeliest.indices))[ran_NE].double().mean())
         return Draws(count=len(self.recent), diversity=diversity, distance=distance, strength=strength)
 
     def ask(self, hard: bool = True) -> Sample:
@@ -159,15 +168,23 @@ class GumbelExplorer(nn.Module):
         else:
             perturbed_EK = self._permitted().log_softmax(-1) + noise_EK
             soft_EK = (perturbed_EK / self.temperature).softmax(-1)
-        choices_E = perturbed_EK.detach().argmax(-1)
-        chosen_E = soft_EK.gather(-1, choices_E.unsqueeze(-1)).squeeze(-1)
+        choices_E = self._choose(perturbed_EK.detach())
+        chosen_E = soft_EK.gather(-1, choices_E.clamp_min(0).unsqueeze(-1)).squeeze(-1)
         choices = tuple(choices_E.tolist())
         self.recent.append(choices)
         # (y - sg(y)) is exactly 0, so the weight is exactly 1 and the forward numbers are untouched.
         return Sample(choices=choices, weights_E=1.0 + (chosen_E - chosen_E.detach()))
 
+    def _choose(self, perturbed_EK: Tensor) -> Tensor:
+        """Column of each edge's primitive (E,); -1 on an edge that its node does not take."""
+        if self.space.taken is None:
+            return perturbed_EK.argmax(-1)
+        if self.sampling == "gumbel":
+            perturbed_EK = perturbed_EK - self._permitted().detach().logsumexp(-1, keepdim=True) / self.temperature
+        return torch.tensor(best_genotype(self.space, perturbed_EK).indices, device=self.alpha.device)
+
     def ask_uniform(self) -> Sample:
-        """A uniform draw without gradient: each primitive of each edge equally likely, whatever alpha says.
+        """A uniform draw without gradient: each genotype equally likely, whatever alpha says.
 
         Under `sampling="mixture"` it is the mixture of equal shares.
         """
@@ -177,8 +194,15 @@ class GumbelExplorer(nn.Module):
             shares_EK = self.alpha.new_zeros(rows, columns)
             shares_EK[:, allowed_A] = 1.0 / len(self.allowed)
             return Sample(mixture_EK=shares_EK.detach())
-        drawn_E = torch.randint(len(self.allowed), (rows,), generator=self.generator, device=self.alpha.device)
-        return Sample(choices=tuple(allowed_A[drawn_E].tolist()))
+        drawable_A = allowed_A[[self.space.primitives[k] not in self.space.excluded for k in self.allowed]]
+        drawn_E = torch.randint(len(drawable_A), (rows,), generator=self.generator, device=self.alpha.device)
+        choices_E = drawable_A[drawn_E]
+        if self.space.taken is not None:
+            order_E = torch.rand(rows, generator=self.generator, device=self.alpha.device)
+            for group in map(list, self.space.groups):
+                left = order_E[group].argsort()[self.space.taken :]
+                choices_E[torch.tensor(group, device=self.alpha.device)[left]] = -1
+        return Sample(choices=tuple(choices_E.tolist()))
 
     def tell(self, score: float) -> None:
         """End one exploration epoch with `score` (higher is better) and take the schedule's next temperature.

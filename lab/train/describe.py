@@ -9,7 +9,7 @@ def describe_search(explorer: GumbelExplorer, live: Genotype, table: Table | Non
     """What the search believes now; `reason` says why it is told."""
     space = explorer.space
     probabilities_EK = explorer.probabilities()
-    collapse = measure_collapse(space, probabilities_EK, table)
+    collapse = measure_collapse(space, probabilities_EK, table, explorer.likeliest)
     return GenotypeEvent(
         genotype=live.to_json(),
         likeliest=explorer.likeliest.to_json(),
