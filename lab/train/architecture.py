@@ -13,7 +13,6 @@ from lab.base import derive_seed
 from lab.explore import SCHEDULES, GumbelExplorer
 from lab.nn import SuperNet, train_mode
 from lab.train.group import Alone, Group
-from lab.train.optimizer import read_numbers
 from lab.train.search import ASOSEConfig
 
 BETAS = (0.5, 0.999)
@@ -22,8 +21,11 @@ BETAS = (0.5, 0.999)
 class ArchitectureTrainer:
     """The explorer, its Adam optimizer, and the accuracy of the cells drawn in the present epoch."""
 
-    def __init__(self, supernet: SuperNet, config: ASOSEConfig, *, seed: int, group: Group | None = None) -> None:
+    def __init__(
+        self, supernet: SuperNet, config: ASOSEConfig, *, seed: int, accumulation: int = 1, group: Group | None = None
+    ) -> None:
         self.supernet = supernet
+        self.parts = accumulation
         self.group: Group = group or Alone()
         schedule = SCHEDULES[config.temperature_schedule](
             initial_temp=config.initial_temp,
@@ -47,13 +49,19 @@ class ArchitectureTrainer:
     def step(self, x_BCHW: Tensor, y_B: Tensor) -> tuple[float, float, float]:
         """One Adam step on a drawn cell's loss; (loss, accuracy, gradient norm). Not finite: nothing changes."""
         train_mode(self.supernet)
+        sample, alpha = self.explorer.ask(), self.explorer.alpha
+        gradient_EK, loss, hits = torch.zeros_like(alpha), torch.zeros_like(alpha[0, 0]), torch.zeros_like(alpha[0, 0])
         with self.group.merged_statistics(self.supernet):
-            logits_BN = self.supernet(x_BCHW, self.explorer.ask())
-        loss = nn.functional.cross_entropy(logits_BN, y_B)
-        # The gradient is taken for alpha alone: the weights are frozen without a switch that could be left set.
-        (gradient_EK,) = torch.autograd.grad(loss, [self.explorer.alpha])
+            for x, y in zip(x_BCHW.tensor_split(self.parts), y_B.tensor_split(self.parts), strict=True):
+                logits_BN = self.supernet(x, sample)
+                part = nn.functional.cross_entropy(logits_BN, y) * (len(y) / len(y_B))
+                # The gradient is taken for alpha alone: the weights are frozen without a switch that could be left set.
+                # The draw's own graph serves every part.
+                gradient_EK += torch.autograd.grad(part, [alpha], retain_graph=True)[0]
+                loss, hits = loss + part.detach(), hits + (logits_BN.detach().argmax(-1) == y).sum()
         gradient_EK = self.group.mean(gradient_EK)
-        numbers = read_numbers(loss, logits_BN, y_B, gradient_EK.norm(), self.group)
+        read = self.group.mean(torch.stack([loss.detach(), hits / len(y_B), gradient_EK.norm()]))
+        numbers: tuple[float, float, float] = tuple(read.tolist())
         if math.isfinite(numbers[0]) and math.isfinite(numbers[2]):
             self.explorer.alpha.grad = gradient_EK
             self.optimizer.step()

@@ -59,7 +59,7 @@ class ASOSEStrategy:
         self.epochs = epochs
         self.space = supernet.space
         group = group or Alone()
-        self.architecture = ArchitectureTrainer(supernet, config, seed=seed, group=group)
+        self.architecture = ArchitectureTrainer(supernet, config, seed=seed, accumulation=accumulation, group=group)
         self.explorer = self.architecture.explorer
         self.evolution = Evolution(supernet, self.architecture, config, seed=seed, group=group, table=table)
         self.live = self.evolution.live

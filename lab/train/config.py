@@ -51,7 +51,7 @@ class RunConfig:
     sees batch_size samples whatever it is."""
     adaptive_batch: str = "auto"
     """Where memory runs out in a step, repeat that step in smaller parts with the same gradient: on, off, or auto,
-    which is on for CUDA. A CPU's shortage seldom shows as an error, and being ready for it costs some 5 % of a short step."""
+    which is on for CUDA. A CPU's shortage seldom shows as an error; being ready for it costs 5 % of a short step."""
     compile: bool = False
     """Compile the live network with torch.compile, again after each change of its structure."""
     workers: int = 0

@@ -7,6 +7,7 @@ B batch, C channels, H height, W width.
 
 import contextlib
 import datetime
+import inspect
 import os
 from collections.abc import Iterator
 from typing import Any, Protocol, TypeVar
@@ -20,6 +21,12 @@ from torch.nn.parallel import DistributedDataParallel
 from lab.base import ConfigError, TrainingError, require
 
 Value = TypeVar("Value")
+_SYNC_BUFFERS = next(
+    name
+    for name in ("forward_sync_buffers", "broadcast_buffers")
+    if name in inspect.signature(DistributedDataParallel.__init__).parameters
+)
+"""The argument's name differs between torch 2.11 and later ones."""
 TIMEOUT = datetime.timedelta(minutes=10)
 """How long a rank waits for the others."""
 
@@ -46,7 +53,8 @@ class Group(Protocol):
         """Whether the flag is set on one of the ranks."""
 
     def merged_statistics(self, module: nn.Module) -> contextlib.AbstractContextManager[None]:
-        """Inside, `module` trains on this rank's rows; on exit its BatchNorm averages have seen all ranks' rows."""
+        """Inside, `module` runs forward and backward on this rank's rows; on exit its BatchNorm averages have seen all
+        ranks' rows."""
 
     def check_equal(self, digest: str, what: str) -> None:
         """Compare a digest over the ranks.
@@ -123,7 +131,9 @@ class Ranks:
         trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
         if not trained:
             return module
-        return DistributedDataParallel(module, find_unused_parameters=True, broadcast_buffers=False)
+        # A supernet runs one cell of many, and a cell may have an edge whose end leads nowhere.
+        options: dict[str, Any] = {"find_unused_parameters": True, _SYNC_BUFFERS: False}
+        return DistributedDataParallel(module, **options)
 
     def mean(self, tensor: Tensor) -> Tensor:
         """Sum over the ranks, divided by their number."""

@@ -1,16 +1,11 @@
-"""The weight optimizer and its learning-rate schedule.
-
-B batch, K classes.
-"""
+"""The weight optimizer and its learning-rate schedule."""
 
 import math
 from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-
-from lab.train.group import Group
+from torch import nn
 
 FINAL_RATE = 0.01
 """Learning rate at the end of the run as a share of the first one."""
@@ -98,14 +93,3 @@ class LearningRate:
         self.value = value
         for group in self.optimizer.param_groups:
             group["lr"] = value
-
-
-@torch.no_grad()
-def read_numbers(
-    loss: Tensor, logits_BK: Tensor, y_B: Tensor, norm: Tensor, group: Group
-) -> tuple[float, float, float]:
-    """(loss, accuracy, norm) as numbers, means over the ranks, with one wait for the device."""
-    accuracy = (logits_BK.argmax(-1) == y_B).float().mean()
-    numbers = group.mean(torch.stack([loss.detach(), accuracy, norm]))
-    loss_value, accuracy_value, norm_value = numbers.tolist()
-    return loss_value, accuracy_value, norm_value
