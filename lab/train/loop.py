@@ -143,10 +143,10 @@ class TrainingLoop:
         if verdict.advice == "rollback":
             self._tell_stability(verdict)
             self.strategy.rollback(reason)
-            self.sink.record(self.global_step, InterventionEvent(action="rollback", reason=reason))
+            self.sink.record(self._last_step, InterventionEvent(action="rollback", reason=reason))
             self._segment = f"after the roll-back at step {self.global_step}"
             self.monitor.begin(self.strategy.phase)
-            self._publish()
+            self._publish(self._last_step)
             return True
         if self.global_step < self.quiet_until:
             return False
@@ -157,7 +157,7 @@ class TrainingLoop:
             self._tell_stability(verdict)
             before, after = changed
             event = InterventionEvent(action=verdict.advice, reason=reason, before=before, after=after)
-            self.sink.record(self.global_step, event)
+            self.sink.record(self._last_step, event)
         return False
 
     def _end_epoch(self, phase: str) -> EpochReport:
@@ -173,7 +173,7 @@ class TrainingLoop:
             decision_accuracy=None if evaluation is None else evaluation.accuracy,
         )
         self.history.append(report.to_dict())
-        self._publish()
+        self._publish(self._last_step)
         self._tell_epoch(report)
         self.epoch += 1
         self.batch = 0
@@ -190,7 +190,7 @@ class TrainingLoop:
             self.save("best")
 
     def _tell_epoch(self, report: EpochReport) -> None:
-        step = self.global_step
+        step = self._last_step
         name = "arch" if report.phase == "arch_training" else "train"
         values = {"epoch": float(report.epoch), f"{name}/loss": report.loss, f"{name}/accuracy": report.accuracy}
         if report.decision_loss is not None and report.decision_accuracy is not None:
@@ -215,11 +215,17 @@ class TrainingLoop:
             reasons=list(verdict.reasons),
             advice=verdict.advice,
         )
-        self.sink.record(self.global_step, event)
+        self.sink.record(self._last_step, event)
 
-    def _publish(self) -> None:
+    @property
+    def _last_step(self) -> int:
+        """The step done last. What a step or an epoch brought about is told there: a run that is resumed from the
+        checkpoint behind it tells anew what came from the next step on."""
+        return max(self.global_step - 1, 0)
+
+    def _publish(self, step: int | None = None) -> None:
         for record in self.strategy.records:
-            self.sink.record(self.global_step, record)
+            self.sink.record(self.global_step if step is None else step, record)
             if isinstance(record, AlertEvent):
                 self.observer.on_text(f"{record.title}: {record.text}")
         self.strategy.records.clear()
