@@ -43,8 +43,11 @@ class CheckpointFile:
     """Digest of the checkpoint that its run last came from; empty for none."""
 
 
-def save_checkpoint(directory: str | Path, checkpoint: Checkpoint) -> CheckpointFile:
+def save_checkpoint(directory: str | Path, checkpoint: Checkpoint, *, name: str = "") -> CheckpointFile:
     """Write `checkpoint` into `directory` under a new name; existing files are not touched.
+
+    Args:
+        name: the files' name without suffix, in place of one made of step and reason; one that is there is replaced.
 
     Raises:
         CheckpointError: the folder cannot be written.
@@ -56,7 +59,7 @@ def save_checkpoint(directory: str | Path, checkpoint: Checkpoint) -> Checkpoint
         serial = 0
         while (directory / f"{stem}_{serial:03d}.json").exists():
             serial += 1
-        path = directory / f"{stem}_{serial:03d}.pt"
+        path = directory / f"{name or f'{stem}_{serial:03d}'}.pt"
         temporary = path.with_suffix(".pt.tmp")
         with temporary.open("wb") as handle:
             torch.save({"format": FORMAT, "schema": SCHEMA, "state": checkpoint.state}, handle)
@@ -64,6 +67,8 @@ def save_checkpoint(directory: str | Path, checkpoint: Checkpoint) -> Checkpoint
             os.fsync(handle.fileno())
         digest = _file_digest(temporary)
         size = temporary.stat().st_size
+        # A head without its tensors' digest would be a damaged checkpoint: while one is replaced there is none.
+        path.with_suffix(".json").unlink(missing_ok=True)
         os.replace(temporary, path)
         head = {
             "format": FORMAT,

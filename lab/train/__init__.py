@@ -4,11 +4,14 @@ from lab.train.asose import ASOSEStrategy
 from lab.train.build import Parts, build, run_device
 from lab.train.compile import Compiler
 from lab.train.config import RECIPES, RunConfig
+from lab.train.criterion import Criterion
 from lab.train.data import StreamData
 from lab.train.evaluate import Comparison, compare, evaluate, relative_difference
 from lab.train.fixed import FixedStrategy, channels_for, six_convolutions
+from lab.train.framework import ASOSEFramework, ASOSETrainer, TrainingReport
 from lab.train.group import Alone, Group, Ranks, open_group
 from lab.train.live import TOLERANCE, LiveNetwork
+from lab.train.loaders import LoaderData, divide_loader
 from lab.train.loop import Stopped, TrainingLoop
 from lab.train.mutation import Mutator, Pending
 from lab.train.network import NetworkInput, restore_network, under_hand_over
@@ -23,16 +26,20 @@ __all__ = [
     "RECIPES",
     "TOLERANCE",
     "ASOSEConfig",
+    "ASOSEFramework",
     "ASOSEStrategy",
+    "ASOSETrainer",
     "Alone",
     "Comparison",
     "Compiler",
+    "Criterion",
     "EpochData",
     "EpochReport",
     "Evaluation",
     "FixedStrategy",
     "Group",
     "LiveNetwork",
+    "LoaderData",
     "Mutator",
     "NetworkInput",
     "NullSink",
@@ -52,10 +59,12 @@ __all__ = [
     "Strategy",
     "StreamData",
     "TrainingLoop",
+    "TrainingReport",
     "WeightStep",
     "build",
     "channels_for",
     "compare",
+    "divide_loader",
     "evaluate",
     "find_checkpoint",
     "open_group",

@@ -7,11 +7,12 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lab.base import derive_seed
 from lab.explore import SCHEDULES, GumbelExplorer
 from lab.nn import SuperNet, train_mode
+from lab.train.criterion import Criterion
 from lab.train.group import Alone, Group
 from lab.train.search import ASOSEConfig
 
@@ -25,6 +26,7 @@ class ArchitectureTrainer:
         self, supernet: SuperNet, config: ASOSEConfig, *, seed: int, accumulation: int = 1, group: Group | None = None
     ) -> None:
         self.supernet = supernet
+        self.criterion = Criterion()
         self.parts = accumulation
         self.group: Group = group or Alone()
         schedule = SCHEDULES[config.temperature_schedule](
@@ -54,7 +56,7 @@ class ArchitectureTrainer:
         with self.group.merged_statistics(self.supernet):
             for x, y in zip(x_BCHW.tensor_split(self.parts), y_B.tensor_split(self.parts), strict=True):
                 logits_BN = self.supernet(x, sample)
-                part = nn.functional.cross_entropy(logits_BN, y) * (len(y) / len(y_B))
+                part = self.criterion.mean(logits_BN, y) * (len(y) / len(y_B))
                 # The gradient is taken for alpha alone: the weights are frozen without a switch that could be left set.
                 # The draw's own graph serves every part.
                 gradient_EK += torch.autograd.grad(part, [alpha], retain_graph=True)[0]

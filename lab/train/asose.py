@@ -17,7 +17,7 @@ from lab.space import Table
 from lab.store import AlertEvent, PhaseEvent, Record, TemperatureEvent
 from lab.train.architecture import ArchitectureTrainer
 from lab.train.compile import Compiler
-from lab.train.evaluate import evaluate
+from lab.train.criterion import Criterion
 from lab.train.evolution import Evolution
 from lab.train.group import Alone, Group
 from lab.train.optimizer import LearningRate
@@ -92,6 +92,10 @@ class ASOSEStrategy:
         self.waited = 0
         self._pass_empty_phases()
 
+    def set_criterion(self, criterion: Criterion) -> None:
+        """Train and judge by another loss than the cross-entropy."""
+        self.weight_step.criterion = self.architecture.criterion = self.evolution.criterion = criterion
+
     @property
     def phase(self) -> str:
         """warmup, arch_training, mutation, weight_retraining or finished."""
@@ -114,7 +118,7 @@ class ASOSEStrategy:
             self.evolution.mutation_phase(epoch, step, self.cycle, data)
             self._enter("weight_retraining", self.config.weight_training_epochs)
             if self._left <= 0:
-                self.evolution.decide(evaluate(self.evolution.child, data.decisions()))
+                self.evolution.decide(self.evolution.read(data))
             self._pass_empty_phases()
         if self._phase == "finished":
             return "finished"
@@ -162,9 +166,9 @@ class ASOSEStrategy:
             self._tell_temperature(self.config.temperature_schedule)
             self.evolution.tell_genotype("epoch")
         elif self._phase == "weight_retraining":
-            evaluation = evaluate(self.evolution.child, data.decisions())
+            evaluation = self.evolution.read(data)
             if self._left <= 0 and self.evolution.decide(evaluation) == "rejected":
-                evaluation = evaluate(self.evolution.child, data.decisions())
+                evaluation = self.evolution.read(data)
             self._watch(evaluation)
         if self._left <= 0 and self._phase != "finished":
             self._next_phase()
@@ -223,7 +227,7 @@ class ASOSEStrategy:
         if self.live.child is None:
             self.evolution.take(epoch, data)
         if self.mutator.pending:
-            self.evolution.decide(evaluate(self.evolution.child, data.decisions()))
+            self.evolution.decide(self.evolution.read(data))
         self.growth.settle(self.evolution.child)
         self._phase = "finished"
         self._announce(epoch, 0)

@@ -10,17 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from lab.nn import eval_mode
+from lab.train.criterion import Criterion
 from lab.train.strategy import Batches, Evaluation
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, batches: Batches) -> Evaluation:
+def evaluate(model: nn.Module, batches: Batches, criterion: Criterion | None = None) -> Evaluation:
     """Loss and accuracy of `model` over `batches` in eval mode; the mode is as before afterwards."""
+    criterion = criterion or Criterion()
     losses, hits = [], []
     with eval_mode(model):
         for x_BCHW, y_B in batches:
             logits_BK = model(x_BCHW)
-            losses.append(nn.functional.cross_entropy(logits_BK, y_B, reduction="none"))
+            losses.append(criterion.each(logits_BK, y_B))
             hits.append(logits_BK.argmax(-1) == y_B)
     losses_N = torch.cat(losses).double().cpu()
     hits_N = torch.cat(hits).double().cpu()

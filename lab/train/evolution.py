@@ -13,6 +13,7 @@ from lab.nn import EvolvableNetwork, SuperNet
 from lab.space import Genotype, Table
 from lab.store import AlertEvent, Record, RollbackEvent
 from lab.train.architecture import ArchitectureTrainer
+from lab.train.criterion import Criterion
 from lab.train.describe import describe_search
 from lab.train.evaluate import evaluate
 from lab.train.group import Group
@@ -60,6 +61,7 @@ class Evolution:
         self.mutator = Mutator(self.live, kind=config.mutation_kind, seed=seed, reject_sigmas=config.reject_sigmas)
         self.growth = Growth(supernet, kinds=config.growth_kinds, factor=config.growth_factor, seed=seed)
         self.records: list[Record] = []
+        self.criterion = Criterion()
         self.strength_scale = 1.0
         self.restore_point: dict[str, Any] | None = None
 
@@ -68,6 +70,10 @@ class Evolution:
         """The live network, which must be there."""
         assert self.live.child is not None
         return self.live.child
+
+    def read(self, data: EpochData) -> Evaluation:
+        """The live network on the decision split."""
+        return evaluate(self.child, data.decisions(), self.criterion)
 
     def mutation_phase(self, epoch: int, step: int, cycle: int, data: EpochData) -> None:
         """Take the live network in the first cycle (0); grow and mutate it in later ones, where they are due."""
@@ -110,7 +116,7 @@ class Evolution:
         told = self.group.share(None if proposed is None else proposed.to_json())
         if told is None:
             return False
-        before = evaluate(self.child, data.decisions())
+        before = self.read(data)
         event = self.mutator.apply(
             Genotype.from_json(told),
             requested=requested,

@@ -18,6 +18,7 @@ from lab.device import OOMTransaction
 from lab.mahia import PrecisionManager
 from lab.store import OomEvent, Record
 from lab.train.compile import Compiler
+from lab.train.criterion import Criterion
 from lab.train.group import Alone, Group
 
 
@@ -34,7 +35,7 @@ class StepNumbers:
 
 
 class WeightStep:
-    """One clipped step on the mean cross-entropy. Where loss or gradient is not finite no parameter changes.
+    """One clipped step on the mean loss. Where loss or gradient is not finite no parameter changes.
 
     Args:
         optimizer: of the weights.
@@ -59,6 +60,7 @@ class WeightStep:
         compiler: Compiler | None = None,
     ) -> None:
         self.optimizer = optimizer
+        self.criterion = Criterion()
         self.grad_clip = grad_clip
         self.precision = precision or PrecisionManager()
         self.accumulation = accumulation
@@ -94,7 +96,7 @@ class WeightStep:
     def _loss(self, forward: nn.Module, x_BCHW: Tensor, y_B: Tensor, args: tuple[Any, ...]) -> Tensor:
         with self.precision.autocast():
             logits_BK = forward(x_BCHW, *args)
-            loss = nn.functional.cross_entropy(logits_BK, y_B)
+            loss = self.criterion.mean(logits_BK, y_B)
         hits = (logits_BK.detach().argmax(-1) == y_B).sum()
         self._parts.append((len(y_B), loss.detach(), hits))
         return self.precision.scaled(loss)

@@ -1,0 +1,45 @@
+"""`Criterion`: the loss that a run trains on, as a batch's mean and for each sample.
+
+B batch, K classes.
+"""
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lab.base import ConfigError
+
+
+class Criterion:
+    """A loss function of logits (B, K) and labels (B,) that gives the mean; by default the cross-entropy, nats.
+
+    Args:
+        function: for example `nn.CrossEntropyLoss(label_smoothing=0.1)`.
+
+    Raises:
+        ConfigError: it can be called, but says `reduction` other than mean.
+    """
+
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor] | None = None) -> None:
+        self.function = function or nn.functional.cross_entropy
+        reduction = getattr(self.function, "reduction", "mean")
+        if reduction != "mean":
+            raise ConfigError("a criterion that gives the mean", f"reduction {reduction!r}", "leave reduction away")
+
+    def mean(self, logits_BK: Tensor, y_B: Tensor) -> Tensor:
+        """Mean loss of a batch."""
+        return self.function(logits_BK, y_B)
+
+    def each(self, logits_BK: Tensor, y_B: Tensor) -> Tensor:
+        """Loss of each sample, (B,)."""
+        if self.function is nn.functional.cross_entropy:
+            return nn.functional.cross_entropy(logits_BK, y_B, reduction="none")
+        if isinstance(self.function, nn.modules.loss._Loss) and getattr(self.function, "weight", None) is None:
+            alone = copy.copy(self.function)
+            alone.reduction = "none"
+            each_B: Tensor = alone(logits_BK, y_B)
+            return each_B
+        pairs = zip(logits_BK.split(1), y_B.split(1), strict=True)
+        return torch.stack([self.function(logits, y) for logits, y in pairs])
