@@ -62,7 +62,7 @@ class GumbelExplorer(nn.Module):
         space: edges and primitives.
         temperature: a schedule, or a number that stays.
         seed: of the explorer's own generator; nothing else consumes it.
-        sampling: `gumbel`, `gdas`, or `mixture` (all primitives run: no cell is drawn, and none is uniform either).
+        sampling: `gumbel`, `gdas`, or `mixture` (all primitives run, no cell is drawn).
         exploration_factor: multiplies the noise; 1 is the Gumbel-max trick, 0 always draws the most probable cell.
         allow_none: whether the absent edge is a primitive like the others; False never draws it, in training or at the
             end.
@@ -93,6 +93,8 @@ class GumbelExplorer(nn.Module):
         self.exploration_factor = exploration_factor
         self.allow_none = allow_none
         self.allowed = tuple(k for k, name in enumerate(space.primitives) if allow_none or name != NONE)
+        self.barred_EK = torch.ones(len(space.edges), len(space.primitives), dtype=torch.bool, device=device)
+        self.barred_EK[:, list(self.allowed)] = False
         self.recent: deque[tuple[int, ...]] = deque(maxlen=RECENT)
         self.schedule = temperature
         self.state: ScheduleState = temperature.start()
@@ -121,11 +123,29 @@ class GumbelExplorer(nn.Module):
         return self._permitted() / self.temperature
 
     def _permitted(self) -> Tensor:
-        if len(self.allowed) == self.alpha.shape[-1]:
-            return self.alpha
-        barred_K = torch.ones(self.alpha.shape[-1], dtype=torch.bool, device=self.alpha.device)
-        barred_K[list(self.allowed)] = False
-        return self.alpha.masked_fill(barred_K, -math.inf)
+        return self.alpha.masked_fill(self.barred_EK, -math.inf) if bool(self.barred_EK.any()) else self.alpha
+
+    def bar(self, row: int, primitive: str) -> None:
+        """Never draw `primitive` on edge `row` again.
+
+        Raises:
+            ConfigError: nothing that a genotype can have would be left on that edge.
+        """
+        barred_K = self.barred_EK[row].clone()
+        barred_K[self.space.primitives.index(primitive)] = True
+        left = [name for name, out in zip(self.space.primitives, barred_K.tolist(), strict=True) if not out]
+        require(
+            bool(set(left) & set(self.space.choosable)),
+            expected=f"a primitive left on edge {self.space.edges[row]}",
+            came=f"{primitive}, the last one",
+            todo="bar another one",
+        )
+        self.barred_EK[row] = barred_K
+
+    def left(self, row: int) -> tuple[str, ...]:
+        """Primitives that a genotype can have and that are not barred on edge `row`."""
+        pairs = zip(self.space.primitives, self.barred_EK[row].tolist(), strict=True)
+        return tuple(name for name, barred in pairs if not barred and name in self.space.choosable)
 
     @torch.no_grad()
     def probabilities(self) -> Tensor:
@@ -183,22 +203,20 @@ class GumbelExplorer(nn.Module):
             perturbed_EK = perturbed_EK - self._permitted().detach().logsumexp(-1, keepdim=True) / self.temperature
         return torch.tensor(best_genotype(self.space, perturbed_EK).indices, device=self.alpha.device)
 
-    def ask_uniform(self) -> Sample:
-        """A uniform draw without gradient: each genotype equally likely, whatever alpha says.
+    def ask_uniform(self, hard: bool = True) -> Sample:
+        """A uniform draw without gradient: each genotype that is left equally likely, whatever alpha says.
 
-        Under `sampling="mixture"` it is the mixture of equal shares.
+        Args:
+            hard: one primitive on each edge; otherwise the mixture of equal shares.
         """
-        rows, columns = self.alpha.shape
-        allowed_A = torch.tensor(self.allowed, device=self.alpha.device)
-        if self.sampling == "mixture":
-            shares_EK = self.alpha.new_zeros(rows, columns)
-            shares_EK[:, allowed_A] = 1.0 / len(self.allowed)
-            return Sample(mixture_EK=shares_EK.detach())
-        drawable_A = allowed_A[[self.space.primitives[k] not in self.space.excluded for k in self.allowed]]
-        drawn_E = torch.randint(len(drawable_A), (rows,), generator=self.generator, device=self.alpha.device)
-        choices_E = drawable_A[drawn_E]
+        if not hard:
+            shares_EK = (~self.barred_EK).to(self.alpha.dtype)
+            return Sample(mixture_EK=shares_EK / shares_EK.sum(-1, keepdim=True))
+        left_EK = (~self.barred_EK).double()
+        left_EK[:, [self.space.primitives.index(name) for name in self.space.excluded]] = 0.0
+        choices_E = torch.multinomial(left_EK, 1, generator=self.generator).squeeze(-1)
         if self.space.taken is not None:
-            order_E = torch.rand(rows, generator=self.generator, device=self.alpha.device)
+            order_E = torch.rand(len(choices_E), generator=self.generator, device=self.alpha.device)
             for group in map(list, self.space.groups):
                 left = order_E[group].argsort()[self.space.taken :]
                 choices_E[torch.tensor(group, device=self.alpha.device)[left]] = -1
@@ -232,6 +250,7 @@ class GumbelExplorer(nn.Module):
             "best": self.state.best,
             "asked": self._asked,
             "recent": [list(choices) for choices in self.recent],
+            "barred": self.barred_EK.clone(),
         }
 
     def load_search_state(self, state: dict[str, Any]) -> None:
@@ -252,6 +271,7 @@ class GumbelExplorer(nn.Module):
         self.state = ScheduleState(epoch=state["epoch"], temperature=state["temperature"], best=state["best"])
         self._asked = state["asked"]
         self._remember(state["recent"])
+        self.barred_EK = state["barred"].to(self.alpha.device).clone()
 
     def _remember(self, draws: Iterable[Iterable[int]]) -> None:
         self.recent = deque((tuple(choices) for choices in draws), maxlen=RECENT)

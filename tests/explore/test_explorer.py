@@ -162,7 +162,8 @@ def test_without_none_it_is_never_drawn_and_has_no_probability_or_gradient():
 def test_mixture_sampling_runs_every_allowed_primitive():
     explorer = make(1.0, sampling="mixture", allow_none=False)
     assert explorer.ask().mixture_EK.detach().allclose(explorer.probabilities())
-    uniform = explorer.ask_uniform().mixture_EK
+    uniform = explorer.ask_uniform(hard=False).mixture_EK
+    assert explorer.ask_uniform().choices is not None
     assert uniform[:, 1:].allclose(torch.full((6, 4), 0.25))
     assert uniform[:, 0].abs().sum() == 0
     assert explorer.draws.count == 0
@@ -272,3 +273,28 @@ def test_gradient_of_alpha_through_a_network_is_the_formula_worked_out_by_hand(t
             expected[row, j] = products[row] * soft[row, chosen] * step / temperature
     assert np.abs(expected).max() > 1e-6
     assert np.abs(explorer.alpha.grad.numpy() - expected).max() < 1e-10
+
+
+def test_a_barred_primitive_is_gone_from_draws_mixtures_and_the_likeliest_cell_and_stays_so_in_a_saved_state():
+    explorer = make(1.0)
+    with torch.no_grad():
+        explorer.alpha[2, 3] = 8.0
+    assert explorer.likeliest.primitives[2] == "nor_conv_3x3"
+    explorer.bar(2, "nor_conv_3x3")
+    other = make(1.0)
+    other.load_search_state(explorer.search_state())
+    for one in (explorer, other):
+        assert one.likeliest.primitives[2] != "nor_conv_3x3"
+        assert one.left(2) == ("none", "skip_connect", "nor_conv_1x1", "avg_pool_3x3")
+        assert len(one.left(1)) == 5
+        drawn = [(one.ask().choices, one.ask_uniform().choices) for _ in range(150)]
+        assert all(3 not in (a[2], b[2]) for a, b in drawn)
+        assert any(a[1] == 3 or b[1] == 3 for a, b in drawn), "on another edge it stays"
+        assert one.probabilities()[2, 3] == 0
+        assert one.ask(hard=False).mixture_EK[2, 3] == 0
+        assert one.ask_uniform(hard=False).mixture_EK[2].tolist() == [0.25, 0.25, 0.25, 0.0, 0.25]
+    for name in ("none", "skip_connect", "nor_conv_1x1"):
+        explorer.bar(2, name)
+    with pytest.raises(ConfigError, match="a primitive left on edge"):
+        explorer.bar(2, "avg_pool_3x3")
+    assert explorer.likeliest.primitives[2] == "avg_pool_3x3"
