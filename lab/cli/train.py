@@ -58,11 +58,11 @@ class TrainCommand:
     layers: int = _DEFAULT.layers
     """Searched cells, split over three stages."""
     space: str = _DEFAULT.space
-    """Search space: nb201."""
+    """Search space: nb201, nb125 or darts."""
     recipe: str = _DEFAULT.recipe
     """aso-se, or fixed: one network of a fixed cell, the baseline."""
     fixed_cell: str = ""
-    """For --recipe fixed: the cell in NAS-Bench-201's notation; default: six 3x3 convolutions."""
+    """For recipe fixed: the cell, |op~0|+... or Genotype(normal=[...], ...) for darts; empty for the baseline."""
     search: Annotated[ASOSEConfig, tyro.conf.arg(name="")] = field(default_factory=ASOSEConfig)
     seed: int = 0
     """Run seed; every random stream follows from it."""

@@ -144,7 +144,7 @@ def make_strategy(
     }
     if config.recipe == "fixed":
         network = EvolvableNetwork(
-            parse_cell(config.fixed_cell),
+            parse_cell(config.fixed_cell, SPACES[config.space]),
             channels=channels,
             layers=layers,
             num_classes=num_classes,

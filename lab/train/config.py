@@ -24,13 +24,13 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     """What it trains on; its seed is the run's seed."""
     space: str = "nb201"
-    """Search space."""
+    """Search space: nb201, nb125 or darts."""
     init_channels: int = 16
     """Channels of the first stage, >= 1."""
     layers: int = 3
-    """Searched cells, >= 1, split over three stages."""
+    """Searched cells, >= 1, split over three stages; for darts >= 3."""
     fixed_cell: str = ""
-    """For recipe fixed: the cell in NAS-Bench-201's notation; empty for six 3x3 convolutions."""
+    """For recipe fixed: the cell as `lab.space.parse_genotype` reads it; empty for the baseline of its space."""
     batch_size: int = 64
     """Samples in a training batch, >= 2."""
     epochs: int | None = None

@@ -1,5 +1,7 @@
 """The baseline: one network of a fixed cell, trained for the same epochs on the same weights split."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor, nn
@@ -7,7 +9,7 @@ from torch import Tensor, nn
 from lab.base import CheckpointError, ConfigError, TrainingError
 from lab.mahia import PrecisionManager
 from lab.nn import EvolvableNetwork, train_mode
-from lab.space import NB201, Genotype
+from lab.space import DARTS, NB125, NB201, Genotype, Space, parse_genotype
 from lab.store import AlertEvent, PhaseEvent, Record
 from lab.train.compile import Compiler
 from lab.train.evaluate import evaluate
@@ -23,6 +25,23 @@ from lab.train.trees import clone_tree
 def six_convolutions() -> Genotype:
     """The cell of six 3x3 convolutions: strong, and found by nobody."""
     return Genotype(NB201, ("nor_conv_3x3",) * len(NB201.edges))
+
+
+BASELINES: Mapping[Space, Genotype] = MappingProxyType(
+    {
+        NB201: six_convolutions(),
+        NB125: Genotype(NB125, ("nor_conv_3x3",) * len(NB125.edges)),
+        DARTS: parse_genotype(
+            "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('sep_conv_3x3', 1), "
+            "('sep_conv_3x3', 1), ('skip_connect', 0), ('skip_connect', 0), ('dil_conv_3x3', 2)], "
+            "normal_concat=range(2, 6), reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), "
+            "('max_pool_3x3', 1), ('max_pool_3x3', 0), ('skip_connect', 2), ('skip_connect', 2), "
+            "('max_pool_3x3', 1)], reduce_concat=range(2, 6))"
+        ),
+    }
+)
+"""The fixed cell of each space; for DARTS the one that its authors found on CIFAR-10 (Liu, Simonyan, Yang 2019, figures
+4 and 5, second order)."""
 
 
 def channels_for(genotype: Genotype, parameters: int, *, layers: int, num_classes: int, in_channels: int) -> int:
@@ -224,13 +243,16 @@ class FixedStrategy:
         }
 
 
-def parse_cell(text: str) -> Genotype:
-    """The genotype of `RunConfig.fixed_cell`.
+def parse_cell(text: str, space: Space) -> Genotype:
+    """The genotype of `RunConfig.fixed_cell`; the space's baseline where it is empty.
 
     Raises:
-        ConfigError: another notation.
+        ConfigError: another notation, or a cell of another space.
     """
     try:
-        return Genotype.from_arch_str(text) if text else six_convolutions()
+        genotype = parse_genotype(text) if text else BASELINES[space]
     except ConfigError as error:
         raise ConfigError(f"--fixed-cell as {error.expected}", error.came, error.todo) from error
+    if genotype.space != space:
+        raise ConfigError(f"--fixed-cell of space {space.name}", genotype.space.name, "set --space accordingly")
+    return genotype
