@@ -4,9 +4,11 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from lab.checkpoint import load_checkpoint
 from lab.store import RunReader
 from lab.train import Run, find_checkpoint, saved_config
 
@@ -22,16 +24,20 @@ def die():
 
 class Killer:
     def on_step(self, epoch, epochs, now, batch, batches, loss):
-        if now == phase and batch == 2 and epoch in (1, 3, 9):
+        if now == phase and batch == 2 and epoch in (1, 3, 13):
             die()
     def on_text(self, text):
         pass
 
 if phase == "mutation":
     class Dying(live.LiveNetwork):
+        calls = 0
         def mutate(self, *arguments):
-            super().mutate(*arguments)
-            die()
+            difference = super().mutate(*arguments)
+            Dying.calls += 1
+            if Dying.calls == 2:
+                die()
+            return difference
     import lab.train.evolution
     lab.train.evolution.LiveNetwork = Dying
 Run(config, save_dir=folder, name="killed", observer=Killer()).execute()
@@ -39,14 +45,29 @@ Run(config, save_dir=folder, name="killed", observer=Killer()).execute()
 
 
 @pytest.fixture(scope="module")
-def whole(make_config, tmp_path_factory):
+def config(make_config):
+    """Growth in depth and in width, a rate that falls on plateaus, a loss scale, batches in parts."""
+    search = {"total_cycles": 3, "growth": "depth,width", "weight_schedule": "plateau", "rate_patience": 1}
+    return make_config(search, precision="fp16", accumulation=2)
+
+
+@pytest.fixture(scope="module")
+def whole(config, tmp_path_factory):
     """The run that went through."""
-    return Run(make_config(), save_dir=tmp_path_factory.mktemp("whole"), name="whole").execute()
+    return Run(config, save_dir=tmp_path_factory.mktemp("whole"), name="whole").execute()
+
+
+def test_the_run_has_everything_on_that_could_lose_bits(whole):
+    reader = RunReader(Path(whole.run_dir))
+    events = reader.events().events
+    assert {event.payload["what"] for event in events if event.kind == "growth"} == {"depth", "width"}
+    assert any(event.payload.get("title") == "Plateau" for event in events)
+    state = load_checkpoint(find_checkpoint(whole.run_dir, "")).state["strategy"]["step"]
+    assert state["precision"]["scale"] != 2.0**16, "the loss scale never moved"
 
 
 @pytest.mark.parametrize("phase", ["warmup", "arch_training", "mutation", "weight_retraining"])
-def test_a_killed_run_ends_with_the_same_bits_after_it_was_resumed(make_config, tmp_path, whole, phase):
-    config = make_config()
+def test_a_killed_run_ends_with_the_same_bits_after_it_was_resumed(config, tmp_path, whole, phase):
     arguments = [sys.executable, "-c", KILLED, str(tmp_path), phase, json.dumps(config.to_json())]
     killed = subprocess.run(arguments, capture_output=True, text=True, timeout=300)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
