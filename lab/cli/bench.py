@@ -21,6 +21,12 @@ BENCHES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "morph": ("MorphBench", "surgery: plan, apply, roll back, in training steps of the same model"),
         "table": ("TableBench", "every cell of a small space trained on digits: a true table of the lab's own"),
         "strategies": ("StrategiesBench", "search strategies on a table alone, hundreds of seeds in seconds"),
+        "ablation": (
+            "AblationBench",
+            "the search without one of its phases, or without its hand-over, at equal time",
+        ),
+        "growth": ("GrowthBench", "a network that grows while it trains against what came out, from scratch"),
+        "loading": ("LoadingBench", "batches from the training process or from worker processes"),
         "dashboard": ("DashboardBench", "from the trainer to the page, and from the button to the trainer"),
     }
 )
