@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lab.base import MorphError
 from lab.nn import Blend, make_primitive
+from lab.space import SPACES
 
 
 def scale_channels(gate_C: Tensor, x: Tensor, dim: int) -> Tensor:
@@ -168,7 +169,8 @@ def _branch(body: nn.Module, parent: nn.Module, name: str, arguments: dict[str, 
 
 
 def _blend(body: nn.Module, parent: nn.Module, name: str, arguments: dict[str, Any]) -> nn.Module:
-    new = make_primitive(arguments["new"], arguments["channels"])
+    stride, space = arguments.get("stride", 1), SPACES[arguments.get("space", "nb201")]
+    new = make_primitive(arguments["new"], arguments["channels"], stride, space)
     return Blend(body, new, arguments["old"], arguments["new"])
 
 

@@ -24,7 +24,7 @@ class SwapOp(Morph):
     """
 
     edge: tuple[str, int, int]
-    """Cell type, target node, source node."""
+    """Cell type, target node, source node; an edge that the genotype takes."""
     primitive: str
     """Of the network's space."""
     name: ClassVar[str] = "swap_op"
@@ -34,23 +34,31 @@ class SwapOp(Morph):
         if not isinstance(model, EvolvableNetwork):
             raise MorphError("an EvolvableNetwork", type(model).__name__, "SwapOp changes edges of searched cells")
         genotype, edge = model.genotype, Edge(*self.edge)
-        if edge not in genotype.space.edges or self.primitive not in genotype.space.primitives:
-            expected = f"an edge and a primitive of {genotype.space.name}"
-            todo = (
-                f"edges {', '.join(map(str, genotype.space.edges))}; primitives {', '.join(genotype.space.primitives)}"
-            )
+        space = genotype.space
+        taken = [space.edges[row] for row in genotype.rows]
+        if edge not in taken or self.primitive not in space.choosable:
+            expected = f"an edge and a primitive of {space.name}"
+            todo = f"edges {', '.join(map(str, taken))}; primitives {', '.join(space.choosable)}"
             raise MorphError(expected, f"{self.edge}, {self.primitive}", todo)
-        row = genotype.space.edge_index(edge)
+        row = space.edge_index(edge)
         old = genotype.primitives[row]
-        cells = [name for name, module in model.named_modules() if isinstance(module, Cell)]
-        paths = [f"{cell}.edges.{row}" for cell in cells]
+        cells = {name: module for name, module in model.named_modules() if isinstance(module, Cell)}
+        places = {name: cell.rows.index(row) for name, cell in cells.items() if row in cell.rows}
+        paths = [f"{name}.edges.{place}" for name, place in places.items()]
         if old == self.primitive:
             raise MorphError("another primitive than the edge has", old, "choose one of the others")
         if any(isinstance(model.get_submodule(path), Blend) for path in paths):
             raise MorphError("an edge that is not under hand-over", str(edge), "wait until its hand-over has ended")
         steps: list[Step] = []
-        for path, shapes in zip(paths, shapes_of(model, example, *paths), strict=True):
-            arguments = {"old": old, "new": self.primitive, "channels": shapes.into[1]}
+        strides = [cells[name].strides[place] for name, place in places.items()]
+        for path, stride, shapes in zip(paths, strides, shapes_of(model, example, *paths), strict=True):
+            arguments = {
+                "old": old,
+                "new": self.primitive,
+                "channels": shapes.into[1],
+                "stride": stride,
+                "space": space.name,
+            }
             steps.append(Wrap(path=path, kind="blend", arguments=arguments))
         steps.append(SetGenotype(genotype=genotype.replace(edge, self.primitive).to_json()))
         return Draft(steps=tuple(steps), note=f"{old} -> {self.primitive}, beta 0")

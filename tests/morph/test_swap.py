@@ -6,7 +6,7 @@ import torch
 from lab.base import MorphError
 from lab.morph import MorphPlan, SwapOp, apply, rollback, verify
 from lab.nn import EvolvableNetwork, estimate_statistics
-from lab.space import NB201, Edge, Genotype, sample
+from lab.space import DARTS, NB201, Edge, Genotype, sample
 
 
 @pytest.fixture
@@ -97,3 +97,25 @@ def test_random_cells_take_random_swaps(x):
         old = network.genotype.primitives[seed % 6]
         new = next(name for name in NB201.primitives if name != old)
         assert SwapOp((edge.cell, edge.target, edge.source), new).plan(network, x).max_difference == 0.0
+
+
+@pytest.mark.parametrize("cell", ["normal", "reduce"])
+def test_a_swap_in_a_darts_cell_moves_nothing_and_comes_back(cell, x, state, same):
+    torch.manual_seed(0)
+    genotype = sample(DARTS, random.Random(2))
+    network = EvolvableNetwork(genotype, channels=4, layers=4, num_classes=5, in_channels=1)
+    row = next(row for row in genotype.rows if DARTS.edges[row].cell == cell)
+    edge, primitive = DARTS.edges[row], next(p for p in DARTS.choosable if p != genotype.primitives[row])
+    before, expected = state(network, None), network.eval()(x)
+    report = apply(MorphPlan.from_json(SwapOp(tuple(edge), primitive).plan(network, x).to_json()), network)
+    assert network.genotype == genotype.replace(edge, primitive)
+    assert list(network.blends) == [edge]
+    assert sum("Blend" in type(module).__name__ for module in network.modules()) == 2, "two cells of each type"
+    assert torch.equal(network.eval()(x), expected)
+    rollback(report)
+    assert same(state(network, None), before)
+    absent = next(edge for row, edge in enumerate(DARTS.edges) if row not in genotype.rows)
+    with pytest.raises(MorphError, match="an edge and a primitive of darts"):
+        SwapOp(tuple(absent), "skip_connect").plan(network, x)
+    with pytest.raises(MorphError, match="an edge and a primitive of darts"):
+        SwapOp(tuple(edge), "none").plan(network, x)
