@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import plotly.graph_objects as go
-from ipywidgets import FloatLogSlider, VBox
+from ipywidgets import FloatLogSlider, Layout, VBox
 
 from lab.base import require_range
 from lab.lesson.picture import Picture
@@ -56,6 +56,8 @@ class Dial:
             step=(ends[1] - ends[0]) / STEPS,
             description=name,
             readout_format=".3g",
+            style={"description_width": "initial"},
+            layout=Layout(width="32em"),
         )
         self.picture = Picture()
         self.shown: Drawable = show(start)

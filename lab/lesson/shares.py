@@ -32,7 +32,7 @@ class Shares(LessonReport):
 
     def tables(self) -> tuple[Table, ...]:
         """One line for each label, with a bar of characters and a number for each name."""
-        columns = ("", *self.shares)
+        columns = ("", *map(_shown, self.shares))
         rows = tuple(
             (label, *(_text_bar(values[row]) for values in self.shares.values()))
             for row, label in enumerate(self.labels)
@@ -41,10 +41,11 @@ class Shares(LessonReport):
 
     def figure(self) -> go.Figure:
         """The same as a Plotly figure."""
-        return share_figure(self.labels, self.shares, title=self.title)
+        shares = {_shown(name): values for name, values in self.shares.items()}
+        return share_figure(self.labels, shares, title=self.title)
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th style='text-align:left'>{html.escape(name)}</th>" for name in self.shares)
+        head = "".join(f"<th style='text-align:left'>{html.escape(_shown(name))}</th>" for name in self.shares)
         lines = "".join(
             f"<tr><th scope='row' style='text-align:left'>{html.escape(label)}</th>"
             + "".join(_html_bar(values[row]) for values in self.shares.values())
@@ -52,6 +53,10 @@ class Shares(LessonReport):
             for row, label in enumerate(self.labels)
         )
         return f"<p><b>{html.escape(self.title)}</b></p><table><tr><th></th>{head}</tr>{lines}</table>"
+
+
+def _shown(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _text_bar(share: float) -> str:
@@ -69,7 +74,8 @@ def share_bars(labels: Sequence[str], *, title: str = "", **shares: Sequence[flo
     Args:
         labels: one for each line.
         title: what was counted.
-        **shares: for each name one number in [0, 1] for each label; at least one name.
+        **shares: for each name one number in [0, 1] for each label; at least one name. An underscore in a name is
+            shown as a space.
 
     Raises:
         ConfigError: no name, another number of shares than labels, or one outside [0, 1].

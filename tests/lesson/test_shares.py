@@ -30,6 +30,14 @@ def test_the_figure_has_the_same_numbers(coins):
     assert [list(bar.y) for bar in coins.figure().data] == [[0.45, 0.55], [0.5, 0.5]]
 
 
+def test_an_underscore_is_shown_as_a_space_and_kept_in_the_data():
+    bars = share_bars(["a"], asked_for=[0.5])
+    assert "asked for" in str(bars)
+    assert "asked for" in bars._repr_html_()
+    assert bars.figure().data[0].name == "asked for"
+    assert list(bars.shares) == ["asked_for"]
+
+
 def test_names_in_html_are_escaped():
     assert "<b>x" not in share_bars(["<b>x"], title="<b>x", **{"<b>x": [1.0]})._repr_html_().replace("<p><b>", "")
 

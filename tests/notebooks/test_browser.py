@@ -166,3 +166,41 @@ def test_the_curve_of_the_tour_advances_in_jupyter_lab(chromium: Path, server: S
         foreign = [url for url in requests if not url.startswith((server.origin, "data:", "blob:"))]
         assert not foreign
         browser.close()
+
+
+# Heights of the bars of one picture, rounded.
+BARS = """number => [...document.querySelectorAll('.js-plotly-plot')][number].data.map(
+    bars => Array.from(bars.y).map(height => Math.round(1000 * height))
+)"""
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(500)
+def test_the_sliders_of_the_lesson_on_temperature_move_their_pictures(chromium: Path, server: Server) -> None:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(chromium), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1400, "height": 9000})
+        page.goto(f"{server.origin}/lab/tree/07_gumbel_softmax.ipynb?reset&token={server.token}")
+        page.locator(".jp-Notebook h1", has_text="07 Gumbel").wait_for(timeout=90_000)
+        page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=90_000)
+        run_menu(page, "Run All Cells")
+        page.wait_for_function(
+            "document.querySelectorAll('.js-plotly-plot .barlayer .bars').length >= 6", timeout=180_000
+        )
+        handles = page.locator(".noUi-handle")
+        assert handles.count() == 3
+        before = [page.evaluate(BARS, number) for number in range(3)]
+        for number in range(3):
+            handles.nth(number).focus()
+            for _ in range(8):
+                page.keyboard.press("ArrowLeft")
+            page.wait_for_function(
+                f"before => `${{({BARS})({number})}}` !== `${{before}}`", arg=before[number], timeout=60_000
+            )
+        after = [page.evaluate(BARS, number) for number in range(3)]
+        assert after[0][0] != before[0][0], "what the temperature asks for"
+        assert after[0][1] == before[0][1], "the document's draws do not hear the slider"
+        assert after[1][0] != before[1][0]
+        assert after[1][1] != before[1][1], "the lab's draws do"
+        assert page.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
+        browser.close()
