@@ -56,6 +56,9 @@ class Group(Protocol):
         """Inside, `module` runs forward and backward on this rank's rows; on exit its BatchNorm averages have seen all
         ranks' rows."""
 
+    def align(self, module: nn.Module) -> None:
+        """Give every rank rank 0's buffers: a GPU may estimate the same statistics with other last bits."""
+
     def check_equal(self, digest: str, what: str) -> None:
         """Compare a digest over the ranks.
 
@@ -93,6 +96,9 @@ class Alone:
     def merged_statistics(self, module: nn.Module) -> contextlib.AbstractContextManager[None]:
         """Nothing to merge."""
         return contextlib.nullcontext()
+
+    def align(self, module: nn.Module) -> None:
+        """One process has its own."""
 
     def check_equal(self, digest: str, what: str) -> None:
         """One process agrees with itself."""
@@ -179,6 +185,11 @@ class Ranks:
                 assert layer.num_batches_tracked is not None
                 layer.num_batches_tracked.add_((self.size - 1) * ran)
             start = stop
+
+    def align(self, module: nn.Module) -> None:
+        """Give every rank rank 0's buffers."""
+        for buffer in module.buffers():
+            dist.broadcast(buffer, src=0)
 
     def check_equal(self, digest: str, what: str) -> None:
         """Compare a digest over the ranks."""
