@@ -17,6 +17,7 @@ from typing import Any
 from lab.base import Table, derive_seed, require_choice, require_range
 from lab.bench.machine import machine
 from lab.bench.record import Records, progress_bar
+from lab.bench.runs_figure import dot_rows
 from lab.bench.weights import draw_again
 from lab.datasets import DataConfig
 from lab.store import MutationEvent
@@ -254,3 +255,10 @@ def summary(result: dict[str, Any]) -> Table:
     config = result["config"]
     notes = (f"{config['seeds']} seeds; +- standard deviation over seeds, of a difference its standard error",)
     return Table(title=f"ablation on {config['dataset']}", columns=columns, rows=tuple(rows), notes=notes)
+
+
+def figure(result: dict[str, Any]) -> str:
+    """Test accuracy of every run as SVG, a row for each arm."""
+    rows = [(ARMS[arm], figures["accuracies"]) for arm, figures in result["results"]["arms"].items()]
+    title = f"Ablation on {result['config']['dataset']}, {result['config']['seeds']} seeds"
+    return dot_rows(title, rows, label="test accuracy: a dot is a seed, the stroke their mean")

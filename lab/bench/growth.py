@@ -2,16 +2,20 @@
 
 Grown: the real strategy with one cell that stays (no search, no mutation) and a small network that becomes deeper and
 wider between its cycles. Scratch: the architecture that came out, fresh weights, the same optimizer, trained for as
-many epochs as the compute of the grown run allows. Compute is counted, not timed: the forward pass of one image by
-`FlopCounterMode`, times three for forward and backward, times the images seen; so it holds on any machine.
+many epochs as the compute of the grown run allows. Start: the architecture that it began with, never grown, for the
+same compute. Longer: as scratch, for as many epochs as the grown run had, which costs more.
+Compute is counted, not timed: the forward pass of one image by `FlopCounterMode`, times three for forward and backward,
+times the images seen; so it holds on any machine.
 """
 
+import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -21,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lab.base import Table, derive_seed, require_range
 from lab.bench.machine import machine
 from lab.bench.record import Records, progress_bar
+from lab.bench.runs_figure import curves_by_seed
 from lab.bench.weights import draw_again
 from lab.datasets import DataConfig
 from lab.nn import Cell, EvolvableNetwork, eval_mode
@@ -37,7 +42,15 @@ from lab.train import (
     evaluate,
 )
 
-ARMS = ("grown", "scratch")
+ARMS: Mapping[str, str] = MappingProxyType(
+    {
+        "grown": "grown while it trained",
+        "scratch": "final architecture from scratch, equal compute",
+        "start": "first architecture, never grown, equal compute",
+        "longer": "final architecture from scratch, equal epochs",
+    }
+)
+"""Arm -> what it is."""
 NEVER = 1000
 UNUSED = 0.05
 """Share of the architecture parameters, which nothing trains here."""
@@ -91,14 +104,15 @@ class GrowthBench:
 
 
 def run(config: GrowthBench) -> dict[str, Any]:
-    """Both arms on every seed; what is there already is not trained again."""
+    """Every arm on every seed; what is there already is not trained again."""
     records = Records(config.folder, settings_of(config))
     rows: dict[str, list[dict[str, Any]]] = {arm: [] for arm in ARMS}
     with progress_bar(config.seeds * len(ARMS)) as bar:
         for seed in range(config.seeds):
             grown = _piece(records, f"grown_{seed}", partial(measure_grown, config, seed))
-            scratch = _piece(records, f"scratch_{seed}", partial(measure_scratch, config, grown))
-            for arm, row in (("grown", grown), ("scratch", scratch)):
+            for arm in ARMS:
+                fixed = partial(measure_fixed, config, grown, arm)
+                row = grown if arm == "grown" else _piece(records, f"{arm}_{seed}", fixed)
                 rows[arm].append(row)
                 bar.step(f"{arm}, seed {seed}: {row['test_accuracy']:.2%}")
     return {
@@ -172,20 +186,21 @@ def measure_grown(config: GrowthBench, seed: int) -> dict[str, Any]:
     return {**row, "seed": seed, "morphs": list(strategy.morphs), "mutations": strategy.mutator.counts}
 
 
-def measure_scratch(config: GrowthBench, grown: dict[str, Any]) -> dict[str, Any]:
-    """Train the architecture of the `grown` record from fresh weights for its compute, to the nearest epoch."""
+def measure_fixed(config: GrowthBench, grown: dict[str, Any], arm: str) -> dict[str, Any]:
+    """Train the first or the last architecture of the `grown` record from fresh weights, to the nearest epoch."""
     seed = grown["seed"]
     _, parts = _parts(config, seed)
-    assert isinstance(parts.strategy, ASOSEStrategy)
     strategy = parts.strategy
-    strategy.rebuild(tuple(grown["morphs"]))
+    assert isinstance(strategy, ASOSEStrategy)
+    if arm != "start":
+        strategy.rebuild(tuple(grown["morphs"]))
     network = EvolvableNetwork.from_supernet(strategy.live.supernet, Genotype.from_arch_str(config.cell))
     for module in network.modules():
         if isinstance(module, Cell):
             module.beta = None
     draw_again(network, derive_seed(seed, "scratch"))
-    epoch_compute = _epoch_compute(network, parts)
-    epochs = max(1, round(grown["compute"] / epoch_compute))
+    affordable = max(1, round(grown["compute"] / _epoch_compute(network, parts)))
+    epochs = grown["epochs"] if arm == "longer" else affordable
     row = _train(parts, FixedStrategy(network, strategy.config, epochs=epochs), epochs)
     return {**row, "seed": seed}
 
@@ -250,20 +265,23 @@ def _figures(found: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _levels(rows: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Compute (FLOPs, mean over seeds) that each arm needs to reach a decision accuracy; None where a seed does not."""
-    best = min(max(accuracy for _, accuracy, _ in row["curve"]) for found in rows.values() for row in found)
-    levels = [round(best - step, 4) for step in (0.1, 0.05, 0.03, 0.02, 0.01, 0.0)]
+    """Compute (FLOPs, mean over seeds) that each arm needs to reach a decision accuracy; None where a seed does not.
+
+    The highest level is the one that every grown network reaches.
+    """
+    best = min(max(accuracy for _, accuracy, _ in row["curve"]) for row in rows["grown"])
+    levels = [math.floor(1000 * (best - step)) / 1000 for step in (0.1, 0.05, 0.02, 0.01, 0.0)]
     return [{"accuracy": level, **{arm: _reach(found, level) for arm, found in rows.items()}} for level in levels]
 
 
 def _reach(found: Sequence[dict[str, Any]], level: float) -> float | None:
-    firsts = [next((c for c, accuracy, _ in row["curve"] if accuracy >= level - 1e-9), None) for row in found]
+    firsts = [next((c for c, accuracy, _ in row["curve"] if accuracy >= level), None) for row in found]
     reached = [first for first in firsts if first is not None]
     return statistics.mean(reached) if len(reached) == len(found) else None
 
 
 def summary(result: dict[str, Any]) -> Table:
-    """Both arms, and what each needs to reach an accuracy."""
+    """Every arm, and what each needs to reach an accuracy."""
     figures = result["results"]
     rows = []
     for arm in ARMS:
@@ -272,7 +290,7 @@ def summary(result: dict[str, Any]) -> Table:
         parameters = sorted(set(own["parameters"]))
         rows.append(
             (
-                arm,
+                ARMS[arm],
                 f"{own['test_accuracy']:.2%}" + ("" if deviation is None else f" +- {deviation:.2%}"),
                 f"{own['test_loss']:.4f}",
                 " to ".join(f"{count:,}" for count in parameters),
@@ -288,4 +306,13 @@ def summary(result: dict[str, Any]) -> Table:
     columns = ("arm", "test accuracy", "test loss", "parameters", "epochs", "TFLOP", "CPU seconds")
     return Table(
         title=f"growth on {result['config']['dataset']}", columns=columns, rows=tuple(rows), notes=tuple(notes)
+    )
+
+
+def figure(result: dict[str, Any]) -> str:
+    """Decision accuracy against compute as SVG, a line for each seed."""
+    groups = [(arm, result["results"][arm]["curves"]) for arm in ARMS]
+    title = f"Growth on {result['config']['dataset']}, {result['config']['seeds']} seeds"
+    return curves_by_seed(
+        title, groups, x_label="compute, GFLOP (forward and backward, all images)", y_label="decision accuracy"
     )

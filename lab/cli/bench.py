@@ -73,15 +73,19 @@ def run(arguments: Sequence[str]) -> int:
     config, out, as_json = tyro.cli(options, args=rest, prog=f"lab bench {name}", config=(tyro.conf.OmitArgPrefixes,))
     result = module.run(config)
     if out is not None:
-        _write(out, name, result)
+        texts = {f"{name}.json": json.dumps(result, indent=2) + "\n"}
+        if hasattr(module, "figure"):
+            texts[f"{name}.svg"] = module.figure(result)
+        _write(out, texts)
     text = json.dumps(result, indent=2) if as_json else str(module.summary(result))
     sys.stdout.write(text + "\n")
     return 0
 
 
-def _write(folder: Path, name: str, result: dict[str, Any]) -> None:
+def _write(folder: Path, texts: Mapping[str, str]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError("a folder that can be written", str(error), "give another --out") from error

@@ -89,6 +89,7 @@ def test_what_was_measured_is_not_measured_again(tiny, monkeypatch):
     gaps = [b - a for a, b in zip(arms["whole"]["accuracies"], arms["no_mutation"]["accuracies"], strict=True)]
     assert arms["no_mutation"]["difference"] == pytest.approx(sum(gaps) / 2)
     assert "the first cell is kept" in str(ablation.summary(first))
+    assert ablation.figure(first).count("<circle") == 4, "a dot for each run"
 
 
 def test_an_unknown_arm_is_refused():
@@ -115,5 +116,7 @@ def test_weights_drawn_again_are_those_of_a_new_network_and_leave_the_stream_alo
 def test_the_command_takes_its_settings(tiny, capsys):
     flags = ["--train-limit", "300", "--channels", "2", "--cycles", "1", "--seeds", "1", "--arms", "no_mutation"]
     flags += ["--warmup-epochs", "1", "--arch-training-epochs", "1", "--weight-training-epochs", "1"]
-    assert main(["bench", "ablation", *flags, "--folder", str(tiny.folder), "--json"]) == 0
+    flags += ["--folder", str(tiny.folder), "--out", str(tiny.folder / "out"), "--json"]
+    assert main(["bench", "ablation", *flags]) == 0
     assert list(json.loads(capsys.readouterr().out)["results"]["arms"]) == ["no_mutation"]
+    assert sorted(path.name for path in (tiny.folder / "out").iterdir()) == ["ablation.json", "ablation.svg"]
