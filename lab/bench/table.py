@@ -31,17 +31,17 @@ DATASET = "digits"
 class TableBench:
     """Settings of the measurement."""
 
-    seeds: int = 5
+    seeds: int = 3
     """Trainings of each cell, >= 1; each seed draws its own division, order, augmentation and weights."""
-    epochs: int = 12
+    epochs: int = 24
     """Epochs of each training, >= 2; the accuracy after half of them is a column as well."""
-    channels: int = 4
+    channels: int = 8
     """Channels of the first stage, >= 1."""
     layers: int = 3
     """Cells, >= 1; three are one for each stage."""
     batch_size: int = 32
     """Samples in a training batch, >= 2."""
-    weight_lr: float = 0.05
+    weight_lr: float = 0.1
     """Learning rate, > 0, cosine to 1 %."""
     weights_share: float = 0.3
     """Share of digits' training part that trains weights, in (0, 0.85); a tenth stays unused, the rest validates."""

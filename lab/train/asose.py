@@ -129,7 +129,7 @@ class ASOSEStrategy:
                 self.evolution.set_restore_point(step)
             if self._phase == "arch_training":
                 self._tell_temperature(self.config.temperature_schedule)
-        self.rate.begin(epoch)
+        self.rate.begin(epoch, self._phase_share())
         self.architecture.scores = []
         return "architecture" if self._phase == "arch_training" else "weights"
 
@@ -141,7 +141,7 @@ class ASOSEStrategy:
             numbers = StepNumbers(loss=loss, accuracy=accuracy, grad_norm=norm)
         elif self._phase == "warmup":
             train_mode(self.live.supernet)
-            numbers = self.weight_step(self.live.supernet, x_BCHW, y_B, self.explorer.ask_uniform())
+            numbers = self.weight_step(self.live.supernet, x_BCHW, y_B, self.architecture.draw_uniform())
         else:
             beta = self.evolution.advance()
             train_mode(self.evolution.child)
@@ -165,6 +165,7 @@ class ASOSEStrategy:
             self.architecture.end_epoch()
             self._tell_temperature(self.config.temperature_schedule)
             self.evolution.tell_genotype("epoch")
+            self._end_exploration()
         elif self._phase == "weight_retraining":
             evaluation = self.evolution.read(data)
             if self._left <= 0 and self.evolution.decide(evaluation) == "rejected":
@@ -190,7 +191,20 @@ class ASOSEStrategy:
                 self._enter("arch_training", self.config.arch_training_epochs)
         self._pass_empty_phases()
 
+    def _phase_share(self) -> float:
+        whole = self.config.warmup_epochs if self._phase == "warmup" else self.config.weight_training_epochs
+        return min(max(1.0 - self._left / max(whole, 1), 0.0), 1.0)
+
+    def _end_exploration(self) -> None:
+        """End this exploration phase where a stop rule says so; later ones are passed over."""
+        reason = self.architecture.remedies.stopped
+        if reason:
+            self._left = 0
+            self.records.append(AlertEvent(level="info", title="Exploration ended", text=reason))
+
     def _enter(self, phase: str, epochs: int) -> None:
+        if phase == "arch_training" and self.architecture.remedies.stopped:
+            epochs = 0
         self._phase, self._left, self._fresh = phase, epochs, True
 
     def _pass_empty_phases(self) -> None:

@@ -64,6 +64,8 @@ class Evolution:
         self.criterion = Criterion()
         self.strength_scale = 1.0
         self.restore_point: dict[str, Any] | None = None
+        self.origin: dict[str, Any] | None = None
+        """For mutation_test restart: the weights that exploration left, from which every cell's training starts."""
 
     @property
     def child(self) -> EvolvableNetwork:
@@ -73,7 +75,7 @@ class Evolution:
 
     def read(self, data: EpochData) -> Evaluation:
         """The live network on the decision split."""
-        return evaluate(self.child, data.decisions(), self.criterion)
+        return self.group.share(evaluate(self.child, data.decisions(), self.criterion))
 
     def mutation_phase(self, epoch: int, step: int, cycle: int, data: EpochData) -> None:
         """Take the live network in the first cycle (0); grow and mutate it in later ones, where they are due."""
@@ -95,6 +97,7 @@ class Evolution:
         elif not self.mutate(epoch, data, requested="schedule"):
             text = f"no cell to go to: {len(self.mutator.barred)} are barred"
             self.records.append(AlertEvent(level="warning", title="No mutation", text=text))
+        self.group.align(self.child)
         self._check_ranks("network after the mutation phase")
 
     def _grows(self, cycle: int) -> bool:
@@ -103,8 +106,10 @@ class Evolution:
     def take(self, epoch: int, data: EpochData) -> None:
         """Make the live network from the supernet."""
         probe_BCHW = next(data.decisions())[0]
-        likeliest = Genotype.from_json(self.group.share(self.explorer.likeliest.to_json()))
-        difference = self.live.take(likeliest, data.statistics(epoch), probe_BCHW)
+        chosen = Genotype.from_json(self.group.share(self.architecture.select(data).to_json()))
+        if self.config.mutation_test == "restart":
+            self.origin = clone_tree(self.live.state_dict())
+        difference = self.live.take(chosen, data.statistics(epoch), probe_BCHW)
         text = f"taken from the supernet; relative output difference to the supernet's own path {difference:.1e}"
         self.records.append(AlertEvent(level="info", title="Live network", text=text))
         self.tell_genotype("taken")
@@ -112,15 +117,20 @@ class Evolution:
     def mutate(self, epoch: int, data: EpochData, *, requested: str) -> bool:
         """Propose a cell and begin the hand-over to it; whether there was one to go to."""
         strength = self.config.mutation_strength * self.strength_scale
-        proposed = self.mutator.propose(self.child.genotype, strength, self.explorer.probabilities().tolist())
+        proposed = self.mutator.propose(self.child.genotype, strength, self.architecture.guide())
         told = self.group.share(None if proposed is None else proposed.to_json())
         if told is None:
             return False
         before = self.read(data)
+        gradual = self.config.preserve_function and self.origin is None
+        if self.origin is not None:
+            old = self.child.genotype
+            self.live.load_state_dict(clone_tree(self.origin))
+            self.live.take(old, data.statistics(epoch), next(data.decisions())[0])
         event = self.mutator.apply(
             Genotype.from_json(told),
             requested=requested,
-            steps=self._hand_over_steps(data) if self.config.preserve_function else 0,
+            steps=self._hand_over_steps(data) if gradual else 0,
             before=before,
             statistics=data.statistics(epoch),
             probe_BCHW=next(data.decisions())[0],
@@ -203,6 +213,7 @@ class Evolution:
             "growth": self.growth.state_dict(),
             "mutator": self.mutator.state_dict(),
             "restore_point": self.restore_point,
+            "origin": self.origin,
             "strength_scale": self.strength_scale,
         }
 
@@ -216,4 +227,5 @@ class Evolution:
         self.growth.load_state_dict(state["growth"])
         self.mutator.load_state_dict(state["mutator"])
         self.restore_point = state["restore_point"]
+        self.origin = state["origin"]
         self.strength_scale = state["strength_scale"]

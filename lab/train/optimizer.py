@@ -24,12 +24,13 @@ class LearningRate:
     """The learning rate of `optimizer`: a schedule over the run's epochs, and a scale that only falls.
 
     With f = `FINAL_RATE`, lr(e) = scale * base * (f + (1 - f) (1 + cos(pi e / E)) / 2) for cosine, scale * base for
-    constant and plateau: a function of the epoch. Plateau halves the scale where `observe` saw no gain.
+    constant and plateau: a function of the epoch. Plateau halves the scale where `observe` saw no gain. Phase is the
+    cosine over each phase alone (Loshchilov and Hutter 2017, "SGDR", warm restarts).
 
     Args:
         base: rate of epoch 0, > 0.
         epochs: E >= 1.
-        schedule: cosine, constant or plateau.
+        schedule: cosine, constant, plateau or phase.
         patience: for plateau: observations without gain, >= 1.
     """
 
@@ -52,11 +53,11 @@ class LearningRate:
         self.best = math.inf
         self.waited = 0
 
-    def begin(self, epoch: int) -> None:
-        """Set the rate of `epoch`."""
-        share = min(epoch / max(self.epochs, 1), 1.0)
+    def begin(self, epoch: int, phase_share: float = 0.0) -> None:
+        """Set the rate of `epoch`, which begins when `phase_share` of its phase is done, in [0, 1]."""
+        share = phase_share if self.schedule == "phase" else min(epoch / max(self.epochs, 1), 1.0)
         cosine = FINAL_RATE + (1.0 - FINAL_RATE) * (1.0 + math.cos(math.pi * share)) / 2.0
-        self._set(self.base * (cosine if self.schedule == "cosine" else 1.0) * self.scale)
+        self._set(self.base * (cosine if self.schedule in ("cosine", "phase") else 1.0) * self.scale)
 
     def observe(self, loss: float) -> tuple[float, float] | None:
         """Take an epoch's loss; the rate before and after where a plateau has lowered it."""

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
-from lab.base import require_choice, require_range
+from lab.base import require, require_choice, require_range
 from lab.explore import SAMPLING_KINDS, SCHEDULES
 from lab.space import MUTATION_KINDS
 
 GROWTH_KINDS = ("none", "depth", "width", "depth,width")
-RATE_SCHEDULES = ("cosine", "constant", "plateau")
+RATE_SCHEDULES = ("cosine", "constant", "plateau", "phase")
+SELECTIONS = ("argmax", "perturbation")
+MUTATION_TESTS = ("before", "restart")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +33,36 @@ class ASOSEConfig:
     temperature_schedule: str = "cosine"
     """constant, linear, exponential, cosine or adaptive."""
     sampling: str = "gumbel"
-    """gumbel (temperature shapes the draw and the gradient) or gdas (the gradient alone)."""
+    """gumbel (temperature shapes the draw and the gradient), gdas (the gradient alone) or mixture (every primitive
+    runs, in warm-up as well: four to five times the cost of a step)."""
     exploration_factor: float = 1.0
     """Scale of the Gumbel noise, >= 0; 0 draws the most probable cell always."""
+    allow_none: bool = True
+    """Whether the absent edge may be drawn and chosen; False leaves it out of the whole search."""
+    beta_decay: float = 0.0
+    """Against skip collapse: weight of mean logsumexp(alpha) in the loss of alpha, growing linearly over exploration to
+    this, >= 0 (Ye et al. 2022, beta-DARTS: up to 50)."""
+    skip_dropout: float = 0.0
+    """Against skip collapse: dropout on skip connections of the supernet while it is searched, falling linearly over
+    exploration to 0, in [0, 1) (Chen et al. 2019, P-DARTS: 0.3)."""
+    auxiliary_skip: float = 0.0
+    """Against skip collapse: share of a second skip connection on every edge of the supernet, falling linearly over
+    exploration to 0, >= 0 (Chu et al. 2021, DARTS-: 1)."""
+    max_skips: int = 0
+    """Exploration ends where the most probable cell has this many skip connections, >= 0; 0 never (Liang et al. 2019,
+    DARTS+: 2)."""
+    stable_epochs: int = 0
+    """Exploration ends where the order of alpha on every edge has stayed for this many exploration epochs, >= 0; 0
+    never (Liang et al. 2019, DARTS+: 10)."""
+    selection: str = "argmax"
+    """How the first live cell is chosen: argmax (of alpha), or perturbation (the primitive that the decision loss
+    misses most when it is taken away; Wang et al. 2021), which guides mutations as well."""
     mutation_frequency: int = 1
     """Cycles from one change of the live cell to the next, >= 1; the cycles between train it further as it is."""
+    mutation_test: str = "before"
+    """What a mutation is held against: before (the loss before it; training alone can make up for a bad one), or
+    restart (old and new cell each trained for weight_training_epochs from the weights that exploration left, so that
+    only the cell differs; there is no hand-over then, and nothing grows)."""
     preserve_function: bool = True
     """Hand over from the old cell to the new one gradually, from the same output on; False puts the new primitives in
     at once, with whatever output they give."""
@@ -58,8 +85,8 @@ class ASOSEConfig:
     weight_lr: float = 0.025
     """First learning rate of the weights (SGD), > 0."""
     weight_schedule: str = "cosine"
-    """cosine (to 1 % over the run), constant, or plateau (halved after rate_patience epochs without a better decision
-    loss)."""
+    """cosine (to 1 % over the run), phase (to 1 % over each phase), constant, or plateau (halved after rate_patience
+    epochs without a better decision loss)."""
     rate_patience: int = 3
     """For weight_schedule plateau: epochs of patience, >= 1."""
     weight_momentum: float = 0.9
@@ -107,6 +134,17 @@ class ASOSEConfig:
         require_choice("temperature_schedule", self.temperature_schedule, SCHEDULES.keys())
         require_choice("sampling", self.sampling, SAMPLING_KINDS)
         require_range("exploration_factor", self.exploration_factor, 0)
+        for name in ("beta_decay", "auxiliary_skip", "max_skips", "stable_epochs"):
+            require_range(name, getattr(self, name), 0)
+        require_range("skip_dropout", self.skip_dropout, 0, 0.9999)
+        require_choice("selection", self.selection, SELECTIONS)
+        require_choice("mutation_test", self.mutation_test, MUTATION_TESTS)
+        require(
+            self.mutation_test == "before" or not self.growth_kinds,
+            expected="growth none with mutation_test restart, which goes back to weights of the first size",
+            came=f"growth {self.growth}",
+            todo="leave one of the two away",
+        )
         require_range("mutation_frequency", self.mutation_frequency, 1)
         require_range("mutation_strength", self.mutation_strength, 0, 1, open_low=True)
         require_choice("growth", self.growth, GROWTH_KINDS)

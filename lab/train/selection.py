@@ -1,8 +1,8 @@
 """What a primitive on an edge is worth by held-out loss, measured instead of read off alpha.
 
-An architecture parameter says how a small change of an output's scale would change the loss, and a BatchNorm's own scale
-has made that change already; what counts is the loss without the primitive. B batch, C channels, H height, W width,
-E edges, K primitives, N draws.
+An architecture parameter says how a small change of an output's scale would change the loss, and a BatchNorm's own
+scale has made that change already; what counts is the loss without the primitive. B batch, C channels, H height,
+W width, E edges, K primitives, N draws.
 
 Source: Wang et al. 2021, "Rethinking Architecture Selection in Differentiable NAS", section 4.1 (a primitive's strength
 is what the supernet loses when it is taken away).

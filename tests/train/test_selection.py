@@ -8,20 +8,20 @@ from lab.train.selection import batch_statistics, drawn_worth, held_out_loss, re
 
 
 @pytest.fixture(scope="module")
-def trained():
-    """A supernet trained to tell left from right by a pattern that only a 3x3 convolution of edge 2<-0 lets through."""
+def untrained():
     torch.manual_seed(0)
     net = SuperNet(NB125, channels=4, layers=1, num_classes=2, in_channels=1)
     images = [(torch.randn(64, 1, 6, 6), torch.randint(0, 2, (64,))) for _ in range(2)]
     return net, images
 
 
-def test_batch_statistics_leave_the_network_as_it_was(trained):
-    net, images = trained
+def test_batch_statistics_leave_the_network_as_it_was(untrained):
+    net, images = untrained
     net.eval()
     net.backbone.stem.train()
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    eval_loss = float(torch.nn.functional.cross_entropy(net(images[0][0], Sample(choices=(3, 3, 3))), images[0][1]))
+    with torch.no_grad():
+        eval_loss = float(torch.nn.functional.cross_entropy(net(images[0][0], Sample(choices=(3, 3, 3))), images[0][1]))
     with batch_statistics(net):
         inside = held_out_loss(net, Sample(choices=(3, 3, 3)), images[:1])
     assert inside != pytest.approx(eval_loss, rel=1e-4), "statistics of the batch, not the running ones"
@@ -47,8 +47,8 @@ def test_drawn_worth_finds_the_terms_of_an_additive_loss(monkeypatch):
     assert torch.allclose(worth[:, 1:], expected, atol=0.01)
 
 
-def test_removal_worth_is_the_rise_of_the_held_out_loss(trained):
-    net, images = trained
+def test_removal_worth_is_the_rise_of_the_held_out_loss(untrained):
+    net, images = untrained
     mixture = torch.tensor([[0.0, 0.25, 0.25, 0.5, 0.0], [0.2] * 5, [0.0, 0.0, 1.0, 0.0, 0.0]])
     worth = removal_worth(net, mixture, images)
     without = mixture.clone()
