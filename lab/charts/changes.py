@@ -6,6 +6,7 @@ from typing import Any
 
 from lab.charts.layout import Event
 from lab.charts.style import STATUS_SIGNS, edge_label, primitive_style
+from lab.space import ABSENT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +32,27 @@ class Change:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Each edit as `edge 0→2: skip → conv 3×3`."""
-        return tuple(
-            f"edge {edge_label(int(target), int(source), cell)}: "
-            f"{primitive_style(old).label} → {primitive_style(new).label}"
-            for cell, target, source, old, new in self.edits
-        )
+        """Each edit as `edge 0→2: skip → conv 3×3`.
+
+        Where a node takes another source: `node normal 5: 2→5 skip → 4→5 conv 3×3`.
+        """
+        coming: dict[tuple[str, int], list[tuple[Any, ...]]] = {}
+        for edit in self.edits:
+            if edit[3] == ABSENT:
+                coming.setdefault((edit[0], int(edit[1])), []).append(edit)
+        found = []
+        for cell, target, source, old, new in self.edits:
+            others = coming.get((cell, int(target)), [])
+            if new == ABSENT and others:
+                _, _, other, _, taken = others.pop(0)
+                found.append(
+                    f"node {cell} {target}: {edge_label(target, source)} {primitive_style(old).label} → "
+                    f"{edge_label(target, other)} {primitive_style(taken).label}"
+                )
+            elif old != ABSENT:
+                label = edge_label(int(target), int(source), cell)
+                found.append(f"edge {label}: {primitive_style(old).label} → {primitive_style(new).label}")
+        return tuple(found)
 
     @property
     def difference_text(self) -> str:

@@ -1,8 +1,8 @@
 """The cell as a graph: nodes stay where they are, an edge's primitive shows by colour, dash and label, p by width.
 
-Covers any cell whose edges run from a lower to a higher node. Nodes stand on one line; an edge that passes over d nodes
-is an arc of height growing with d, alternately above and below and steep at its ends, so that no two labels of
-NAS-Bench-201's cell share a place. The table and the DOT text hold the same facts.
+Covers any cell whose edges run from a lower to a higher node; edges that a genotype does not take are not drawn. Nodes
+stand on one line; an edge that passes over d nodes is an arc of height growing with d, alternately above and below and
+steep at its ends, so that no two labels of a cell share a place. The table and the DOT text hold the same facts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 
 from lab.charts.layout import make_figure, note_figure
 from lab.charts.style import GREY, LineStyle, edge_label, primitive_style
+from lab.space import SPACES
 
 DASH_PIXELS = {
     "solid": "solid",
@@ -24,6 +25,8 @@ DASH_PIXELS = {
     "longdashdot": "24px,6px,5px,6px",
 }
 """Dashes in pixels: Plotly's named ones grow with the line's width and would leave gaps as long as a short edge."""
+CELL_HEIGHT = 400
+"""Height of one cell's graph in pixels."""
 DOT_STYLES = {"solid": "solid", "longdash": "dashed", "dash": "dashed", "dashdot": "dashed", "dot": "dotted"}
 
 
@@ -39,6 +42,8 @@ class CellEdge:
     """Probability of `primitive` on this edge, in [0, 1]; None where it is not known."""
     changed: bool = False
     """Whether the latest mutation changed this edge."""
+    space: str = ""
+    """Name of the genotype's space."""
 
     @property
     def label(self) -> str:
@@ -72,6 +77,7 @@ def cell_edges(
             primitive=primitive,
             probability=known.get((cell, int(target), int(source), primitive)),
             changed=(cell, int(target), int(source)) in edited,
+            space=str(genotype.get("space", "")),
         )
         for cell, rows in genotype["cells"].items()
         for target, source, primitive in rows
@@ -96,28 +102,29 @@ def edge_width(probability: float | None) -> float:
     return 3.0 if probability is None else 1.5 + 7.5 * min(max(probability, 0.0), 1.0)
 
 
-def genotype_figure(edges: Sequence[CellEdge], *, title: str = "", height: int = 400) -> go.Figure:
-    """The cell as a graph; several cell types stand one below the other."""
+def genotype_figure(edges: Sequence[CellEdge], *, title: str = "", height: int | None = None) -> go.Figure:
+    """The cell as a graph; several cell types stand one below the other, by default each as high as one alone."""
     if not edges:
-        return note_figure(
-            "No genotype: a search writes one after its first architecture epoch.", height=height, title=title
-        )
+        text = "No genotype: a search writes one after its first architecture epoch."
+        return note_figure(text, height=height or CELL_HEIGHT, title=title)
     cells = list(dict.fromkeys(edge.cell for edge in edges))
+    height = height or CELL_HEIGHT * len(cells)
     data: list[dict[str, Any]] = []
     notes: list[dict[str, Any]] = []
     floor = 0.0
     for cell in cells:
         own = [edge for edge in edges if edge.cell == cell]
         top, bottom = _extent(own)
+        if len(cells) > 1:
+            notes.append({"text": _heading(own[0]), "x": -0.4, "y": floor, "showarrow": False, "xanchor": "left"})
+            floor -= 0.6
         base = floor - top
         for edge in own:
-            trace, note = _edge(edge, base)
+            trace, note = _edge(edge, base, _low(own))
             data.append(trace)
             notes.append(note)
         data.append(_nodes(own, base))
         notes += _end_notes(own, base)
-        if len(cells) > 1:
-            notes.append({"text": f"<b>{cell}</b>", "x": -0.3, "y": floor, "showarrow": False, "xanchor": "left"})
         floor = base - bottom - 0.25
     nodes = max(edge.target for edge in edges)
     hidden = {"visible": False, "fixedrange": True}
@@ -134,25 +141,45 @@ def genotype_figure(edges: Sequence[CellEdge], *, title: str = "", height: int =
     )
 
 
-def _bow(edge: CellEdge) -> float:
-    """Height of the arc's middle over the line of nodes; its sign says above or below."""
-    jump = edge.target - edge.source - 1
+def _heading(edge: CellEdge) -> str:
+    """The cell type; for a space that is known also where a cell of several inputs gets them and what it gives."""
+    name = f"<b>{edge.cell}</b>"
+    if edge.space not in SPACES:
+        return name
+    space = SPACES[edge.space]
+    inputs = [str(node) for node in range(min(row.target for row in space.edges))]
+    joined = ", ".join(map(str, space.outputs))
+    return f"{name} · in: {', '.join(inputs)}, the last {len(inputs)} cells · out: {joined} joined"
+
+
+def _bow(target: int, source: int, low: float) -> float:
+    """Height of the arc's middle over the line of nodes; its sign says above or below; `low` is that of the lowest."""
+    jump = target - source - 1
     if jump == 0:
         return 0.0
-    side = 1.0 if (edge.source + jump) % 2 else -1.0
-    return side * (0.6 + 0.8 * (jump - 1))
+    side = 1.0 if (source + jump) % 2 else -1.0
+    return side * (low + 0.8 * (jump - 1))
+
+
+def _low(edges: Sequence[CellEdge]) -> float:
+    """Height of the lowest arcs: over more nodes there are fewer pixels for each unit, and labels need some."""
+    return 0.6 if len(_numbers(edges)) <= 4 else 1.1
 
 
 def _extent(edges: Sequence[CellEdge]) -> tuple[float, float]:
-    bows = [_bow(edge) for edge in edges]
+    """Height above and below the line of nodes; of all edges that the space has, so that nodes stay where they are."""
+    places = {(edge.target, edge.source) for edge in edges}
+    if edges[0].space in SPACES:
+        places |= {(row.target, row.source) for row in SPACES[edges[0].space].edges if row.cell == edges[0].cell}
+    bows = [_bow(target, source, _low(edges)) for target, source in places]
     return max(0.3, *bows) + 0.2, max(0.3, *(-bow for bow in bows)) + 0.2
 
 
-def _edge(edge: CellEdge, base: float) -> tuple[dict[str, Any], dict[str, Any]]:
+def _edge(edge: CellEdge, base: float, low: float) -> tuple[dict[str, Any], dict[str, Any]]:
     """Trace and label of one edge: an arc through the two nodes with its top at the bow."""
     style = primitive_style(edge.primitive)
     place = np.linspace(0.0, 1.0, 41)
-    bow = _bow(edge)
+    bow = _bow(edge.target, edge.source, low)
     x = edge.source + (edge.target - edge.source) * place
     y = base + bow * (1.0 - (2.0 * place - 1.0) ** 4)
     share = "" if edge.probability is None else f" {edge.probability:.2f}"
@@ -184,7 +211,7 @@ def _edge(edge: CellEdge, base: float) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _nodes(edges: Sequence[CellEdge], base: float) -> dict[str, Any]:
-    numbers = sorted({node for edge in edges for node in (edge.source, edge.target)})
+    numbers = _numbers(edges)
     ends = {numbers[0]: "in", numbers[-1]: "out"}
     return {
         "type": "scatter",
@@ -199,7 +226,15 @@ def _nodes(edges: Sequence[CellEdge], base: float) -> dict[str, Any]:
     }
 
 
+def _numbers(edges: Sequence[CellEdge]) -> list[int]:
+    """The nodes of a cell; those that no edge takes as well, where the space is known."""
+    drawn = {node for edge in edges for node in (edge.source, edge.target)}
+    return sorted(drawn | set(range(SPACES[edges[0].space].nodes if edges[0].space in SPACES else 0)))
+
+
 def _end_notes(edges: Sequence[CellEdge], base: float) -> list[dict[str, Any]]:
+    if edges[0].space in SPACES and len(SPACES[edges[0].space].outputs) > 1:
+        return []
     first, last = min(edge.source for edge in edges), max(edge.target for edge in edges)
     common = {"y": base, "showarrow": False, "font": {"size": 13}}
     return [
@@ -214,10 +249,10 @@ def genotype_dot(edges: Sequence[CellEdge], name: str = "cell") -> str:
     Edge colour, style, width and label say what they say in the figure.
     """
     lines = [f'digraph "{name}" {{', "  rankdir=LR;", '  node [shape=circle, fontname="sans-serif"];']
-    for cell in dict.fromkeys(edge.cell for edge in edges):
+    for number, cell in enumerate(dict.fromkeys(edge.cell for edge in edges)):
         own = [edge for edge in edges if edge.cell == cell]
-        for node in sorted({node for edge in own for node in (edge.source, edge.target)}):
-            lines.append(f'  "{cell}{node}" [label="{node}", pos="{node * 144},0!"];')
+        for node in _numbers(own):
+            lines.append(f'  "{cell}{node}" [label="{node}", pos="{node * 144},{-432 * number}!"];')
         for edge in own:
             lines.append(_dot_edge(edge, primitive_style(edge.primitive)))
     return "\n".join([*lines, "}", ""])

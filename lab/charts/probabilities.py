@@ -13,25 +13,34 @@ SCALE: tuple[tuple[float, str], ...] = ((0.0, "rgba(47,126,240,0.05)"), (1.0, "r
 """From the page's colour to blue, so that it reads in both themes; numbers stand in every cell."""
 
 
+ROW_HEIGHT = 22
+"""Least height of a row in pixels."""
+FEW = 6
+"""Primitives up to which the cells' text is large."""
+
+
 def chosen_columns(genotype: Mapping[str, Any], snapshot: Mapping[str, Any]) -> tuple[int, ...]:
-    """Column of the genotype's primitive in each row of the snapshot's probabilities."""
+    """Column of the genotype's primitive in each row of the snapshot's probabilities; -1 on an edge not taken."""
     found = {
         (cell, int(target), int(source)): primitive
         for cell, rows in genotype["cells"].items()
         for target, source, primitive in rows
     }
     columns = list(snapshot["primitives"])
-    return tuple(columns.index(found[cell, int(target), int(source)]) for cell, target, source in snapshot["edges"])
+    names = [found.get((cell, int(target), int(source))) for cell, target, source in snapshot["edges"]]
+    return tuple(-1 if name is None else columns.index(name) for name in names)
 
 
-def probability_figure(snapshot: Mapping[str, Any] | None, *, title: str = "", height: int = 400) -> go.Figure:
+def probability_figure(snapshot: Mapping[str, Any] | None, *, title: str = "", height: int | None = None) -> go.Figure:
     """softmax(alpha / temperature) of a genotype event's payload, first edge on top.
 
-    ◆ marks the primitive that the live network has, ▲ the most probable one where it is another.
+    ◆ marks the primitive that the live network has, ▲ the most probable one where it is another; an edge that is not
+    taken has neither. By default the height is 400, or more where there are many edges.
     """
     if snapshot is None or not snapshot["probabilities"]:
         text = "No probabilities: a search writes them after its first architecture epoch."
-        return note_figure(text, height=height, title=title)
+        return note_figure(text, height=height or 400, title=title)
+    height = height or max(400, 60 + ROW_HEIGHT * len(snapshot["edges"]))
     values = np.asarray(snapshot["probabilities"], dtype=np.float64)
     live = chosen_columns(snapshot["genotype"], snapshot)
     best = chosen_columns(snapshot["likeliest"], snapshot)
@@ -53,7 +62,7 @@ def probability_figure(snapshot: Mapping[str, Any] | None, *, title: str = "", h
             "ygap": 2,
             "text": texts,
             "texttemplate": "%{text}",
-            "textfont": {"size": 13, "color": INK},
+            "textfont": {"size": 13 if len(snapshot["primitives"]) <= FEW else 11, "color": INK},
             "hovertemplate": "edge %{y}, %{x}: %{z:.3f}<extra></extra>",
         }
     ]

@@ -18,6 +18,7 @@ RED = "#e5484d"
 PINK = "#d6409f"
 GREY = "#7f8896"
 BROWN = "#a8763e"
+OLIVE = "#85861a"
 
 COLORS: tuple[str, ...] = (BLUE, ORANGE, TEAL, PINK, INDIGO, GREEN, RED, BROWN, GREY)
 """Order in which series without a colour of their own take one."""
@@ -45,9 +46,16 @@ PRIMITIVE_STYLES: Mapping[str, LineStyle] = MappingProxyType(
         "nor_conv_1x1": LineStyle(label="conv 1×1", color=INDIGO, dash="longdash"),
         "nor_conv_3x3": LineStyle(label="conv 3×3", color=BLUE, dash="solid"),
         "avg_pool_3x3": LineStyle(label="avg pool 3×3", color=GREEN, dash="dashdot"),
+        "max_pool_3x3": LineStyle(label="max pool 3×3", color=TEAL, dash="longdashdot"),
+        "sep_conv_3x3": LineStyle(label="sep conv 3×3", color=BLUE, dash="solid"),
+        "sep_conv_5x5": LineStyle(label="sep conv 5×5", color=INDIGO, dash="longdash"),
+        "sep_conv_7x7": LineStyle(label="sep conv 7×7", color=PINK, dash="10px 3px 3px 3px 3px 3px"),
+        "dil_conv_3x3": LineStyle(label="dil conv 3×3", color=RED, dash="dash"),
+        "dil_conv_5x5": LineStyle(label="dil conv 5×5", color=BROWN, dash="dashdot"),
+        "conv_7x1_1x7": LineStyle(label="conv 7×1, 1×7", color=OLIVE, dash="dot"),
     }
 )
-"""Styles of the primitives of NAS-Bench-201's cell."""
+"""Styles of the primitives of every space; within one space no two share a colour or a label."""
 
 PHASE_STYLES: Mapping[str, LineStyle] = MappingProxyType(
     {

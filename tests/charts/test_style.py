@@ -1,6 +1,7 @@
 """Style: readable on white and on near-black, and never told apart by colour alone."""
 
 import itertools
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from lab.charts import (
     primitive_style,
     series_style,
 )
-from lab.space import NB201
+from lab.space import DARTS, NB201
 
 
 def luminance(color: str) -> float:
@@ -43,21 +44,31 @@ def test_the_contrast_measure_knows_its_extremes() -> None:
     assert contrast("#777777", "#777777") == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("primitive", NB201.primitives)
+@pytest.mark.parametrize("primitive", sorted({*NB201.primitives, *DARTS.primitives}))
 def test_every_primitive_of_the_space_has_a_style_of_its_own(primitive: str) -> None:
     assert primitive in PRIMITIVE_STYLES
 
 
 def test_primitives_differ_in_colour_and_in_dash_and_in_label() -> None:
-    for one, other in itertools.combinations(PRIMITIVE_STYLES.values(), 2):
+    for one, other in itertools.combinations([PRIMITIVE_STYLES[name] for name in NB201.primitives], 2):
         assert one.color != other.color
         assert one.dash != other.dash
         assert one.label != other.label
+    # Ten primitives are more than there are dashes that can be told apart: the label, always there, is the other sign.
+    for one, other in itertools.combinations([PRIMITIVE_STYLES[name] for name in DARTS.primitives], 2):
+        assert one.color != other.color
+        assert one.label != other.label
+
+
+@pytest.mark.parametrize("page", ["#ffffff", "#0e1117"])
+@pytest.mark.parametrize("style", PRIMITIVE_STYLES.values(), ids=PRIMITIVE_STYLES.keys())
+def test_every_primitive_stands_out_on_a_light_and_a_dark_page(style: Any, page: str) -> None:
+    assert contrast(style.color, page) >= 3.0
 
 
 def test_an_unknown_primitive_keeps_its_name_and_always_looks_the_same() -> None:
-    assert primitive_style("sep_conv_3x3").label == "sep conv 3x3"
-    assert primitive_style("sep_conv_3x3") == primitive_style("sep_conv_3x3")
+    assert primitive_style("ghost_conv_3x3").label == "ghost conv 3x3"
+    assert primitive_style("ghost_conv_3x3") == primitive_style("ghost_conv_3x3")
 
 
 def test_an_unknown_phase_is_shown_under_its_own_name() -> None:
