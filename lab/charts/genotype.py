@@ -227,9 +227,8 @@ def _nodes(edges: Sequence[CellEdge], base: float) -> dict[str, Any]:
 
 
 def _numbers(edges: Sequence[CellEdge]) -> list[int]:
-    """The nodes of a cell; those that no edge takes as well, where the space is known."""
-    drawn = {node for edge in edges for node in (edge.source, edge.target)}
-    return sorted(drawn | set(range(SPACES[edges[0].space].nodes if edges[0].space in SPACES else 0)))
+    """The nodes of a cell."""
+    return sorted({node for edge in edges for node in (edge.source, edge.target)})
 
 
 def _end_notes(edges: Sequence[CellEdge], base: float) -> list[dict[str, Any]]:

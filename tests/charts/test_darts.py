@@ -80,13 +80,16 @@ def test_another_source_is_told_in_one_sentence(make_event: Any) -> None:
         Edit(Edge("normal", 4, 0), "skip_connect", ABSENT),
         Edit(Edge("normal", 4, 1), "sep_conv_3x3", "dil_conv_5x5"),
         Edit(Edge("normal", 4, 3), ABSENT, "max_pool_3x3"),
-        Edit(Edge("reduce", 4, 2), ABSENT, "skip_connect"),
-        Edit(Edge("reduce", 4, 3), "sep_conv_7x7", ABSENT),
+        Edit(Edge("reduce", 5, 1), "avg_pool_3x3", ABSENT),
+        Edit(Edge("reduce", 5, 2), ABSENT, "skip_connect"),
+        Edit(Edge("reduce", 5, 3), "sep_conv_7x7", ABSENT),
+        Edit(Edge("reduce", 5, 4), ABSENT, "sep_conv_5x5"),
     ]
     assert change(edits, make_event).lines == (
         "node normal 4: 0→4 skip → 3→4 max pool 3×3",
         "edge normal 1→4: sep conv 3×3 → dil conv 5×5",
-        "node reduce 4: 3→4 sep conv 7×7 → 2→4 skip",
+        "node reduce 5: 1→5 avg pool 3×3 → 2→5 skip",
+        "node reduce 5: 3→5 sep conv 7×7 → 4→5 sep conv 5×5",
     )
 
 
