@@ -37,6 +37,7 @@ def test_labels_never_share_a_place_and_nodes_stay(seed: int) -> None:
     for figure in figures:
         places = [(note.x, note.y) for note in figure.layout.annotations]
         assert len(set(places)) == len(places)
+        assert not any("→ out" in note.text for note in figure.layout.annotations), "the output joins four nodes"
     nodes = [[trace for trace in figure.data if "markers" in trace.mode] for figure in figures]
     assert [list(trace.x) for trace in nodes[0]] == [[0, 1, 2, 3, 4, 5]] * 2
     assert [list(trace.y) for trace in nodes[0]] == [list(trace.y) for trace in nodes[1]]
