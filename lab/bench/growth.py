@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lab.base import Table, derive_seed, require_range
+from lab.base import Table, derive_seed, require, require_choice, require_range
 from lab.bench.machine import machine
 from lab.bench.record import Records, progress_bar
 from lab.bench.runs_figure import curves_by_seed
@@ -88,6 +88,8 @@ class GrowthBench:
     """Samples in a training batch, >= 2."""
     weight_lr: float = 0.05
     """First learning rate, > 0, cosine over the run."""
+    arms: tuple[str, ...] = tuple(ARMS)
+    """Arms that are run; grown is always one."""
     seeds: int = 3
     """Seeds of each arm, >= 1."""
     threads: int = 1
@@ -101,16 +103,19 @@ class GrowthBench:
         for name in ("channels", "layers", "cycle_epochs", "seeds", "threads"):
             require_range(name, getattr(self, name), 1)
         Genotype.from_arch_str(self.cell)
+        for arm in self.arms:
+            require_choice("arm", arm, ARMS.keys())
+        require("grown" in self.arms, expected="grown among the arms", came=", ".join(self.arms), todo="add it")
 
 
 def run(config: GrowthBench) -> dict[str, Any]:
     """Every arm on every seed; what is there already is not trained again."""
     records = Records(config.folder, settings_of(config))
-    rows: dict[str, list[dict[str, Any]]] = {arm: [] for arm in ARMS}
-    with progress_bar(config.seeds * len(ARMS)) as bar:
+    rows: dict[str, list[dict[str, Any]]] = {arm: [] for arm in config.arms}
+    with progress_bar(config.seeds * len(config.arms)) as bar:
         for seed in range(config.seeds):
             grown = _piece(records, f"grown_{seed}", partial(measure_grown, config, seed))
-            for arm in ARMS:
+            for arm in config.arms:
                 fixed = partial(measure_fixed, config, grown, arm)
                 row = grown if arm == "grown" else _piece(records, f"{arm}_{seed}", fixed)
                 rows[arm].append(row)
@@ -125,7 +130,7 @@ def run(config: GrowthBench) -> dict[str, Any]:
 
 def settings_of(config: GrowthBench) -> dict[str, Any]:
     """What a run's result depends on, beside its seed."""
-    ignored = ("seeds", "folder", "data_dir", "threads")
+    ignored = ("seeds", "arms", "folder", "data_dir", "threads")
     return {name: value for name, value in asdict(config).items() if name not in ignored}
 
 
@@ -284,7 +289,8 @@ def summary(result: dict[str, Any]) -> Table:
     """Every arm, and what each needs to reach an accuracy."""
     figures = result["results"]
     rows = []
-    for arm in ARMS:
+    arms = result["config"]["arms"]
+    for arm in arms:
         own = figures[arm]
         deviation = own["test_accuracy_deviation"]
         parameters = sorted(set(own["parameters"]))
@@ -301,7 +307,7 @@ def summary(result: dict[str, Any]) -> Table:
         )
     notes = []
     for level in figures["levels"]:
-        needs = [f"{arm} {'never' if level[arm] is None else f'{level[arm] / 1e12:.2f}'}" for arm in ARMS]
+        needs = [f"{arm} {'never' if level[arm] is None else f'{level[arm] / 1e12:.2f}'}" for arm in arms]
         notes.append(f"TFLOP to reach {level['accuracy']:.1%} on the decision split: {', '.join(needs)}")
     columns = ("arm", "test accuracy", "test loss", "parameters", "epochs", "TFLOP", "CPU seconds")
     return Table(
@@ -311,7 +317,7 @@ def summary(result: dict[str, Any]) -> Table:
 
 def figure(result: dict[str, Any]) -> str:
     """Decision accuracy against compute as SVG, a line for each seed."""
-    groups = [(arm, result["results"][arm]["curves"]) for arm in ARMS]
+    groups = [(arm, result["results"][arm]["curves"]) for arm in result["config"]["arms"]]
     title = f"Growth on {result['config']['dataset']}, {result['config']['seeds']} seeds"
     return curves_by_seed(
         title, groups, x_label="compute, GFLOP (forward and backward, all images)", y_label="decision accuracy"

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pickle
+import time
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,8 @@ class CheckpointFile:
     """SHA-256 of the `.pt` file."""
     parent: str = ""
     """Digest of the checkpoint that its run last came from; empty for none."""
+    written: int = 0
+    """When it was written, nanoseconds since 1970: orders the checkpoints of a folder and decides nothing else."""
 
 
 def save_checkpoint(directory: str | Path, checkpoint: Checkpoint, *, name: str = "") -> CheckpointFile:
@@ -79,6 +82,7 @@ def save_checkpoint(directory: str | Path, checkpoint: Checkpoint, *, name: str 
             "sha256": digest,
             "bytes": size,
             "parent": checkpoint.parent,
+            "written": time.time_ns(),
             "base": checkpoint.base,
             "morphs": list(checkpoint.morphs),
             "environment": checkpoint.environment,
@@ -168,6 +172,7 @@ def _file(path: Path, head: dict[str, Any]) -> CheckpointFile:
         bytes=head["bytes"],
         digest=head["sha256"],
         parent=head["parent"],
+        written=head.get("written", 0),
     )
 
 

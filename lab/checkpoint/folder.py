@@ -8,16 +8,20 @@ from lab.checkpoint.files import CheckpointFile, load_checkpoint, read_file
 
 
 def list_checkpoints(directory: str | Path) -> tuple[CheckpointFile, ...]:
-    """The checkpoints of `directory` whose head can be read, oldest first; an absent folder has none."""
+    """The checkpoints of `directory` whose head can be read, in the order of writing; an absent folder has none.
+
+    A run that was taken up again from an earlier checkpoint writes lower steps after higher ones: those that were
+    written last are the run's present.
+    """
     directory = Path(directory)
-    found: list[tuple[int, str, CheckpointFile]] = []
+    found: list[CheckpointFile] = []
     for beside in directory.glob("step_*.json"):
         try:
             file = read_file(beside)
         except CheckpointError:
             continue
-        found.append((beside.stat().st_mtime_ns, beside.name, file))
-    return tuple(file for _, _, file in sorted(found, key=lambda item: (item[2].step, item[0], item[1])))
+        found.append(file)
+    return tuple(sorted(found, key=lambda file: (file.written, file.step, file.path.name)))
 
 
 def latest_checkpoint(

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from lab.base import ConfigError
 from lab.bench import growth
 from lab.bench.growth import GrowthBench, flops, settings_of
 from lab.bench.record import Records
@@ -86,3 +87,10 @@ def test_the_curves_are_read_on_a_split_that_trains_nothing(tiny):
     assert len(splits.decisions) > len(splits.architecture)
     assert parts.streams.bundle.name == DataConfig().name
     assert torch.equal(parts.strategy.explorer.alpha.argmax(-1), torch.tensor([3, 0, 3, 1, 0, 3]))
+
+
+def test_the_grown_arm_is_always_one():
+    with pytest.raises(ConfigError, match="grown among the arms"):
+        GrowthBench(arms=("scratch",))
+    with pytest.raises(ConfigError, match="luck"):
+        GrowthBench(arms=("grown", "luck"))

@@ -119,9 +119,9 @@ def test_pruning_keeps_the_newest_of_each_reason(tmp_path):
     removed = prune_checkpoints(tmp_path, 2)
     assert len(removed) == 3
     assert [(file.step, file.reason) for file in list_checkpoints(tmp_path)] == [
-        (0, "best"),
         (3, "epoch"),
         (4, "epoch"),
+        (0, "best"),
     ]
     assert len(list(tmp_path.iterdir())) == 6
     with pytest.raises(ConfigError, match="kept checkpoints"):
@@ -177,3 +177,13 @@ def test_a_listed_checkpoint_says_what_its_run_came_from(tmp_path):
     assert first.parent == ""
     assert second.parent == first.digest
     assert list_checkpoints(tmp_path)[1] == second
+
+
+def test_the_latest_is_the_one_written_last_even_where_an_earlier_step_was_taken_up_again(tmp_path):
+    for step in (10, 20, 30):
+        save_checkpoint(tmp_path, make(step=step))
+    again = save_checkpoint(tmp_path, make(step=15))
+    assert [file.step for file in list_checkpoints(tmp_path)] == [10, 20, 30, 15]
+    assert latest_checkpoint(tmp_path)[1] == again
+    prune_checkpoints(tmp_path, 2)
+    assert [file.step for file in list_checkpoints(tmp_path)] == [30, 15]
