@@ -25,6 +25,8 @@ DASH_PIXELS = {
     "longdashdot": "24px,6px,5px,6px",
 }
 """Dashes in pixels: Plotly's named ones grow with the line's width and would leave gaps as long as a short edge."""
+LOW = 0.6
+"""Height of the lowest arcs of a cell of four nodes."""
 CELL_HEIGHT = 400
 """Height of one cell's graph in pixels."""
 DOT_STYLES = {"solid": "solid", "longdash": "dashed", "dash": "dashed", "dashdot": "dashed", "dot": "dotted"}
@@ -163,7 +165,7 @@ def _bow(target: int, source: int, low: float) -> float:
 
 def _low(edges: Sequence[CellEdge]) -> float:
     """Height of the lowest arcs: over more nodes there are fewer pixels for each unit, and labels need some."""
-    return 0.6 if len(_numbers(edges)) <= 4 else 1.1
+    return LOW if len(_numbers(edges)) <= 4 else 1.1
 
 
 def _extent(edges: Sequence[CellEdge]) -> tuple[float, float]:
@@ -185,6 +187,10 @@ def _edge(edge: CellEdge, base: float, low: float) -> tuple[dict[str, Any], dict
     share = "" if edge.probability is None else f" {edge.probability:.2f}"
     straight = bow == 0.0
     name = f"<b>{style.label}</b>{'<br>' if straight else ''}{share}"
+    if straight and low > LOW:
+        # Between neighbours there is room for half of the label.
+        first, _, second = style.label.rpartition(" ")
+        name = f"<b>{first}</b><br><b>{second}</b>{share}"
     trace = {
         "type": "scatter",
         "mode": "lines",

@@ -16,7 +16,7 @@ SCALE: tuple[tuple[float, str], ...] = ((0.0, "rgba(47,126,240,0.05)"), (1.0, "r
 ROW_HEIGHT = 22
 """Least height of a row in pixels."""
 FEW = 6
-"""Primitives up to which the cells' text is large."""
+"""Primitives up to which the cells' text is large and whole; beyond, `.31` stands for 0.31."""
 
 
 def chosen_columns(genotype: Mapping[str, Any], snapshot: Mapping[str, Any]) -> tuple[int, ...]:
@@ -44,10 +44,13 @@ def probability_figure(snapshot: Mapping[str, Any] | None, *, title: str = "", h
     values = np.asarray(snapshot["probabilities"], dtype=np.float64)
     live = chosen_columns(snapshot["genotype"], snapshot)
     best = chosen_columns(snapshot["likeliest"], snapshot)
+    many = values.shape[1] > FEW
     texts = [
         [_cell_text(values[row, column], column == live[row], column == best[row]) for column in range(values.shape[1])]
         for row in range(values.shape[0])
     ]
+    if many:
+        texts = [[text.replace("0.", ".") for text in row] for row in texts]
     data = [
         {
             "type": "heatmap",
@@ -62,7 +65,7 @@ def probability_figure(snapshot: Mapping[str, Any] | None, *, title: str = "", h
             "ygap": 2,
             "text": texts,
             "texttemplate": "%{text}",
-            "textfont": {"size": 13 if len(snapshot["primitives"]) <= FEW else 11, "color": INK},
+            "textfont": {"size": 10 if many else 13, "color": INK},
             "hovertemplate": "edge %{y}, %{x}: %{z:.3f}<extra></extra>",
         }
     ]

@@ -67,6 +67,7 @@ def test_an_edge_that_is_not_taken_has_no_column() -> None:
     marks = [sum(text.startswith("◆") for text in row) for row in figure.data[0].text]
     assert marks == [int(column >= 0) for column in genotype.indices]
     assert figure.layout.height > 600
+    assert not any("0." in text for row in figure.data[0].text for text in row), "ten columns have no room for it"
     assert len(probability_table(seen)) == 28
 
 
