@@ -127,3 +127,22 @@ def test_the_fixed_baseline_trains_a_cell_of_its_space(make_config, tmp_path):
         parse_cell(text, NB201)
     with pytest.raises(ConfigError, match="--fixed-cell as Genotype"):
         parse_cell("Genotype(normal=3)", DARTS)
+
+
+@pytest.mark.gpu
+def test_a_run_on_a_gpu_leaves_nothing_elsewhere(make_config):
+    config = make_config(space="darts", layers=3)
+    device = torch.device("cuda")
+    strategy = make_strategy(config, num_classes=10, in_channels=1, device=device)
+    live, x, y = strategy.live, PROBE.to(device), torch.arange(8, device=device)
+    live.take(strategy.explorer.likeliest, [batch.to(device) for batch in batches()], x)
+    strategy.architecture.step(x, y)
+    target = mutate(live.child.genotype, 0.5, "random", Random(1))
+    assert live.mutate(target, [batch.to(device) for batch in batches()], x) <= TOLERANCE
+    live.child.set_beta(0.5)
+    live.child(x).sum().backward()
+    tensors = [
+        tensor for network in (live.supernet, live.child) for tensor in (*network.parameters(), *network.buffers())
+    ]
+    assert {tensor.device.type for tensor in [*tensors, strategy.explorer.alpha]} == {"cuda"}
+    assert len(strategy.explorer.ask_uniform().genotype(DARTS).rows) == 16
