@@ -215,7 +215,10 @@ def _figures(found: list[dict[str, Any]], rows: dict[str, list[dict[str, Any]]])
         "mutations": {
             name: sum(row["mutations"][name] for row in found) for name in ("applied", "accepted", "rejected")
         },
-        "largest_difference": max(row["largest_difference"] for row in found),
+        # Of a network whose weights are drawn again the strategy measures the change of cell alone.
+        "largest_difference": None
+        if found[0]["arm"] == "fresh_child"
+        else max(row["largest_difference"] for row in found),
     }
     if "whole" in rows:
         paired = [
@@ -239,7 +242,7 @@ def summary(result: dict[str, Any]) -> Table:
                 "-" if arm == "whole" or error is None else f"{100 * figures['difference']:+.2f} +- {100 * error:.2f}",
                 f"{figures['test_loss']:.4f}",
                 f"{mutations['accepted']} of {mutations['applied']}",
-                f"{figures['largest_difference']:.1e}",
+                "-" if figures["largest_difference"] is None else f"{figures['largest_difference']:.1e}",
                 f"{figures['cpu_seconds']:.1f}",
             )
         )
