@@ -10,9 +10,9 @@ from lab.monitor import MonitorConfig, StabilityMonitor
 from lab.store import AlertEvent, MutationEvent, Record
 from lab.train import ASOSEConfig, ASOSEStrategy, NullSink, TrainingLoop
 
-WARM_UP_SHARE = 0.5
+WARM_UP_SHARE = 0.7
 """Share of the budget that trains the supernet."""
-TRIAL_EPOCHS = 8
+TRIAL_EPOCHS = 6
 """Epochs that each live cell is trained for before it is compared."""
 EPOCH_LIMIT = 10_000
 

@@ -46,6 +46,12 @@ class GenotypeEvent:
     """Mean over the edges of the largest probability less the second largest, in [0, 1]."""
     rank: dict[str, int] = field(default_factory=dict)
     """True rank of `likeliest` for each column of a loaded table, 1 the best; empty where no table is loaded."""
+    diversity: float | None = None
+    """Entropy of how often the latest draws used each primitive, over its largest value; None without a draw."""
+    distance: float | None = None
+    """Mean share of the edges on which the latest draws were not `likeliest`; None without a draw."""
+    strength: float | None = None
+    """Mean of `entropy` over its largest value: how much exploration there is, in [0, 1]."""
     reason: str
     """epoch (a regular snapshot), taken (first live network), mutation, rollback."""
 

@@ -10,6 +10,7 @@ def describe_search(explorer: GumbelExplorer, live: Genotype, table: Table | Non
     space = explorer.space
     probabilities_EK = explorer.probabilities()
     collapse = measure_collapse(space, probabilities_EK, table, explorer.likeliest)
+    draws = explorer.draws
     return GenotypeEvent(
         genotype=live.to_json(),
         likeliest=explorer.likeliest.to_json(),
@@ -20,5 +21,8 @@ def describe_search(explorer: GumbelExplorer, live: Genotype, table: Table | Non
         skip_share=collapse.skip_share,
         dominance=collapse.dominance,
         rank=collapse.rank,
+        diversity=draws.diversity,
+        distance=draws.distance,
+        strength=draws.strength,
         reason=reason,
     )
