@@ -12,6 +12,7 @@ from lab.agent.information import (
 from lab.agent.learner import LearnerConfig, QLearner
 from lab.agent.policy import AttentionPolicyNetwork
 from lab.agent.replay import Experience, ExperienceBuffer, ReplayBatch
+from lab.agent.reward import MultiObjectiveReward, ParetoFront, Reward, RewardConfig
 
 __all__ = [
     "AttentionPolicyNetwork",
@@ -19,8 +20,12 @@ __all__ = [
     "ExperienceBuffer",
     "InformationBottleneck",
     "LearnerConfig",
+    "MultiObjectiveReward",
+    "ParetoFront",
     "QLearner",
     "ReplayBatch",
+    "Reward",
+    "RewardConfig",
     "differential_entropy",
     "discrete_entropy",
     "label_information",
