@@ -107,7 +107,7 @@ def run(config: SearchBench) -> dict[str, Any]:
                 bar.step(f"seed {seed} {method}")
     return {
         "bench": "search",
-        "config": {**asdict(config), "data": str(config.data), "folder": str(config.folder)},
+        "config": {**asdict(config), "data": config.data.name, "folder": str(config.folder)},
         "machine": machine(),
         "results": {"methods": found, "truth": _look_up(found)},
     }

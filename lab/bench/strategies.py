@@ -79,7 +79,7 @@ def run(config: StrategiesBench) -> dict[str, Any]:
             if found is None:
                 found = _measure(method, columns, config)
                 records.write(method, found)
-            methods[method] = found
+            methods[method] = _brief(found)
             bar.step(method)
     datasets = {
         name: {
@@ -91,7 +91,12 @@ def run(config: StrategiesBench) -> dict[str, Any]:
     }
     result = {
         "bench": "strategies",
-        "config": {**asdict(config), **{name: str(getattr(config, name)) for name in ("table", "folder", "figure")}},
+        "config": {
+            **asdict(config),
+            "folder": str(config.folder),
+            "table": _name(config.table),
+            "figure": _name(config.figure),
+        },
         "machine": machine(),
         "results": {"methods": methods, "datasets": datasets},
     }
@@ -99,6 +104,10 @@ def run(config: StrategiesBench) -> dict[str, Any]:
         config.figure.parent.mkdir(parents=True, exist_ok=True)
         config.figure.write_text(_draw(result), encoding="utf-8")
     return result
+
+
+def _name(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def _open(config: StrategiesBench) -> Truth:
@@ -134,8 +143,16 @@ def _measure(method: str, columns: Mapping[str, Floats], config: StrategiesBench
     return {"accuracies": found, "cpu_seconds": round(time.process_time() - began, 3)}
 
 
-def _mean(values: list[float]) -> tuple[float, float]:
-    return float(np.mean(values)), float(np.std(values, ddof=1))
+def _brief(found: dict[str, Any]) -> dict[str, Any]:
+    """Mean and standard deviation over the seeds in the place of every seed's accuracy."""
+    accuracies = {
+        name: {
+            count: {"mean": round(float(np.mean(values)), 3), "deviation": round(float(np.std(values, ddof=1)), 3)}
+            for count, values in counts.items()
+        }
+        for name, counts in found["accuracies"].items()
+    }
+    return {**found, "accuracies": accuracies}
 
 
 def _draw(result: dict[str, Any]) -> str:
@@ -143,7 +160,8 @@ def _draw(result: dict[str, Any]) -> str:
     facts = result["results"]["datasets"][name]
     series = []
     for method, figures in result["results"]["methods"].items():
-        points = [(float(count), *_mean(values)) for count, values in figures["accuracies"][name].items()]
+        counts = figures["accuracies"][name].items()
+        points = [(float(count), value["mean"], value["deviation"]) for count, value in counts]
         series.append(Series(name=method.replace("_", " "), points=tuple(points)))
     floor, optimum = facts["noise_floor"], facts["optimum"]
     return line_figure(
@@ -163,8 +181,8 @@ def summary(result: dict[str, Any]) -> Table:
     rows = []
     for name in figures["datasets"]:
         for method, found in figures["methods"].items():
-            cells = [_mean(found["accuracies"][name][str(count)]) for count in config["evaluations"]]
-            rows.append((name, method, *(f"{mean:.2f} +- {deviation:.2f}" for mean, deviation in cells)))
+            cells = [found["accuracies"][name][str(count)] for count in config["evaluations"]]
+            rows.append((name, method, *(f"{cell['mean']:.2f} +- {cell['deviation']:.2f}" for cell in cells)))
     notes = [
         f"{name}: optimum {facts['optimum']:.2f}, best by validation {facts['best_by_validation']:.2f}, noise floor "
         f"{facts['noise_floor']:.2f} points"

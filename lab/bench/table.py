@@ -80,7 +80,11 @@ def run(config: TableBench) -> dict[str, Any]:
         _write_csv(config.csv, table)
     return {
         "bench": "table",
-        "config": {**asdict(config), "folder": str(config.folder), "csv": str(config.csv)},
+        "config": {
+            **asdict(config),
+            "folder": str(config.folder),
+            "csv": None if config.csv is None else str(config.csv),
+        },
         "machine": machine(),
         "results": _figures(table, config),
     }
