@@ -10,9 +10,9 @@ from lab.monitor import MonitorConfig, StabilityMonitor
 from lab.store import AlertEvent, MutationEvent, Record
 from lab.train import ASOSEConfig, ASOSEStrategy, NullSink, TrainingLoop
 
-WARM_UP_SHARE = 0.7
+WARM_UP_SHARE = 0.8
 """Share of the budget that trains the supernet."""
-TRIAL_EPOCHS = 6
+TRIAL_EPOCHS = 2
 """Epochs that each live cell is trained for before it is compared."""
 EPOCH_LIMIT = 10_000
 
@@ -89,7 +89,14 @@ def aso_se(proxy: Proxy, clock: Clock) -> Found:
     for record in strategy.records:
         listener.record(loop.global_step, record)
     child = strategy.evolution.child
-    details = {"warmup_epochs": warmup, "epochs": loop.epoch, "phase": strategy.phase, "told": listener.told}
+    plan = {"warmup_share": WARM_UP_SHARE, "trial_epochs": TRIAL_EPOCHS, "sampling": config.sampling}
+    details = {
+        "plan": plan,
+        "warmup_epochs": warmup,
+        "epochs": loop.epoch,
+        "phase": strategy.phase,
+        "told": listener.told,
+    }
     return Found(genotype=child.genotype, evaluations=strategy.mutator.counts["applied"] + 1, details=details)
 
 

@@ -20,6 +20,8 @@ BENCHES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "doctor": ("DoctorBench", "training steps under explain_backward and anomaly mode, against bare ones"),
         "morph": ("MorphBench", "surgery: plan, apply, roll back, in training steps of the same model"),
         "table": ("TableBench", "every cell of a small space trained on digits: a true table of the lab's own"),
+        "search": ("SearchBench", "searches on a CPU proxy at one budget, the found cells looked up in the table"),
+        "remedies": ("RemediesBench", "options of exploration on 125 cells, judged by the lab's own table"),
         "strategies": ("StrategiesBench", "search strategies on a table alone, hundreds of seeds in seconds"),
         "ablation": (
             "AblationBench",

@@ -22,7 +22,7 @@ from lab.train.selection import drawn_worth, removal_worth
 from lab.train.strategy import EpochData
 
 BETAS = (0.5, 0.999)
-SELECTION_BATCHES = 2
+SELECTION_BATCHES = 8
 """Batches of the decision split that measure what a primitive is worth."""
 
 
