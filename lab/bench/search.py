@@ -53,7 +53,7 @@ class SearchBench:
     """Which methods search."""
     seeds: int = 5
     """Searches of each method, >= 1."""
-    budget: float = 120.0
+    budget: float = 100.0
     """CPU seconds of one search, > 0; a zero-cost search ends earlier where it has nothing left to climb."""
     channels: int = 8
     """Channels of the first stage, >= 1."""
