@@ -6,7 +6,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
-EXTRAS := dev,text
+EXTRAS := dev,text,export
 # The first of these that runs and is Python 3.11 or later builds .venv; `make PYTHON=/path/to/python` names another.
 PYTHON := python3.13 python3.12 python3.11 python3
 NEW_ENOUGH := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))

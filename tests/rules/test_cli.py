@@ -10,15 +10,19 @@ from lab.cli import main
 HELD = {
     "demo": """browser cycles data-dir dataset device headless json port save-dir seed threads train-limit""",
     "train": """
-        allow-different-bits anneal-rate arch-lr arch-training-epochs arch-weight-decay batch-size
-        checkpoint-frequency data-dir dataset describe detect-anomaly device download early-stopping-patience
-        epochs exploration-factor fixed-cell grad-clip growth growth-factor init-channels initial-temp json
-        layers max-checkpoints max-rollbacks memory-fraction min-temp mutation-kind mutation-strength name
-        performance-threshold recipe reject-sigmas resume sampling save-checkpoints save-dir seed space
-        temperature-schedule threads total-cycles train-limit warmup-epochs weight-decay weight-lr
-        weight-momentum weight-training-epochs
+        accumulation adaptive-batch allow-different-bits allow-none anneal-rate arch-lr arch-training-epochs
+        arch-weight-decay auxiliary-skip batch-size beta-decay checkpoint-frequency compile data-dir dataset
+        describe detect-anomaly device download early-stopping-patience enable-gradual-growth epochs
+        exploration-factor fixed-cell grad-clip growth growth-factor growth-schedule init-channels initial-temp
+        json layers max-checkpoints max-rollbacks max-skips memory-fraction min-temp mutation-frequency
+        mutation-kind mutation-strength mutation-test name on-oom performance-threshold precision
+        preserve-function rate-patience recipe reject-sigmas resume sampling save-checkpoints save-dir seed
+        selection skip-dropout space stable-epochs target-accuracy temperature-schedule threads total-cycles
+        train-limit warmup-epochs weight-decay weight-lr weight-momentum weight-schedule weight-training-epochs
+        workers
     """,
     "dashboard": "browser port save-dir",
+    "export": "checkpoint json out save-dir to",
     "runs": "json save-dir",
     "doctor": "data-dir follow-data json port simulate",
     "bench": "out",
