@@ -4,6 +4,7 @@ import contextlib
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -223,20 +224,30 @@ def find_checkpoint(request: str, save_dir: str | Path) -> Path:
 
     Raises:
         CheckpointError: there is none, or none that reads whole.
+
+    Warns:
+        UserWarning: newer checkpoints are damaged and were passed over.
     """
     if request in ("latest", "best"):
         reasons = ("best",) if request == "best" else None
         for summary in list_runs(save_dir):
             folder = Path(save_dir) / summary.name / CHECKPOINTS
             if any(reasons is None or file.reason in reasons for file in list_checkpoints(folder)):
-                return latest_checkpoint(folder, reasons)[1].path
+                return _latest(folder, reasons)
         raise CheckpointError(f"a run with a checkpoint in {save_dir}", "none", "start one with lab train")
     path = Path(request)
     if path.is_dir():
         folder = path if path.name == CHECKPOINTS else path / CHECKPOINTS
-        return latest_checkpoint(folder)[1].path
+        return _latest(folder, None)
     load_checkpoint(path)
     return path.with_suffix(".pt")
+
+
+def _latest(folder: Path, reasons: tuple[str, ...] | None) -> Path:
+    _, file, passed = latest_checkpoint(folder, reasons)
+    for error in passed:
+        warnings.warn(f"passed over a newer checkpoint: {error}", UserWarning, stacklevel=3)
+    return file.path
 
 
 def saved_config(path: Path) -> RunConfig:

@@ -162,3 +162,13 @@ def test_phases_of_negative_length_are_refused(make_config, field, value, least)
 def test_a_plan_of_no_epochs_is_refused(make_config):
     with pytest.raises(ConfigError, match="epochs of the whole plan >= 1"):
         make_config({"warmup_epochs": 0, "arch_training_epochs": 0, "weight_training_epochs": 0})
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over_and_named(make_config, tmp_path):
+    train(make_config(epochs=3), tmp_path)
+    (run_dir,) = tmp_path.iterdir()
+    newest = list_checkpoints(run_dir / "checkpoints")[-1]
+    newest.path.write_bytes(newest.path.read_bytes()[:-10])
+    with pytest.warns(UserWarning, match=f"passed over a newer checkpoint: .*{newest.path.name}"):
+        path = find_checkpoint(str(run_dir), tmp_path)
+    assert path != newest.path
