@@ -137,6 +137,7 @@ def search_of(config: AblationBench, arm: str) -> ASOSEConfig:
         total_cycles=config.cycles,
         mutation_frequency=NEVER if arm == "no_mutation" else 1,
         preserve_function=arm not in ("swap_at_once", "fresh_child"),
+        allow_none=True,  # what every arm had when docs/results/ablation.json was measured
         weight_lr=0.05,
         arch_lr=0.05,
         initial_temp=3.0,

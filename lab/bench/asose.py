@@ -10,10 +10,6 @@ from lab.monitor import MonitorConfig, StabilityMonitor
 from lab.store import AlertEvent, MutationEvent, Record
 from lab.train import ASOSEConfig, ASOSEStrategy, NullSink, TrainingLoop
 
-WARM_UP_SHARE = 0.8
-"""Share of the budget that trains the supernet."""
-TRIAL_EPOCHS = 2
-"""Epochs that each live cell is trained for before it is compared."""
 EPOCH_LIMIT = 10_000
 
 
@@ -36,7 +32,7 @@ def _digit(primitive: str) -> str:
     return str(("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3").index(primitive))
 
 
-def settings(proxy: Proxy, *, warmup_epochs: int, cycles: int) -> ASOSEConfig:
+def settings(proxy: Proxy, *, warmup_epochs: int, trial_epochs: int, cycles: int) -> ASOSEConfig:
     """The configuration: fixed before any found cell was looked up, from held-out losses and the literature.
 
     The mixture trains all primitives evenly; what a primitive is worth is measured by taking it away, because alpha
@@ -46,7 +42,7 @@ def settings(proxy: Proxy, *, warmup_epochs: int, cycles: int) -> ASOSEConfig:
     return ASOSEConfig(
         warmup_epochs=warmup_epochs,
         arch_training_epochs=1,
-        weight_training_epochs=TRIAL_EPOCHS,
+        weight_training_epochs=trial_epochs,
         total_cycles=cycles,
         initial_temp=1.0,
         min_temp=1.0,
@@ -65,13 +61,17 @@ def settings(proxy: Proxy, *, warmup_epochs: int, cycles: int) -> ASOSEConfig:
     )
 
 
-def aso_se(proxy: Proxy, clock: Clock) -> Found:
+def aso_se(proxy: Proxy, clock: Clock, *, warm_up_share: float, trial_epochs: int) -> Found:
     """The four phases: warm-up for a share of the budget, then cycles until it is spent; the live cell at the end.
 
     How many epochs fit is measured on the first steps, so that the plan of the phases is known from the start.
+
+    Args:
+        warm_up_share: share of the budget that trains the supernet, in (0, 1).
+        trial_epochs: epochs that each live cell is trained for before it is compared, >= 1.
     """
-    warmup = _affordable_epochs(proxy, WARM_UP_SHARE * clock.budget, clock)
-    config = settings(proxy, warmup_epochs=warmup, cycles=EPOCH_LIMIT)
+    warmup = _affordable_epochs(proxy, warm_up_share * clock.budget, clock)
+    config = settings(proxy, warmup_epochs=warmup, trial_epochs=trial_epochs, cycles=EPOCH_LIMIT)
     strategy = ASOSEStrategy(proxy.supernet(), config, seed=proxy.seed, epochs=config.planned_epochs)
     listener = _Listener()
     loop = TrainingLoop(
@@ -89,7 +89,7 @@ def aso_se(proxy: Proxy, clock: Clock) -> Found:
     for record in strategy.records:
         listener.record(loop.global_step, record)
     child = strategy.evolution.child
-    plan = {"warmup_share": WARM_UP_SHARE, "trial_epochs": TRIAL_EPOCHS, "sampling": config.sampling}
+    plan = {"warmup_share": warm_up_share, "trial_epochs": trial_epochs, "sampling": config.sampling}
     details = {
         "plan": plan,
         "warmup_epochs": warmup,
@@ -102,7 +102,7 @@ def aso_se(proxy: Proxy, clock: Clock) -> Found:
 
 def _affordable_epochs(proxy: Proxy, seconds: float, clock: Clock, steps: int = 3) -> int:
     """Warm-up epochs that fit into `seconds`, judged by a few steps of a supernet that is thrown away."""
-    config = settings(proxy, warmup_epochs=1, cycles=1)
+    config = settings(proxy, warmup_epochs=1, trial_epochs=1, cycles=1)
     strategy = ASOSEStrategy(proxy.supernet(), config, seed=proxy.seed, epochs=config.planned_epochs)
     strategy.begin_epoch(0, 0, proxy.data)
     batches = proxy.data.batches("weights", 0)

@@ -158,6 +158,7 @@ def _parts(config: GrowthBench, seed: int, epochs: int | None = None) -> tuple[R
         weight_training_epochs=config.cycle_epochs,
         total_cycles=config.cycles,
         mutation_frequency=NEVER,
+        allow_none=True,  # what docs/results/growth.json was measured with
         growth=config.growth,
         growth_factor=config.growth_factor,
         weight_lr=config.weight_lr,

@@ -28,16 +28,16 @@ from lab.train import ASOSEConfig, ASOSEStrategy, NullSink, StreamData, Training
 JUDGE = "digits_test"
 OPTIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
-        "as it is": {},
-        "no absent edge": {"allow_none": False},
-        "beta decay": {"allow_none": False, "beta_decay": 50.0},
-        "skip dropout": {"allow_none": False, "skip_dropout": 0.3},
-        "auxiliary skip": {"allow_none": False, "auxiliary_skip": 1.0},
-        "stop at a skip": {"allow_none": False, "max_skips": 1},
-        "stop when stable": {"allow_none": False, "stable_epochs": 2},
-        "perturbation": {"allow_none": False, "selection": "perturbation"},
-        "mixture": {"allow_none": False, "sampling": "mixture"},
-        "mixture, perturbation": {"allow_none": False, "sampling": "mixture", "selection": "perturbation"},
+        "absent edges drawn": {"allow_none": True},
+        "no absent edge": {},
+        "beta decay": {"beta_decay": 50.0},
+        "skip dropout": {"skip_dropout": 0.3},
+        "auxiliary skip": {"auxiliary_skip": 1.0},
+        "stop at a skip": {"max_skips": 1},
+        "stop when stable": {"stable_epochs": 2},
+        "perturbation": {"selection": "perturbation"},
+        "mixture": {"sampling": "mixture"},
+        "mixture, perturbation": {"sampling": "mixture", "selection": "perturbation"},
     }
 )
 """Name -> what it changes in `ASOSEConfig`."""

@@ -30,9 +30,8 @@ def _zero_cost(name: str) -> Method:
     return lambda proxy, clock: zero_cost.local_search(zero_cost.SCORES[name], proxy, clock)
 
 
-METHODS: Mapping[str, Method] = MappingProxyType(
+OTHERS: Mapping[str, Method] = MappingProxyType(
     {
-        "aso-se": aso_se,
         "random": one_shot.random_search,
         "inherited": one_shot.inherited_ranking,
         "gdas": one_shot.gdas,
@@ -40,7 +39,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         **{name: _zero_cost(name) for name in zero_cost.SCORES},
     }
 )
-"""Every method by name."""
+"""What ASO-SE is held against, by name."""
+METHODS = ("aso-se", *OTHERS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +49,16 @@ class SearchBench:
 
     data: Path | None = None
     """CIFAR-10 (or other images with even sides) as .npz with x_train, y_train, x_test, y_test; pooled 2x2. Needed."""
-    methods: tuple[str, ...] = tuple(METHODS)
+    methods: tuple[str, ...] = METHODS
     """Which methods search."""
     seeds: int = 5
     """Searches of each method, >= 1."""
     budget: float = 100.0
     """CPU seconds of one search, > 0; a zero-cost search ends earlier where it has nothing left to climb."""
+    warm_up_share: float = 0.8
+    """For aso-se: share of the budget that trains the supernet, in (0, 1)."""
+    trial_epochs: int = 2
+    """For aso-se: epochs that each live cell is trained for before it is compared, >= 1."""
     channels: int = 8
     """Channels of the first stage, >= 1."""
     layers: int = 3
@@ -68,9 +72,11 @@ class SearchBench:
 
     def __post_init__(self) -> None:
         for name in self.methods:
-            require_choice("method", name, METHODS.keys())
+            require_choice("method", name, METHODS)
         require_range("seeds", self.seeds, 1)
         require_range("budget", self.budget, 0, open_low=True)
+        require_range("warm_up_share", self.warm_up_share, 0, 0.99, open_low=True)
+        require_range("trial_epochs", self.trial_epochs, 1)
         require_range("channels", self.channels, 1)
         require_range("layers", self.layers, 1)
         require_range("batch_size", self.batch_size, 2)
@@ -79,7 +85,7 @@ class SearchBench:
     @property
     def protocol(self) -> dict[str, Any]:
         """What a finished search depends on."""
-        names = ("budget", "channels", "layers", "batch_size", "weight_lr")
+        names = ("budget", "warm_up_share", "trial_epochs", "channels", "layers", "batch_size", "weight_lr")
         return {"data": "" if self.data is None else self.data.name, **{name: getattr(self, name) for name in names}}
 
 
@@ -125,7 +131,10 @@ def _search(method: str, seed: int, config: SearchBench, path: Path) -> dict[str
         weight_lr=config.weight_lr,
     )
     clock = Clock(config.budget)
-    result = METHODS[method](proxy, clock)
+    if method == "aso-se":
+        result = aso_se(proxy, clock, warm_up_share=config.warm_up_share, trial_epochs=config.trial_epochs)
+    else:
+        result = OTHERS[method](proxy, clock)
     return {
         "method": method,
         "seed": seed,

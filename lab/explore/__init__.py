@@ -1,6 +1,6 @@
 """Exploration of a search space: architecture parameters, Gumbel sampling, temperature, the collapse meter."""
 
-from lab.explore.choice import best_genotype
+from lab.explore.choice import NONE, best_genotype
 from lab.explore.collapse import Collapse, measure_collapse
 from lab.explore.explorer import SAMPLING_KINDS, Draws, GumbelExplorer
 from lab.explore.schedules import (
@@ -15,6 +15,7 @@ from lab.explore.schedules import (
 )
 
 __all__ = [
+    "NONE",
     "SAMPLING_KINDS",
     "SCHEDULES",
     "AdaptiveSchedule",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lab.base import derive_seed
-from lab.explore import SCHEDULES, GumbelExplorer, best_genotype
+from lab.explore import NONE, SCHEDULES, GumbelExplorer, best_genotype
 from lab.nn import Sample, SuperNet, train_mode
 from lab.space import Genotype
 from lab.train.criterion import Criterion
@@ -48,7 +48,7 @@ class ArchitectureTrainer:
             seed=derive_seed(seed, "explorer"),
             sampling=config.sampling,
             exploration_factor=config.exploration_factor,
-            allow_none=config.allow_none,
+            allow_none=config.allow_none or NONE in supernet.space.excluded,
             device=next(supernet.parameters()).device,
         )
         self.optimizer = torch.optim.Adam(

@@ -37,8 +37,10 @@ class ASOSEConfig:
     runs, in warm-up as well: four to five times the cost of a step)."""
     exploration_factor: float = 1.0
     """Scale of the Gumbel noise, >= 0; 0 draws the most probable cell always."""
-    allow_none: bool = True
-    """Whether the absent edge may be drawn and chosen; False leaves it out of the whole search."""
+    allow_none: bool = False
+    """Whether the absent edge may be drawn and chosen. False, the default by measurement, leaves it out of the whole
+    search (docs/results.md, options of exploration); in a space whose cells never have it (darts) it stays in the
+    distribution, where it says what an edge is worth."""
     beta_decay: float = 0.0
     """Against skip collapse: weight of mean logsumexp(alpha) in the loss of alpha, growing linearly over exploration to
     this, >= 0 (Ye et al. 2022, beta-DARTS: up to 50)."""

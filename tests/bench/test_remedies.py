@@ -10,7 +10,7 @@ TINY = {"seeds": 1, "warmup_epochs": 1, "arch_training_epochs": 1, "channels": 2
 
 
 def test_each_option_is_searched_once_and_judged_by_the_labs_table(tmp_path, monkeypatch):
-    chosen = {name: OPTIONS[name] for name in ("as it is", "mixture, perturbation")}
+    chosen = {name: OPTIONS[name] for name in ("absent edges drawn", "mixture, perturbation")}
     monkeypatch.setattr(remedies, "OPTIONS", chosen)
     config = RemediesBench(folder=tmp_path, **TINY)
     result = remedies.run(config)

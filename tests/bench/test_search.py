@@ -8,7 +8,7 @@ import torch
 
 from lab.base import ConfigError, DataError
 from lab.bench import search, zero_cost
-from lab.bench.asose import settings
+from lab.bench.asose import aso_se, settings
 from lab.bench.proxy import open_proxy
 from lab.bench.record import Clock
 from lab.bench.search import METHODS, SearchBench
@@ -124,9 +124,9 @@ def test_networks_of_a_proxy_follow_its_seed(proxy):
 
 
 def test_the_search_of_aso_se_uses_every_phase(proxy):
-    config = settings(proxy, warmup_epochs=2, cycles=3)
+    config = settings(proxy, warmup_epochs=2, trial_epochs=1, cycles=3)
     assert min(config.warmup_epochs, config.arch_training_epochs, config.weight_training_epochs) >= 1
-    found = METHODS["aso-se"](proxy, Clock(2.0))
+    found = aso_se(proxy, Clock(2.0), warm_up_share=0.5, trial_epochs=1)
     assert found.details["told"][0]["status"] == "Live network"
     assert found.evaluations == 1 + sum(event["status"] == "applied" for event in found.details["told"])
     assert "none" not in found.genotype.primitives
