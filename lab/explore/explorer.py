@@ -95,6 +95,8 @@ class GumbelExplorer(nn.Module):
         self.allowed = tuple(k for k, name in enumerate(space.primitives) if allow_none or name != NONE)
         self.barred_EK = torch.ones(len(space.edges), len(space.primitives), dtype=torch.bool, device=device)
         self.barred_EK[:, list(self.allowed)] = False
+        self._bars = len(self.allowed) < len(space.primitives)
+        """Whether anything is barred; known without asking the device at each draw."""
         self.recent: deque[tuple[int, ...]] = deque(maxlen=RECENT)
         self.schedule = temperature
         self.state: ScheduleState = temperature.start()
@@ -123,7 +125,7 @@ class GumbelExplorer(nn.Module):
         return self._permitted() / self.temperature
 
     def _permitted(self) -> Tensor:
-        return self.alpha.masked_fill(self.barred_EK, -math.inf) if bool(self.barred_EK.any()) else self.alpha
+        return self.alpha.masked_fill(self.barred_EK, -math.inf) if self._bars else self.alpha
 
     def bar(self, row: int, primitive: str) -> None:
         """Never draw `primitive` on edge `row` again.
@@ -141,6 +143,7 @@ class GumbelExplorer(nn.Module):
             todo="bar another one",
         )
         self.barred_EK[row] = barred_K
+        self._bars = True
 
     def left(self, row: int) -> tuple[str, ...]:
         """Primitives that a genotype can have and that are not barred on edge `row`."""
@@ -161,13 +164,15 @@ class GumbelExplorer(nn.Module):
     def draws(self) -> Draws:
         """What the latest draws were like, against the distribution as it is now."""
         entropy_E = torch.special.entr(self.probabilities().double()).sum(-1)
-        strength = float(entropy_E.mean()) / math.log(max(len(self.allowed), 2))
+        largest = math.log(max(len(self.allowed), 2))
+        # Rounding can bring an entropy a last bit above its largest value.
+        strength = min(float(entropy_E.mean()) / largest, 1.0)
         if not self.recent:
             return Draws(count=0, diversity=None, distance=None, strength=strength)
         choices_NE = torch.tensor(list(self.recent))
         ran_NE = choices_NE >= 0
         used_K = torch.bincount(choices_NE[ran_NE], minlength=self.alpha.shape[-1]).double()
-        diversity = float(torch.special.entr(used_K / used_K.sum()).sum()) / math.log(max(len(self.allowed), 2))
+        diversity = min(float(torch.special.entr(used_K / used_K.sum()).sum()) / largest, 1.0)
         distance = float((choices_NE != torch.tensor(self.likeliest.indices))[ran_NE].double().mean())
         return Draws(count=len(self.recent), diversity=diversity, distance=distance, strength=strength)
 
@@ -272,6 +277,7 @@ class GumbelExplorer(nn.Module):
         self._asked = state["asked"]
         self._remember(state["recent"])
         self.barred_EK = state["barred"].to(self.alpha.device).clone()
+        self._bars = bool(self.barred_EK.any())
 
     def _remember(self, draws: Iterable[Iterable[int]]) -> None:
         self.recent = deque((tuple(choices) for choices in draws), maxlen=RECENT)
