@@ -9,6 +9,7 @@ from lab.base import ConfigError, PlacementError
 from lab.checkpoint import list_checkpoints, state_digest
 from lab.datasets import DataConfig
 from lab.train import ASOSEConfig, NullSink, Run, RunConfig, TrainingLoop, build
+from lab.train.optimizer import LearningRate
 
 BASE = {
     "warmup_epochs": 1,
@@ -199,3 +200,13 @@ def test_threads_are_set(make_config):
     build(make_config(threads=2))
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)
+
+
+def test_a_plateau_halves_the_rate_and_a_gain_starts_the_wait_again():
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    rate = LearningRate(optimizer, 0.1, 10, schedule="plateau", patience=2)
+    assert [rate.observe(loss) for loss in (1.0, 1.1, 0.9, 0.9)] == [None] * 4
+    assert rate.observe(0.95) == pytest.approx((0.1, 0.05))
+    rate.begin(9)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
+    assert LearningRate(optimizer, 0.1, 10, schedule="constant").observe(9.0) is None
