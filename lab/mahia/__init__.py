@@ -1,5 +1,32 @@
 """Components of networks that route, remember and weigh losses."""
 
+from lab.mahia.balance import balance_loss, moved_bias, z_loss
+from lab.mahia.experts import SwiGLUExperts, grouped_refusal
+from lab.mahia.gate import ExpertGate
+from lab.mahia.kernel import MetaAttentionKernel
+from lab.mahia.layers import DynamicLayerRouter, DynamicNeuroFabric, MetaController
+from lab.mahia.memory import GraphDiffusionMemory, TinyMemory
 from lab.mahia.precision import PRECISIONS, PrecisionManager
+from lab.mahia.router import ExpertRouter, Routing, collect_routing
+from lab.mahia.state import State
 
-__all__ = ["PRECISIONS", "PrecisionManager"]
+__all__ = [
+    "PRECISIONS",
+    "DynamicLayerRouter",
+    "DynamicNeuroFabric",
+    "ExpertGate",
+    "ExpertRouter",
+    "GraphDiffusionMemory",
+    "MetaAttentionKernel",
+    "MetaController",
+    "PrecisionManager",
+    "Routing",
+    "State",
+    "SwiGLUExperts",
+    "TinyMemory",
+    "balance_loss",
+    "collect_routing",
+    "grouped_refusal",
+    "moved_bias",
+    "z_loss",
+]
