@@ -2,13 +2,15 @@
 
 from lab.space.genotype import Edit, Genotype
 from lab.space.moves import MUTATION_KINDS, mutate, neighbours, sample
-from lab.space.space import ABSENT, DARTS, NB125, NB201, SPACES, Edge, Space
+from lab.space.space import ABSENT, ALL_SPACES, DARTS, MACRO, NB125, NB201, SPACES, Edge, Space
 from lab.space.table import Table, find_table
 from lab.space.text import genotype_text, parse_genotype
 
 __all__ = [
     "ABSENT",
+    "ALL_SPACES",
     "DARTS",
+    "MACRO",
     "MUTATION_KINDS",
     "NB125",
     "NB201",

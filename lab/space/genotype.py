@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from lab.base import ConfigError
-from lab.space.space import ABSENT, NB201, SPACES, Edge, Space
+from lab.space.space import ABSENT, ALL_SPACES, NB201, Edge, Space
 
 
 class Edit(NamedTuple):
@@ -124,11 +124,17 @@ class Genotype:
         Raises:
             ConfigError: another form, an unknown space, or edges that the space does not have.
         """
-        if not isinstance(data, Mapping) or data.get("space") not in SPACES or not isinstance(data.get("cells"), dict):
+        if (
+            not isinstance(data, Mapping)
+            or data.get("space") not in ALL_SPACES
+            or not isinstance(data.get("cells"), dict)
+        ):
             raise ConfigError(
-                f"a genotype as written by to_json, space one of {', '.join(SPACES)}", f"{data!r:.80}", "check the file"
+                f"a genotype as written by to_json, space one of {', '.join(ALL_SPACES)}",
+                f"{data!r:.80}",
+                "check the file",
             )
-        space = SPACES[data["space"]]
+        space = ALL_SPACES[data["space"]]
         found: dict[Edge, str] = {}
         try:
             for cell, rows in data["cells"].items():

@@ -116,5 +116,21 @@ Nodes 0 and 1 are the outputs of the last but one and of the last cell; each of 
 that lead to it, 14 in a cell; the cell's output is nodes 2 to 5 joined along the channels.
 """
 
+MACRO = Space(
+    name="macro",
+    primitives=("identity", "mb3_k3", "mb6_k5"),
+    edges=tuple(Edge("network", place + 1, place) for place in range(8)),
+    nodes=9,
+    outputs=(8,),
+)
+"""The networks of NAS-Bench-Macro: a chain of 8 positions, 6,561 networks.
+
+Each position is the identity or an inverted bottleneck (expansion 3 and kernel 3, or expansion 6 and kernel 5). It
+holds the network without any block, from which a network can grow. No supernet is built of it: it is known by its
+table alone. Source: Su et al. 2021, "Prioritized Architecture Sampling with Monto-Carlo Tree Search".
+"""
+
 SPACES: Mapping[str, Space] = MappingProxyType({space.name: space for space in (NB201, NB125, DARTS)})
-"""Every space by name."""
+"""Every space of cells by name: what a supernet can be built of."""
+ALL_SPACES: Mapping[str, Space] = MappingProxyType({**SPACES, MACRO.name: MACRO})
+"""Every space by name, with those that are known by their table alone."""

@@ -1,12 +1,15 @@
-"""`Table`: measured accuracies of every genotype of a space, read from a file that the user has.
+"""`Table`: what was measured of every genotype of a space, read from a file that the user has.
 
-A table is a CSV with a column `ops`, one digit for each edge in the order of `space.edges` (0 none, 1 skip, 2 conv 1x1,
+A CSV has a column `ops`, one digit for each edge in the order of `space.edges` (0 none, 1 skip, 2 conv 1x1,
 3 conv 3x3, 4 average pool), and any number of accuracy columns. Six digits are NAS-Bench-201's cells, whose table the
 lab does not ship; three digits are the 125 cells of `NB125`, whose table `lab bench table` measured.
+A JSON is NAS-Bench-Macro's, as it is published: eight digits (0 identity, 1 expansion 3, 2 expansion 6) -> three
+accuracies, parameters, FLOPs. Its columns here are `mean`, `seed0`, `seed1`, `seed2`, `params`, `flops`.
 """
 
 import bisect
 import csv
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,16 +18,20 @@ from typing import TextIO
 
 from lab.base import ConfigError, DataError
 from lab.space.genotype import Genotype
-from lab.space.space import NB125, NB201, Space
+from lab.space.space import MACRO, NB125, NB201, Space
 
-TABLE_FILES: Mapping[str, str] = MappingProxyType({NB201.name: "nas_bench_201.csv", NB125.name: "nb125_digits.csv"})
+TABLE_FILES: Mapping[str, str] = MappingProxyType(
+    {NB201.name: "nas_bench_201.csv", NB125.name: "nb125_digits.csv", MACRO.name: "nas_bench_macro_cifar10.json"}
+)
 """Name of a space -> its table's file in the folder of LAB_NAS_TABLES."""
+MACRO_SEEDS = 3
+"""Trainings of each network in NAS-Bench-Macro's table."""
 SHIPPED = Path(__file__).parents[2] / "data"
 """The project's own data folder: tables that the lab measured itself."""
 
 
 class Table:
-    """Accuracies in percent of all genotypes of one space, with true ranks."""
+    """Accuracies in percent of all genotypes of one space, with true ranks; for `MACRO` their sizes too."""
 
     def __init__(self, space: Space, values: Mapping[str, Mapping[tuple[int, ...], float]]) -> None:
         self.space = space
@@ -43,10 +50,10 @@ class Table:
             raise DataError("a table file", f"nothing at {path}", "point LAB_NAS_TABLES at the folder that holds it")
         try:
             with path.open(newline="", encoding="utf-8") as handle:
-                return cls._read(handle)
-        except (ValueError, KeyError, UnicodeDecodeError, csv.Error) as error:
+                return cls._read_json(handle) if path.suffix == ".json" else cls._read(handle)
+        except (ValueError, KeyError, TypeError, AttributeError, UnicodeDecodeError, csv.Error) as error:
             raise DataError(
-                "a CSV table with a column ops of three or six digits and accuracy columns",
+                "a CSV table with a column ops of three or six digits and accuracy columns, or NAS-Bench-Macro's JSON",
                 f"{path} ({error})",
                 "check the file",
             ) from error
@@ -68,13 +75,30 @@ class Table:
             raise ValueError(f"{space.size} different cells were expected")
         return cls(space, values)
 
+    @classmethod
+    def _read_json(cls, handle: TextIO) -> "Table":
+        values: dict[str, dict[tuple[int, ...], float]] = {}
+        for digits, row in json.load(handle).items():
+            key = tuple(int(digit) for digit in digits)
+            accuracies = [float(accuracy) for accuracy in row["test_acc"]]
+            if len(key) != len(MACRO.edges) or max(key) >= len(MACRO.primitives) or len(accuracies) != MACRO_SEEDS:
+                raise ValueError(f"{digits} is no network with {MACRO_SEEDS} accuracies")
+            found = {"mean": sum(accuracies) / len(accuracies)}
+            found |= {f"seed{number}": accuracy for number, accuracy in enumerate(accuracies)}
+            found |= {"params": float(row["params"]), "flops": float(row["flops"])}
+            for column, value in found.items():
+                values.setdefault(column, {})[key] = value
+        if len(values.get("mean", {})) != MACRO.size:
+            raise ValueError(f"{MACRO.size} different networks were expected")
+        return cls(MACRO, values)
+
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of the accuracy columns: the data set and the protocol that each is about."""
+        """Names of the columns: the data set and the protocol that each is about, or the size that it holds."""
         return tuple(self._values)
 
     def query(self, genotype: Genotype, column: str) -> float:
-        """Accuracy of `genotype` in percent."""
+        """What `column` holds for `genotype`: accuracy in percent, or the number of parameters or FLOPs."""
         if genotype.space != self.space or column not in self._values:
             raise ConfigError(
                 f"a genotype of {self.space.name} and a column of {', '.join(self.columns)}",
@@ -84,7 +108,7 @@ class Table:
         return self._values[column][genotype.indices]
 
     def rank(self, genotype: Genotype, column: str) -> int:
-        """True rank, 1 the best; genotypes with equal accuracy share the best rank among them."""
+        """True rank, 1 the highest value; genotypes with equal values share the best rank among them."""
         accuracy = self.query(genotype, column)
         ordered = self._sorted[column]
         return len(ordered) - bisect.bisect_right(ordered, accuracy) + 1
