@@ -7,13 +7,14 @@ slot: its row of `weight` does not compete, it divides the tokens of that slot b
 neither which slots are chosen nor their weights, and a token still goes to K experts.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from lab.mahia.experts import fan_bound
+from lab.mahia.state import State
 
 OWN_SLOT = -1
 """Origin of an expert that was split off no other."""
@@ -31,6 +32,8 @@ class Choice:
     """Of the slots; float32 at least."""
     splits_TN: Tensor
     """Logit of each split, for its later half; no columns where there is none."""
+    eligible_E: Tensor | None
+    """Which experts could be chosen, of bool; None where all could."""
 
 
 class ExpertGate(nn.Module):
@@ -39,8 +42,9 @@ class ExpertGate(nn.Module):
     With k = 1 the weight is p itself, as in Switch: renormalised it would be 1 and the gate would learn nothing. Logits
     are float32 at least, whatever the input is.
 
-    Buffers: `opening` (E,), which is 0 for an expert that cannot be chosen yet and 1 for one that is like the others,
-    adds its logarithm to the logit; `threshold` (E,) belongs to splits.
+    State: `opening` (E,), 0 for an expert that cannot be chosen yet and 1 for one that is like the others, adds its
+    logarithm to the logit; where `opening_rate` is above 0, `move` brings it nearer to 1. The buffer `threshold` (E,)
+    belongs to splits.
 
     Args:
         dim: D, >= 1.
@@ -51,7 +55,6 @@ class ExpertGate(nn.Module):
     Shazeer 2022, "Switch Transformers", section 2.1 (k = 1). Splits are this project's own.
     """
 
-    opening: Tensor
     threshold: Tensor
 
     def __init__(self, dim: int, num_experts: int, k: int) -> None:
@@ -60,7 +63,7 @@ class ExpertGate(nn.Module):
         self.origins = (OWN_SLOT,) * num_experts
         self.opening_rate = 0.0
         self.weight = nn.Parameter(torch.empty(num_experts, dim))
-        self.register_buffer("opening", torch.ones(num_experts))
+        self.state = State(opening=torch.ones(num_experts))
         self.register_buffer("threshold", torch.zeros(num_experts))
         self.reset_parameters()
 
@@ -78,11 +81,6 @@ class ExpertGate(nn.Module):
         """(expert, the one that it was split off), in the order in which they were made."""
         return tuple((number, origin) for number, origin in enumerate(self.origins) if origin != OWN_SLOT)
 
-    @property
-    def eligible(self) -> Tensor | None:
-        """Which experts may be chosen, (E,) of bool; None where all may."""
-        return None if self.opening_rate == 0.0 else self.opening > 0
-
     def forward(self, x_TD: Tensor, bias_E: Tensor | None = None) -> Choice:
         """Choose for each token.
 
@@ -94,15 +92,19 @@ class ExpertGate(nn.Module):
         with torch.autocast(x_TD.device.type, enabled=False):
             wide = torch.promote_types(x_TD.dtype, torch.float32)
             logits_TE = linear(x_TD.to(wide), self.weight.to(wide))
+        eligible_E = None
         if self.opening_rate > 0.0:
-            logits_TE = logits_TE + self.opening.log()
+            opening_E = self.state.read("opening")
+            logits_TE, eligible_E = logits_TE + opening_E.log(), opening_E > 0
         logits_TS, splits_TN = logits_TE, logits_TE[:, :0]
         if self.splits:
             later = [number for number, _ in self.splits]
             logits_TS, splits_TN = logits_TE[:, self.slots], logits_TE[:, later] - self.threshold[later]
         values, slots_TK = self._top(logits_TS, bias_E)
         weights_TK = values.softmax(dim=-1) if self.k > 1 else (values - logits_TS.logsumexp(-1, keepdim=True)).exp()
-        chosen = Choice(experts_TK=slots_TK, weights_TK=weights_TK, logits_TS=logits_TS, splits_TN=splits_TN)
+        chosen = Choice(
+            experts_TK=slots_TK, weights_TK=weights_TK, logits_TS=logits_TS, splits_TN=splits_TN, eligible_E=eligible_E
+        )
         return self._divide(chosen, bias_E) if self.splits else chosen
 
     def _top(self, logits_TS: Tensor, bias_E: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -135,9 +137,12 @@ class ExpertGate(nn.Module):
             here_TK = experts_TK == origin
             weights_TK = torch.where(here_TK, weights_TK * (1.0 + (share_T - share_T.detach()))[:, None], weights_TK)
             experts_TK = torch.where(here_TK & goes_T[:, None], number, experts_TK)
-        return Choice(
-            experts_TK=experts_TK, weights_TK=weights_TK, logits_TS=chosen.logits_TS, splits_TN=chosen.splits_TN
-        )
+        return replace(chosen, experts_TK=experts_TK, weights_TK=weights_TK)
+
+    def move(self) -> None:
+        """Open what is closed a little further; in train mode alone, after a forward."""
+        if self.opening_rate > 0.0:
+            self.state.write(opening=(self.state.read("opening") + self.opening_rate).clamp(max=1.0))
 
     def probabilities(self, chosen: Choice) -> Tensor:
         """Probability of each expert (T, E): that of its slot times its part in it; rows add up to 1."""

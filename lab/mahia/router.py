@@ -15,6 +15,7 @@ from lab.base import DataError, require_range
 from lab.mahia.balance import balance_loss, load, moved_bias, z_loss
 from lab.mahia.experts import SwiGLUExperts
 from lab.mahia.gate import Choice, ExpertGate
+from lab.mahia.state import State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +47,8 @@ class ExpertRouter(nn.Module):
     Losses: `route` gives them with the output; in a deeper model, `collect_routing` gives those of every router after
     an ordinary forward. Nothing of a forward is kept on the module.
 
-    State that a forward moves, in train mode alone, each time to a tensor of its own, never in place: with a
-    `bias_rate`, `selection_bias`; after `AddExpert`, the gate's `opening`.
+    State (see `lab.mahia.state`) that a forward in train mode moves: with a `bias_rate`, `selection_bias` (E,); after
+    `AddExpert`, the gate's `opening`.
 
     An input that is not finite is passed on: the rows of its own tokens are not finite, the others are right.
 
@@ -66,8 +67,6 @@ class ExpertRouter(nn.Module):
     section 2.2 (capacity, balance loss); Lepikhin et al. 2021, "GShard", section 2.2 (order of filling); Wang et al.
     2024, "Auxiliary-Loss-Free Load Balancing Strategy for Mixture-of-Experts" (selection bias).
     """
-
-    selection_bias: Tensor | None
 
     def __init__(
         self,
@@ -89,7 +88,7 @@ class ExpertRouter(nn.Module):
         self.bias_rate = bias_rate
         self.experts = SwiGLUExperts(num_experts, dim, 2 * dim if hidden is None else hidden)
         self.gate = ExpertGate(dim, num_experts, k)
-        self.register_buffer("selection_bias", torch.zeros(num_experts) if bias_rate > 0.0 else None)
+        self.state = State(selection_bias=torch.zeros(num_experts)) if bias_rate > 0.0 else None
         self._listener: Callable[[Routing], None] | None = None
 
     @property
@@ -107,17 +106,18 @@ class ExpertRouter(nn.Module):
         """Experts of a token."""
         return self.gate.k
 
+    @property
+    def selection_bias(self) -> Tensor | None:
+        """A copy of the bias (E,) that is added to the probabilities for the choice; None without a `bias_rate`."""
+        return None if self.state is None else self.state.read("selection_bias")
+
     def forward(self, x: Tensor, padding: Tensor | None = None) -> Tensor:
         """Tokens (..., D) through their experts; see `route`."""
         if self._listener is not None:
             routing = self.route(x, padding)
             self._listener(routing)
             return routing.y
-        tokens_TD = self._tokens(x, padding)
-        chosen = self.gate(tokens_TD, self.selection_bias)
-        y_TD, counts_E, _ = self._mix(tokens_TD, chosen)
-        self._move(counts_E)
-        return _placed(y_TD, x, padding)
+        return _placed(self._step(self._tokens(x, padding))[0], x, padding)
 
     def route(self, x: Tensor, padding: Tensor | None = None) -> Routing:
         """The output with the losses and the load.
@@ -129,12 +129,9 @@ class ExpertRouter(nn.Module):
         Raises:
             DataError: another width, no token, or a `padding` of another shape or kind.
         """
-        tokens_TD = self._tokens(x, padding)
-        chosen: Choice = self.gate(tokens_TD, self.selection_bias)
-        y_TD, counts_E, dropped = self._mix(tokens_TD, chosen)
-        load_E = counts_E.to(chosen.logits_TS.dtype) / counts_E.sum()
-        loss = balance_loss(load_E, self.gate.probabilities(chosen), self.gate.eligible)
-        self._move(counts_E)
+        y_TD, chosen, asked_E, dropped = self._step(self._tokens(x, padding))
+        load_E = asked_E.to(chosen.logits_TS.dtype) / asked_E.sum()
+        loss = balance_loss(load_E, self.gate.probabilities(chosen), chosen.eligible_E)
         return Routing(
             y=_placed(y_TD, x, padding),
             load_E=load_E,
@@ -158,9 +155,21 @@ class ExpertRouter(nn.Module):
             raise DataError("at least one token that is no padding", came, "leave the empty batch out")
         return tokens_TD
 
-    def _mix(self, x_TD: Tensor, chosen: Choice) -> tuple[Tensor, Tensor, Tensor]:
-        """Output (T, D), pairs that asked for each expert (E,), and how many found no room."""
-        counts_E = asked_E = load(chosen.experts_TK, self.num_experts)
+    def _step(self, x_TD: Tensor) -> tuple[Tensor, Choice, Tensor, Tensor]:
+        """Output (T, D), the choice, pairs that asked for each expert (E,), how many found no room; moves the state."""
+        bias_E = self.selection_bias
+        chosen: Choice = self.gate(x_TD, bias_E)
+        asked_E = load(chosen.experts_TK, self.num_experts)
+        y_TD, dropped = self._mix(x_TD, chosen, asked_E)
+        if self.state is not None and bias_E is not None:
+            share_E = asked_E.to(bias_E.dtype) / asked_E.sum()
+            self.state.write(selection_bias=moved_bias(bias_E, share_E, self.bias_rate, chosen.eligible_E))
+        self.gate.move()
+        return y_TD, chosen, asked_E, dropped
+
+    def _mix(self, x_TD: Tensor, chosen: Choice, asked_E: Tensor) -> tuple[Tensor, Tensor]:
+        """Output (T, D), and how many pairs found no room."""
+        counts_E = asked_E
         # By rank first, so that a full expert turns later ranks away.
         expert_P, order_P = chosen.experts_TK.T.flatten().sort(stable=True)
         weights_P = chosen.weights_TK.T.flatten()
@@ -173,22 +182,11 @@ class ExpertRouter(nn.Module):
         # The gate's weights are float32 at least, and so is the sum, whatever the experts compute in.
         weighted_PD = y_PD * weights_P.index_select(0, order_P)[:, None]
         y_TD = torch.zeros_like(x_TD, dtype=weighted_PD.dtype).index_add(0, token_P, weighted_PD)
-        return y_TD.to(y_PD.dtype), asked_E, asked_E.sum() - counts_E.sum()
-
-    @torch.no_grad()
-    def _move(self, asked_E: Tensor) -> None:
-        """Move the state after a forward in train mode; the tensors that the forward read stay as they are."""
-        if not self.training:
-            return
-        if self.selection_bias is not None:
-            share_E = asked_E.to(self.selection_bias.dtype) / asked_E.sum()
-            self.selection_bias = moved_bias(self.selection_bias, share_E, self.bias_rate, self.gate.eligible)
-        if self.gate.opening_rate > 0.0:
-            self.gate.opening = (self.gate.opening + self.gate.opening_rate).clamp(max=1.0)
+        return y_TD.to(y_PD.dtype), asked_E.sum() - counts_E.sum()
 
     def extra_repr(self) -> str:
         options = "" if self.capacity_factor is None else f"capacity_factor={self.capacity_factor}"
-        return options or ("" if self.selection_bias is None else f"bias_rate={self.bias_rate}")
+        return options or ("" if self.state is None else f"bias_rate={self.bias_rate}")
 
 
 def _placed(y_TD: Tensor, x: Tensor, padding: Tensor | None) -> Tensor:
