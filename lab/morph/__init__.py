@@ -2,11 +2,13 @@
 
 from lab.morph.apply import Digests, MorphReport, apply, loss_change, rebuild, rollback, verify
 from lab.morph.digest import structure_digest, weight_digest
+from lab.morph.discrete import SetDilation, SetGroups, SetHeads, SetKernel
 from lab.morph.inserts import AddBranch, Deepen, InsertAttention, InsertResidual
 from lab.morph.morph import EXACT, Morph
 from lab.morph.plan import MorphPlan
 from lab.morph.snapshot import seeded
 from lab.morph.swap import SwapOp
+from lab.morph.together import Together
 from lab.morph.widths import Prune, Widen
 
 __all__ = [
@@ -20,7 +22,12 @@ __all__ = [
     "MorphPlan",
     "MorphReport",
     "Prune",
+    "SetDilation",
+    "SetGroups",
+    "SetHeads",
+    "SetKernel",
     "SwapOp",
+    "Together",
     "Widen",
     "apply",
     "loss_change",

@@ -7,7 +7,7 @@ weights, buffers, gradients, optimizer, and the global random streams that train
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -113,7 +113,8 @@ def apply(plan: MorphPlan, model: nn.Module, optimizer: Optimizer | None = None)
         optimizer: holds every trainable parameter. Its state is carried, new parameters join their neighbour's group.
 
     Raises:
-        MorphError: the plan was made for another structure, or the optimizer cannot be carried; nothing is changed.
+        MorphError: the plan was made for another structure, or is exact for other weights only, or the optimizer cannot
+            be carried; nothing is changed.
     """
     began = time.perf_counter()
     before = structure_digest(model)
@@ -123,6 +124,9 @@ def apply(plan: MorphPlan, model: nn.Module, optimizer: Optimizer | None = None)
     if optimizer is not None:
         check_optimizer(plan, model, optimizer)
     weights = weight_digest(model)
+    if plan.weights and plan.weights != weights:
+        expected = f"the weights {plan.weights[:8]} that the change is exact for"
+        raise MorphError(expected, f"others, {weights[:8]}", "make a plan for the model as it is now")
     undo = _Undo(
         model=ModelSnapshot(model),
         optimizer=None if optimizer is None else OptimizerSnapshot(optimizer),
@@ -225,5 +229,6 @@ def rebuild(model: nn.Module, plans: tuple[MorphPlan, ...]) -> nn.Module:
         MorphError: a plan does not fit.
     """
     for plan in plans:
-        apply(plan, model).release()
+        # The weights that a plan is exact for come later, with the checkpoint.
+        apply(replace(plan, weights=""), model).release()
     return model

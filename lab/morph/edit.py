@@ -17,7 +17,7 @@ from lab.base import MorphError
 from lab.morph.parts import build_part
 from lab.morph.plan import MorphPlan
 from lab.morph.snapshot import seeded
-from lab.morph.steps import Resize, SetAttribute, SetGenotype, Wrap
+from lab.morph.steps import Pad, Regroup, Resize, SetAttribute, SetGenotype, TensorStep, Wrap
 from lab.space import Genotype
 
 # Power of the gradient that each entry of an optimizer's state grows with.
@@ -34,6 +34,10 @@ MOMENTS = {
     "acc_delta": 0,
     "step_size": 0,
 }
+# Option of the group that an entry starts from, where that is not 0.
+STARTS = {"step_size": "lr", "sum": "initial_accumulator_value"}
+Map = tuple[Resize, Tensor, Tensor] | Pad | Regroup
+"""What happens to one tensor: a resize with the old position and the factor of each new one, or another step."""
 
 
 def check_optimizer(plan: MorphPlan, model: nn.Module, optimizer: Optimizer) -> None:
@@ -50,7 +54,7 @@ def check_optimizer(plan: MorphPlan, model: nn.Module, optimizer: Optimizer) -> 
         )
     named = dict(model.named_parameters())
     for step in plan.steps:
-        parameter = named.get(step.tensor) if isinstance(step, Resize) else None
+        parameter = named.get(step.tensor) if isinstance(step, TensorStep) else None
         if parameter is None:
             continue
         for key, value in optimizer.state.get(parameter, {}).items():
@@ -61,21 +65,23 @@ def check_optimizer(plan: MorphPlan, model: nn.Module, optimizer: Optimizer) -> 
 
 def carry_out(plan: MorphPlan, model: nn.Module, optimizer: Optimizer | None) -> None:
     """All steps of the plan, in order; the global random streams are not touched."""
-    resizes: dict[str, list[Resize]] = {}
+    changes: dict[str, list[TensorStep]] = {}
     for step in plan.steps:
-        if isinstance(step, Resize):
-            resizes.setdefault(step.tensor, []).append(step)
+        if isinstance(step, TensorStep):
+            changes.setdefault(step.tensor, []).append(step)
         elif isinstance(step, SetAttribute):
             setattr(model.get_submodule(step.module), step.attribute, step.value)
         elif isinstance(step, SetGenotype):
             setattr(model, "genotype", Genotype.from_json(step.genotype))  # noqa: B010 - an attribute of some models
         else:
             _wrap(step, model, plan.seed, optimizer)
-    if resizes:
-        _resize(resizes, plan, model, optimizer)
+    if changes:
+        _replace(changes, plan, model, optimizer)
 
 
-def _resize(resizes: dict[str, list[Resize]], plan: MorphPlan, model: nn.Module, optimizer: Optimizer | None) -> None:
+def _replace(
+    changes: dict[str, list[TensorStep]], plan: MorphPlan, model: nn.Module, optimizer: Optimizer | None
+) -> None:
     """New tensors in the place of the old ones, wherever the model and the optimizer hold these.
 
     An old object cannot take another shape: as long as anybody holds a result of an earlier step, the node that adds up
@@ -84,20 +90,25 @@ def _resize(resizes: dict[str, list[Resize]], plan: MorphPlan, model: nn.Module,
     tensors: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     units, shares = torch.tensor(plan.units), torch.tensor(plan.shares, dtype=torch.float64)
     new: dict[int, Tensor] = {}
-    for name, steps in resizes.items():
+    for name, steps in changes.items():
         old = tensors[name]
-        scales = [(step, step.index(units, plan.old_units), step.scale(shares)) for step in steps]
-        values = _changed(old.detach(), scales, 1, reads=True)
+        maps: list[Map] = [
+            (step, step.index(units, plan.old_units), step.scale(shares)) if isinstance(step, Resize) else step
+            for step in steps
+        ]
+        values = _changed(old.detach(), maps, 1, reads=True)
         made = nn.Parameter(values, old.requires_grad) if isinstance(old, nn.Parameter) else values
         vars(made).update(vars(old))
         if old.is_leaf and old.grad is not None:
-            made.grad = _changed(old.grad, scales, 1, reads=False)
+            made.grad = _changed(old.grad, maps, 1, reads=False)
         new[id(old)] = made
         if optimizer is not None and old in optimizer.state:
             state = optimizer.state.pop(old)
+            options = next(group for group in optimizer.param_groups if any(old is held for held in group["params"]))
             for key, value in state.items():
                 if isinstance(value, Tensor) and value.dim() and value.shape == old.shape:
-                    state[key] = _changed(value, scales, MOMENTS[key], reads=False)
+                    start = float(options.get(STARTS.get(key, ""), 0.0))
+                    state[key] = _changed(value, maps, MOMENTS[key], reads=False, start=start)
             optimizer.state[made] = state
     for module in model.modules():
         for registry in (module._parameters, module._buffers):
@@ -106,9 +117,16 @@ def _resize(resizes: dict[str, list[Resize]], plan: MorphPlan, model: nn.Module,
         group["params"] = [new.get(id(parameter), parameter) for parameter in group["params"]]
 
 
-def _changed(values: Tensor, scales: list[tuple[Resize, Tensor, Tensor]], power: int, *, reads: bool) -> Tensor:
-    """`values` with the new units; times shares**power along the dimensions that read them, or along the others."""
-    for step, index, scale in scales:
+def _changed(values: Tensor, maps: list[Map], power: int, *, reads: bool, start: float = 0.0) -> Tensor:
+    """`values` with the new units; times shares**power along the dimensions that read them, or along the others.
+
+    New places that belong to no unit get `start`.
+    """
+    for change in maps:
+        if not isinstance(change, tuple):
+            values = change.moved(values, start)
+            continue
+        step, index, scale = change
         values = values.index_select(step.dim, index.to(values.device))
         if step.shared is reads and power and not bool((scale == 1).all()):
             shape = [1] * values.dim()

@@ -32,6 +32,8 @@ class MorphPlan(Report):
     """Of everything that was drawn or will be."""
     structure: str
     """Digest of the structure that the plan was made for."""
+    weights: str = ""
+    """Digest of the weights that it is exact for; empty where it is exact for any, or not exact."""
     exact: bool
     """Whether the function stays what it is (relative difference at most 1e-10)."""
     max_difference: float
@@ -80,9 +82,10 @@ class MorphPlan(Report):
     def tables(self) -> tuple[Table, ...]:
         """The change and its price."""
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        output = ("exact for these weights" if self.weights else "exact") if self.exact else "changed"
         rows = [
             ("change", f"{self.op}({arguments})"),
-            ("output", f"{'exact' if self.exact else 'changed'}, relative difference {self.max_difference:.1e}"),
+            ("output", f"{output}, relative difference {self.max_difference:.1e}"),
             ("parameters", f"{self.parameters[0]:,} -> {self.parameters[1]:,}"),
             ("FLOPs", f"{self.flops[0]:,} -> {self.flops[1]:,}"),
         ]

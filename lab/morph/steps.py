@@ -2,14 +2,15 @@
 
 `Resize` changes one dimension of one tensor. The dimension is given as its layout, the list of `Part`s that it is made
 of one after the other, so that a plan stays small and can be read. `units` and `shares` of the plan say which old unit
-each new one is a copy of, and which share of the outgoing weights it takes.
+each new one is a copy of, and which share of the outgoing weights it takes. `Pad` and `Regroup` move the entries of a
+convolution's weight without a unit: each old entry goes to at most one place, and new places get `start`.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lab.base import MorphError
 from lab.morph.dims import Dim, Space, factor_size, resolve
@@ -61,6 +62,52 @@ class Resize:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pad:
+    """Dimension `dim` of `tensor` gets positions at both ends, or loses as many where the number is negative."""
+
+    tensor: str
+    dim: int
+    before: int
+    after: int
+
+    @property
+    def drops(self) -> bool:
+        """Whether there are entries that stay nowhere."""
+        return min(self.before, self.after) < 0
+
+    def moved(self, values: Tensor, start: float = 0.0) -> Tensor:
+        """`values` in their new places, `start` in those that no old entry goes to."""
+        sides = [0, 0] * (values.dim() - 1 - self.dim) + [self.before, self.after]
+        return nn.functional.pad(values, sides, value=start)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regroup:
+    """Rows and columns of `tensor` (rows, columns / groups, ...) are joined in `after` groups instead of `before`."""
+
+    tensor: str
+    before: int
+    after: int
+
+    @property
+    def drops(self) -> bool:
+        """Whether there are entries that stay nowhere: not where each new group is made of whole old ones."""
+        return self.before % self.after != 0
+
+    def moved(self, values: Tensor, start: float = 0.0) -> Tensor:
+        """`values` in their new places, `start` in those that no old entry goes to."""
+        rows, narrow = values.shape[:2]
+        wide = narrow * self.before // self.after
+        row = torch.arange(rows, device=values.device)[:, None]
+        column = torch.arange(wide, device=values.device)[None]
+        place = row // (rows // self.after) * wide + column - row // (rows // self.before) * narrow
+        inside = (place >= 0) & (place < narrow)
+        shape = (rows, wide, *([1] * (values.dim() - 2)))
+        index = place.clamp(0, narrow - 1).reshape(shape).expand(rows, wide, *values.shape[2:])
+        return torch.where(inside.reshape(shape), values.gather(1, index), start)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SetAttribute:
     """A plain attribute of a module, such as `in_features`, gets a value."""
 
@@ -85,7 +132,8 @@ class SetGenotype:
     genotype: dict[str, Any]
 
 
-Step = Resize | SetAttribute | Wrap | SetGenotype
+TensorStep = Resize | Pad | Regroup
+Step = TensorStep | SetAttribute | Wrap | SetGenotype
 
 
 def layout_of(dim: Dim, unit: Space) -> tuple[Part, ...]:
@@ -122,6 +170,8 @@ def step_to_dict(step: Step) -> dict[str, Any]:
     if isinstance(step, Resize):
         layout = [[part.outer, part.fixed, part.inner] for part in step.layout]
         return {"step": "resize", "tensor": step.tensor, "dim": step.dim, "layout": layout, "shared": step.shared}
+    if isinstance(step, Pad | Regroup):
+        return {"step": "pad" if isinstance(step, Pad) else "regroup", **asdict(step)}
     if isinstance(step, SetAttribute):
         value = list(step.value) if isinstance(step.value, tuple) else step.value
         return {"step": "set", "module": step.module, "attribute": step.attribute, "value": value}
@@ -139,6 +189,10 @@ def step_from_dict(data: dict[str, Any]) -> Step:
     if data.get("step") == "resize":
         layout = tuple(Part(*part) for part in data["layout"])
         return Resize(tensor=data["tensor"], dim=data["dim"], layout=layout, shared=data["shared"])
+    if data.get("step") == "pad":
+        return Pad(tensor=data["tensor"], dim=data["dim"], before=data["before"], after=data["after"])
+    if data.get("step") == "regroup":
+        return Regroup(tensor=data["tensor"], before=data["before"], after=data["after"])
     if data.get("step") == "set":
         value = tuple(data["value"]) if isinstance(data["value"], list) else data["value"]
         return SetAttribute(module=data["module"], attribute=data["attribute"], value=value)
@@ -146,6 +200,5 @@ def step_from_dict(data: dict[str, Any]) -> Step:
         return Wrap(path=data["path"], kind=data["kind"], arguments=data["arguments"])
     if data.get("step") == "genotype":
         return SetGenotype(genotype=data["genotype"])
-    raise MorphError(
-        "a step: resize, set, wrap or genotype", repr(data.get("step")), "load a plan that MorphPlan.to_json wrote"
-    )
+    expected = "a step: resize, pad, regroup, set, wrap or genotype"
+    raise MorphError(expected, repr(data.get("step")), "load a plan that MorphPlan.to_json wrote")
