@@ -1,7 +1,20 @@
 import pytest
 import torch
 
-from lab.morph import AddBranch, Deepen, InsertAttention, InsertResidual, Prune, Widen, apply, rollback, verify
+from lab.morph import (
+    AddBranch,
+    Deepen,
+    InsertAttention,
+    InsertResidual,
+    Prune,
+    SetDilation,
+    SetGroups,
+    SetKernel,
+    Widen,
+    apply,
+    rollback,
+    verify,
+)
 from lab.nn import seed_cnn
 
 pytestmark = [
@@ -15,6 +28,10 @@ OPS = (
     InsertResidual("features"),
     InsertAttention("features.pool2"),
     AddBranch("features.conv3"),
+    SetKernel("features.conv2", 5),
+    SetKernel("features.conv2", 1),
+    SetDilation("features.conv2", 2),
+    SetGroups("features.conv2", 4),
 )
 
 

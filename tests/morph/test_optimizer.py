@@ -10,7 +10,18 @@ import torch
 from torch import nn
 
 from lab.base import MorphError
-from lab.morph import AddBranch, Deepen, InsertAttention, InsertResidual, Prune, Widen, apply
+from lab.morph import (
+    AddBranch,
+    Deepen,
+    InsertAttention,
+    InsertResidual,
+    Prune,
+    SetDilation,
+    SetGroups,
+    SetKernel,
+    Widen,
+    apply,
+)
 from lab.nn import seed_cnn
 
 KINDS = {
@@ -119,8 +130,11 @@ def test_the_next_step_of_every_old_parameter_is_what_it_would_have_been(kind, o
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    "op", [Widen("features.conv2", 80), Prune("features.conv2", 40), InsertResidual("features"), Deepen("classifier.1")]
-)
+    "op",
+    [Widen("features.conv2", 80), Prune("features.conv2", 40), InsertResidual("features"), Deepen("classifier.1"),
+     SetKernel("features.conv2", 5), SetDilation("features.conv2", 2), SetGroups("features.conv2", 4)],
+    ids=str,
+)  # fmt: skip
 def test_groups_rates_and_the_set_of_parameters_stay_right(kind, op, x):
     model, optimizer, scheduler = build(kind)
     step(model, optimizer, x)

@@ -7,9 +7,29 @@ from torch import nn
 
 from lab.base import MorphError
 from lab.device import measure_leak, tensor_bytes
-from lab.morph import AddBranch, Deepen, InsertResidual, Prune, Widen, apply, rollback, verify
+from lab.morph import (
+    AddBranch,
+    Deepen,
+    InsertResidual,
+    Prune,
+    SetDilation,
+    SetGroups,
+    SetKernel,
+    Widen,
+    apply,
+    rollback,
+    verify,
+)
 
-OPS = (Widen("features.conv2", 80), Prune("features.conv2", 40), InsertResidual("features"), Deepen("features.relu1"))
+OPS = (
+    Widen("features.conv2", 80),
+    Prune("features.conv2", 40),
+    InsertResidual("features"),
+    Deepen("features.relu1"),
+    SetKernel("features.conv2", (5, 1)),
+    SetDilation("features.conv2", 2),
+    SetGroups("features.conv2", 4),
+)
 OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, weight_decay=1e-4),
     "adam": lambda p: torch.optim.Adam(p, lr=1e-3, amsgrad=True),
