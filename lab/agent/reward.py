@@ -80,6 +80,13 @@ class MultiObjectiveReward:
             parts["stability"] = -math.tanh(rise / config.stability_scale)
         return Reward(total=sum(getattr(config, name) * value for name, value in parts.items()), parts=parts)
 
+    def worst(self) -> Reward:
+        """The reward of a network whose loss is no number: every objective at -1."""
+        config = self.config
+        names = [name for name in ("accuracy", "efficiency", "information", "stability") if getattr(config, name)]
+        parts = dict.fromkeys(names, -1.0)
+        return Reward(total=-sum(getattr(config, name) for name in names), parts=parts)
+
 
 class ParetoFront:
     """The measurements that no other one beats in accuracy and parameters at once."""

@@ -28,6 +28,7 @@ BENCHES: Mapping[str, tuple[str, str]] = MappingProxyType(
             "the search without one of its phases, or without its hand-over, at equal time",
         ),
         "growth": ("GrowthBench", "a network that grows while it trains against what came out, from scratch"),
+        "moe": ("MoeBench", "a mixture of experts against Mixtral's block in transformers"),
         "loading": ("LoadingBench", "batches from the training process or from worker processes"),
         "dashboard": ("DashboardBench", "from the trainer to the page, and from the button to the trainer"),
     }

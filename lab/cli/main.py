@@ -15,6 +15,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "demo": "a network grows on real data, live in your browser (--headless: in the terminal)",
         "train": "train and evolve a network; --resume goes on where a run was cut off",
+        "evolve": "the evolution agent changes a live network, yours or a known one, while it trains",
         "dashboard": "open the live page over the runs of a folder",
         "runs": "list the runs of a folder and their states",
         "export": "write the evolved network of a run: torch's exported form, ONNX, or plain source with its weights",

@@ -21,6 +21,7 @@ from lab.store import RUNS_ROOT
 from lab.train import (
     RECIPES,
     ASOSEConfig,
+    EvolveConfig,
     Run,
     RunConfig,
     find_checkpoint,
@@ -60,10 +61,12 @@ class TrainCommand:
     space: str = _DEFAULT.space
     """Search space: nb201, nb125 or darts."""
     recipe: str = _DEFAULT.recipe
-    """aso-se, or fixed: one network of a fixed cell, the baseline."""
+    """aso-se; fixed: one network of a fixed cell, the baseline; agent: the evolution agent changes a live network (lab
+    evolve)."""
     fixed_cell: str = ""
     """For recipe fixed: the cell, |op~0|+... or Genotype(normal=[...], ...) for darts; empty for the baseline."""
     search: Annotated[ASOSEConfig, tyro.conf.arg(name="")] = field(default_factory=ASOSEConfig)
+    evolve: Annotated[EvolveConfig, tyro.conf.arg(name="")] = field(default_factory=EvolveConfig)
     seed: int = 0
     """Run seed; every random stream follows from it."""
     precision: str = _DEFAULT.precision
@@ -113,7 +116,14 @@ class TrainCommand:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command; the exit code."""
-    command = tyro.cli(TrainCommand, args=list(arguments), prog="lab train", config=(tyro.conf.OmitArgPrefixes,))
+    return execute(arguments, prog="lab train", description=TrainCommand.__doc__ or "")
+
+
+def execute(arguments: Sequence[str], *, prog: str, description: str) -> int:
+    """Run a training command that calls itself `prog`; the exit code."""
+    command = tyro.cli(
+        TrainCommand, args=list(arguments), prog=prog, description=description, config=(tyro.conf.OmitArgPrefixes,)
+    )
     if command.describe:
         return _describe(command)
     config = command.config()
@@ -159,10 +169,11 @@ def _settings(given: RunConfig, saved: RunConfig) -> list[tuple[str, Any, Any, A
         (given, default, saved),
         (given.search, default.search, saved.search),
         (given.data, default.data, saved.data),
+        (given.evolve, default.evolve, saved.evolve),
     ]
     for one, two, three in parts:
         for item in dataclasses.fields(one):  # type: ignore[arg-type]
-            if item.name not in ("search", "data", "monitor"):
+            if item.name not in ("search", "data", "monitor", "evolve"):
                 rows.append((item.name, *(getattr(part, item.name) for part in (one, two, three))))
     return rows
 

@@ -12,23 +12,24 @@ class SeedCNN(nn.Module):
         num_classes: logits.
         size: side of the square images, a multiple of 4.
         in_channels: of the images.
+        channels: units C of the first convolution; then 2 C, 4 C, and 8 C in the hidden linear layer.
     """
 
-    def __init__(self, num_classes: int = 10, size: int = 32, in_channels: int = 3) -> None:
+    def __init__(self, num_classes: int = 10, size: int = 32, in_channels: int = 3, channels: int = 32) -> None:
         super().__init__()
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         before = in_channels
-        for number, channels in enumerate((32, 64, 128), start=1):
-            layers[f"conv{number}"] = nn.Conv2d(before, channels, 3, padding=1)
-            layers[f"norm{number}"] = nn.BatchNorm2d(channels)
+        for number, width in enumerate((channels, 2 * channels, 4 * channels), start=1):
+            layers[f"conv{number}"] = nn.Conv2d(before, width, 3, padding=1)
+            layers[f"norm{number}"] = nn.BatchNorm2d(width)
             layers[f"relu{number}"] = nn.ReLU()
             if number < 3:
                 layers[f"pool{number}"] = nn.MaxPool2d(2)
-            before = channels
+            before = width
         self.features = nn.Sequential(layers)
         self.flatten = nn.Flatten()
         self.classifier = nn.Sequential(
-            nn.Linear(before * (size // 4) ** 2, 256), nn.ReLU(), nn.Linear(256, num_classes)
+            nn.Linear(before * (size // 4) ** 2, 2 * before), nn.ReLU(), nn.Linear(2 * before, num_classes)
         )
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
@@ -37,6 +38,6 @@ class SeedCNN(nn.Module):
         return logits_BN
 
 
-def seed_cnn(num_classes: int = 10, size: int = 32, in_channels: int = 3) -> SeedCNN:
+def seed_cnn(num_classes: int = 10, size: int = 32, in_channels: int = 3, channels: int = 32) -> SeedCNN:
     """A fresh `SeedCNN`; 2,193,674 parameters as it stands."""
-    return SeedCNN(num_classes, size, in_channels)
+    return SeedCNN(num_classes, size, in_channels, channels)

@@ -1,5 +1,6 @@
 """Training: one loop, the strategies that plug into it, and whole runs."""
 
+from lab.train.agent import AgentStrategy
 from lab.train.asose import ASOSEStrategy
 from lab.train.build import Parts, build, run_device
 from lab.train.compile import Compiler
@@ -7,6 +8,7 @@ from lab.train.config import RECIPES, RunConfig
 from lab.train.criterion import Criterion
 from lab.train.data import StreamData
 from lab.train.evaluate import Comparison, compare, evaluate, relative_difference
+from lab.train.evolve import POLICIES, EvolveConfig
 from lab.train.fixed import FixedStrategy, channels_for, six_convolutions
 from lab.train.framework import ASOSEFramework, ASOSETrainer, TrainingReport
 from lab.train.group import Alone, Group, Ranks, open_group
@@ -23,12 +25,14 @@ from lab.train.step import StepNumbers, WeightStep
 from lab.train.strategy import EpochData, EpochReport, Evaluation, StepReport, Strategy
 
 __all__ = [
+    "POLICIES",
     "RECIPES",
     "TOLERANCE",
     "ASOSEConfig",
     "ASOSEFramework",
     "ASOSEStrategy",
     "ASOSETrainer",
+    "AgentStrategy",
     "Alone",
     "Comparison",
     "Compiler",
@@ -36,6 +40,7 @@ __all__ = [
     "EpochData",
     "EpochReport",
     "Evaluation",
+    "EvolveConfig",
     "FixedStrategy",
     "Group",
     "LiveNetwork",

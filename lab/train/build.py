@@ -14,12 +14,14 @@ from lab.monitor import StabilityMonitor
 from lab.nn import EvolvableNetwork, SuperNet
 from lab.space import SPACES, find_table
 from lab.store import OomEvent
+from lab.train.agent import AgentStrategy
 from lab.train.asose import ASOSEStrategy
 from lab.train.compile import Compiler
 from lab.train.config import RunConfig
 from lab.train.data import StreamData
 from lab.train.fixed import FixedStrategy, parse_cell
 from lab.train.group import Alone, Group, local_device
+from lab.train.models import make_model
 from lab.train.strategy import Strategy
 
 
@@ -108,6 +110,7 @@ def _compose(config: RunConfig, device: torch.device, group: Group) -> Parts:
         config,
         num_classes=streams.bundle.num_classes,
         in_channels=streams.bundle.shape[0],
+        size=streams.bundle.shape[1],
         device=device,
         group=group,
     )
@@ -131,9 +134,15 @@ def spare_threads() -> int:
 
 
 def make_strategy(
-    config: RunConfig, *, num_classes: int, in_channels: int, device: torch.device, group: Group | None = None
+    config: RunConfig,
+    *,
+    num_classes: int,
+    in_channels: int,
+    size: int,
+    device: torch.device,
+    group: Group | None = None,
 ) -> Strategy:
-    """The strategy of `config` with fresh networks on `device`, for images of `in_channels` channels."""
+    """The strategy of `config` with fresh networks on `device`, for images (in_channels, size, size)."""
     channels, layers = config.init_channels, config.layers
     how: dict[str, Any] = {
         "precision": PrecisionManager(config.precision, device),
@@ -142,6 +151,11 @@ def make_strategy(
         "compiler": _compiler(config, device, group),
         "group": group,
     }
+    if config.recipe == "agent":
+        model = make_model(
+            config.evolve.model, num_classes=num_classes, in_channels=in_channels, size=size, channels=channels
+        ).to(device)
+        return AgentStrategy(model, config.search, config.evolve, seed=config.seed, epochs=config.total_epochs, **how)
     if config.recipe == "fixed":
         network = EvolvableNetwork(
             parse_cell(config.fixed_cell, SPACES[config.space]),

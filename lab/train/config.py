@@ -8,9 +8,10 @@ from lab.datasets import DataConfig
 from lab.mahia import PRECISIONS
 from lab.monitor import MonitorConfig
 from lab.space import SPACES
+from lab.train.evolve import EvolveConfig
 from lab.train.search import ASOSEConfig
 
-RECIPES = ("aso-se", "fixed")
+RECIPES = ("aso-se", "fixed", "agent")
 ADAPTIVE = ("auto", "on", "off")
 ON_OOM = ("stop", "smaller", "cpu")
 
@@ -20,7 +21,8 @@ class RunConfig:
     """One training run, whole."""
 
     recipe: str = "aso-se"
-    """aso-se, or fixed: one network of a fixed cell on the same data and epochs, the baseline."""
+    """aso-se; fixed: one network of a fixed cell on the same data and epochs, the baseline; or agent: the evolution
+    agent changes a live network."""
     data: DataConfig = field(default_factory=DataConfig)
     """What it trains on; its seed is the run's seed."""
     space: str = "nb201"
@@ -41,6 +43,8 @@ class RunConfig:
     """CPU threads of torch, >= 0; 0 leaves one core free for the page. The bits of a run depend on it."""
     search: ASOSEConfig = field(default_factory=ASOSEConfig)
     """Phases, exploration, mutation, optimizers."""
+    evolve: EvolveConfig = field(default_factory=EvolveConfig)
+    """For recipe agent: the network, when the agent acts, what it may spend."""
     monitor: MonitorConfig = field(default_factory=MonitorConfig)
     """Stability signals."""
     precision: str = "float32"
@@ -105,6 +109,7 @@ class RunConfig:
             parts = {
                 "data": DataConfig(**data["data"]),
                 "search": ASOSEConfig(**{name: _frozen(value) for name, value in data["search"].items()}),
+                "evolve": EvolveConfig(**data.get("evolve", {})),
                 "monitor": MonitorConfig(**{name: _frozen(value) for name, value in data["monitor"].items()}),
             }
             return cls(**{**data, **parts})

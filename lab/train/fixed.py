@@ -64,7 +64,7 @@ class FixedStrategy:
 
     def __init__(
         self,
-        network: EvolvableNetwork,
+        network: nn.Module,
         config: ASOSEConfig,
         *,
         epochs: int,
@@ -105,6 +105,8 @@ class FixedStrategy:
         self.weight_step.records = self.records
         self.rollbacks = RollbackLimit(config.max_rollbacks)
         self.restore_point: dict[str, Any] | None = None
+        self.share: float | None = None
+        """Share of the run that is done, for the learning-rate schedule phase; None for that of its epochs."""
 
     @property
     def phase(self) -> str:
@@ -126,9 +128,13 @@ class FixedStrategy:
         if self._fresh:
             self._fresh = False
             self.records.append(PhaseEvent(phase=self._phase, epoch=epoch, epochs=self.epochs, cycle=0))
-        self.restore_point = clone_tree(self._tensors())
-        self.rate.begin(epoch)
+        self.set_restore_point()
+        self.rate.begin(epoch, epoch / max(self.epochs, 1) if self.share is None else self.share)
         return "weights"
+
+    def set_restore_point(self) -> None:
+        """Keep the present state for `rollback`."""
+        self.restore_point = clone_tree(self._tensors())
 
     def step(self, x_BCHW: Tensor, y_B: Tensor) -> StepReport:
         """One clipped SGD step."""
@@ -236,9 +242,10 @@ class FixedStrategy:
         self.rate.load_state_dict(state["rate"])
 
     def summary(self) -> dict[str, Any]:
-        """Genotype and parameters."""
+        """Parameters, and the genotype where the network has one."""
+        genotype = getattr(self._network, "genotype", None)
         return {
-            "genotype": self._network.genotype.to_json(),
+            **({"genotype": genotype.to_json()} if isinstance(genotype, Genotype) else {}),
             "parameters": sum(p.numel() for p in self._network.parameters()),
         }
 

@@ -69,7 +69,11 @@ def restore_network(checkpoint: Checkpoint) -> nn.Module:
     config = RunConfig.from_json(checkpoint.base["config"])
     with torch.random.fork_rng(devices=()):
         strategy = make_strategy(
-            config, num_classes=len(stated.classes), in_channels=stated.shape[0], device=torch.device("cpu")
+            config,
+            num_classes=len(stated.classes),
+            in_channels=stated.shape[0],
+            size=stated.shape[1],
+            device=torch.device("cpu"),
         )
         strategy.rebuild(checkpoint.morphs)
         state = checkpoint.state["strategy"]

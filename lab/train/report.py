@@ -53,6 +53,9 @@ class RunReport(Report):
         if mutations := self.network.get("mutations"):
             rows.append(("mutations", ", ".join(f"{count} {what}" for what, count in mutations.items())))
             rows.append(("largest output difference", f"{self.network['largest_difference']:.2e}"))
+        if actions := self.network.get("actions"):
+            rows.append(("actions", ", ".join(f"{count} {what}" for what, count in actions.items())))
+            rows.append(("largest output difference", f"{self.network['largest_difference']:.2e}"))
         if self.decision_accuracy is not None:
             rows.append(("decision accuracy", f"{self.decision_accuracy:.2%}"))
         if self.test_accuracy is not None:

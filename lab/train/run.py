@@ -23,6 +23,7 @@ from lab.checkpoint import (
     state_digest,
 )
 from lab.store import CheckpointEvent, RunWriter, list_runs, new_run_name
+from lab.train.agent import AgentStrategy
 from lab.train.build import Parts, build
 from lab.train.config import RunConfig
 from lab.train.environment import check_environment, read_environment
@@ -83,6 +84,9 @@ class Run:
                 torch.set_num_threads(recorded["threads"])
             present = read_environment(self.parts.device)
             check_environment(recorded, present, allow_different_bits=allow_different_bits)
+        elif isinstance(self.parts.strategy, AgentStrategy) and self.config.evolve.agent_from:
+            source = find_checkpoint(self.config.evolve.agent_from, save_dir)
+            self.parts.strategy.adopt(load_checkpoint(source).state["strategy"])
 
     def execute(self) -> RunReport:
         """Train to the end, or until a person stops it.

@@ -1,7 +1,7 @@
 """What plugs into the one training loop, and the records that pass between them."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -27,10 +27,13 @@ class StepReport:
     """Gumbel temperature; None where nothing is sampled."""
     beta: float | None = None
     """Share of the new primitives in the latest hand-over; None where none is live."""
+    more: Mapping[str, float] = field(default_factory=dict)
+    """What only this kind of training has, by name."""
 
     def scalars(self) -> dict[str, float]:
         """Name -> number, for the store."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        own = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "more"}
+        return {name: value for name, value in {**own, **self.more}.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)

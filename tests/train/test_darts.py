@@ -114,7 +114,7 @@ def test_only_a_network_of_three_stages_grows(make_config):
     for growth in ("width", "depth"):
         grown = make_config({"growth": growth}, space="darts", layers=3)
         with pytest.raises(ConfigError, match="a network of three stages to grow.*set growth none"):
-            make_strategy(grown, num_classes=10, in_channels=1, device=torch.device("cpu"))
+            make_strategy(grown, num_classes=10, in_channels=1, size=8, device=torch.device("cpu"))
 
 
 def test_the_fixed_baseline_trains_a_cell_of_its_space(make_config, tmp_path):
@@ -133,7 +133,7 @@ def test_the_fixed_baseline_trains_a_cell_of_its_space(make_config, tmp_path):
 def test_a_run_on_a_gpu_leaves_nothing_elsewhere(make_config):
     config = make_config(space="darts", layers=3)
     device = torch.device("cuda")
-    strategy = make_strategy(config, num_classes=10, in_channels=1, device=device)
+    strategy = make_strategy(config, num_classes=10, in_channels=1, size=8, device=device)
     live, x, y = strategy.live, PROBE.to(device), torch.arange(8, device=device)
     live.take(strategy.explorer.likeliest, [batch.to(device) for batch in batches()], x)
     strategy.architecture.step(x, y)

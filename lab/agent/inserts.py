@@ -1,0 +1,169 @@
+"""Operators that add modules where they promise most: a branch, attention, a shortcut, or what measures best.
+
+Every addition ends in a gate g that is 0 at first, so it changes nothing; |dL/dg|^2 is what a step of gradient descent
+on the gate gains to first order, and with it an addition is judged before it is made.
+B batch, C channels, P positions.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from lab.agent.operators import MorphOperator, Situation, ranked
+from lab.agent.scores import LAYER_SCORES
+from lab.base import MorphError, require_choice, require_range
+from lab.morph import AddBranch, Deepen, InsertAttention, InsertResidual, Morph, Together, apply
+from lab.morph.widths import find_module
+from lab.nn import eval_mode
+
+KINDS: Mapping[str, Callable[[str], Morph]] = MappingProxyType(
+    {"branch": AddBranch, "attention": InsertAttention, "residual": InsertResidual, "deepen": Deepen}
+)
+"""What can be added at a module, by name."""
+ADDED = ("Branched", "Residual", "Deepened", "TokenAttention")
+"""Classes of what was added before: nothing is added inside, so that additions do not nest."""
+
+
+def open_layers(situation: Situation, score: str) -> list[str]:
+    """The measured layers that are no part of an earlier addition, the largest score first; the last one left out.
+
+    What is added behind the last layer would act on the logits alone.
+    """
+    model = situation.model
+    added = [name for name, module in model.named_modules() if type(module).__name__ in ADDED]
+    last = next(reversed(situation.layers), "")
+    return [
+        name
+        for name in ranked(situation, score)
+        if name != last and not any(name == part or name.startswith(f"{part}.") for part in added)
+    ]
+
+
+def gate_gradient(situation: Situation, morph: Morph) -> float:
+    """|dL/dg|^2 of the gate of an addition, summed over channels, from the measured samples; nothing is changed.
+
+    Raises:
+        MorphError: it cannot be added there, or it has no gate.
+    """
+    plan = morph.plan(situation.model, situation.example, seed=situation.seed)
+    model = deepcopy(situation.model)
+    old = {id(parameter) for parameter in model.parameters()}
+    apply(plan, model).release()
+    fresh = [parameter for parameter in model.parameters() if id(parameter) not in old]
+    # The one factor of 0 in an addition: its gate, or the scale of its shortcut's norm. A bias is no gate.
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    gates = [p for p in fresh if not names[id(p)].endswith("bias") and not bool(p.any())]
+    if not gates:
+        raise MorphError("an addition with a gate", morph.name, "judge it by another score")
+    batch = situation.measures.batch
+    with eval_mode(model), torch.enable_grad():
+        losses_B, _ = batch.losses(model)
+        slopes: tuple[Tensor, ...] = torch.autograd.grad(losses_B.mean(), gates)
+    return sum(float(slope.square().sum()) for slope in slopes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerTypeSelector:
+    """Which kind of addition promises most at a layer: the one with the largest `gate_gradient`."""
+
+    kinds: tuple[str, ...] = ("branch", "attention", "residual")
+    """Names of `KINDS` to choose from, at least one; deepen has no gate behind a ReLU."""
+
+    def __post_init__(self) -> None:
+        for kind in self.kinds:
+            require_choice("kinds", kind, KINDS.keys())
+        require_range("number of kinds", len(self.kinds), 1)
+
+    def rank(self, situation: Situation, layer: str) -> dict[str, float]:
+        """The kinds that are possible at `layer` with their gate gradients, the largest first.
+
+        Raises:
+            MorphError: there is no such layer.
+        """
+        find_module(situation.model, layer)
+        found: dict[str, float] = {}
+        for kind in self.kinds:
+            try:
+                found[kind] = gate_gradient(situation, KINDS[kind](layer))
+            except MorphError:
+                # Not possible here: the ranking is over what is.
+                continue
+        return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Insert(MorphOperator):
+    score: str = "gradient"
+    """Where, by a name of `LAYER_SCORES`."""
+
+    def __post_init__(self) -> None:
+        require_choice("score", self.score, LAYER_SCORES.keys())
+
+
+@dataclass(frozen=True, kw_only=True)
+class BranchOperator(_Insert):
+    """A gated branch beside a layer."""
+
+    name: ClassVar[str] = "branch"
+
+    def candidates(self, situation: Situation) -> Iterable[Morph]:
+        """See `MorphOperator.candidates`."""
+        return map(AddBranch, open_layers(situation, self.score))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionOperator(_Insert):
+    """Gated self-attention behind a layer."""
+
+    name: ClassVar[str] = "attention"
+    heads: int = 0
+    """Number of heads; 0 takes 4, or the largest divisor of the channels below."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_range("heads", self.heads, 0)
+
+    def candidates(self, situation: Situation) -> Iterable[Morph]:
+        """See `MorphOperator.candidates`; layers that give vectors are passed over."""
+        for layer in open_layers(situation, self.score):
+            if not _gives_vectors(situation.model.get_submodule(layer), situation):
+                yield InsertAttention(layer, self.heads)
+
+
+def _gives_vectors(module: nn.Module, situation: Situation) -> bool:
+    """Whether a linear layer is fed with the flattened maps of a convolutional network."""
+    convolutional = any(isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d) for m in situation.model.modules())
+    tokens = any(isinstance(m, nn.MultiheadAttention) for m in situation.model.modules())
+    return isinstance(module, nn.Linear) and convolutional and not tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResidualOperator(_Insert):
+    """A shortcut around a layer."""
+
+    name: ClassVar[str] = "residual"
+
+    def candidates(self, situation: Situation) -> Iterable[Morph]:
+        """See `MorphOperator.candidates`."""
+        return map(InsertResidual, open_layers(situation, self.score))
+
+
+@dataclass(frozen=True, kw_only=True)
+class HybridOperator(_Insert):
+    """The two kinds of addition that promise most at a layer, both at once, each with its own gate."""
+
+    name: ClassVar[str] = "hybrid"
+    selector: LayerTypeSelector = LayerTypeSelector()
+    """Which kinds."""
+
+    def candidates(self, situation: Situation) -> Iterable[Morph]:
+        """See `MorphOperator.candidates`."""
+        for layer in open_layers(situation, self.score):
+            best = list(self.selector.rank(situation, layer))[:2]
+            if len(best) == 2:
+                yield Together(tuple(KINDS[kind](layer) for kind in best))

@@ -1,0 +1,181 @@
+"""`StructuralOperator`: one kind of action on a network, which really changes it or says why it does not.
+
+An operator chooses where to act and asks `lab.morph` for the change; what cannot be done there is refused with the
+reason, and the next place is tried.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import islice
+from random import Random
+from typing import ClassVar
+
+from torch import nn
+from torch.optim import Optimizer
+
+from lab.agent.measure import LayerMeasure, Measures
+from lab.agent.scores import LAYER_SCORES, UNIT_SCORES
+from lab.base import MorphError, require_choice, require_range
+from lab.morph import Morph, MorphPlan, MorphReport, Prune, Widen, apply, rollback
+from lab.morph.trace import Example
+
+ATTEMPTS = 4
+"""Places that are tried before an action counts as impossible."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Situation:
+    """What an operator sees when it is asked for a change."""
+
+    model: nn.Module
+    example: Example
+    """An input on which plans are tried, at least four samples where there is a BatchNorm."""
+    measures: Measures
+    seed: int = 0
+    """Of everything that the operator draws."""
+    strength: float = 1.0
+    """Factor on how much is changed, in (0, 1]."""
+    barred: frozenset[str] = frozenset()
+    """Places, as `place_of` names them, where a change was taken back of late."""
+    budget: Callable[[MorphPlan], str] = field(default=lambda plan: "")
+    """Why a plan costs too much; empty where it does not."""
+
+    @property
+    def layers(self) -> dict[str, LayerMeasure]:
+        """The measured layers that the model still has."""
+        names = {name for name, _ in self.model.named_modules()}
+        return {name: layer for name, layer in self.measures.layers.items() if name in names}
+
+
+def place_of(change: Morph | MorphPlan) -> str:
+    """The kind of a change and where it is made: its name and its first argument."""
+    name, asked = (change.op, change.arguments) if isinstance(change, MorphPlan) else (change.name, change.arguments())
+    return f"{name} {next(iter(asked.values()))}"
+
+
+class StructuralOperator(ABC):
+    """One kind of action."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def refusal(self, situation: Situation) -> str:
+        """Why nothing can be done now; empty where something can. The model is not touched."""
+
+    @abstractmethod
+    def apply(self, situation: Situation, optimizer: Optimizer | None = None) -> tuple[MorphReport, ...]:
+        """Change the model in place, and the optimizer with it; the changes in order, to be taken back from the last.
+
+        Raises:
+            MorphError: nothing can be done, with the reason; the model is untouched.
+        """
+
+
+class MorphOperator(StructuralOperator):
+    """An action that is one change at the best place where it is possible."""
+
+    @abstractmethod
+    def candidates(self, situation: Situation) -> Iterable[Morph]:
+        """The changes that it would make, best first."""
+
+    def plan(self, situation: Situation) -> MorphPlan:
+        """The best candidate that is possible and allowed; at most `ATTEMPTS` are tried.
+
+        Raises:
+            MorphError: none is, with the last reason.
+        """
+        reason = "no layer to act on"
+        free = (morph for morph in self.candidates(situation) if place_of(morph) not in situation.barred)
+        for morph in islice(free, ATTEMPTS):
+            try:
+                plan = morph.plan(situation.model, situation.example, seed=situation.seed)
+            except MorphError as error:
+                reason = str(error)
+                continue
+            reason = situation.budget(plan)
+            if not reason:
+                return plan
+        raise MorphError(f"a place for {self.name}", reason, "choose another action")
+
+    def refusal(self, situation: Situation) -> str:
+        """See `StructuralOperator.refusal`."""
+        try:
+            self.plan(situation)
+        except MorphError as error:
+            return error.came
+        return ""
+
+    def apply(self, situation: Situation, optimizer: Optimizer | None = None) -> tuple[MorphReport, ...]:
+        """See `StructuralOperator.apply`."""
+        return (apply(self.plan(situation), situation.model, optimizer),)
+
+
+def take_back(reports: Iterable[MorphReport]) -> None:
+    """Roll back changes, the last one first."""
+    for report in reversed(tuple(reports)):
+        rollback(report)
+
+
+def ranked(situation: Situation, score: str) -> list[str]:
+    """Names of the measured layers, the largest score first; equal ones in the order of the forward."""
+    random = Random(situation.seed)
+    found = {name: LAYER_SCORES[score](layer, random) for name, layer in situation.layers.items()}
+    return sorted(found, key=lambda name: -found[name])
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneByEntropy(MorphOperator):
+    """Fewer units in one layer: the units that say least.
+
+    The layer with the largest `score` loses the `ratio` of its units, at least one, with the smallest `units` score.
+    """
+
+    name: ClassVar[str] = "prune"
+    ratio: float = 0.25
+    """Share of the layer's units, in (0, 1]."""
+    least: int = 4
+    """Units that a layer keeps at least, >= 1."""
+    score: str = "redundancy"
+    """Which layer, by a name of `LAYER_SCORES`."""
+    units: str = "taylor"
+    """Which units stay, by a name of `UNIT_SCORES`; entropy is the documented choice."""
+
+    def __post_init__(self) -> None:
+        require_range("ratio", self.ratio, 0, 1, open_low=True)
+        require_range("least", self.least, 1)
+        require_choice("score", self.score, LAYER_SCORES.keys())
+        require_choice("units", self.units, UNIT_SCORES.keys())
+
+    def candidates(self, situation: Situation) -> Iterable[Morph]:
+        """See `MorphOperator.candidates`."""
+        for layer in ranked(situation, self.score):
+            found = situation.layers[layer]
+            keep = max(self.least, found.width - max(1, round(found.width * self.ratio * situation.strength)))
+            if keep < found.width:
+                worth_C = UNIT_SCORES[self.units](found, Random(situation.seed))
+                kept = sorted(worth_C.argsort(descending=True)[:keep].tolist())
+                yield Prune(layer, tuple(kept))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpandWithMI(MorphOperator):
+    """More units in one layer, without change of the function (Net2Net): the layer with the largest `score`."""
+
+    name: ClassVar[str] = "expand"
+    ratio: float = 0.5
+    """Share by which its units grow, > 0; at least one is added."""
+    score: str = "gradient"
+    """Which layer, by a name of `LAYER_SCORES`; information is the documented choice."""
+
+    def __post_init__(self) -> None:
+        require_range("ratio", self.ratio, 0, open_low=True)
+        require_choice("score", self.score, LAYER_SCORES.keys())
+
+    def candidates(self, situation: Situation) -> Iterable[Morph]:
+        """See `MorphOperator.candidates`; where only certain widths are legal, the next one."""
+        for layer in ranked(situation, self.score):
+            width = situation.layers[layer].width
+            wanted = width + max(1, round(width * self.ratio * situation.strength))
+            yield Widen(layer, wanted)
+            yield Widen(layer, 2 * width)

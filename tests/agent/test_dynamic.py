@@ -1,0 +1,285 @@
+"""The agent's transaction: what is kept, what is taken back, what is told of it."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from lab.agent import (
+    AgentConfig,
+    DynamicArchitecture,
+    InformationBottleneck,
+    LearnerConfig,
+    StructuralEvolution,
+)
+from lab.base import ConfigError, DataError
+from lab.checkpoint import state_digest
+from lab.doctor import audit
+from lab.morph import rebuild, structure_digest, weight_digest
+
+ACTIONS = ("prune", "expand", "mutate", "branch", "attention", "hybrid", "residual")
+
+
+def never(trial):
+    return False, "never"
+
+
+def always(trial):
+    return True, "always"
+
+
+def everything(agent):
+    """A digest of all that an action may touch of the network and its training."""
+    named = dict(agent.model.named_parameters())
+    state = {
+        name: {key: value for key, value in agent.optimizer.state.get(parameter, {}).items()}
+        for name, parameter in named.items()
+    }
+    groups = [[next(n for n, p in named.items() if p is q) for q in g["params"]] for g in agent.optimizer.param_groups]
+    grads = {name: p.grad for name, p in named.items() if p.grad is not None}
+    tree = {"state": state, "grads": grads, "buffers": dict(agent.model.named_buffers()), "weights": named}
+    return (
+        structure_digest(agent.model),
+        weight_digest(agent.model),
+        state_digest(tree),
+        groups,
+        torch.get_rng_state().tolist(),
+        [module.training for module in agent.model.modules()],
+    )
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_every_action_changes_the_network_and_leaves_it_sound(name, make_agent, data):
+    agent = make_agent(judge=always)
+    assert agent.actions == ACTIONS
+    before = structure_digest(agent.model), weight_digest(agent.model)
+    state = agent.get_state(agent.evaluate(data[1]))
+    kept, info = agent.apply_tentative(ACTIONS.index(name), state, data[1])
+    assert kept, info
+    assert info["applied"]
+    assert info["structure"][0] == before[0] != info["structure"][1] == structure_digest(agent.model)
+    assert audit(agent.model, agent.optimizer).ok
+    trained = {id(p) for group in agent.optimizer.param_groups for p in group["params"]}
+    assert trained == {id(p) for p in agent.model.parameters() if p.requires_grad}
+    assert info["parameters"][1] == sum(p.numel() for p in agent.model.parameters())
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_a_rejected_action_leaves_every_bit_as_it_was(name, make_agent, data):
+    agent = make_agent(judge=never, probe_steps=3)
+    for batch in agent.subject.probe(3):
+        agent.subject.train_step(agent.model, batch)
+    state = agent.get_state(agent.evaluate(data[1]))
+    before = everything(agent)
+    kept, info = agent.apply_tentative(ACTIONS.index(name), state, data[1])
+    assert not kept
+    assert info["applied"]
+    assert info["error"] == "taken back: never"
+    assert info["weights"][0] != info["weights"][1]
+    assert everything(agent) == before
+
+
+def test_a_failure_inside_a_trial_leaves_every_bit_as_it_was(make_agent, data):
+    def broken(trial):
+        raise ZeroDivisionError
+
+    agent = make_agent(judge=broken)
+    state = agent.get_state(agent.evaluate(data[1]))
+    before = everything(agent)
+    with pytest.raises(ZeroDivisionError):
+        agent.apply_tentative(1, state, data[1])
+    assert everything(agent) == before
+
+
+def test_the_twin_takes_the_same_steps_from_the_same_random_state(make_network, make_agent, data):
+    """A change that adds exactly nothing and learns nothing is not told apart from its twin."""
+    model = nn.Sequential(make_network(), nn.Dropout(0.5))
+    agent = make_agent(model, judge=always, probe_steps=4)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    model[0].classifier[2].bias.requires_grad_(True)
+    state = agent.get_state(agent.evaluate(data[1]))
+    _, info = agent.apply_tentative(ACTIONS.index("residual"), state, data[1])
+    # The gate itself learns; everything else saw the same batches, the same dropout and the same order.
+    assert abs(info["loss_change"]) < 0.05
+    assert info["probe_steps"] == 4
+    assert agent.subject.steps == 8
+
+
+def test_without_probe_steps_an_exact_action_is_kept_and_says_that_nothing_was_measured(make_network, data):
+    agent = DynamicArchitecture(make_network())
+    state = agent.get_state(agent.evaluate(data[1]))
+    kept, info = agent.apply_tentative(ACTIONS.index("expand"), state, data[1])
+    assert kept
+    assert info["exact"]
+    assert info["measured"] is False
+    assert abs(info["loss_change"]) < 1e-5
+    state = agent.get_state(agent.evaluate(data[1]))
+    _, info = agent.apply_tentative(ACTIONS.index("prune"), state, data[1])
+    assert info["measured"] is True
+
+
+def test_an_impossible_action_is_masked_with_the_reason_and_never_a_success(data):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 8), nn.ReLU(), nn.Linear(8, 4))
+    agent = DynamicArchitecture(model)
+    metrics = agent.evaluate(data[1])
+    mask = agent.mask()
+    attention = ACTIONS.index("attention")
+    assert not mask[attention]
+    assert agent.refusals()["attention"]
+    before = structure_digest(model), weight_digest(model)
+    kept, info = agent.apply_tentative(attention, agent.get_state(metrics), data[1])
+    assert (kept, info["applied"], bool(info["error"])) == (False, False, True)
+    assert (structure_digest(model), weight_digest(model)) == before
+    chosen = {agent.select_action(agent.get_state({})) for _ in range(60)}
+    assert chosen <= set(mask.nonzero().flatten().tolist())
+    assert len(chosen) > 2
+
+
+@pytest.mark.parametrize("limit", ["max_parameters", "max_flops"])
+def test_a_budget_masks_what_would_exceed_it(limit, make_network, data):
+    model = make_network()
+    parameters = sum(p.numel() for p in model.parameters())
+    agent = DynamicArchitecture(model, StructuralEvolution(**{limit: parameters if limit == "max_parameters" else 1}))
+    agent.evaluate(data[1])
+    refusals = agent.refusals()
+    assert "over the limit" in refusals["expand"]
+    assert "over the limit" in refusals["residual"]
+    assert "prune" not in refusals
+
+
+def test_a_latency_budget_masks_what_adds_operations(make_network, data):
+    agent = DynamicArchitecture(make_network(), StructuralEvolution(max_latency=1e-9))
+    agent.evaluate(data[1])
+    assert "ms a forward over the limit" in agent.refusals()["branch"]
+    assert "prune" not in agent.refusals()
+
+
+def test_a_rejected_place_is_barred_until_a_change_is_kept(make_agent, data):
+    decisions = iter([False, False, True])
+    agent = make_agent(judge=lambda trial: (next(decisions), "told"))
+    metrics, places = agent.evaluate(data[1]), []
+    for _ in range(2):
+        _, info = agent.apply_tentative(1, agent.get_state(metrics), data[1])
+        places.append(info["changes"][0])
+    assert places[0] != places[1]
+    assert len(agent.barred) == 2
+    assert agent.apply_tentative(1, agent.get_state(metrics), data[1])[0]
+    assert not agent.barred
+
+
+def test_reading_and_choosing_write_nothing(make_agent, data):
+    agent = make_agent()
+    agent.model.train()
+    before = everything(agent)
+    state = agent.get_state(agent.evaluate(data[1]))
+    agent.select_action(state, training=False)
+    agent.mask()
+    assert everything(agent) == before
+
+
+def test_the_state_names_its_entries_and_refuses_percent(make_agent, data):
+    agent = make_agent()
+    metrics = agent.evaluate(data[1])
+    state = agent.get_state(metrics)
+    assert state.dtype == torch.float32
+    assert state.abs().max() < 3
+    assert not torch.equal(state, agent.get_state({**metrics, "loss": 9.0}))
+    with pytest.raises(DataError, match=r"accuracy as a share .* divide percent by 100"):
+        agent.get_state({**metrics, "accuracy": 87.0})
+    with pytest.raises(DataError, match="a finite loss in the metrics, got none"):
+        make_agent().get_state({"accuracy": 0.5})
+    with pytest.raises(DataError, match="a finite loss in the metrics, got nan"):
+        agent.get_state({"loss": math.nan})
+
+
+def test_a_loss_that_is_no_number_is_taken_back_with_the_worst_reward(make_agent, data):
+    def explode(model, batch):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(math.nan if steps else 1.0)
+        steps.append(1)
+
+    steps = []
+    agent = make_agent(train_step=explode, probe_steps=1)
+    before = weight_digest(agent.model)
+    kept, info = agent.apply_tentative(1, agent.get_state(agent.evaluate(data[1])), data[1])
+    assert not kept
+    assert info["reward"] == -sum(info["reward_parts"].__len__() * [0]) - 1.0
+    assert weight_digest(agent.model) == before
+
+
+def test_an_episode_ends_after_its_actions(make_agent, data):
+    config = AgentConfig(probe_steps=0, episode_actions=2, learning_steps=1)
+    agent = make_agent(config=config, learner=LearnerConfig(batch_size=2, n_step=1))
+    metrics = agent.evaluate(data[1])
+    for _ in range(4):
+        agent.apply_tentative(1, agent.get_state(metrics), data[1])
+    done = [item.done for item in agent.learner.buffer._kept]
+    assert done == [False, True, False, True]
+    assert agent.learner.updates > 0
+
+
+def test_the_same_seed_makes_the_same_changes_and_a_saved_agent_goes_on_with_them(make_agent, make_network, data):
+    def play(agent, actions):
+        told = []
+        for _ in range(actions):
+            metrics = agent.evaluate(data[1])
+            action = agent.select_action(agent.get_state(metrics))
+            kept, info = agent.apply_tentative(action, agent.get_state(metrics), data[1])
+            told.append((action, kept, info.get("loss_change"), info.get("changes")))
+        return told
+
+    config = AgentConfig(probe_steps=1, learning_steps=1)
+    learner = LearnerConfig(batch_size=2, n_step=2)
+    one = make_agent(config=config, learner=learner, judge=always)
+    begun = play(one, 4)
+    saved = copy.deepcopy(one.state_dict())
+    weights, moments, random = one.model.state_dict(), one.optimizer.state_dict(), torch.get_rng_state()
+    weights, moments = copy.deepcopy(weights), copy.deepcopy(moments)
+    one.subject.begin_round()
+    ended = play(one, 4)
+
+    again = make_agent(make_network(), config=config, learner=learner, judge=always)
+    assert play(again, 4) == begun
+    other = make_agent(make_network(), config=config, learner=learner, judge=always, seed=9)
+    other.replay(one.morphs[: sum(kept for _, kept, *_ in begun)])
+    other.model.load_state_dict(weights)
+    other.optimizer.load_state_dict(moments)
+    other._seed = other.subject.seed = 0
+    other.load_state_dict(saved)
+    torch.set_rng_state(random)
+    assert play(other, 4) == ended
+    assert weight_digest(other.model) == weight_digest(one.model)
+
+
+def test_the_changes_that_stand_can_be_replayed_on_a_fresh_network(make_agent, make_network, data):
+    agent = make_agent(judge=always, probe_steps=0)
+    for action in range(7):
+        agent.apply_tentative(action, agent.get_state(agent.evaluate(data[1])), data[1])
+    assert len(agent.morphs) == 7
+    rebuilt = rebuild(make_network(), agent.morphs)
+    assert structure_digest(rebuilt) == structure_digest(agent.model)
+
+
+def test_bad_input_is_refused(make_network, make_agent, data):
+    with pytest.raises(ConfigError, match="optimizer= and train_loader= with probe steps"):
+        DynamicArchitecture(make_network(), probe_steps=2)
+    agent = make_agent()
+    state = agent.get_state(agent.evaluate(data[1]))
+    with pytest.raises(ConfigError, match="action"):
+        agent.apply_tentative(7, state, data[1])
+    with pytest.raises(DataError, match="a loader with batches"):
+        agent.apply_tentative(0, state, [])
+    with pytest.raises(DataError, match=r"a batch \(inputs, labels\).*tuple of 3"):
+        agent.evaluate([(1, 2, 3)])
+    with pytest.raises(ConfigError, match="states of 14 features"):
+        agent.select_action(state[:3])
+
+
+def test_the_bottleneck_given_is_the_one_that_measures(make_network, data):
+    plain = DynamicArchitecture(make_network()).evaluate(data[1])
+    wide = DynamicArchitecture(make_network(), ib=InformationBottleneck(noise=100.0)).evaluate(data[1])
+    assert wide["compression"] < 0.1 * plain["compression"]
