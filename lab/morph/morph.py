@@ -33,6 +33,10 @@ class Draft:
     old_units: int = 0
     shares: tuple[float, ...] = ()
     note: str = ""
+    exact: bool | None = None
+    """Whether the function must stay what it is; None: as the operation says."""
+    weights: str = ""
+    """Digest of the weights, where it is for these only that it stays."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Morph(ABC):
         """
         with seeded():
             draft = self.draft(model, example, seed)
+            exact = self.exact if draft.exact is None else draft.exact
             arguments = {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
             plan = MorphPlan(
                 op=self.name,
@@ -71,13 +76,14 @@ class Morph(ABC):
                 shares=draft.shares,
                 seed=seed,
                 structure=structure_digest(model),
-                exact=self.exact,
+                weights=draft.weights,
+                exact=exact,
                 max_difference=0.0,
                 parameters=(0, 0),
                 flops=(0, 0),
                 note=draft.note,
             )
-            return _tried(plan, model, example, self.exact)
+            return _tried(plan, model, example, exact)
 
 
 def _plain(value: Any) -> Any:
