@@ -5,16 +5,19 @@ from lab.mahia.distillation import KnowledgeDistillationLoss
 from lab.mahia.experts import SwiGLUExperts, grouped_refusal
 from lab.mahia.gate import ExpertGate
 from lab.mahia.gradients import PCGrad, backward_by_loss
+from lab.mahia.hybrid import HybridEfficientModel
 from lab.mahia.kernel import MetaAttentionKernel
 from lab.mahia.layers import DynamicLayerRouter, DynamicNeuroFabric, MetaController
 from lab.mahia.memory import GraphDiffusionMemory, TinyMemory
 from lab.mahia.precision import PRECISIONS, PrecisionManager
+from lab.mahia.profile import ComponentMemory, MemoryProfile, memory_profile
 from lab.mahia.router import ExpertRouter, Routing, collect_routing
 from lab.mahia.state import State
 from lab.mahia.weighting import DynamicWeightAveraging, GradNorm, weighted_sum
 
 __all__ = [
     "PRECISIONS",
+    "ComponentMemory",
     "DynamicLayerRouter",
     "DynamicNeuroFabric",
     "DynamicWeightAveraging",
@@ -22,7 +25,9 @@ __all__ = [
     "ExpertRouter",
     "GradNorm",
     "GraphDiffusionMemory",
+    "HybridEfficientModel",
     "KnowledgeDistillationLoss",
+    "MemoryProfile",
     "MetaAttentionKernel",
     "MetaController",
     "PCGrad",
@@ -35,6 +40,7 @@ __all__ = [
     "balance_loss",
     "collect_routing",
     "grouped_refusal",
+    "memory_profile",
     "moved_bias",
     "weighted_sum",
     "z_loss",

@@ -7,6 +7,7 @@ that the token chooses).
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,26 @@ from lab.base import DataError, require, require_range
 from lab.mahia.checks import require_features
 
 
+class _LowPass(torch.autograd.Function):
+    """The filter as a node that keeps nothing: it is linear and symmetric in T, so its backward is the filter again."""
+
+    @staticmethod
+    def forward(ctx: Any, x_BTD: Tensor, keep: float, damp: float) -> Tensor:
+        ctx.keep, ctx.damp = keep, damp
+        wide_BTD = x_BTD.to(torch.promote_types(x_BTD.dtype, torch.float32))  # no transform in fewer bits on a CPU
+        spectrum_BFD = torch.fft.rfft(wide_BTD, dim=1)
+        frequencies = spectrum_BFD.shape[1]
+        low_F1 = torch.arange(frequencies, device=x_BTD.device).unsqueeze(-1) < math.ceil(keep * frequencies)
+        spectrum_BFD *= damp + (1 - damp) * low_F1.to(wide_BTD.dtype)
+        slow_BTD = torch.fft.irfft(spectrum_BFD, n=x_BTD.shape[1], dim=1)
+        # laid out as x is: attention falls back to a slower kernel for other layouts
+        return slow_BTD.to(x_BTD.dtype).contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return low_pass(gradients[0], ctx.keep, ctx.damp), None, None
+
+
 def low_pass(x_BTD: Tensor, keep: float, damp: float) -> Tensor:
     """x with its highest frequencies over T damped: the lowest ceil(keep F) frequencies stay, the rest times `damp`.
 
@@ -23,13 +44,8 @@ def low_pass(x_BTD: Tensor, keep: float, damp: float) -> Tensor:
         keep: in (0, 1]; the mean over T (frequency 0) always stays.
         damp: in [0, 1].
     """
-    T = x_BTD.shape[1]
-    wide_BTD = x_BTD.to(torch.promote_types(x_BTD.dtype, torch.float32))  # no transform in fewer bits on a CPU
-    spectrum_BFD = torch.fft.rfft(wide_BTD, dim=1)
-    frequencies = spectrum_BFD.shape[1]
-    low_F1 = torch.arange(frequencies, device=x_BTD.device).unsqueeze(-1) < math.ceil(keep * frequencies)
-    gain_F1 = damp + (1 - damp) * low_F1.to(wide_BTD.dtype)
-    return torch.fft.irfft(spectrum_BFD * gain_F1, n=T, dim=1).to(x_BTD.dtype)
+    slow_BTD: Tensor = _LowPass.apply(x_BTD, keep, damp)
+    return slow_BTD
 
 
 def scan(decay_BTD: Tensor, step_BTD: Tensor) -> Tensor:
@@ -108,8 +124,10 @@ class MetaAttentionKernel(nn.Module):
             raise DataError(f"a mask of shape {tuple(x_BTD.shape[:2])} and type bool", came, "one bool for each token")
         mask_BT1 = mask_BT.unsqueeze(-1)
         n_BTD = self.norm(x_BTD) * mask_BT1
-        slow_BTD = low_pass(n_BTD, self.keep, self.damp) if self.use_fourier else n_BTD
-        value_BTD = self.value(slow_BTD)
+        value_BTD = self.value(n_BTD)
+        if self.use_fourier:
+            # the same as the value of what is slow (a constant passes unchanged), and backward keeps one tensor less
+            value_BTD = low_pass(value_BTD, self.keep, self.damp)
         mixed_BTD = self._attended(n_BTD, value_BTD, mask_BT)
         if self.decay is not None:
             a_BTD = self.decay(n_BTD).sigmoid()
