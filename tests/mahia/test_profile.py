@@ -42,8 +42,9 @@ def test_a_model_that_works_on_a_cpu_never_shows_0_bytes():
 
 def test_model_and_random_streams_stay_as_they_were():
     model = nn.Sequential(TinyMemory(3, 4), nn.Dropout(0.5))
+    x = torch.randn(5, 4)
     before, stream = [buffer.clone() for buffer in model.buffers()], torch.get_rng_state()
-    memory_profile(model, torch.randn(5, 4))
+    memory_profile(model, x)
     assert all(torch.equal(one, two) for one, two in zip(before, model.buffers(), strict=True))
     assert all(parameter.grad is None for parameter in model.parameters())
     assert torch.equal(torch.get_rng_state(), stream)
