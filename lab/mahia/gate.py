@@ -8,6 +8,7 @@ neither which slots are chosen nor their weights, and a token still goes to K ex
 """
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +16,6 @@ from torch.nn.functional import linear
 
 from lab.mahia.experts import fan_bound
 from lab.mahia.state import State
-
-OWN_SLOT = -1
-"""Origin of an expert that was split off no other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +53,14 @@ class ExpertGate(nn.Module):
     Shazeer 2022, "Switch Transformers", section 2.1 (k = 1). Splits are this project's own.
     """
 
+    OWN_SLOT: ClassVar[int] = -1
+    """Origin of an expert that was split off no other."""
     threshold: Tensor
 
     def __init__(self, dim: int, num_experts: int, k: int) -> None:
         super().__init__()
         self.k = k
-        self.origins = (OWN_SLOT,) * num_experts
+        self.origins = (self.OWN_SLOT,) * num_experts
         self.opening_rate = 0.0
         self.weight = nn.Parameter(torch.empty(num_experts, dim))
         self.state = State(opening=torch.ones(num_experts))
@@ -74,12 +74,12 @@ class ExpertGate(nn.Module):
     @property
     def slots(self) -> tuple[int, ...]:
         """The experts that have a slot of their own, in the order of the slots."""
-        return tuple(number for number, origin in enumerate(self.origins) if origin == OWN_SLOT)
+        return tuple(number for number, origin in enumerate(self.origins) if origin == self.OWN_SLOT)
 
     @property
     def splits(self) -> tuple[tuple[int, int], ...]:
         """(expert, the one that it was split off), in the order in which they were made."""
-        return tuple((number, origin) for number, origin in enumerate(self.origins) if origin != OWN_SLOT)
+        return tuple((number, origin) for number, origin in enumerate(self.origins) if origin != self.OWN_SLOT)
 
     def forward(self, x_TD: Tensor, bias_E: Tensor | None = None) -> Choice:
         """Choose for each token.
@@ -91,15 +91,17 @@ class ExpertGate(nn.Module):
         # Autocast would round the logits, and with them the choice (Fedus et al. 2022, section 2.4).
         with torch.autocast(x_TD.device.type, enabled=False):
             wide = torch.promote_types(x_TD.dtype, torch.float32)
-            logits_TE = linear(x_TD.to(wide), self.weight.to(wide))
-        eligible_E = None
-        if self.opening_rate > 0.0:
-            opening_E = self.state.read("opening")
-            logits_TE, eligible_E = logits_TE + opening_E.log(), opening_E > 0
-        logits_TS, splits_TN = logits_TE, logits_TE[:, :0]
-        if self.splits:
-            later = [number for number, _ in self.splits]
-            logits_TS, splits_TN = logits_TE[:, self.slots], logits_TE[:, later] - self.threshold[later]
+            x_TD, weight_ED = x_TD.to(wide), self.weight.to(wide)
+            logits_TS, eligible_E = linear(x_TD, weight_ED), None
+            if self.opening_rate > 0.0:
+                opening_E = self.state.read("opening")
+                logits_TS, eligible_E = logits_TS + opening_E.log(), opening_E > 0
+            splits_TN = logits_TS[:, :0]
+            if self.splits:
+                later = [number for number, _ in self.splits]
+                # The output does not depend on where a split is, so no gradient of it goes to the tokens.
+                splits_TN = linear(x_TD.detach(), weight_ED[later]) - self.threshold[later]
+                logits_TS = logits_TS[:, self.slots]
         values, slots_TK = self._top(logits_TS, bias_E)
         weights_TK = values.softmax(dim=-1) if self.k > 1 else (values - logits_TS.logsumexp(-1, keepdim=True)).exp()
         chosen = Choice(

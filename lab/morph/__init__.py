@@ -3,6 +3,7 @@
 from lab.morph.apply import Digests, MorphReport, apply, loss_change, rebuild, rollback, verify
 from lab.morph.digest import structure_digest, weight_digest
 from lab.morph.discrete import SetDilation, SetGroups, SetHeads, SetKernel
+from lab.morph.expert import AddExpert
 from lab.morph.inserts import AddBranch, Deepen, InsertAttention, InsertResidual
 from lab.morph.morph import EXACT, Morph
 from lab.morph.plan import MorphPlan
@@ -14,6 +15,7 @@ from lab.morph.widths import Prune, Widen
 __all__ = [
     "EXACT",
     "AddBranch",
+    "AddExpert",
     "Deepen",
     "Digests",
     "InsertAttention",

@@ -17,7 +17,7 @@ from lab.base import MorphError
 from lab.morph.parts import build_part
 from lab.morph.plan import MorphPlan
 from lab.morph.snapshot import seeded
-from lab.morph.steps import Pad, Regroup, Resize, SetAttribute, SetGenotype, TensorStep, Wrap
+from lab.morph.steps import Append, Pad, Regroup, Resize, SetAttribute, SetGenotype, TensorStep, Wrap
 from lab.space import Genotype
 
 # Power of the gradient that each entry of an optimizer's state grows with.
@@ -36,7 +36,7 @@ MOMENTS = {
 }
 # Option of the group that an entry starts from, where that is not 0.
 STARTS = {"step_size": "lr", "sum": "initial_accumulator_value"}
-Map = tuple[Resize, Tensor, Tensor] | Pad | Regroup
+Map = tuple[Resize, Tensor, Tensor] | Pad | Regroup | Append
 """What happens to one tensor: a resize with the old position and the factor of each new one, or another step."""
 
 
@@ -123,6 +123,9 @@ def _changed(values: Tensor, maps: list[Map], power: int, *, reads: bool, start:
     New places that belong to no unit get `start`.
     """
     for change in maps:
+        if isinstance(change, Append):
+            values = change.grown(values) if reads else change.moved(values, power, start)
+            continue
         if not isinstance(change, tuple):
             values = change.moved(values, start)
             continue

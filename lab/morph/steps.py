@@ -108,6 +108,39 @@ class Regroup:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Append:
+    """Dimension 0 of `tensor` gets one more position: a copy of `source`, or `fill` plus draws within `bound`."""
+
+    tensor: str
+    source: int | None = None
+    """The position that is copied; None for draws."""
+    share: float = 0.5
+    """Of the gradient of `source`, what the copy takes from it."""
+    fill: float = 0.0
+    bound: float = 0.0
+    seed: int = 0
+
+    def drawn(self, like: Tensor) -> Tensor:
+        """The new position, of the shape of one of `like`; drawn on the CPU in float32, whatever `like` is."""
+        draws = torch.empty(like.shape[1:], device="cpu", dtype=torch.float32)
+        draws.uniform_(-self.bound, self.bound, generator=torch.Generator().manual_seed(self.seed))
+        return (draws + self.fill).to(like.device, like.dtype)
+
+    def grown(self, values: Tensor) -> Tensor:
+        """`values` with the new position."""
+        added = self.drawn(values) if self.source is None else values[self.source]
+        return torch.cat([values, added[None]])
+
+    def moved(self, moments: Tensor, power: int, start: float = 0.0) -> Tensor:
+        """Sums of gradients**power, those of `source` shared out; `start` for a position that was drawn."""
+        if self.source is None:
+            return torch.cat([moments, torch.full_like(moments[:1], start)])
+        kept = moments.clone()
+        kept[self.source] *= (1.0 - self.share) ** power
+        return torch.cat([kept, moments[self.source, None] * self.share**power])
+
+
+@dataclass(frozen=True, kw_only=True)
 class SetAttribute:
     """A plain attribute of a module, such as `in_features`, gets a value."""
 
@@ -132,7 +165,7 @@ class SetGenotype:
     genotype: dict[str, Any]
 
 
-TensorStep = Resize | Pad | Regroup
+TensorStep = Resize | Pad | Regroup | Append
 Step = TensorStep | SetAttribute | Wrap | SetGenotype
 
 
@@ -172,6 +205,8 @@ def step_to_dict(step: Step) -> dict[str, Any]:
         return {"step": "resize", "tensor": step.tensor, "dim": step.dim, "layout": layout, "shared": step.shared}
     if isinstance(step, Pad | Regroup):
         return {"step": "pad" if isinstance(step, Pad) else "regroup", **asdict(step)}
+    if isinstance(step, Append):
+        return {"step": "append", **asdict(step)}
     if isinstance(step, SetAttribute):
         value = list(step.value) if isinstance(step.value, tuple) else step.value
         return {"step": "set", "module": step.module, "attribute": step.attribute, "value": value}
@@ -193,6 +228,8 @@ def step_from_dict(data: dict[str, Any]) -> Step:
         return Pad(tensor=data["tensor"], dim=data["dim"], before=data["before"], after=data["after"])
     if data.get("step") == "regroup":
         return Regroup(tensor=data["tensor"], before=data["before"], after=data["after"])
+    if data.get("step") == "append":
+        return Append(**{name: value for name, value in data.items() if name != "step"})
     if data.get("step") == "set":
         value = tuple(data["value"]) if isinstance(data["value"], list) else data["value"]
         return SetAttribute(module=data["module"], attribute=data["attribute"], value=value)
@@ -200,5 +237,5 @@ def step_from_dict(data: dict[str, Any]) -> Step:
         return Wrap(path=data["path"], kind=data["kind"], arguments=data["arguments"])
     if data.get("step") == "genotype":
         return SetGenotype(genotype=data["genotype"])
-    expected = "a step: resize, pad, regroup, set, wrap or genotype"
+    expected = "a step: resize, pad, regroup, append, set, wrap or genotype"
     raise MorphError(expected, repr(data.get("step")), "load a plan that MorphPlan.to_json wrote")
