@@ -7,7 +7,7 @@ weights, buffers, gradients, optimizer, and the global random streams that train
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -103,7 +103,9 @@ class MorphReport(Report):
         return (Table(title="Change", columns=("what", "value"), rows=tuple(rows)),)
 
 
-def apply(plan: MorphPlan, model: nn.Module, optimizer: Optimizer | None = None) -> MorphReport:
+def apply(
+    plan: MorphPlan, model: nn.Module, optimizer: Optimizer | None = None, *, replayed: bool = False
+) -> MorphReport:
     """Change `model` in place as `plan` says, and its optimizer with it.
 
     Args:
@@ -111,22 +113,17 @@ def apply(plan: MorphPlan, model: nn.Module, optimizer: Optimizer | None = None)
         model: is changed. A parameter that gets another shape becomes another object, everywhere in the model and in
             the optimizer; whoever else holds the old one, such as an average of the weights, must fetch it again.
         optimizer: holds every trainable parameter. Its state is carried, new parameters join their neighbour's group.
+        replayed: the change stood in an earlier run, and the weights that it is exact for come later, with its state.
 
     Raises:
         MorphError: the plan was made for another structure, or is exact for other weights only, or the optimizer cannot
             be carried; nothing is changed.
     """
     began = time.perf_counter()
-    before = structure_digest(model)
-    if before != plan.structure:
-        expected = f"a model of the structure {plan.structure[:8]} that the plan was made for"
-        raise MorphError(expected, f"one of {before[:8]}", "make a plan for the model as it is now")
+    before, weights = structure_digest(model), weight_digest(model)
+    _check_digests(plan, before, "" if replayed else weights)
     if optimizer is not None:
         check_optimizer(plan, model, optimizer)
-    weights = weight_digest(model)
-    if plan.weights and plan.weights != weights:
-        expected = f"the weights {plan.weights[:8]} that the change is exact for"
-        raise MorphError(expected, f"others, {weights[:8]}", "make a plan for the model as it is now")
     undo = _Undo(
         model=ModelSnapshot(model),
         optimizer=None if optimizer is None else OptimizerSnapshot(optimizer),
@@ -154,6 +151,16 @@ def apply(plan: MorphPlan, model: nn.Module, optimizer: Optimizer | None = None)
         seconds=time.perf_counter() - began,
         undo=undo,
     )
+
+
+def _check_digests(plan: MorphPlan, structure: str, weights: str) -> None:
+    todo = "make a plan for the model as it is now"
+    if structure != plan.structure:
+        expected = f"a model of the structure {plan.structure[:8]} that the plan was made for"
+        raise MorphError(expected, f"one of {structure[:8]}", todo)
+    if plan.weights and weights and weights != plan.weights:
+        expected = f"the weights {plan.weights[:8]} that the change is exact for"
+        raise MorphError(expected, f"others, {weights[:8]}", todo)
 
 
 def _restore(undo: _Undo) -> None:
@@ -229,6 +236,5 @@ def rebuild(model: nn.Module, plans: tuple[MorphPlan, ...]) -> nn.Module:
         MorphError: a plan does not fit.
     """
     for plan in plans:
-        # The weights that a plan is exact for come later, with the checkpoint.
-        apply(replace(plan, weights=""), model).release()
+        apply(plan, model, replayed=True).release()
     return model
