@@ -43,8 +43,8 @@ class PCGrad:
             self._random.shuffle(others)
             for other in others:
                 product, square = projected_P @ rows_KP[other], rows_KP[other] @ rows_KP[other]
-                # a gradient of 0 conflicts with none, and must not divide
-                share = torch.where(product < 0, product / torch.where(square > 0, square, 1), 0)
+                # a gradient of 0 conflicts with none: its quotient is not taken
+                share = torch.where(product < 0, product / square, 0)
                 projected_P = projected_P - share * rows_KP[other]
             total_P = total_P + projected_P
         return total_P.reshape(gradients_KP.shape[1:])

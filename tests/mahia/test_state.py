@@ -147,6 +147,10 @@ def test_a_read_is_a_copy_and_a_write_goes_into_the_same_buffer():
     assert not state.a.requires_grad
     assert state.a.tolist() == [2, 2]
     assert read.tolist() == [0, 0]
+    given = torch.ones(2)
+    state.write(a=given)
+    given.mul_(5)
+    assert state.a.tolist() == [1, 1]
 
 
 def test_a_write_of_another_shape_writes_nothing():
