@@ -1,6 +1,7 @@
 """Help page: what each panel of the live page means."""
 
 import streamlit as st
+from components.agent import MEANINGS
 
 PANELS = {
     "Phases": "A search goes in cycles. *Warm-up* trains the weights alone. *Architecture* trains weights and "
@@ -26,7 +27,8 @@ PANELS = {
     "gradients and optimizer state. A line that climbs without end is a leak.",
 }
 BUTTONS = {
-    "Mutate now": "the network changes its own cell at the next step",
+    "Mutate now": "the network changes its own cell at the next step; in a run of recipe agent, the agent takes one "
+    "action, which is tried and then kept or taken back",
     "Pause and Resume": "the run waits, and goes on as if nothing had been",
     "Save": "a checkpoint is written",
     "Temperature": "sets τ by hand; entropy and draws follow",
@@ -35,11 +37,17 @@ BUTTONS = {
 
 
 def page() -> None:
-    """Panels, then buttons, then how to read the page at leisure."""
+    """Panels, buttons, the words of the agent, how to read the page at leisure."""
     for title, text in PANELS.items():
         st.markdown(f"**{title}.** {text}")
     st.subheader("Buttons")
     st.markdown("\n".join(f"- **{name}**: {text}." for name, text in BUTTONS.items()))
+    st.subheader("The evolution agent")
+    st.markdown(
+        "A run of recipe agent has no cell: an agent changes the layers of a live network between epochs. Its page "
+        "shows actions and trials instead of genotype, probabilities and temperature."
+    )
+    st.markdown("\n".join(f"- **{word}**: {text}" for word, text in MEANINGS.items()))
     st.subheader("Reading at leisure")
     st.markdown(
         "While a run trains, charts are drawn anew at each tick and forget a zoom. Choose *Steps shown* in the "

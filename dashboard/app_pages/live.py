@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import streamlit as st
-from components import panels
+from components import agent, panels
 from components.controls import control_row
 from components.export import scalars_csv
 from components.feed import RunFeed, Snapshot
@@ -13,7 +13,7 @@ from components.plot import load_plotly
 from components.resources import drawing_cache, feed_of, root_of_page
 from components.root import run_folders
 from components.sidebar import pick_follow, pick_run, pick_view
-from components.words import plain, shown_state
+from components.words import is_agent, plain, shown_state
 
 from lab.base import LabError
 from lab.charts import CurveView, genotype_dot
@@ -24,7 +24,7 @@ def empty_store(root: Path) -> None:
     """What a person sees before the first run; the page looks for one by itself."""
     st.info(f"No run yet in {plain(str(root.absolute()))}.", icon=":material/hourglass_empty:")
     st.markdown("Start one in a terminal; this page shows it as soon as it begins:")
-    st.code("lab train --dataset digits\nlab demo", language="bash")
+    st.code("lab train --dataset digits\nlab evolve --dataset digits\nlab demo", language="bash")
     known = run_folders(root)
 
     @st.fragment(run_every=1.0)
@@ -83,9 +83,13 @@ def follow_run(root: Path, feed: RunFeed, snapshot: Snapshot, view: CurveView, r
     with st.container(horizontal=True, vertical_alignment="center"):
         control_row(snapshot)
         few = len(snapshot.of("genotype")) < 2
-        st.toggle("Look back", key="history", disabled=few, help="Show the genotype as it was earlier in the run.")
+        told = "Show the genotype as it was earlier in the run."
+        if is_agent(snapshot):
+            told = "Recipe agent has no genotype to look back at: the table of actions tells what was changed."
+        st.toggle("Look back", key="history", disabled=few, help=told)
     history = pick_history(snapshot)
     downloads(snapshot, history)
+    body = agent.body if is_agent(snapshot) else panels.body
     drawn_for = (shown_state(snapshot), len(snapshot.of("genotype")) > 1, run_folders(root))
 
     @st.fragment(run_every=run_every)
@@ -100,7 +104,7 @@ def follow_run(root: Path, feed: RunFeed, snapshot: Snapshot, view: CurveView, r
         picture = panels.Picture(snapshot=now, view=view, history=history, cache=drawing_cache())
         with line:
             panels.status(picture)
-        panels.body(picture)
+        body(picture)
 
     live()
     load_plotly()

@@ -7,7 +7,7 @@ import streamlit as st
 
 from components.commands import NAMES, Sent, answer, send
 from components.feed import Snapshot
-from components.words import plain, shown_state
+from components.words import is_agent, plain, policy_of, shown_state
 from lab.base import LabError
 
 SENT, REFUSED = "sent_command", "refused_command"
@@ -29,6 +29,12 @@ HELP = {
 }
 
 
+AGENT_LABEL = "Mutate now: one action"
+AGENT_HELP = "The agent takes one action at the next step; its trial says whether the change is kept or taken back."
+NOBODY_HELP = "Nobody acts in this run: its policy is none."
+NO_TEMPERATURE = "Recipe agent draws no cell: there is no temperature to set."
+
+
 def _press(snapshot: Snapshot, command: str) -> None:
     arguments = {"temperature": float(st.session_state["temperature"])} if command == "set_temperature" else {}
     try:
@@ -39,12 +45,14 @@ def _press(snapshot: Snapshot, command: str) -> None:
         st.session_state[REFUSED] = (snapshot.summary.path, str(error))
 
 
-def _button(snapshot: Snapshot, command: str, *, enabled: bool, primary: bool = False, label: str = "") -> None:
+def _button(
+    snapshot: Snapshot, command: str, *, enabled: bool, primary: bool = False, label: str = "", help: str = ""
+) -> None:
     st.button(
         label or NAMES[command],
         key=f"press_{command}",
         icon=ICONS[command],
-        help=HELP[command],
+        help=help or HELP[command],
         disabled=not enabled,
         type="primary" if primary else "secondary",
         on_click=_press,
@@ -53,14 +61,24 @@ def _button(snapshot: Snapshot, command: str, *, enabled: bool, primary: bool = 
 
 
 def control_row(snapshot: Snapshot) -> None:
-    """Mutate, pause or resume, save, temperature, stop; greyed out for a run that no longer listens."""
+    """Mutate, pause or resume, save, temperature, stop; greyed out for a run that no longer listens.
+
+    On a run of recipe agent, mutate is one action of the agent, and there is no temperature.
+    """
     state = shown_state(snapshot)
     live = state in ("running", "paused")
-    _button(snapshot, "mutate", enabled=live, primary=True)
+    agent = is_agent(snapshot)
+    if agent:
+        acts = policy_of(snapshot) != "none"
+        told = AGENT_HELP if acts else NOBODY_HELP
+        _button(snapshot, "mutate", enabled=live and acts, primary=True, label=AGENT_LABEL, help=told)
+    else:
+        _button(snapshot, "mutate", enabled=live, primary=True)
     _button(snapshot, "pause", enabled=state == "running")
     _button(snapshot, "resume", enabled=state == "paused")
     _button(snapshot, "checkpoint", enabled=live)
-    with st.popover("Temperature", icon=ICONS["set_temperature"], disabled=not live):
+    why = NO_TEMPERATURE if agent else None
+    with st.popover("Temperature", icon=ICONS["set_temperature"], disabled=not live or agent, help=why):
         st.number_input("New temperature τ", 0.01, 100.0, 1.0, 0.1, key="temperature")
         _button(snapshot, "set_temperature", enabled=live)
     with st.popover("Stop", icon=ICONS["stop"], disabled=not live):

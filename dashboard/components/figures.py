@@ -18,6 +18,8 @@ from lab.charts import (
     Change,
     Curve,
     CurveView,
+    Mark,
+    action_marks,
     cell_edges,
     curve_figure,
     entropy_series,
@@ -103,15 +105,20 @@ def curves_of(snapshot: Snapshot, measure: str) -> tuple[Curve, ...]:
     return tuple(curves)
 
 
+def marks_of(snapshot: Snapshot) -> tuple[Mark, ...]:
+    """What changed the network: mutations, and the agent's changes that were kept."""
+    return (*mutation_marks(snapshot.events), *action_marks(snapshot.events))
+
+
 def loss_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
     """Loss of every split over steps."""
-    marks = mutation_marks(snapshot.events)
+    marks = marks_of(snapshot)
     return curve_figure(curves_of(snapshot, "loss"), y_title="loss (nats)", view=view, marks=marks)
 
 
 def accuracy_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
     """Accuracy of every split over steps."""
-    marks = mutation_marks(snapshot.events)
+    marks = marks_of(snapshot)
     curves = curves_of(snapshot, "accuracy")
     return curve_figure(curves, y_title="accuracy", view=replace(view, log_y=False), marks=marks, percent=True)
 
@@ -123,7 +130,7 @@ def temperature_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
     return temperature_figure(
         snapshot.series("temperature"),
         entropy_series(snapshot.events),
-        marks=mutation_marks(snapshot.events),
+        marks=marks_of(snapshot),
         view=view,
         entropy_limit=limit,
     )
@@ -131,9 +138,7 @@ def temperature_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
 
 def stability_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
     """Health over steps with interventions and roll-backs."""
-    return stability_figure(
-        snapshot.series("health"), snapshot.events, marks=mutation_marks(snapshot.events), view=view
-    )
+    return stability_figure(snapshot.series("health"), snapshot.events, marks=marks_of(snapshot), view=view)
 
 
 def memory_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
@@ -141,7 +146,7 @@ def memory_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
     found = [replace(snapshot.series(name), name=label) for name, label in MEMORY_NAMES.items()]
     return memory_figure(
         [series for series in found if len(series)],
-        marks=mutation_marks(snapshot.events),
+        marks=marks_of(snapshot),
         view=replace(view, log_y=False),
     )
 

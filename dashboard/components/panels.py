@@ -1,6 +1,6 @@
 """The live page's panels: thin Streamlit around figures, tables and sentences that come from plain functions."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,13 +54,11 @@ def status(picture: Picture) -> None:
 
 def body(picture: Picture) -> None:
     """What a person should look at first, headline numbers, the timeline, the genotype, the curves."""
-    _notices(picture)
-    with st.grid(4):
-        for kpi in words.kpis(picture.snapshot):
-            st.metric(kpi.label, kpi.value, help=kpi.help, border=True)
+    notices(picture)
+    headline(words.kpis(picture.snapshot))
     attention = words.needs_attention(picture.snapshot)
     if attention:
-        _alerts(picture.snapshot)
+        alerts(picture.snapshot)
     _timeline(picture)
     event = figures.shown_genotype(picture.snapshot, picture.history)
     change = figures.change_before(picture.snapshot, event if picture.history is not None else None)
@@ -74,21 +72,34 @@ def body(picture: Picture) -> None:
         _probabilities(picture, event)
     with right:
         _temperature(picture)
+    curves(picture)
+    if not attention:
+        alerts(picture.snapshot)
+
+
+def curves(picture: Picture) -> None:
+    """What every run has: loss, accuracy, stability, memory."""
     left, right = st.columns(2)
     with left:
-        _curve(picture, "loss", "Loss", "Cross-entropy: how surprised the network is by the right answer.")
+        _curve(picture, "loss", "Cross-entropy: how surprised the network is by the right answer.")
     with right:
-        _curve(picture, "accuracy", "Accuracy", "Share of images that are classified rightly.")
+        _curve(picture, "accuracy", "Share of images that are classified rightly.")
     left, right = st.columns(2)
     with left:
         _stability(picture)
     with right:
         _memory(picture)
-    if not attention:
-        _alerts(picture.snapshot)
 
 
-def _notices(picture: Picture) -> None:
+def headline(kpis: Sequence[words.Kpi]) -> None:
+    """The headline numbers."""
+    with st.grid(4):
+        for kpi in kpis:
+            st.metric(kpi.label, kpi.value, help=kpi.help, border=True)
+
+
+def notices(picture: Picture) -> None:
+    """What a person should know before anything else: how a run ended, values that are no numbers, rows to come."""
     snapshot = picture.snapshot
     _dead_run(picture)
     for note in words.broken_notes(snapshot):
@@ -102,7 +113,7 @@ def _notices(picture: Picture) -> None:
 def _timeline(picture: Picture) -> None:
     snapshot = picture.snapshot
     events = snapshot.version[2]
-    with _card("Phases", "Warm-up trains weights alone; then the architecture is searched, mutated and retrained."):
+    with card("Phases", "Warm-up trains weights alone; then the architecture is searched, mutated and retrained."):
         picture.figure(
             "timeline",
             (figures.last_step(snapshot), events),
@@ -111,10 +122,11 @@ def _timeline(picture: Picture) -> None:
         )
 
 
-def _card(title: str, help: str) -> Any:
-    card = st.container(border=True, height="stretch")
-    card.markdown(f"**{title}**", help=help)
-    return card
+def card(title: str, help: str) -> Any:
+    """A framed place with a title; the help stands beside it."""
+    place = st.container(border=True, height="stretch")
+    place.markdown(f"**{title}**", help=help)
+    return place
 
 
 def _dead_run(picture: Picture) -> None:
@@ -133,17 +145,18 @@ def _dead_run(picture: Picture) -> None:
         st.code(command, language="bash")
 
 
-def _alerts(snapshot: Snapshot) -> None:
+def alerts(snapshot: Snapshot) -> None:
+    """The latest alerts; nothing where there is none."""
     rows = words.alert_rows(snapshot)
     if rows:
-        with _card("Alerts", "What the run itself asks a person to look at, newest first."):
+        with card("Alerts", "What the run itself asks a person to look at, newest first."):
             st.dataframe(rows, hide_index=True, alt="Alerts with level, step, title and reason")
 
 
 def _genotype(picture: Picture, event: EventRow | None, change: Change | None) -> None:
     edges = figures.drawn_edges(event, change)
     title = "Genotype" if event is None else f"Genotype at step {event.step:,}"
-    with _card(title, "The cell of the network. A thick edge is a primitive that the search believes in; ★ is new."):
+    with card(title, "The cell of the network. A thick edge is a primitive that the search believes in; ★ is new."):
         depends = (None if event is None else event.id, change)
         cells = ", ".join(f"{row['edge']} {row['primitive']}" for row in edge_table(edges))
         picture.figure(
@@ -160,7 +173,7 @@ def _genotype(picture: Picture, event: EventRow | None, change: Change | None) -
 
 
 def _what_changed(picture: Picture, change: Change | None) -> None:
-    with _card("What changed", "The latest mutation: which edges, by how much the output moved, and what came of it."):
+    with card("What changed", "The latest mutation: which edges, by how much the output moved, and what came of it."):
         for line in words.growth_lines(picture.snapshot)[:3]:
             st.markdown(f"- ⬆ {words.plain(line)}")
         if change is None:
@@ -185,7 +198,7 @@ def _what_changed(picture: Picture, change: Change | None) -> None:
 
 
 def _probabilities(picture: Picture, event: EventRow | None) -> None:
-    with _card(
+    with card(
         "Architecture probabilities", "softmax(α/τ) on each edge. ◆ is what the network has, ▲ what is likeliest."
     ):
         picture.figure(
@@ -203,7 +216,7 @@ def _probabilities(picture: Picture, event: EventRow | None) -> None:
 
 def _temperature(picture: Picture) -> None:
     snapshot = picture.snapshot
-    with _card(
+    with card(
         "Temperature and entropy", "As the temperature falls the search makes up its mind; M1, M2 are mutations."
     ):
         depends = (picture.view, picture.lengths("temperature"))
@@ -217,10 +230,11 @@ def _temperature(picture: Picture) -> None:
         )
 
 
-def _curve(picture: Picture, measure: str, title: str, help: str) -> None:
+def _curve(picture: Picture, measure: str, help: str) -> None:
     snapshot = picture.snapshot
     panel = figures.loss_panel if measure == "loss" else figures.accuracy_panel
-    with _card(title, help):
+    title = measure.capitalize()
+    with card(title, help):
         depends = (picture.view, picture.lengths(measure, f"decision/{measure}", f"test/{measure}"))
         now = words.number(snapshot.series(measure).last)
         alt = f"{title} over steps; latest training value {now}"
@@ -229,7 +243,7 @@ def _curve(picture: Picture, measure: str, title: str, help: str) -> None:
 
 def _stability(picture: Picture) -> None:
     snapshot = picture.snapshot
-    with _card("Stability", "Health from 1 (steady) to 0 (failed), with the monitor's reasons and what was done."):
+    with card("Stability", "Health from 1 (steady) to 0 (failed), with the monitor's reasons and what was done."):
         depends = (picture.view, picture.lengths("health"))
         now = words.number(snapshot.series("health").last, ".2f")
         picture.figure(
@@ -249,7 +263,7 @@ def _stability(picture: Picture) -> None:
 
 def _memory(picture: Picture) -> None:
     snapshot = picture.snapshot
-    with _card("Memory", "Memory of the training process, and of the tensors that live in it."):
+    with card("Memory", "Memory of the training process, and of the tensors that live in it."):
         depends = (picture.view.last, picture.lengths("memory/rss", "memory/tensors"))
         tensors = words.bytes_text(snapshot.series("memory/tensors").last)
         picture.figure(

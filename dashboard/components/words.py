@@ -51,6 +51,16 @@ def shown_state(snapshot: Snapshot) -> str:
     return "paused" if state == "running" and is_paused(snapshot) else state
 
 
+def is_agent(snapshot: Snapshot) -> bool:
+    """Whether the evolution agent changes the network of this run, which then has no cell."""
+    return snapshot.config.get("recipe") == "agent"
+
+
+def policy_of(snapshot: Snapshot) -> str:
+    """Who chooses the actions of an agent's run: agent, or a baseline."""
+    return str(snapshot.config.get("evolve", {}).get("policy", "agent"))
+
+
 def number(value: float | None, form: str = ".4g") -> str:
     """A number as text: a dash where there is none, the word where it is NaN or infinite."""
     if value is None:
@@ -124,7 +134,7 @@ def kpis(snapshot: Snapshot) -> tuple[Kpi, ...]:
     health = snapshot.series("health").last
     accuracy = snapshot.series("decision/accuracy").last
     return (
-        Kpi(label="Step", value=_step_text(snapshot), help="Optimizer steps since the run began."),
+        Kpi(label="Step", value=step_text(snapshot), help="Optimizer steps since the run began."),
         Kpi(label=_phase_label(snapshot), value=phase_text(snapshot), help="Part of the search that is going on."),
         Kpi(label="Epoch", value=epoch_text(snapshot), help="Pass over the training images, counted from 1."),
         Kpi(
@@ -155,7 +165,8 @@ def kpis(snapshot: Snapshot) -> tuple[Kpi, ...]:
     )
 
 
-def _step_text(snapshot: Snapshot) -> str:
+def step_text(snapshot: Snapshot) -> str:
+    """Latest step, a dash before the first."""
     last = snapshot.summary.last_step
     seen = max((int(series.step[-1]) for series in snapshot.scalars.values() if len(series)), default=None)
     best = max((step for step in (last, seen) if step is not None), default=None)

@@ -1,5 +1,16 @@
 """Rows of a run as Plotly figures, DOT texts, tables and sentences: pure functions, used by page and notebook alike."""
 
+from lab.charts.actions import (
+    OUTCOME_STYLES,
+    Action,
+    Surgery,
+    action_counts,
+    action_marks,
+    action_table,
+    agent_actions,
+    read_change,
+)
+from lab.charts.agent import ACTION_ORDER, action_figure, learning_figure, parameter_figure, trial_figure
 from lab.charts.changes import Change, change_table, mutation_changes
 from lab.charts.curves import Curve, CurveView, compare_figure, curve_figure, memory_figure, step_range
 from lab.charts.genotype import CellEdge, cell_edges, edge_table, edge_width, genotype_dot, genotype_figure
@@ -22,11 +33,14 @@ from lab.charts.style import (
 )
 
 __all__ = [
+    "ACTION_ORDER",
     "COLORS",
     "INK",
+    "OUTCOME_STYLES",
     "PHASE_STYLES",
     "PRIMITIVE_STYLES",
     "STATUS_SIGNS",
+    "Action",
     "CellEdge",
     "Change",
     "Curve",
@@ -35,6 +49,12 @@ __all__ = [
     "LineStyle",
     "Mark",
     "Series",
+    "Surgery",
+    "action_counts",
+    "action_figure",
+    "action_marks",
+    "action_table",
+    "agent_actions",
     "cell_edges",
     "change_table",
     "chosen_columns",
@@ -48,15 +68,18 @@ __all__ = [
     "genotype_dot",
     "genotype_figure",
     "health_word",
+    "learning_figure",
     "make_series",
     "memory_figure",
     "mutation_changes",
     "mutation_marks",
     "note_figure",
+    "parameter_figure",
     "phase_style",
     "primitive_style",
     "probability_figure",
     "probability_table",
+    "read_change",
     "series_style",
     "share_figure",
     "smooth",
@@ -65,4 +88,5 @@ __all__ = [
     "temperature_figure",
     "thin",
     "timeline_figure",
+    "trial_figure",
 ]
