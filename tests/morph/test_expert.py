@@ -218,8 +218,17 @@ def test_a_fresh_expert_opens_in_train_mode_alone_and_is_chosen_in_the_end(model
 def test_a_closed_expert_is_not_chosen_whatever_its_bias_is(x):
     model = model_of(bias_rate=0.01).eval()
     apply(AddExpert("1").plan(model, x), model)
-    model.train()[1].state.write(selection_bias=torch.tensor([0.0, 0.0, 0.0, 0.0, 9.0]))
+    model.train()[1].state.write(selection_bias=torch.tensor([-9.0, -9.0, -9.0, -9.0, 9.0]))
     assert float(routed(model.eval(), x).load_E[4]) == 0.0
+
+
+def test_the_bias_of_a_closed_expert_waits(x):
+    model = model_of(bias_rate=0.01)
+    apply(AddExpert("1").plan(model, x), model)
+    before = routed(model.train(), x)
+    bias = model.eval()[1].selection_bias
+    assert torch.allclose(bias, torch.cat([0.01 * (0.25 - before.load_E[:4]).sign(), torch.zeros(1)]))
+    assert bool((bias[:4] != 0).any())
 
 
 def test_the_bias_divides_the_tokens_of_a_split_too(x):
