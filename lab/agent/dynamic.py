@@ -24,7 +24,7 @@ from lab.agent.subject import Subject
 from lab.agent.trial import Judge, PairedJudge, Reading, TrainStep, Trial, account, compare_with_twin, plain_step
 from lab.base import MorphError, require, require_range
 from lab.device import require_device
-from lab.morph import MorphPlan, MorphReport, apply
+from lab.morph import MorphPlan, MorphReport, apply, structure_digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +133,7 @@ class DynamicArchitecture:
         self._last_reward = 0.0
         self._metrics: dict[str, float] = {}
         self._first_parameters = self.subject.parameters
-        self._refusals: tuple[object, dict[str, str]] = (None, {})
+        self._refusals: tuple[str, dict[str, str]] = ("", {})
 
     @property
     def morphs(self) -> tuple[MorphPlan, ...]:
@@ -173,12 +173,13 @@ class DynamicArchitecture:
         """Why each impossible action is impossible; empty before a sample has been seen."""
         if not self.subject.look():
             return {}
-        key = (self.subject.measured, self.taken, self.barred)
+        key = structure_digest(self.model)
         if self._refusals[0] != key:
-            situation = self.subject.situation(self.taken, self.barred)
-            found = {name: operator.refusal(situation) for name, operator in self.operators.items()}
-            self._refusals = (key, {name: reason for name, reason in found.items() if reason})
-        return self._refusals[1]
+            self._refusals = (key, {name: self._refusal(name) for name in self.operators})
+        return {name: reason for name, reason in self._refusals[1].items() if reason}
+
+    def _refusal(self, name: str) -> str:
+        return self.operators[name].refusal(self.subject.situation(self.taken, self.barred))
 
     def select_action(self, state: Tensor, training: bool = True) -> int:
         """Number of a possible action: with `training` sometimes a random one, else the one of the largest value.
@@ -233,7 +234,7 @@ class DynamicArchitecture:
             take_back(reports)
             return self._refused(name, "the change left every bit as it was")
         trial, kept, why = self._try(reports, twin, probe, batches)
-        self._conclude(reports, kept=kept)
+        self._conclude(name, reports, kept=kept)
         metrics = self._read(batches) if kept else before
         info = {
             **account(name, reports, trial, kept=kept, why=why),
@@ -264,11 +265,13 @@ class DynamicArchitecture:
                 take_back(reports)
         return trial, kept, why
 
-    def _conclude(self, reports: tuple[MorphReport, ...], *, kept: bool) -> None:
+    def _conclude(self, name: str, reports: tuple[MorphReport, ...], *, kept: bool) -> None:
         self._kept.append(kept)
         if not kept:
             take_back(reports)
             self.barred |= {place_of(report.plan) for report in reports}
+            # A barred place matters to the action that was made there alone.
+            self._refusals[1][name] = self._refusal(name)
             return
         for report in reports:
             report.release()
@@ -301,6 +304,11 @@ class DynamicArchitecture:
     def _learn(self) -> float | None:
         losses = [self.learner.learn() for _ in range(self.config.learning_steps)]
         return losses[-1] if losses else None
+
+    def begin_round(self) -> None:
+        """Begin anew what a run that is taken up again also begins anew: probe batches, what is possible."""
+        self.subject.begin_round()
+        self._refusals = ("", {})
 
     def replay(self, plans: Iterable[MorphPlan]) -> None:
         """Make changes that stood in an earlier run, without trial.
@@ -365,4 +373,4 @@ class DynamicArchitecture:
         self._kept, self._position = list(state["kept"]), state["position"]
         self._last_reward, self._metrics = state["last_reward"], dict(state["metrics"])
         self._first_parameters = state["first_parameters"]
-        self.subject.measures, self._refusals = None, (None, {})
+        self.subject.measures, self._refusals = None, ("", {})

@@ -62,6 +62,11 @@ class StructuralEvolution:
         )
         return {operator.name: operator for operator in found}
 
+    @property
+    def limited(self) -> bool:
+        """Whether the network's cost has a limit."""
+        return (self.max_parameters, self.max_flops, self.max_latency) != (None, None, None)
+
     def over_budget(self, plan: MorphPlan, model: nn.Module, example: Example) -> str:
         """What a plan for `model` would exceed; empty where it stays within the limits or makes the network cheaper."""
         old, new = plan.parameters

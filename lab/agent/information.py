@@ -84,7 +84,8 @@ def label_information(x_NC: Tensor, labels_N: Tensor, *, seed: int = 0) -> Tenso
         came=len(labels),
         todo="give one label for each sample",
     )
-    return torch.from_numpy(mutual_info_classif(x, labels, n_neighbors=NEIGHBOURS, random_state=seed))
+    # Where every column says nothing the estimator gives whole zeros.
+    return torch.from_numpy(mutual_info_classif(x, labels, n_neighbors=NEIGHBOURS, random_state=seed)).double()
 
 
 def redundancy(x_NC: Tensor) -> Tensor:

@@ -6,15 +6,17 @@ B batch, C channels, P positions.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import islice
 from types import MappingProxyType
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from lab.agent.operators import MorphOperator, Situation, ranked
+from lab.agent.operators import ATTEMPTS, MorphOperator, Situation, ranked
 from lab.agent.scores import LAYER_SCORES
 from lab.base import MorphError, require_choice, require_range
 from lab.morph import AddBranch, Deepen, InsertAttention, InsertResidual, Morph, Together, apply
@@ -78,6 +80,15 @@ class LayerTypeSelector:
         for kind in self.kinds:
             require_choice("kinds", kind, KINDS.keys())
         require_range("number of kinds", len(self.kinds), 1)
+
+    def possible(self, situation: Situation, layer: str) -> tuple[str, ...]:
+        """The kinds that can be added at `layer`, as far as they can be worked out without trying."""
+        found = []
+        for kind in self.kinds:
+            with suppress(MorphError):
+                KINDS[kind](layer).try_draft(situation.model, situation.example)
+                found.append(kind)
+        return tuple(found)
 
     def rank(self, situation: Situation, layer: str) -> dict[str, float]:
         """The kinds that are possible at `layer` with their gate gradients, the largest first.
@@ -167,3 +178,12 @@ class HybridOperator(_Insert):
             best = list(self.selector.rank(situation, layer))[:2]
             if len(best) == 2:
                 yield Together(tuple(KINDS[kind](layer) for kind in best))
+
+    def refusal(self, situation: Situation) -> str:
+        """See `StructuralOperator.refusal`; without a budget no kinds are ranked."""
+        if situation.budget is not None:
+            return super().refusal(situation)
+        for layer in islice(open_layers(situation, self.score), ATTEMPTS):
+            if len(self.selector.possible(situation, layer)) >= 2:
+                return ""
+        return "no layer where two kinds of addition are possible"

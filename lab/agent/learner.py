@@ -130,8 +130,11 @@ class QLearner:
         """An action: with `training` a random possible one in a share `epsilon` of the calls, else the best.
 
         Raises:
-            ConfigError: no action is possible.
+            ConfigError: no action is possible, or a state of another size.
         """
+        if state_S.shape != (self.policy_net.input_dim,):
+            expected = f"states of {self.policy_net.input_dim} features"
+            raise ConfigError(expected, f"shape {tuple(state_S.shape)}", "build them by get_state")
         possible = list(range(self.num_actions)) if mask_A is None else mask_A.nonzero().flatten().tolist()
         if not possible:
             raise ConfigError("a possible action", "none", "end the episode, or widen the limits")

@@ -6,10 +6,10 @@ reason, and the next place is tried.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from random import Random
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from torch import nn
 from torch.optim import Optimizer
@@ -22,6 +22,7 @@ from lab.morph.trace import Example
 
 ATTEMPTS = 4
 """Places that are tried before an action counts as impossible."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,8 +39,8 @@ class Situation:
     """Factor on how much is changed, in (0, 1]."""
     barred: frozenset[str] = frozenset()
     """Places, as `place_of` names them, where a change was taken back of late."""
-    budget: Callable[[MorphPlan], str] = field(default=lambda plan: "")
-    """Why a plan costs too much; empty where it does not."""
+    budget: Callable[[MorphPlan], str] | None = None
+    """Why a plan costs too much; empty where it does not. None where nothing is limited."""
 
     @property
     def layers(self) -> dict[str, LayerMeasure]:
@@ -85,23 +86,42 @@ class MorphOperator(StructuralOperator):
         Raises:
             MorphError: none is, with the last reason.
         """
+
+        def plan(morph: Morph) -> MorphPlan:
+            made = morph.plan(situation.model, situation.example, seed=situation.seed)
+            reason = "" if situation.budget is None else situation.budget(made)
+            if reason:
+                raise MorphError("a change within the limits", reason, "raise the limits")
+            return made
+
+        return self._first(situation, plan)
+
+    def _first(self, situation: Situation, attempt: Callable[[Morph], T]) -> T:
+        """What `attempt` gives for the first candidate that it takes.
+
+        Raises:
+            MorphError: it takes none, with the last reason.
+        """
         reason = "no layer to act on"
         free = (morph for morph in self.candidates(situation) if place_of(morph) not in situation.barred)
         for morph in islice(free, ATTEMPTS):
             try:
-                plan = morph.plan(situation.model, situation.example, seed=situation.seed)
+                return attempt(morph)
             except MorphError as error:
-                reason = str(error)
-                continue
-            reason = situation.budget(plan)
-            if not reason:
-                return plan
+                reason = error.came
         raise MorphError(f"a place for {self.name}", reason, "choose another action")
 
     def refusal(self, situation: Situation) -> str:
-        """See `StructuralOperator.refusal`."""
+        """See `StructuralOperator.refusal`.
+
+        Where there is a budget the change is planned, for its cost; else it is only worked out, which a large network
+        allows twenty times as often. A plan that then fails is a refusal of `apply`.
+        """
         try:
-            self.plan(situation)
+            if situation.budget is None:
+                self._first(situation, lambda morph: morph.try_draft(situation.model, situation.example))
+            else:
+                self.plan(situation)
         except MorphError as error:
             return error.came
         return ""

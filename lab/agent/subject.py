@@ -110,7 +110,7 @@ class Subject:
             measures=self.measures,
             seed=derive_seed(self.seed, "agent", "operators", taken),
             barred=barred,
-            budget=lambda plan: self.evolution.over_budget(plan, model, example),
+            budget=(lambda plan: self.evolution.over_budget(plan, model, example)) if self.evolution.limited else None,
         )
 
     def begin_round(self) -> None:

@@ -51,6 +51,19 @@ class Morph(ABC):
     def draft(self, model: nn.Module, example: Example, seed: int) -> Draft:
         """The steps, worked out and not yet tried."""
 
+    def arguments(self) -> dict[str, Any]:
+        """What it was asked for, as JSON data."""
+        return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
+
+    def try_draft(self, model: nn.Module, example: Example, *, seed: int = 0) -> None:
+        """Work the change out without trying it on a copy; `plan` may still find that it is not exact.
+
+        Raises:
+            MorphError: it is not possible here, with the reason.
+        """
+        with seeded():
+            self.draft(model, example, seed)
+
     def plan(self, model: nn.Module, example: Example, *, seed: int = 0) -> MorphPlan:
         """What this operation does to `model`: worked out, tried on a copy, and measured there in float64.
 
@@ -66,10 +79,9 @@ class Morph(ABC):
         with seeded():
             draft = self.draft(model, example, seed)
             exact = self.exact if draft.exact is None else draft.exact
-            arguments = {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
             plan = MorphPlan(
                 op=self.name,
-                arguments=arguments,
+                arguments=self.arguments(),
                 steps=draft.steps,
                 units=draft.units,
                 old_units=draft.old_units,
@@ -87,7 +99,9 @@ class Morph(ABC):
 
 
 def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, Morph):
+        return {"op": value.name, **value.arguments()}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _tried(plan: MorphPlan, model: nn.Module, example: Example, exact: bool) -> MorphPlan:

@@ -129,7 +129,7 @@ class AgentStrategy:
     def _round(self, data: EpochData, actions: int) -> list[ActionEvent]:
         """So many actions, each a transaction; what happened."""
         self.probes.data, self.probes.round = data, self._rounds
-        self.agent.subject.begin_round()
+        self.agent.begin_round()
         self._rounds += 1
         held_out = list(data.decisions())
         metrics = self.agent.evaluate(held_out)

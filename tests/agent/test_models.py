@@ -1,0 +1,61 @@
+"""Every action on the networks that people use: really applied, or masked with a reason; sound afterwards."""
+
+import pytest
+import torch
+import torchvision
+
+from lab.agent import DynamicArchitecture
+from lab.doctor import audit
+from lab.morph import structure_digest, weight_digest
+from lab.nn import seed_cnn
+
+ACTIONS = ("prune", "expand", "mutate", "branch", "attention", "hybrid", "residual")
+MODELS = {
+    "seed_cnn": lambda: seed_cnn(),
+    "resnet18": lambda: torchvision.models.resnet18(weights=None, num_classes=10),
+    "mobilenet_v2": lambda: torchvision.models.mobilenet_v2(weights=None, num_classes=10),
+    "vit_b_16": lambda: torchvision.models.vit_b_16(weights=None, num_classes=10, image_size=32),
+}
+
+
+@pytest.fixture(scope="module", params=list(MODELS))
+def agent(request):
+    """One network of the kind; the actions of a test come one upon the other."""
+    torch.manual_seed(0)
+    model = MODELS[request.param]()
+    generator = torch.Generator().manual_seed(0)
+    size = 64 if request.param == "mobilenet_v2" else 32
+    images = torch.randn(16, 3, size, size, generator=generator)
+    batches = [(images, torch.randint(10, (16,), generator=generator))]
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+    made = DynamicArchitecture(
+        model,
+        optimizer=optimizer,
+        train_loader=batches,
+        probe_steps=1,
+        judge=lambda trial: (True, "kept for the test"),
+    )
+    return made, batches
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_an_action_changes_the_network_or_says_why_it_cannot(agent, name):
+    made, batches = agent
+    metrics = made.evaluate(batches)
+    before = structure_digest(made.model), weight_digest(made.model)
+    kept, info = made.apply_tentative(ACTIONS.index(name), made.get_state(metrics), batches)
+    after = structure_digest(made.model), weight_digest(made.model)
+    if kept:
+        assert info["applied"]
+        assert after[0] != before[0]
+        assert info["structure"] == [before[0], after[0]]
+    else:
+        assert not info["applied"]
+        assert info["error"]
+        assert made.refusals().get(name)
+        assert after == before
+    report = audit(made.model, made.subject.optimizer)
+    assert report.ok, str(report)
+    # The network still trains: a gradient reaches what was there and what is new.
+    made.subject.train(made.subject.probe(1))
+    assert all(torch.isfinite(p).all() for p in made.model.parameters())
