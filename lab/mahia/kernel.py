@@ -141,7 +141,7 @@ class MetaAttentionKernel(nn.Module):
         q, k, v = (
             z.unflatten(-1, (self.heads, -1)).transpose(1, 2) for z in (self.query(n_BTD), self.key(n_BTD), value_BTD)
         )
-        # not minus infinity: a sample that is all padding would be NaN before its output is masked
+        # not minus infinity: what a row without a token gives would then be each attention kernel's own rule
         bias_B11T = torch.zeros_like(mask_BT, dtype=q.dtype).masked_fill(~mask_BT, torch.finfo(q.dtype).min)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias_B11T[:, None, None, :])
         return mixed.transpose(1, 2).flatten(2)

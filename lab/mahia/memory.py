@@ -55,7 +55,7 @@ class TinyMemory(nn.Module):
         scores_NS = scores_NS.masked_fill(place_S >= pointer, -torch.inf)
         shares_NS = torch.cat((scores_NS, torch.zeros_like(scores_NS[..., :1])), -1).softmax(-1)[..., :-1]
         read_ND = shares_NS.to(x_ND.dtype) @ values_SD
-        mean_D = x_ND.detach().reshape(-1, self.dim).mean(0).to(rows_SD.dtype)
+        mean_D = x_ND.detach().reshape(-1, self.dim).to(rows_SD.dtype).mean(0)
         here_S1 = (place_S == pointer % self.size).unsqueeze(-1)
         self.state.write(rows_SD=torch.where(here_S1, mean_D, rows_SD), pointer=pointer + 1)
         y_ND: Tensor = x_ND + self.out(read_ND)

@@ -55,6 +55,14 @@ def test_masked_tokens_neither_give_nor_take(use_fourier):
     assert all(bool(torch.isfinite(parameter.grad).all()) for parameter in kernel.parameters())
 
 
+def test_a_masked_token_between_others_changes_nothing():
+    kernel, x = MetaAttentionKernel(D, use_fourier=False, use_scan=True), torch.randn(2, T, D)
+    longer = torch.cat((x[:, :3], torch.randn(2, 2, D), x[:, 3:]), 1)
+    mask = torch.ones(2, T + 2, dtype=torch.bool)
+    mask[:, 3:5] = False
+    assert torch.allclose(kernel(longer, mask)[mask].reshape(x.shape), kernel(x), atol=1e-6)
+
+
 def test_without_options_it_is_plain_attention_and_each_option_changes_it():
     torch.manual_seed(0)
     plain = MetaAttentionKernel(D, use_fourier=False)
@@ -69,6 +77,7 @@ def test_without_options_it_is_plain_attention_and_each_option_changes_it():
 
 
 def test_it_runs_in_fewer_bits():
+    assert low_pass(torch.randn(2, T, D).bfloat16(), 0.25, 0.1).dtype == torch.bfloat16
     kernel = MetaAttentionKernel(D, use_scan=True)
     with PrecisionManager("bf16").autocast():
         y = kernel(torch.randn(2, T, D))

@@ -51,7 +51,7 @@ def test_a_layer_that_counted_too_much_is_held_back():
 def test_a_gate_with_k_1_learns():
     router = DynamicLayerRouter(D, [nn.Linear(D, D) for _ in range(3)], k=1)
     router(torch.randn(6, D)).square().sum().backward()
-    assert float(router.controller.gate.weight.grad.abs().max()) > 0
+    assert float(router.controller.gate.weight.grad.abs().max()) > 1e-3
 
 
 def test_a_sure_sample_takes_one_block_and_an_unclear_one_several():
