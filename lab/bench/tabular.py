@@ -12,7 +12,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from lab.space import Space
+from lab.space import Genotype, Space
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -36,6 +36,14 @@ class Landscape:
         """What one step of each edge's digit adds to a cell's number (E,)."""
         edges, kinds = self.shape
         return kinds ** np.arange(edges - 1, -1, -1, dtype=np.int64)
+
+    def number(self, genotype: Genotype) -> int:
+        """The number of a cell of this space."""
+        return int(np.array(genotype.indices) @ self.powers)
+
+    def measure(self, genotype: Genotype) -> float:
+        """The accuracy that a strategy sees, percent."""
+        return float(self.validation_N[self.number(genotype)])
 
 
 Strategy = Callable[[Landscape, int, int, np.random.Generator], Ints]
@@ -148,6 +156,68 @@ def _climb(landscape: Landscape, evaluations: int, rng: np.random.Generator) -> 
     return np.pad(order, (0, evaluations - len(order)), mode="edge")
 
 
+def greedy_growth(landscape: Landscape, seeds: int, evaluations: int, rng: np.random.Generator) -> Ints:
+    """From the first cell (all digits 0): place after place, in random order, takes the best choice if it is better.
+
+    After a round over all places without gain it grows from the first cell again, in another order; after a growth
+    that asked for nothing new, from a random cell. What is known already costs nothing.
+    """
+    return np.stack([_grow(landscape, evaluations, rng) for _ in range(seeds)])
+
+
+def _grow(landscape: Landscape, evaluations: int, rng: np.random.Generator) -> Ints:
+    kinds, total = len(landscape.space.primitives), landscape.validation_N.size
+    asked: dict[int, None] = {0: None}
+    start = 0
+    while len(asked) < min(evaluations, total):
+        best, before = start, len(asked)
+        asked.setdefault(best)
+        gained = True
+        while gained and len(asked) < evaluations:
+            gained = False
+            for power in rng.permutation(landscape.powers).tolist():
+                digit = best // power % kinds
+                steps = [best + (other - digit) * power for other in range(kinds) if other != digit]
+                asked.update(dict.fromkeys(steps))
+                top = max(steps, key=lambda cell: landscape.validation_N[cell])
+                if landscape.validation_N[top] > landscape.validation_N[best]:
+                    best, gained = top, True
+        start = 0 if len(asked) > before else int(rng.integers(total))
+    order = np.fromiter(asked, dtype=np.int64)[:evaluations]
+    return np.pad(order, (0, evaluations - len(order)), mode="edge")
+
+
+def copied_prior(
+    landscape: Landscape,
+    seeds: int,
+    evaluations: int,
+    rng: np.random.Generator,
+    *,
+    prior_N: Floats,
+    share: float = 0.01,
+) -> Ints:
+    """Each place is drawn by how often each choice stands there in the best `share` of the cells by `prior_N`.
+
+    `prior_N` comes from elsewhere, such as another data set; each choice counts once more than it was seen. No cell is
+    asked for twice: a repeated draw gives way to the next.
+    """
+    edges, kinds = landscape.shape
+    count = max(1, round(share * landscape.validation_N.size))
+    best_C = np.argsort(-prior_N, kind="stable")[:count]
+    digits_CE = best_C[:, None] // landscape.powers % kinds
+    seen_EK = np.stack([np.bincount(digits_CE[:, edge], minlength=kinds) for edge in range(edges)])
+    bounds_EK = np.cumsum((seen_EK + 1) / (count + kinds), axis=1)
+    rows = []
+    for _ in range(seeds):
+        asked: dict[int, None] = {}
+        while len(asked) < min(evaluations, landscape.validation_N.size):
+            drawn_DE = (rng.random((evaluations, edges, 1)) > bounds_EK[:, :-1]).sum(-1)
+            asked.update(dict.fromkeys((drawn_DE @ landscape.powers).tolist()))
+        order = np.fromiter(asked, dtype=np.int64)[:evaluations]
+        rows.append(np.pad(order, (0, evaluations - len(order)), mode="edge"))
+    return np.stack(rows)
+
+
 STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
     {
         "random": random_search,
@@ -156,7 +226,7 @@ STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
         "local_search": local_search,
     }
 )
-"""Every strategy by name."""
+"""Every strategy by name that needs no more than a landscape."""
 
 
 def best_so_far(landscape: Landscape, asked_SQ: Ints) -> Ints:
