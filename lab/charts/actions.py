@@ -183,7 +183,7 @@ def _surgery(name: str, arguments: Mapping[str, Any]) -> Surgery:
     ]
     return Surgery(
         operation=name,
-        layer=" … ".join(map(str, layer)) if isinstance(layer, list | tuple) else str(layer),
+        layer=" to ".join(map(str, layer)) if isinstance(layer, list | tuple) else str(layer),
         detail=", ".join(details),
     )
 

@@ -9,18 +9,21 @@ from typing import Annotated, Any
 import tyro
 
 from lab.base import Report, Table
+from lab.charts import Action, action_counts, agent_actions
 from lab.checkpoint import CheckpointFile, examine_checkpoints, list_checkpoints
 from lab.cli.runs import find_run
 from lab.space import Genotype
 from lab.store import RUNS_ROOT, RunReader
 from lab.train import RunConfig
 
-KINDS = ("phase", "mutation", "growth", "rollback", "intervention", "genotype", "oom")
+KINDS = ("phase", "mutation", "growth", "rollback", "intervention", "genotype", "oom", "action")
+ACTION_COLUMNS = ("step", "action", "became", "what", "where", "loss change", "reward", "parameters", "difference")
+"""What the table of actions holds; the JSON form holds all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShowCommand:
-    """Tell of one run: settings, phases, checkpoints, cell, mutations, interventions, last figures."""
+    """Tell of one run: settings, phases, checkpoints, cell, mutations, actions, interventions, last figures."""
 
     run: Annotated[str, tyro.conf.Positional]
     """The run: its folder, or its name inside --save-dir."""
@@ -36,6 +39,8 @@ class RunDescription(Report):
 
     run: str
     """Folder."""
+    recipe: str
+    """What was trained how; empty where the settings do not say."""
     state: str
     reason: str
     """Why it is stale, or what ended it."""
@@ -53,6 +58,8 @@ class RunDescription(Report):
     """The live network's cell now."""
     mutations: dict[str, int]
     """Applied, accepted, rejected."""
+    actions: tuple[Action, ...]
+    """What the evolution agent did, in order."""
     growths: list[dict[str, Any]]
     interventions: list[dict[str, Any]]
     """What the monitor did, and memory that ran out, with reasons."""
@@ -70,14 +77,14 @@ class RunDescription(Report):
             ("attempts", f"{self.attempts}"),
             ("last step", "-" if self.last_step is None else f"{self.last_step:,}"),
             ("came from", self.parent or "nothing: it began here"),
-            ("cell now", self.genotype or "none yet"),
-            ("mutations", ", ".join(f"{count} {status}" for status, count in self.mutations.items())),
+            *(self._agent_facts() if self.recipe == "agent" else self._cell_facts()),
         ]
         tables = [Table(title=self.run, columns=("what", "figure"), rows=tuple(facts))]
         settings = tuple((name, f"{value}") for name, value in self.settings.items())
         tables.append(_table("settings other than the defaults", ("setting", "value"), settings))
         columns = ("phase", "epoch", "epochs", "cycle")
         tables.append(_table("phases", columns, [tuple(f"{row[name]}" for name in columns) for row in self.phases]))
+        tables.append(_table("actions of the agent", ACTION_COLUMNS, self._action_rows()))
         growths = [(f"{row['step']}", row["what"], row["where"]) for row in self.growths]
         tables.append(_table("growths", ("step", "what", "where"), growths))
         rows = [(f"{row['step']}", row["action"], row["reason"]) for row in self.interventions]
@@ -87,6 +94,23 @@ class RunDescription(Report):
         tables.append(_table("last figures", ("figure", "value"), figures))
         return tuple(table for table in tables if table.rows)
 
+    def _cell_facts(self) -> list[tuple[str, str]]:
+        counts = ", ".join(f"{count} {status}" for status, count in self.mutations.items())
+        return [("cell now", self.genotype or "none yet"), ("mutations", counts)]
+
+    def _agent_facts(self) -> list[tuple[str, str]]:
+        facts = [
+            ("cell now", "none: recipe agent changes the layers of a live network"),
+            ("actions", ", ".join(f"{count} {outcome}" for outcome, count in action_counts(self.actions).items())),
+        ]
+        if self.actions:
+            masked = self.actions[-1].masked.items()
+            facts.append(("not possible now", "; ".join(f"{name}: {why}" for name, why in masked) or "nothing"))
+        return facts
+
+    def _action_rows(self) -> list[tuple[str, ...]]:
+        return [_action_row(action) for action in self.actions]
+
     def _checkpoint_rows(self) -> list[tuple[str, ...]]:
         rows: list[tuple[str, ...]] = []
         for row in self.checkpoints:
@@ -94,6 +118,21 @@ class RunDescription(Report):
             epoch = "-" if row["epoch"] is None else f"{row['epoch']}"
             rows.append((row["name"], row["reason"] or "-", epoch, size, row["fault"] or "whole"))
         return rows
+
+
+def _action_row(action: Action) -> tuple[str, ...]:
+    """An action in words that every terminal can write."""
+    return (
+        f"{action.step}",
+        action.action,
+        action.outcome,
+        "; ".join(part.text for part in action.surgeries) or action.reason,
+        "; ".join(dict.fromkeys(part.layer for part in action.surgeries)),
+        action.loss_text.replace("±", "+-"),
+        "" if action.reward is None else f"{action.reward:+.3f}",
+        action.parameters_text.replace("→", "->"),
+        "" if action.difference is None else f"{action.difference:.1e}",
+    )
 
 
 def _table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
@@ -116,22 +155,26 @@ def describe_run(run_dir: Path) -> RunDescription:
     """
     reader = RunReader(run_dir)
     summary = reader.summary()
-    events = [(row.step, row.kind, row.payload) for row in reader.events(kinds=KINDS, limit=1_000_000).events]
+    rows = reader.events(kinds=KINDS, limit=1_000_000).events
+    events = [(row.step, row.kind, row.payload) for row in rows]
+    config = reader.config()
     mutations = [payload["status"] for _, kind, payload in events if kind == "mutation"]
     genotypes = [payload["genotype"] for _, kind, payload in events if kind == "genotype"]
     examined = examine_checkpoints(run_dir / "checkpoints")
     return RunDescription(
         run=str(run_dir),
+        recipe=str(config.get("recipe", "")),
         state=summary.state,
         reason=summary.reason,
         attempts=summary.attempt,
         last_step=summary.last_step,
-        settings=dict(_different(reader.config(), RunConfig().to_json())),
+        settings=dict(_different(config, RunConfig().to_json())),
         phases=[payload for _, kind, payload in events if kind == "phase"],
         checkpoints=[_checkpoint_row(path, file, fault) for path, file, fault in examined],
         parent=_parent(run_dir, [file for _, file, _ in examined if file is not None]),
         genotype=str(Genotype.from_json(genotypes[-1])) if genotypes else None,
         mutations={status: mutations.count(status) for status in ("applied", "accepted", "rejected")},
+        actions=agent_actions(rows),
         growths=[{"step": step, **payload} for step, kind, payload in events if kind == "growth"],
         interventions=[_intervention(*event) for event in events if event[1] in ("rollback", "intervention", "oom")],
         figures=_last_figures(reader),

@@ -98,7 +98,7 @@ def test_a_change_is_read_as_operation_layer_and_detail() -> None:
 
 def test_changes_made_together_are_told_one_by_one() -> None:
     first, second = read_change(HYBRID)
-    assert (first.text, first.layer) == ("insert residual", "features.conv1 … features.conv2")
+    assert (first.text, first.layer) == ("insert residual", "features.conv1 to features.conv2")
     assert (second.text, second.layer) == ("insert attention", "features.conv2")
 
 
