@@ -317,7 +317,7 @@ class DynamicArchitecture:
             MorphError: a plan of another network.
         """
         for plan in plans:
-            report = apply(plan, self.model, self.optimizer)
+            report = apply(plan, self.model, self.optimizer, replayed=True)
             report.release()
             self.reports.append(report)
 

@@ -1,0 +1,35 @@
+"""The usage section of the document on device placement, as written but for the import paths."""
+
+import torch
+
+from lab.agent import DynamicArchitecture, InformationBottleneck, StructuralEvolution
+
+
+def test_the_usage_section_runs_as_written(make_network, data, capsys):
+    model, evolution, info_bottleneck = make_network(), StructuralEvolution(), InformationBottleneck()
+    mini_loader = data[1]
+
+    dynarch = DynamicArchitecture(
+        base_model=model,
+        evolution=evolution,
+        ib=info_bottleneck,
+        device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+    )
+    metrics = dynarch.evaluate(mini_loader)
+
+    state = dynarch.get_state(metrics)  # Automatically on correct device
+    action = dynarch.select_action(state)  # Handles device internally
+
+    success, info = dynarch.apply_tentative(action, state, mini_loader)
+    if not success:
+        print(f"Evolution failed: {info.get('error', 'Unknown error')}")
+
+    assert state.device.type == dynarch.device.type
+    assert 0 <= action < len(dynarch.actions)
+    assert success is info["accepted"]
+    assert ("Evolution failed" in capsys.readouterr().out) is not success
+    assert dynarch.model is model
+    policy = [*dynarch.learner.policy_net.parameters(), *dynarch.learner.target_net.parameters()]
+    assert {p.device.type for p in policy} == {dynarch.device.type}
+    trained = {id(p) for group in dynarch.learner.optimizer.param_groups for p in group["params"]}
+    assert trained == {id(p) for p in dynarch.learner.policy_net.parameters()}
