@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from torch import nn
 
 from lab.base import TrainingError
@@ -98,31 +99,30 @@ def test_eval_mode_writes_no_state_and_train_mode_the_bias_alone(bias_rate):
     assert changed == (["state.selection_bias"] if bias_rate else [])
 
 
-def collapsing(balance, bias_rate, steps=150):
-    """Loads after training on noisy copies of one direction, from a gate that already prefers two experts."""
-    router = build(dim=8, experts=8, k=2, bias_rate=bias_rate)
-    with torch.no_grad():
-        router.gate.weight.mul_(0.1)[:2, 0] += 1.0
-    target = nn.Linear(8, 8)
-    optimizer = torch.optim.Adam(router.parameters(), lr=0.01)
-    for step in range(steps):
-        x = tokens(256, 8, seed=step)
-        x[:, 0] = 2.0 + 0.1 * x[:, 0]
-        routing = router.route(x)
-        loss = (routing.y - target(x).detach().tanh()).square().mean() + balance * routing.balance_loss
+def load_after_training(balance, bias_rate, seed):
+    """Loads, in units of the even one, of a digits classifier around a router of 8 experts."""
+    digits = load_digits()
+    images, labels = torch.tensor(digits.data, dtype=torch.float32) / 16, torch.tensor(digits.target)
+    torch.manual_seed(seed)
+    router, head = ExpertRouter(64, 8, 2, 32, bias_rate=bias_rate), nn.Linear(64, 10)
+    optimizer = torch.optim.Adam([*router.parameters(), *head.parameters()], lr=3e-3)
+    for batch in torch.randint(0, len(labels), (200, 128)):
+        routing = router.route(images[batch])
+        loss = nn.functional.cross_entropy(head(images[batch] + routing.y), labels[batch])
         optimizer.zero_grad()
-        loss.backward()
+        (loss + balance * routing.balance_loss).backward()
         optimizer.step()
-    return router.eval().route(x).load_E * 8
+    return router.eval().route(images).load_E * 8
 
 
-@pytest.mark.parametrize(("balance", "bias_rate"), [(0.1, 0.0), (0.0, 0.01)], ids=["loss", "bias"])
-def test_loads_stay_within_2_of_uniform_where_they_collapse_without(balance, bias_rate):
-    collapsed = collapsing(0.0, 0.0)
-    assert float(collapsed.max()) > 3.0
-    assert int((collapsed < 0.5).sum()) >= 5
-    balanced = collapsing(balance, bias_rate)
-    assert 0.5 <= float(balanced.min()) <= float(balanced.max()) <= 2.0
+@pytest.mark.parametrize("seed", [0, 2])
+def test_loads_stay_within_2_of_uniform_where_they_collapse_without(seed):
+    collapsed = load_after_training(0.0, 0.0, seed)
+    assert float(collapsed.max()) > 3.0, "4 is the most that one of two choices can have"
+    assert int((collapsed < 0.2).sum()) >= 3
+    for balance, bias_rate in ((0.1, 0.0), (0.0, 0.003)):
+        balanced = load_after_training(balance, bias_rate, seed)
+        assert 0.5 <= float(balanced.min()) <= float(balanced.max()) <= 2.0
 
 
 def test_without_room_later_ranks_and_later_tokens_are_turned_away_and_counted():
