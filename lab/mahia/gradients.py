@@ -95,6 +95,8 @@ def backward_by_loss(
     features_BF: Tensor,
     losses_of: Callable[[Tensor], Sequence[Tensor]],
     combine: Callable[[Tensor], Tensor] | None = None,
+    *,
+    of_encoder: Sequence[Tensor] = (),
 ) -> tuple[Tensor, Tensor]:
     """Gradients of several losses with one walk through the encoder, each loss's own gradient known on the way.
 
@@ -106,6 +108,7 @@ def backward_by_loss(
         features_BF: the encoder's output, with its graph.
         losses_of: features -> K scalars; their heads share no parameter's graph but the features.
         combine: gradients (K, B, F) -> the gradient (B, F) for the encoder; default the sum.
+        of_encoder: losses that the encoder has by itself (a router's balance loss), added in the same walk.
 
     Returns:
         The losses (K,) and their own gradients (K, B, F) at the features, detached.
@@ -128,5 +131,6 @@ def backward_by_loss(
             raise TrainingError("losses of the features", f"none at position {position}", todo)
         gradients.append(leaf_BF.grad)
     gradients_KBF = torch.stack(gradients)
-    features_BF.backward(gradients_KBF.sum(0) if combine is None else combine(gradients_KBF))
+    asked_BF = gradients_KBF.sum(0) if combine is None else combine(gradients_KBF)
+    torch.autograd.backward([features_BF, *of_encoder], [asked_BF, *map(torch.ones_like, of_encoder)])
     return values_K, gradients_KBF

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lab.base import DataError, TrainingError
 from lab.device import OOMTransaction, measure_leak
+from lab.doctor import simulate
 from lab.mahia import (
     DynamicLayerRouter,
     DynamicNeuroFabric,
@@ -362,6 +363,22 @@ def test_a_step_that_is_taken_back_takes_the_state_back(name):
     with pytest.raises(ZeroDivisionError):
         transaction.step(fails, x)
     assert all(torch.equal(value, before[key]) for key, value in module.named_buffers())
+
+
+@pytest.mark.parametrize("name", ["TinyMemory", "GraphDiffusionMemory", "MetaController", "MetaAttentionKernel"])
+def test_everything_is_on_one_device_on_a_simulated_gpu(name):
+    report = simulate(CASES[name].build(), (torch.randn(CASES[name].shape),))
+    assert report.verdict == "ok", str(report)
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_what_the_cpu_gives(case):
+    module, x = sharp(case.build()), torch.randn(case.shape)
+    twin = copy.deepcopy(module).cuda()
+    for _ in range(2):
+        assert torch.allclose(twin(x.cuda()).cpu(), module(x), atol=1e-4)
+    for one, two in zip(module.buffers(), twin.buffers(), strict=True):
+        assert torch.allclose(one, two.cpu(), atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,17 @@ def test_the_encoder_gets_what_combine_makes_of_the_losses(net):
     assert not own.requires_grad
 
 
+def test_a_loss_of_the_encoder_itself_goes_in_the_same_walk(net):
+    x = torch.randn(7, 4, dtype=torch.float64)
+    hidden = net.encoder[1](net.encoder[0](x))
+    weighted_sum([*net.losses(net.encoder[2](hidden)), hidden.square().mean()]).backward()
+    expected = gradients_of(net)
+    net.zero_grad()
+    hidden = net.encoder[1](net.encoder[0](x))
+    backward_by_loss(net.encoder[2](hidden), net.losses, of_encoder=[hidden.square().mean()])
+    assert all((p.grad - g).abs().max() <= 1e-12 for p, g in zip(net.parameters(), expected, strict=True))
+
+
 def test_a_loss_that_is_none_of_the_features_is_named(net):
     features = net.encoder(torch.randn(7, 4, dtype=torch.float64))
     with pytest.raises(TrainingError, match="losses of the features; came none at position 1"):
