@@ -23,13 +23,14 @@ def tokens(*shape, seed=1, dtype=torch.float32):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-def per_token(router, x):
+def per_token(router, x, bias=None):
     """One token after the other, one expert after the other, with nothing but products: no sort, no state."""
     gate, experts = router.gate.weight, router.experts
     rows = []
     for token in x.reshape(-1, x.shape[-1]):
         probabilities = torch.exp(gate @ token) / torch.exp(gate @ token).sum()
-        best = sorted(range(len(gate)), key=lambda e: -float(probabilities[e].detach()))[: router.k]
+        scores = probabilities.detach() if bias is None else probabilities.detach() + bias
+        best = scores.argsort(descending=True)[: router.k]
         total = sum(probabilities[e] for e in best) if router.k > 1 else 1.0
         row = torch.zeros_like(token)
         for e in best:
@@ -109,9 +110,16 @@ def test_the_task_reaches_the_gate(k):
 
 @pytest.mark.parametrize("k", [1, 2, 4])
 def test_gradients_equal_those_of_one_token_at_a_time(k):
-    router = build(k=k, bias_rate=0.01).double()
+    router = build(k=k, bias_rate=0.1).double()
     x = tokens(11, 8, dtype=torch.float64).requires_grad_()
-    wanted = torch.autograd.grad(per_token(router, x).square().sum(), [x, *router.parameters()])
+    for _ in range(3):
+        router(x)
+    bias = router.selection_bias
+    assert not torch.equal(
+        router.route(x).experts_TK.sort().values, build(k=k).double().route(x).experts_TK.sort().values
+    )
+    router.state.write(selection_bias=bias)
+    wanted = torch.autograd.grad(per_token(router, x, bias).square().sum(), [x, *router.parameters()])
     found = torch.autograd.grad(router(x).square().sum(), [x, *router.parameters()])
     for one, other in zip(found, wanted, strict=True):
         assert torch.allclose(one, other, rtol=0, atol=1e-9)
