@@ -17,8 +17,6 @@ ACTION_ORDER = ("prune", "expand", "mutate", "branch", "attention", "hybrid", "r
 """Rows of the timeline from below; an action of another name stands above them."""
 LINEAR = 0.003
 """Nats around zero within which the axis of loss changes is even."""
-TICKS = (-10.0, -1.0, -0.1, -0.01, 0.0, 0.01, 0.1, 1.0, 10.0)
-"""Loss changes in nats that the axis names."""
 
 
 def _markers(found: Sequence[Action], heights: Sequence[Any], outcome: str, **more: Any) -> dict[str, Any]:
@@ -93,20 +91,28 @@ def trial_figure(found: Sequence[Action], *, title: str = "", height: int = 440)
         marker = {"symbol": "circle-x-open", "size": 12, "color": RED}
         data.append({**_markers(broken, [0.0] * len(broken), "taken back"), "name": name, "marker": marker})
     flat = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 0, "y1": 0, "line": {"color": GREY, "width": 1}}
-    ticks = {
-        "tickvals": [_squeeze(tick) for tick in TICKS],
-        "ticktext": [f"{tick:+g}" if tick else "0" for tick in TICKS],
-    }
     return make_figure(
         data,
         height=height,
         title=title,
         hovermode="closest",
         xaxis=_number_axis(found, anchor="y2"),
-        yaxis=axis(title={"text": "loss change (nats)", "standoff": 10}, domain=[0.42, 1.0], **ticks),
+        yaxis=axis(title={"text": "loss change (nats)", "standoff": 10}, domain=[0.42, 1.0], **_ticks(tried)),
         yaxis2=axis(title={"text": "reward", "standoff": 10}, domain=[0.0, 0.32]),
         shapes=[{**flat, "yref": "y"}, {**flat, "yref": "y2"}],
     )
+
+
+def _ticks(tried: Sequence[Action]) -> dict[str, Any]:
+    """Zero and the powers of ten of nats that lie apart from it on an axis as long as these trials need."""
+    ends = [abs(action.loss_change or 0.0) + (action.loss_error or 0.0) for action in tried if _finite(action)]
+    least = _squeeze(max(ends, default=1.0)) / 7
+    powers = [10.0**power for power in range(-9, 3) if _squeeze(10.0**power) >= least]
+    values = [*(-value for value in reversed(powers)), 0.0, *powers]
+    return {
+        "tickvals": [_squeeze(value) for value in values],
+        "ticktext": [f"{value:+g}" if value else "0" for value in values],
+    }
 
 
 def _squeeze(value: float) -> float:

@@ -182,13 +182,25 @@ def test_no_action_is_said() -> None:
 def test_error_bars_end_one_standard_error_from_the_loss_change(acted: list[Any]) -> None:
     figure = trial_figure(agent_actions(acted))
     back = next(trace for trace in figure.data if trace.name == "✘ taken back (1)")
-    scale = figure.layout.yaxis.tickvals[-1] / math.asinh(10 / 0.003)
-    assert scale == pytest.approx(1.0), "ticks and points are on one scale"
+    ticks = dict(zip(figure.layout.yaxis.ticktext, figure.layout.yaxis.tickvals, strict=True))
+    assert 0.003 * math.sinh(ticks["+0.1"]) == pytest.approx(0.1), "ticks and points are on one scale"
     ends = (back.y[0] - back.error_y.arrayminus[0], back.y[0], back.y[0] + back.error_y.array[0])
     assert [0.003 * math.sinh(end) for end in ends] == pytest.approx([0.298, 0.3, 0.302])
     assert back.text[0] == "2 prune taken back: +0.3000 ± 0.0020 nats"
     rewards = [trace for trace in figure.data if trace.yaxis == "y2"]
     assert [list(trace.y) for trace in rewards] == [[0.125, 0.125], [0.125]]
+
+
+@pytest.mark.parametrize(("change", "least"), [(2.5, "+0.01"), (0.3, "+0.01"), (0.001, "+0.001"), (2e-5, "+1e-05")])
+def test_the_axis_of_loss_changes_names_values_apart_from_zero(
+    act: Callable[..., Any], change: float, least: str
+) -> None:
+    layout = trial_figure(agent_actions([act(1, "expand", True, change, loss_error=change / 10)])).layout
+    names = list(layout.yaxis.ticktext)
+    assert names[names.index("0") + 1] == least
+    assert names[names.index("0") - 1] == least.replace("+", "-", 1)
+    gap = layout.yaxis.tickvals[names.index(least)]
+    assert gap > math.asinh(change / 0.003) / 7, "the name has room beside the zero"
 
 
 def test_a_loss_that_is_no_number_is_drawn_and_named(act: Callable[..., Any]) -> None:
