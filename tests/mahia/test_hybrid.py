@@ -7,7 +7,14 @@ from torch import nn
 from lab.base import ConfigError, DataError
 from lab.device import measure_leak, measure_memory
 from lab.doctor import explain_backward
-from lab.mahia import ExpertRouter, HybridEfficientModel, backward_by_loss, collect_routing, weighted_sum
+from lab.mahia import (
+    ExpertRouter,
+    HybridEfficientModel,
+    PrecisionManager,
+    backward_by_loss,
+    collect_routing,
+    weighted_sum,
+)
 
 B, L, C, V = 8, 6, 5, 30
 SMALL = {"embed_dim": 8, "tab_hidden_dim": 8, "fused_dim": 8, "memory_size": 5, "max_layers": 3}
@@ -212,6 +219,19 @@ def test_bad_input_is_named_before_the_kernel_names_it(batch, change, message):
 def test_settings_outside_their_range_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         build(**changes)
+
+
+def test_it_trains_in_fewer_bits(batch):
+    model, found = build(HEADS), []
+    for precision in ("float32", "bf16"):
+        twin = copy.deepcopy(model)
+        with PrecisionManager(precision).autocast():
+            loss = weighted_sum(losses_of(twin, twin.encode(*batch)))
+        loss.backward()
+        found.append(float(loss.detach()))
+        assert {parameter.dtype for parameter in twin.parameters()} == {torch.float32}
+        assert all(bool(torch.isfinite(p.grad).all()) for p in twin.parameters() if p.grad is not None)
+    assert found[1] == pytest.approx(found[0], rel=0.05)
 
 
 @pytest.mark.gpu
