@@ -9,7 +9,9 @@ from torch import Tensor
 
 def load(chosen_TK: Tensor, experts: int) -> Tensor:
     """Rows of each expert (E,), integers that add up to T * K; `chosen_TK` are numbers of experts."""
-    return torch.bincount(chosen_TK.flatten(), minlength=experts)
+    flat_P = chosen_TK.flatten()
+    # bincount's length depends on the values, which no trace can follow.
+    return flat_P.new_zeros(experts).index_add(0, flat_P, torch.ones_like(flat_P))
 
 
 def balance_loss(share_E: Tensor, probability_TE: Tensor, eligible_E: Tensor | None = None) -> Tensor:

@@ -56,13 +56,15 @@ class SwiGLUExperts(nn.Module):
     def __len__(self) -> int:
         return self.down.shape[0]
 
-    def forward(self, x_PD: Tensor, counts_E: Tensor, *, grouped: bool | None = None) -> Tensor:
+    def forward(self, x_PD: Tensor, counts_E: Tensor, *, grouped: bool | None = None, trusted: bool = False) -> Tensor:
         """Each row through the expert that it belongs to.
 
         Args:
             x_PD: the rows of expert 0, then those of expert 1, and so on.
             counts_E: rows of each expert, integers >= 0 that add up to P.
             grouped: True for the grouped product, False for the loop, None for the grouped product where it is valid.
+            trusted: the counts are known to fit, and the grouped product need not read them: reading waits for a GPU,
+                and cannot be traced.
 
         Returns:
             (P, D).
@@ -76,9 +78,9 @@ class SwiGLUExperts(nn.Module):
             raise DataError("rows that the grouped product takes", reason, "leave grouped to None")
         if grouped is False or reason:
             return self._loop(x_PD, gate_up, down, _checked(counts_E.tolist(), x_PD, len(self)))
-        offsets_E = counts_E.cumsum(0, dtype=torch.int32)
-        if not offsets_E.is_cuda:  # On a GPU reading them would wait for the device.
+        if not trusted:
             _checked(counts_E.tolist(), x_PD, len(self))
+        offsets_E = counts_E.cumsum(0, dtype=torch.int32)
         hidden_P2H = nn.functional.grouped_mm(x_PD, gate_up.transpose(1, 2), offs=offsets_E)
         gate_PH, up_PH = hidden_P2H.chunk(2, dim=-1)
         y_PD: Tensor = nn.functional.grouped_mm(silu(gate_PH) * up_PH, down.transpose(1, 2), offs=offsets_E)

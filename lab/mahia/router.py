@@ -150,7 +150,7 @@ class ExpertRouter(nn.Module):
             expected = f"padding of bool and shape {tuple(x.shape[:-1])}"
             raise DataError(expected, f"{padding.dtype} {tuple(padding.shape)}", "mark padding with True")
         tokens_TD = x.reshape(-1, self.dim) if padding is None else x[~padding]
-        if not len(tokens_TD):
+        if tokens_TD.shape[0] == 0:
             came = f"x of shape {tuple(x.shape)}" + ("" if padding is None else ", all of it padding")
             raise DataError("at least one token that is no padding", came, "leave the empty batch out")
         return tokens_TD
@@ -174,11 +174,11 @@ class ExpertRouter(nn.Module):
         expert_P, order_P = chosen.experts_TK.T.flatten().sort(stable=True)
         weights_P = chosen.weights_TK.T.flatten()
         if self.capacity_factor is not None:
-            room = math.ceil(self.capacity_factor * len(expert_P) / self.num_experts)
-            place_P = torch.arange(len(expert_P), device=x_TD.device) - (asked_E.cumsum(0) - asked_E)[expert_P]
+            room = math.ceil(self.capacity_factor * expert_P.shape[0] / self.num_experts)
+            place_P = torch.arange(expert_P.shape[0], device=x_TD.device) - (asked_E.cumsum(0) - asked_E)[expert_P]
             order_P, counts_E = order_P[place_P < room], asked_E.clamp(max=room)
-        token_P = order_P % len(x_TD)
-        y_PD = self.experts(x_TD.index_select(0, token_P), counts_E)
+        token_P = order_P % x_TD.shape[0]
+        y_PD = self.experts(x_TD.index_select(0, token_P), counts_E, trusted=True)
         # The gate's weights are float32 at least, and so is the sum, whatever the experts compute in.
         weighted_PD = y_PD * weights_P.index_select(0, order_P)[:, None]
         y_TD = torch.zeros_like(x_TD, dtype=weighted_PD.dtype).index_add(0, token_P, weighted_PD)

@@ -288,6 +288,26 @@ def test_a_model_without_a_router_has_nothing_to_collect():
         pass
 
 
+@pytest.mark.parametrize("options", [{}, {"bias_rate": 0.1}, {"capacity_factor": 1.0}], ids=str)
+def test_the_router_is_exported_with_an_open_number_of_tokens(options):
+    router, x = build(**options).eval(), tokens(20, 8)
+    shapes = ({0: torch.export.Dim("tokens", min=2)}, None)
+    exported = torch.export.export(router, (x, None), dynamic_shapes=shapes, strict=False).module()
+    longer = tokens(33, 8)
+    assert torch.equal(exported(longer, None), router(longer))
+
+
+def test_the_router_is_traced_in_one_graph_with_its_backward():
+    router, x = build(), tokens(20, 8)
+    compiled = torch.compile(router, backend="aot_eager", fullgraph=True)
+    compiled(x).square().sum().backward()
+    found = [parameter.grad.clone() for parameter in router.parameters()]
+    router.zero_grad()
+    router(x).square().sum().backward()
+    for one, parameter in zip(found, router.parameters(), strict=True):
+        assert torch.allclose(one, parameter.grad, rtol=0, atol=1e-6)
+
+
 @pytest.mark.gpu
 def test_on_a_gpu_the_numbers_are_those_of_the_cpu():
     router, x = build(), tokens(64, 8)

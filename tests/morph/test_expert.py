@@ -10,7 +10,7 @@ from torch import nn
 from lab.base import MorphError
 from lab.doctor import audit
 from lab.mahia import ExpertRouter, collect_routing
-from lab.morph import AddExpert, MorphPlan, apply, rebuild, rollback, verify
+from lab.morph import AddExpert, MorphPlan, Widen, apply, rebuild, rollback, verify
 
 OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9),
@@ -299,6 +299,14 @@ def test_weights_that_two_routers_share_are_refused(x):
     model[1].experts = model[0].experts
     with pytest.raises(MorphError, match="weights that one router has; came '1', which shares them"):
         AddExpert("0").plan(model, x)
+
+
+def test_other_layers_of_a_model_with_a_router_can_still_be_widened(x):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 8), ExpertRouter(8, 4, 2, 12), nn.Linear(8, 3))
+    assert Widen("0", 9).plan(model, x).max_difference <= 1e-14
+    with pytest.raises(MorphError, match="a width of 2 that can change"):
+        Widen("2", 12).plan(model, x)
 
 
 @pytest.mark.gpu
