@@ -15,6 +15,7 @@ from lab.agent.information import (
     redundancy,
 )
 from lab.agent.inserts import (
+    KINDS,
     AttentionOperator,
     BranchOperator,
     HybridOperator,
@@ -34,6 +35,7 @@ from lab.agent.trial import PairedJudge, Trial
 
 __all__ = [
     "FEATURES",
+    "KINDS",
     "LAYER_SCORES",
     "UNIT_SCORES",
     "AdaptiveOperator",

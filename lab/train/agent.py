@@ -115,7 +115,7 @@ class AgentStrategy:
 
     def begin_epoch(self, epoch: int, step: int, data: EpochData) -> str:
         """Let the agent act where a round is due, then prepare the epoch; the weights part."""
-        self._price(data)
+        self.price(data)
         if self.evolve.compute is not None:
             self.fixed.share = min(self.spent / self.evolve.compute, 1.0)
             if self.spent >= self.evolve.compute:
@@ -146,7 +146,7 @@ class AgentStrategy:
             _, info = self.agent.apply_tentative(action, state, held_out)
             events.append(self._account(info, self.agent.subject.steps_samples - before, samples))
             metrics = {}
-            self._price(data)
+            self.price(data)
         self.records += events
         if self.group.size > 1:
             self.group.align(self.network)
@@ -184,13 +184,14 @@ class AgentStrategy:
             info=told,
         )
 
-    def _price(self, data: EpochData) -> None:
+    def price(self, data: EpochData) -> float:
         """Floating-point operations of a forward of one image by the network as it is now."""
         x_BCHW, _ = next(data.decisions())
         # With gradients torch takes the path whose operations are counted.
         with eval_mode(self.network), FlopCounterMode(display=False) as counter:
             self.network(x_BCHW[:1])
         self._flops = float(counter.get_total_flops())
+        return self._flops
 
     def step(self, x_BCHW: Tensor, y_B: Tensor) -> StepReport:
         """One clipped step on the weights."""
