@@ -145,6 +145,23 @@ WRONG = {
         "def finish(first, second, new):\n    first.backward()\n    return new.detach()": "gradients of three steps",
         "def finish(first, second, new):\n    ((first + second) / 2).backward()\n    return new.detach()": "off by 0.",
     },
+    "13_evolution_agent": {
+        "def decide(twin, changed):\n    difference = changed - twin\n    mean = difference.mean().item()\n"
+        "    error = difference.std().item() / len(difference) ** 0.5\n"
+        "    return not mean > error, mean, error": "['broken']: off by 1: got True, wanted False",
+        "def decide(twin, changed):\n    mean = (changed.mean() - twin.mean()).item()\n"
+        "    error = ((twin.var() + changed.var()).item() / len(twin)) ** 0.5\n"
+        "    return mean <= error, mean, error": "standard error",
+        "def decide(twin, changed):\n    difference = changed - twin\n"
+        "    mean, error = difference.mean().item(), difference.std().item()\n"
+        "    return mean <= error, mean, error": "['worse']: off by 1: got True, wanted False",
+        "def decide(twin, changed):\n    difference = changed - twin\n    mean = difference.mean().item()\n"
+        "    error = difference.std().item() / len(difference) ** 0.5\n"
+        "    return mean <= 0, mean, error": "['within the noise']: off by 1: got False, wanted True",
+        "def decide(twin, changed):\n    difference = twin - changed\n    mean = difference.mean().item()\n"
+        "    error = difference.std().item() / len(difference) ** 0.5\n"
+        "    return mean <= error, mean, error": "['better']: off by 0.06: got 0.03, wanted -0.03",
+    },
     "15_own_model": {
         "def forward(self, x):\n    gate = torch.sigmoid(self.mix(x))\n"
         "    gate.data.mul_(torch.linspace(0, 1, 6, device=x.device))\n"
