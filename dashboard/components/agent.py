@@ -97,11 +97,23 @@ def action_lines(action: Action) -> tuple[str, ...]:
         lines.append(f"{'exact' if action.exact else 'not exact'}: output moved by {moved} at that moment")
     if action.loss_change is not None:
         lines.append(f"loss change {action.loss_text} nats after {action.probe_steps} probe steps beside its twin")
-        lines.append(f"reward {number(action.reward, '+.3f')}")
+        parts = ", ".join(f"{name} {value:+.2f}" for name, value in action.reward_parts.items())
+        lines.append(f"reward {number(action.reward, '+.3f')}" + (f", weighed from {parts}" if parts else ""))
     if action.parameters_text:
         stays = "" if action.outcome == "kept" else ", and back"
         lines.append(f"parameters {action.parameters_text}{stays}")
     return (*lines, f"why: {action.reason}") if action.reason else tuple(lines)
+
+
+def state_line(action: Action) -> str:
+    """How much the agent had learnt from after an action: `9 experiences, 4 updates of its policy, ...`."""
+    names = {
+        "experiences": "experiences",
+        "updates": "updates of its policy",
+        "probe_steps": "training steps in trials",
+    }
+    told = [f"{action.state[key]:,} {name}" for key, name in names.items() if key in action.state]
+    return f"After action {action.number}: {', '.join(told)}." if told else ""
 
 
 def parameter_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
@@ -139,7 +151,7 @@ def body(picture: panels.Picture) -> None:
     with left:
         _parameters(picture)
     with right:
-        _learning(picture)
+        _learning(picture, found)
     _all_actions(found)
     _meanings()
     panels.curves(picture)
@@ -218,7 +230,7 @@ def _parameters(picture: panels.Picture) -> None:
         )
 
 
-def _learning(picture: panels.Picture) -> None:
+def _learning(picture: panels.Picture, found: Sequence[Action]) -> None:
     snapshot = picture.snapshot
     names = ("agent/accept_rate", "agent/epsilon", "agent/regret")
     rate, epsilon, regret = (snapshot.series(name).last for name in names)
@@ -230,6 +242,8 @@ def _learning(picture: panels.Picture) -> None:
             f"Accept rate, now {number(rate, '.0%')}, exploration, now {number(epsilon, '.0%')}, "
             f"and regret so far, {number(regret, '.4f')} nats, over steps",
         )
+        if found and (told := state_line(found[-1])):
+            st.caption(plain(told))
 
 
 def _all_actions(found: Sequence[Action]) -> None:

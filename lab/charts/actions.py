@@ -77,13 +77,15 @@ class Action:
     loss_error: float | None
     """Its standard error, nats."""
     reward: float | None
+    reward_parts: dict[str, float]
+    """What the reward is made of, each in (-1, 1), before weighting."""
     parameters: tuple[int, int] | None
     """Before, and of the changed network."""
     regret: float | None
     """What the decision lost in hindsight, nats."""
     regret_so_far: float | None
-    accept_rate: float | None
-    epsilon: float | None
+    state: dict[str, Any]
+    """Where the agent stood afterwards: accept rate, exploration, experiences, updates, probe steps in all."""
     masked: dict[str, str]
     """Why each impossible action was impossible afterwards."""
 
@@ -125,7 +127,6 @@ def agent_actions(events: Iterable[Event]) -> tuple[Action, ...]:
 def _action(number: int, step: int, payload: Mapping[str, Any]) -> Action:
     info: Mapping[str, Any] = payload["info"]
     measured = bool(info.get("measured"))
-    state = info.get("state", {})
     parameters = info.get("parameters")
     return Action(
         number=number,
@@ -140,11 +141,11 @@ def _action(number: int, step: int, payload: Mapping[str, Any]) -> Action:
         loss_change=info.get("loss_change") if measured else None,
         loss_error=info.get("loss_error") if measured else None,
         reward=payload["reward"] if measured else None,
+        reward_parts=dict(info.get("reward_parts", {})) if measured else {},
         parameters=None if parameters is None else (int(parameters[0]), int(parameters[1])),
         regret=info.get("regret"),
         regret_so_far=info.get("regret_so_far"),
-        accept_rate=state.get("accept_rate"),
-        epsilon=state.get("epsilon"),
+        state=dict(info.get("state", {})),
         masked=dict(info.get("masked", {})),
     )
 
