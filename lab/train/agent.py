@@ -117,6 +117,7 @@ class AgentStrategy:
         """Let the agent act where a round is due, then prepare the epoch; the weights part."""
         self.price(data)
         if self.evolve.compute is not None:
+            self.spent = self.group.share(self.spent)
             self.fixed.share = min(self.spent / self.evolve.compute, 1.0)
             if self.spent >= self.evolve.compute:
                 self.finish(epoch, data)
@@ -166,7 +167,7 @@ class AgentStrategy:
     def _account(self, info: dict[str, Any], trained: int, read: int) -> ActionEvent:
         """Count an action, what it cost and what it lost; its event."""
         # The network is read before, its twin and the changed one after the trial.
-        self.spent += self._flops * (TRAINING * trained + 3 * read)
+        self.spent += self._flops * (TRAINING * trained * self.group.size + 3 * read)
         if not info["applied"]:
             self.counts["refused"] += 1
         else:

@@ -54,6 +54,12 @@ def _of_torchvision(name: str, num_classes: int, in_channels: int, size: int) ->
             "for instance resnet18, mobilenet_v2, vit_b_16",
         )
     more = {"image_size": size} if name.startswith("vit_") else {}
+    require(
+        not more or size % 16 == 0,
+        expected=f"images whose side is a multiple of 16 for {name}",
+        came=f"{size}x{size}",
+        todo="choose another --model",
+    )
     model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **more)
     if in_channels != 3:
         path, first = next((path, m) for path, m in model.named_modules() if isinstance(m, nn.Conv2d))
