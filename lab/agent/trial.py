@@ -87,7 +87,7 @@ class PairedJudge:
 
     def __call__(self, trial: Trial) -> tuple[bool, str]:
         """The decision and its reason."""
-        told = f"held-out loss {trial.mean:+.4f} +- {trial.error:.4f}, reward {trial.reward.total:+.3f}"
+        told = f"held-out loss {trial.mean:+.2g} +- {trial.error:.1g}, reward {trial.reward.total:+.3f}"
         if not trial.measured:
             return True, "exact and not yet trained"
         if not trial.finite or trial.mean > self.sigmas * trial.error:

@@ -11,7 +11,14 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lab.agent import AgentConfig, DynamicArchitecture, Labelled, PairedJudge, StructuralEvolution
+from lab.agent import (
+    AgentConfig,
+    DynamicArchitecture,
+    Labelled,
+    LearnerConfig,
+    PairedJudge,
+    StructuralEvolution,
+)
 from lab.base import CheckpointError, ConfigError, TrainingError, derive_seed
 from lab.checkpoint import state_digest
 from lab.morph import MorphPlan
@@ -25,6 +32,8 @@ from lab.train.strategy import EpochData, Evaluation, StepReport
 
 PROBE_OFFSET = 2_000_000
 """Epoch number, above any real one, from which trials take the order of their training batches."""
+FEW_ACTIONS = LearnerConfig(batch_size=8, n_step=2, epsilon_decay=15.0)
+"""How the policy learns where a run has a few dozen actions."""
 TRAINING = 3
 """A training step costs about three forwards: one there and two back."""
 
@@ -80,6 +89,7 @@ class AgentStrategy:
             optimizer=self.fixed.optimizer,
             train_loader=self.probes,
             config=AgentConfig(probe_steps=0 if evolve.policy == "schedule" else evolve.probe_steps),
+            learner=FEW_ACTIONS,
             judge=PairedJudge(sigmas=config.reject_sigmas, threshold=evolve.least_reward),
             seed=derive_seed(seed, "agent"),
             train_step=self._train_step,

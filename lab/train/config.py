@@ -4,14 +4,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lab.base import ConfigError, require, require_choice, require_range
-from lab.datasets import DataConfig
+from lab.datasets import MULTITASK, DataConfig
 from lab.mahia import PRECISIONS
 from lab.monitor import MonitorConfig
 from lab.space import SPACES
 from lab.train.evolve import EvolveConfig
 from lab.train.search import ASOSEConfig
+from lab.train.tasks import HybridConfig
 
-RECIPES = ("aso-se", "fixed", "agent")
+RECIPES = ("aso-se", "fixed", "agent", "hybrid")
+PHASED = ("aso-se", "fixed")
+"""Recipes whose length is that of ASO-SE's phases."""
 ADAPTIVE = ("auto", "on", "off")
 ON_OOM = ("stop", "smaller", "cpu")
 
@@ -21,8 +24,8 @@ class RunConfig:
     """One training run, whole."""
 
     recipe: str = "aso-se"
-    """aso-se; fixed: one network of a fixed cell on the same data and epochs, the baseline; or agent: the evolution
-    agent changes a live network."""
+    """aso-se; fixed: one network of a fixed cell on the same data and epochs, the baseline; agent: the evolution
+    agent changes a live network; or hybrid: a model of text and a table learns several tasks at once."""
     data: DataConfig = field(default_factory=DataConfig)
     """What it trains on; its seed is the run's seed."""
     space: str = "nb201"
@@ -36,7 +39,8 @@ class RunConfig:
     batch_size: int = 64
     """Samples in a training batch, >= 2."""
     epochs: int | None = None
-    """Epochs at which the run ends if the plan is longer, >= 1; None for the whole plan."""
+    """Epochs at which the run ends, >= 1: of recipes with phases if their plan is longer; None for as many as that plan
+    has."""
     seed: int = 0
     """Run seed, >= 0; every random stream follows from it."""
     threads: int = 0
@@ -45,6 +49,8 @@ class RunConfig:
     """Phases, exploration, mutation, optimizers."""
     evolve: EvolveConfig = field(default_factory=EvolveConfig)
     """For recipe agent: the network, when the agent acts, what it may spend."""
+    hybrid: HybridConfig = field(default_factory=HybridConfig)
+    """For recipe hybrid: the model, and how its losses are weighed."""
     monitor: MonitorConfig = field(default_factory=MonitorConfig)
     """Stability signals."""
     precision: str = "float32"
@@ -87,12 +93,43 @@ class RunConfig:
             came=f"batch_size {self.batch_size} in {self.accumulation} parts",
             todo="raise --batch-size or lower --accumulation",
         )
+        if (self.recipe == "hybrid") != (self.data.name == MULTITASK):
+            wanted = "--recipe hybrid and --dataset multitask together"
+            raise ConfigError(wanted, f"{self.recipe} and {self.data.name}", "give both, or neither")
+        if self.recipe == "hybrid":
+            self._check_hybrid()
+
+    def _check_hybrid(self) -> None:
+        """Raise `ConfigError` for a setting of the image recipes that recipe hybrid has no use for."""
+        plain = {"accumulation": 1, "compile": False, "workers": 0, "on_oom": "stop"}
+        for name, value in plain.items():
+            require(
+                getattr(self, name) == value,
+                expected=f"{name} {value} with --recipe hybrid",
+                came=str(getattr(self, name)),
+                todo=f"leave --{name.replace('_', '-')} away",
+            )
+        require(
+            self.adaptive_batch != "on",
+            expected="adaptive_batch auto or off with --recipe hybrid",
+            came="on",
+            todo="lower --batch-size where memory is short",
+        )
+        require(
+            self.data.train_limit is None,
+            expected="all records of multitask",
+            came=f"train_limit {self.data.train_limit}",
+            todo="leave --train-limit away",
+        )
 
     @property
     def total_epochs(self) -> int:
         """Epochs that this run has."""
         planned = self.search.planned_epochs
-        return planned if self.epochs is None else min(self.epochs, planned)
+        if self.epochs is None:
+            return planned
+        # Only a plan of phases has an end of its own.
+        return self.epochs if self.recipe not in PHASED else min(self.epochs, planned)
 
     def to_json(self) -> dict[str, Any]:
         """The whole record as JSON data."""
@@ -110,6 +147,7 @@ class RunConfig:
                 "data": DataConfig(**data["data"]),
                 "search": ASOSEConfig(**{name: _frozen(value) for name, value in data["search"].items()}),
                 "evolve": EvolveConfig(**data.get("evolve", {})),
+                "hybrid": HybridConfig(**data.get("hybrid", {})),
                 "monitor": MonitorConfig(**{name: _frozen(value) for name, value in data["monitor"].items()}),
             }
             return cls(**{**data, **parts})

@@ -138,6 +138,11 @@ def test_a_run_ends_when_its_compute_is_spent_and_the_rate_has_followed_it(make_
     assert rates[-1] < 0.7 * rates[0]
 
 
+def test_it_has_the_epochs_that_are_asked_for_whatever_plan_other_recipes_have(make_agent_config, make_config):
+    assert make_agent_config(epochs=500).total_epochs == 500
+    assert make_config(epochs=500).total_epochs == make_config().total_epochs < 500
+
+
 def test_limits_hold_for_the_whole_run(make_agent_config, tmp_path):
     probe = build(make_agent_config())
     limit = 1 + sum(p.numel() for p in probe.strategy.network.parameters())

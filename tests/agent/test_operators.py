@@ -1,0 +1,273 @@
+"""Operators: where they act, what they make of a network, why they refuse."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from lab.agent import (
+    KINDS,
+    LAYER_SCORES,
+    UNIT_SCORES,
+    AdaptiveOperator,
+    AttentionOperator,
+    BranchOperator,
+    CompoundOperator,
+    ExpandWithMI,
+    HybridOperator,
+    InformationBottleneck,
+    LayerTypeSelector,
+    MutateDiscrete,
+    PruneByEntropy,
+    ResidualOperator,
+    Situation,
+    gate_gradient,
+    measure,
+    read_batch,
+)
+from lab.base import ConfigError, DataError, MorphError
+from lab.morph import apply, structure_digest, weight_digest
+
+OPERATORS = (
+    PruneByEntropy(),
+    ExpandWithMI(),
+    MutateDiscrete(),
+    BranchOperator(),
+    AttentionOperator(),
+    HybridOperator(),
+    ResidualOperator(),
+    CompoundOperator(operators=(ExpandWithMI(), ResidualOperator())),
+    AdaptiveOperator(base=ExpandWithMI(), progress=0.5),
+)
+
+
+@pytest.fixture
+def situation(make_network, data):
+    """A fresh network, measured."""
+    return situation_of(make_network(), data)
+
+
+def situation_of(model, data, **more):
+    images, labels = (torch.cat(parts) for parts in zip(*data[0], strict=True))
+    batch = read_batch((images[:128], labels[:128]), model, torch.device("cpu"))
+    measures = measure(model, batch, InformationBottleneck())
+    return Situation(model=model, example=images[:4], measures=measures, **more)
+
+
+@pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.name)
+def test_an_operator_really_changes_the_network_and_carries_the_optimizer(operator, situation):
+    model = situation.model
+    optimizer = torch.optim.Adam(model.parameters())
+    before = structure_digest(model), weight_digest(model)
+    assert operator.refusal(situation) == ""
+    assert (structure_digest(model), weight_digest(model)) == before, "asking changed the network"
+    reports = operator.apply(situation, optimizer)
+    assert all(report.applied for report in reports)
+    assert structure_digest(model) != before[0]
+    assert {id(p) for g in optimizer.param_groups for p in g["params"]} == {id(p) for p in model.parameters()}
+
+
+@pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.name)
+def test_an_operator_that_can_do_nothing_says_so_and_touches_nothing(operator, situation):
+    refused = replace(situation, budget=lambda plan: "too dear")
+    before = structure_digest(situation.model), weight_digest(situation.model)
+    assert "too dear" in operator.refusal(refused)
+    with pytest.raises(MorphError, match="too dear"):
+        operator.apply(refused)
+    assert (structure_digest(situation.model), weight_digest(situation.model)) == before
+
+
+def test_pruning_takes_the_units_that_score_least(situation):
+    for units in UNIT_SCORES:
+        operator = PruneByEntropy(ratio=0.5, least=1, score="width", units=units)
+        (report,) = operator.apply(replace(situation, model=copy.deepcopy(situation.model)))
+        layer = report.plan.arguments["layer"]
+        kept = report.plan.arguments["keep"]
+        measured = situation.measures.layers[layer]
+        assert len(kept) == measured.width - round(measured.width * 0.5)
+        if units != "random":
+            worth = UNIT_SCORES[units](measured, None)
+            dropped = sorted(set(range(measured.width)) - set(kept))
+            assert worth[kept].min() >= worth[dropped].max()
+
+
+def test_a_layer_keeps_its_least_units(situation):
+    widths = {name: layer.width for name, layer in situation.measures.layers.items()}
+    operator = PruneByEntropy(least=max(widths.values()))
+    assert operator.refusal(situation) == "no layer to act on"
+
+
+@pytest.mark.parametrize("score", list(LAYER_SCORES))
+def test_expansion_begins_with_the_layer_of_the_largest_score(score, situation):
+    if score == "random":
+        chosen = {next(iter(ExpandWithMI(score=score).candidates(replace(situation, seed=s)))).layer for s in range(20)}
+        assert len(chosen) > 1
+        return
+    first = next(iter(ExpandWithMI(score=score).candidates(situation)))
+    value = LAYER_SCORES[score]
+    best = max(value(layer, None) for layer in situation.measures.layers.values())
+    assert value(situation.measures.layers[first.layer], None) == best
+
+
+def test_a_barred_place_is_passed_over(situation):
+    first = ExpandWithMI().plan(situation)
+    barred = replace(situation, barred=frozenset({f"widen {first.arguments['layer']}"}))
+    assert ExpandWithMI().plan(barred).arguments["layer"] != first.arguments["layer"]
+
+
+def test_discrete_mutations_take_every_kind_and_keep_the_sizes(make_network, data):
+    kinds = set()
+    situation = situation_of(make_network(), data)
+    for seed in range(12):
+        model = copy.deepcopy(situation.model)
+        (report,) = MutateDiscrete().apply(replace(situation, model=model, seed=seed))
+        kinds.add(report.plan.op)
+        assert model(situation.example).shape == (4, 4)
+    assert kinds == {"set_kernel", "set_dilation", "set_groups"}
+    attention = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(2), Attending(8), nn.Flatten(), nn.LazyLinear(4))
+    attention(situation.example)
+    found = [type(m).__name__ for m in MutateDiscrete().candidates(situation_of(attention, data))]
+    assert "SetHeads" in found
+
+
+class Attending(nn.Module):
+    """Attention over pixels, maps (B, C, P)."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(channels, 2, batch_first=True)
+
+    def forward(self, x_BCP):
+        tokens = x_BCP.transpose(1, 2)
+        return self.attention(tokens, tokens, tokens, need_weights=False)[0]
+
+
+@pytest.mark.parametrize("kind", ["branch", "attention", "residual"])
+def test_the_gate_gradient_is_the_slope_of_the_loss_in_the_gate(kind, make_network, data):
+    model = make_network().double()
+    batches = [(images.double(), labels) for images, labels in data[0]]
+    situation = situation_of(model, (batches, None))
+    morph = KINDS[kind]("features.conv2")
+    found = gate_gradient(situation, morph)
+    changed = copy.deepcopy(model)
+    apply(morph.plan(changed, situation.example), changed)
+    added = {name for name, _ in changed.named_parameters()}
+    (gate,) = [
+        name
+        for name in added
+        if not name.endswith("bias") and not bool(dict(changed.named_parameters())[name].any())
+    ]
+    parameter, batch = dict(changed.named_parameters())[gate], situation.measures.batch
+    changed.eval()
+
+    def loss(step, unit):
+        with torch.no_grad():
+            parameter.zero_()
+            parameter[unit] = step
+            return float(batch.losses(changed)[0].mean())
+
+    slopes = [(loss(1e-5, unit) - loss(-1e-5, unit)) / 2e-5 for unit in range(len(parameter))]
+    assert found == pytest.approx(sum(slope**2 for slope in slopes), rel=1e-4)
+
+
+def test_the_selector_puts_the_steepest_gate_first_and_the_hybrid_takes_two(situation):
+    ranked = LayerTypeSelector().rank(situation, "features.conv2")
+    assert list(ranked.values()) == sorted(ranked.values(), reverse=True)
+    assert set(ranked) == {"branch", "attention", "residual"}
+    operator = HybridOperator(score="width")
+    together = next(iter(operator.candidates(situation)))
+    layer = together.parts[0].arguments()
+    best = list(LayerTypeSelector().rank(situation, next(iter(layer.values()))))[:2]
+    assert [KINDS[kind](next(iter(layer.values()))) for kind in best] == list(together.parts)
+    assert "attention" not in LayerTypeSelector().rank(situation, "classifier.0")
+    assert "attention" not in LayerTypeSelector().possible(situation, "classifier.0")
+
+
+def test_nothing_is_added_inside_an_addition_or_behind_the_logits(situation):
+    BranchOperator(score="width").apply(situation)
+    images = situation.example
+    batch = situation.measures.batch
+    again = Situation(
+        model=situation.model,
+        example=images,
+        measures=measure(situation.model, batch, InformationBottleneck()),
+    )
+    places = [morph.at for morph in BranchOperator().candidates(again)]
+    assert places
+    assert not any("body" in place or "branch" in place for place in places)
+    assert "classifier.2" not in places
+
+
+def test_a_compound_applies_what_is_possible_and_names_what_is_not(situation):
+    impossible = PruneByEntropy(least=10_000)
+    reports = CompoundOperator(operators=(impossible, ExpandWithMI())).apply(situation)
+    assert [report.plan.op for report in reports] == ["widen"]
+    with pytest.raises(MorphError, match="prune: no layer to act on"):
+        CompoundOperator(operators=(impossible,)).apply(situation)
+
+
+def test_a_compound_that_breaks_leaves_the_network_as_it_was(situation):
+    class Broken(ExpandWithMI):
+        def apply(self, situation, optimizer=None):
+            raise ZeroDivisionError
+
+    before = structure_digest(situation.model), weight_digest(situation.model)
+    with pytest.raises(ZeroDivisionError):
+        CompoundOperator(operators=(ExpandWithMI(), Broken())).apply(situation)
+    assert (structure_digest(situation.model), weight_digest(situation.model)) == before
+
+
+@pytest.mark.parametrize("schedule", ["linear", "exponential", "cosine"])
+def test_the_strength_is_a_function_of_progress_and_does_not_wear_off(schedule):
+    operator = AdaptiveOperator(base=ExpandWithMI(), schedule=schedule)
+    for _ in range(10):
+        operator = operator.at(0.5)
+    assert operator.strength == AdaptiveOperator(base=ExpandWithMI(), schedule=schedule, progress=0.5).strength
+    assert operator.at(0.0).strength == pytest.approx(1.0)
+    assert operator.at(1.0).strength == pytest.approx(0.1)
+
+
+def test_a_weaker_expansion_adds_less(situation):
+    strong, weak = (
+        next(iter(AdaptiveOperator(base=ExpandWithMI(), progress=p).candidates(situation))) for p in (0.0, 1.0)
+    )
+    assert strong.layer == weak.layer
+    assert strong.width > weak.width
+
+
+def test_measuring_changes_nothing_and_sees_what_is_there(make_network, data):
+    model = make_network()
+    model(torch.randn(8, 3, 16, 16)).sum().backward()
+    before = weight_digest(model), [p.grad.clone() for p in model.parameters()], torch.get_rng_state()
+    situation = situation_of(model, data)
+    assert weight_digest(model) == before[0]
+    assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), before[1], strict=True))
+    assert torch.equal(torch.get_rng_state(), before[2])
+    assert list(situation.measures.layers) == [
+        "features.conv1",
+        "features.conv2",
+        "features.conv3",
+        "classifier.0",
+        "classifier.2",
+    ]
+    # The first-order worth of a logit: mean of |logit * dCE/dlogit|.
+    logits_BK = situation.measures.batch.logits(model.eval()).detach().double()
+    labels_B = situation.measures.batch.labels_B
+    slope_BK = logits_BK.softmax(-1) - nn.functional.one_hot(labels_B, 4)
+    expected_K = (logits_BK * slope_BK).abs().mean(0)
+    assert torch.allclose(situation.measures.layers["classifier.2"].taylor_C, expected_K, atol=1e-5)
+
+
+def test_bad_settings_and_too_few_samples_are_refused(make_network, data):
+    with pytest.raises(ConfigError, match="score to be one of"):
+        ExpandWithMI(score="magic")
+    with pytest.raises(ConfigError, match="ratio"):
+        PruneByEntropy(ratio=0.0)
+    with pytest.raises(ConfigError, match="kinds to be one of"):
+        LayerTypeSelector(kinds=("magic",))
+    model = make_network()
+    batch = read_batch((torch.randn(4, 3, 16, 16), torch.zeros(4, dtype=torch.long)), model, torch.device("cpu"))
+    with pytest.raises(DataError, match="at least 8 samples"):
+        measure(model, batch, InformationBottleneck())
