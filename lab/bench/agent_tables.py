@@ -306,6 +306,7 @@ def summary(result: dict[str, Any]) -> Table:
         notes.append(
             f"{name}: optimum {facts['optimum']:.2f}, best by what a search sees {facts['best_by_what_is_seen']:.2f}"
         )
+        notes += [_gain(name, facts["methods"], other, counts) for other in AGENTS if other != "agent"]
         for count, bar in BARS.get(name, {}).items():
             if count in counts:
                 reached = facts["methods"]["agent"]["accuracies"][count]["mean"]
@@ -313,5 +314,16 @@ def summary(result: dict[str, Any]) -> Table:
                 notes.append(f"{name} after {count}: agent {reached:.2f}, bar {bar:.2f}: {verdict}")
     seconds = sum(found["cpu_seconds"] for facts in result["results"].values() for found in facts["methods"].values())
     notes.append(f"{result['config']['seeds']} seeds of each, {seconds:.0f} CPU seconds in all")
+    notes.append("random, evolution and reinforce may ask for a network twice, as published; the walks never do")
     columns = ("environment", "search", *(f"{count} evaluations" for count in counts))
     return Table(title="the agent on tables of known accuracies", columns=columns, rows=tuple(rows), notes=(*notes,))
+
+
+def _gain(name: str, methods: Mapping[str, Any], other: str, counts: Sequence[str]) -> str:
+    """What the agent finds above another walk, with the standard error of the difference of two means."""
+    gains = []
+    for count in counts:
+        one, two = methods["agent"]["accuracies"][count], methods[other]["accuracies"][count]
+        error = (one["error"] ** 2 + two["error"] ** 2) ** 0.5
+        gains.append(f"{one['mean'] - two['mean']:+.2f} +- {error:.2f}")
+    return f"{name}: agent above {other.replace('_', ' ')} by {', '.join(gains)} (standard errors)"

@@ -113,6 +113,11 @@ def test_the_bench_runs_on_the_labs_own_table_and_goes_on_from_what_is_there(tmp
     kept.write_text(json.dumps(data))
     again = agent_tables.run(small(tmp_path))["results"]["digits"]["methods"]["agent"]["accuracies"]["15"]
     assert again == {"mean": 2.0, "deviation": 1.0, "error": 0.577}
+    other = {count: {"mean": 1.5, "deviation": 1.0, "error": 0.4} for count in ("15", "30")}
+    own = {count: {"mean": 2.0, "deviation": 1.0, "error": 0.3} for count in ("15", "30")}
+    result["results"]["digits"]["methods"]["agent"]["accuracies"] = own
+    result["results"]["digits"]["methods"]["uniform_walk"]["accuracies"] = other
+    assert "digits: agent above uniform walk by +0.50 +- 0.50, +0.50 +- 0.50" in str(agent_tables.summary(result))
     with pytest.raises(ConfigError, match="another seeds"):
         agent_tables.run(small(tmp_path, seeds=4))
 
