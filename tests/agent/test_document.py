@@ -1,5 +1,8 @@
 """The usage section of the document on device placement, as written but for the import paths."""
 
+import re
+from pathlib import Path
+
 import torch
 
 from lab.agent import DynamicArchitecture, InformationBottleneck, StructuralEvolution
@@ -33,3 +36,15 @@ def test_the_usage_section_runs_as_written(make_network, data, capsys):
     assert {p.device.type for p in policy} == {dynarch.device.type}
     trained = {id(p) for group in dynarch.learner.optimizer.param_groups for p in group["params"]}
     assert trained == {id(p) for p in dynarch.learner.policy_net.parameters()}
+
+
+def test_the_example_of_the_agents_page_runs_as_it_is_printed(capsys):
+    page = (Path(__file__).parents[2] / "docs" / "agent.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    scope = {"__name__": "example"}
+    exec(compile(block, "agent.md", "exec"), scope)
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 4
+    assert scope["agent"].taken > 0
+    for action in scope["agent"].actions:
+        assert f"| {action} |" in page

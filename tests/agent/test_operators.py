@@ -155,9 +155,7 @@ def test_the_gate_gradient_is_the_slope_of_the_loss_in_the_gate(kind, make_netwo
     apply(morph.plan(changed, situation.example), changed)
     added = {name for name, _ in changed.named_parameters()}
     (gate,) = [
-        name
-        for name in added
-        if not name.endswith("bias") and not bool(dict(changed.named_parameters())[name].any())
+        name for name in added if not name.endswith("bias") and not bool(dict(changed.named_parameters())[name].any())
     ]
     parameter, batch = dict(changed.named_parameters())[gate], situation.measures.batch
     changed.eval()
