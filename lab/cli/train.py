@@ -14,7 +14,7 @@ import tyro
 
 from lab.base import ConfigError
 from lab.cli.progress import TrainingProgress
-from lab.datasets import DataConfig, describe
+from lab.datasets import DataConfig, describe, describe_multitask
 from lab.device import choose_device
 from lab.space import SPACES
 from lab.store import RUNS_ROOT
@@ -22,6 +22,7 @@ from lab.train import (
     RECIPES,
     ASOSEConfig,
     EvolveConfig,
+    HybridConfig,
     Run,
     RunConfig,
     find_checkpoint,
@@ -43,7 +44,8 @@ class TrainCommand:
     """
 
     dataset: str = "digits"
-    """digits, shapes (synthetic), fashion-mnist, mnist, cifar10, cifar100, svhn, a .npz file or an image folder."""
+    """digits, shapes (synthetic), fashion-mnist, mnist, cifar10, cifar100, svhn, a .npz file or an image folder; for
+    recipe hybrid multitask: real records with synthetic texts."""
     data_dir: str = "data"
     """Folder where downloaded sets are looked for."""
     download: bool = False
@@ -62,11 +64,12 @@ class TrainCommand:
     """Search space: nb201, nb125 or darts."""
     recipe: str = _DEFAULT.recipe
     """aso-se; fixed: one network of a fixed cell, the baseline; agent: the evolution agent changes a live network (lab
-    evolve)."""
+    evolve); hybrid: a model of text and a table learns several tasks at once (--dataset multitask)."""
     fixed_cell: str = ""
     """For recipe fixed: the cell, |op~0|+... or Genotype(normal=[...], ...) for darts; empty for the baseline."""
     search: Annotated[ASOSEConfig, tyro.conf.arg(name="")] = field(default_factory=ASOSEConfig)
     evolve: Annotated[EvolveConfig, tyro.conf.arg(name="")] = field(default_factory=EvolveConfig)
+    hybrid: Annotated[HybridConfig, tyro.conf.arg(name="")] = field(default_factory=HybridConfig)
     seed: int = 0
     """Run seed; every random stream follows from it."""
     precision: str = _DEFAULT.precision
@@ -170,10 +173,11 @@ def _settings(given: RunConfig, saved: RunConfig) -> list[tuple[str, Any, Any, A
         (given.search, default.search, saved.search),
         (given.data, default.data, saved.data),
         (given.evolve, default.evolve, saved.evolve),
+        (given.hybrid, default.hybrid, saved.hybrid),
     ]
     for one, two, three in parts:
         for item in dataclasses.fields(one):  # type: ignore[arg-type]
-            if item.name not in ("search", "data", "monitor", "evolve"):
+            if item.name not in ("search", "data", "monitor", "evolve", "hybrid"):
                 rows.append((item.name, *(getattr(part, item.name) for part in (one, two, three))))
     return rows
 
@@ -185,7 +189,7 @@ def _describe(command: TrainCommand) -> int:
     told: dict[str, Any] = {
         "recipes": list(RECIPES),
         "spaces": list(SPACES),
-        "datasets": describe(command.data_dir),
+        "datasets": [*describe(command.data_dir), describe_multitask()],
         "devices": devices,
         "device": str(choose_device().device),
     }

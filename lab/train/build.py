@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from lab.base import TrainingError, derive_seed, require
-from lab.datasets import Streams, open_streams
+from lab.datasets import Streams, load_multitask, open_streams
 from lab.device import choose_device, is_oom
 from lab.mahia import PrecisionManager
 from lab.monitor import StabilityMonitor
@@ -18,11 +18,14 @@ from lab.train.agent import AgentStrategy
 from lab.train.asose import ASOSEStrategy
 from lab.train.compile import Compiler
 from lab.train.config import RunConfig
-from lab.train.data import StreamData
+from lab.train.criterion import Criterion, Reading
+from lab.train.data import RecordData, RunData, StreamData
 from lab.train.fixed import FixedStrategy, parse_cell
 from lab.train.group import Alone, Group, local_device
+from lab.train.hybrid import HybridStrategy, make_hybrid
 from lab.train.models import make_model
 from lab.train.strategy import Strategy
+from lab.train.tasks import TaskLosses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +35,23 @@ class Parts:
     config: RunConfig
     """The settings that hold: where memory was short, smaller ones than were asked for."""
     device: torch.device
-    streams: Streams
-    data: StreamData
+    data: RunData
     strategy: Strategy
     monitor: StabilityMonitor
     group: Group = field(default_factory=Alone)
+    criterion: Reading = field(default_factory=Criterion)
+    """How the network is read."""
+
+    @property
+    def streams(self) -> Streams:
+        """The images that it trains on.
+
+        Raises:
+            TrainingError: it trains on records.
+        """
+        if not isinstance(self.data, StreamData):
+            raise TrainingError("a run on images", self.data.title, "give a run of another recipe than hybrid")
+        return self.data.streams
 
 
 def run_device(config: RunConfig) -> torch.device:
@@ -102,6 +117,8 @@ def _make_room(config: RunConfig, device: torch.device, shortage: str) -> tuple[
 
 
 def _compose(config: RunConfig, device: torch.device, group: Group) -> Parts:
+    if config.recipe == "hybrid":
+        return _compose_hybrid(config, device, group)
     # Workers hand batches over through the main memory.
     held = torch.device("cpu") if config.workers else device
     streams = open_streams(replace(config.data, seed=config.seed), batch_size=config.batch_size, device=held)
@@ -117,11 +134,40 @@ def _compose(config: RunConfig, device: torch.device, group: Group) -> Parts:
     return Parts(
         config=config,
         device=device,
-        streams=streams,
         data=StreamData(streams, device=device, workers=config.workers, group=group),
         strategy=strategy,
         monitor=StabilityMonitor(config.monitor),
         group=group,
+    )
+
+
+def _compose_hybrid(config: RunConfig, device: torch.device, group: Group) -> Parts:
+    require(
+        group.size == 1,
+        expected="one process with --recipe hybrid",
+        came=f"{group.size} ranks",
+        todo="start it without torchrun",
+    )
+    records = load_multitask(config.seed, decisions_share=config.data.decisions_share)
+    criterion = TaskLosses(records.tasks)
+    torch.manual_seed(derive_seed(config.seed, "init"))
+    strategy = HybridStrategy(
+        make_hybrid(config.hybrid, records).to(device),
+        criterion,
+        config.search,
+        config.hybrid,
+        seed=config.seed,
+        epochs=config.total_epochs,
+        precision=PrecisionManager(config.precision, device),
+    )
+    return Parts(
+        config=config,
+        device=device,
+        data=RecordData(records, batch_size=config.batch_size, seed=config.seed, device=device),
+        strategy=strategy,
+        monitor=StabilityMonitor(config.monitor),
+        group=group,
+        criterion=criterion,
     )
 
 

@@ -4,12 +4,26 @@ B batch, K classes.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from lab.base import ConfigError
+
+
+class Reading(Protocol):
+    """How a network's outputs are read against the targets of a batch, sample by sample."""
+
+    def each(self, outputs: Any, targets: Any, /) -> Tensor:
+        """Loss of each sample (B,)."""
+
+    def hits(self, outputs: Any, targets: Any, /) -> Tensor:
+        """Whether each sample (B,) was classified right."""
+
+    def parts(self, outputs: Any, targets: Any, /) -> Mapping[str, Tensor]:
+        """Each loss of each sample (B,) by its name; none where there is but one."""
 
 
 class Criterion:
@@ -31,6 +45,14 @@ class Criterion:
     def mean(self, logits_BK: Tensor, y_B: Tensor) -> Tensor:
         """Mean loss of a batch."""
         return self.function(logits_BK, y_B)
+
+    def hits(self, logits_BK: Tensor, y_B: Tensor) -> Tensor:
+        """Whether the largest logit of each sample (B,) is its label's."""
+        return logits_BK.argmax(-1) == y_B
+
+    def parts(self, logits_BK: Tensor, y_B: Tensor) -> Mapping[str, Tensor]:
+        """None: there is one loss."""
+        return {}
 
     def each(self, logits_BK: Tensor, y_B: Tensor) -> Tensor:
         """Loss of each sample, (B,)."""

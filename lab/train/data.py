@@ -1,19 +1,39 @@
-"""Where a run's batches come from: the lab's own streams, or a person's loaders."""
+"""Where a run's batches come from: streams of images, or records with a text and a table."""
 
 import itertools
 from collections.abc import Iterator
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from lab.datasets import BatchStream, Streams, WorkerBatches
+from lab.datasets import BatchStream, MultitaskData, MultitaskPart, Streams, WorkerBatches
 from lab.device import DeviceLoader
 from lab.nn import STATISTICS_BATCHES
 from lab.train.group import Alone, Group
-from lab.train.strategy import Batches
+from lab.train.strategy import Batches, EpochData
 
 STATISTICS_OFFSET = 1_000_000
 """Epoch number, above any real one, from which statistics take their order when one epoch is too short."""
+
+
+EVALUATED = 256
+"""Records at a time where no gradient is needed."""
+
+
+class RunData(EpochData, Protocol):
+    """The data of a whole run, which knows what it is."""
+
+    @property
+    def title(self) -> str:
+        """What a page or a table shows."""
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether a program made it, or a part of it."""
+
+    def test(self) -> Batches:
+        """The test split; read once, at the end of a run."""
 
 
 class StreamData:
@@ -38,6 +58,16 @@ class StreamData:
         self.device = device or streams.weights.device
         self.workers = workers
         self.group: Group = group or Alone()
+
+    @property
+    def title(self) -> str:
+        """Title of the set; synthetic ones say so."""
+        return self.streams.bundle.title
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether a program drew the images."""
+        return self.streams.bundle.synthetic
 
     def length(self, part: str) -> int:
         """Batches in one epoch of `part`."""
@@ -76,3 +106,62 @@ class StreamData:
 
     def _part(self, part: str) -> BatchStream:
         return {"weights": self.streams.weights, "architecture": self.streams.architecture}[part]
+
+
+class RecordData:
+    """Batches ((ids, columns), targets by task) of `records`: a function of seed and epoch.
+
+    Args:
+        records: in three parts; nothing is searched, so none trains an architecture.
+        batch_size: samples in a training batch.
+        seed: run seed.
+        device: where batches come out.
+
+    Raises:
+        DataError: fewer records than one batch.
+    """
+
+    def __init__(self, records: MultitaskData, *, batch_size: int, seed: int, device: torch.device) -> None:
+        self.records = records
+        self.batch_size = batch_size
+        self.seed = seed
+        self.device = device
+        next(self.batches("weights", 0))  # says now that a batch is too large
+
+    @property
+    def title(self) -> str:
+        """Title of the records, which says what is synthetic."""
+        return self.records.title
+
+    @property
+    def synthetic(self) -> bool:
+        """True: a program wrote the texts."""
+        return True
+
+    def length(self, part: str) -> int:
+        """Batches in one epoch of `part`."""
+        return len(self._part(part)) // self.batch_size
+
+    def batches(self, part: str, epoch: int, start: int = 0) -> Batches:
+        """The batches of `part` in `epoch` from number `start` on."""
+        found = self._part(part).batches(self.batch_size, seed=self.seed, epoch=epoch, start_batch=start, training=True)
+        return self._moved(found)
+
+    def statistics(self, epoch: int) -> Iterator[Tensor]:
+        """None: the models of records have no BatchNorm."""
+        return iter(())
+
+    def decisions(self) -> Batches:
+        """The decision split in fixed order."""
+        return self._moved(self.records.decisions.batches(min(EVALUATED, len(self.records.decisions))))
+
+    def test(self) -> Batches:
+        """The test split; read once, at the end of a run."""
+        return self._moved(self.records.test.batches(min(EVALUATED, len(self.records.test))))
+
+    def _moved(self, batches: Iterator[tuple[Tensor, Tensor, dict[str, Tensor]]]) -> Batches:
+        pairs = (((ids_BL, table_BC), targets) for ids_BL, table_BC, targets in batches)
+        return iter(DeviceLoader(pairs, self.device))
+
+    def _part(self, part: str) -> MultitaskPart:
+        return {"weights": self.records.weights}[part]

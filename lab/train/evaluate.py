@@ -10,23 +10,35 @@ import torch
 from torch import Tensor, nn
 
 from lab.nn import eval_mode
-from lab.train.criterion import Criterion
+from lab.train.criterion import Criterion, Reading
 from lab.train.strategy import Batches, Evaluation
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, batches: Batches, criterion: Criterion | None = None) -> Evaluation:
-    """Loss and accuracy of `model` over `batches` in eval mode; the mode is as before afterwards."""
+def evaluate(model: nn.Module, batches: Batches, criterion: Reading | None = None) -> Evaluation:
+    """Loss and accuracy of `model` over `batches` in eval mode; the mode is as before afterwards.
+
+    Inputs that are a tuple are the model's arguments.
+    """
     criterion = criterion or Criterion()
-    losses, hits = [], []
+    losses: list[Tensor] = []
+    hits: list[Tensor] = []
+    parts: dict[str, list[Tensor]] = {}
     with eval_mode(model):
-        for x_BCHW, y_B in batches:
-            logits_BK = model(x_BCHW)
-            losses.append(criterion.each(logits_BK, y_B))
-            hits.append(logits_BK.argmax(-1) == y_B)
+        for inputs, targets in batches:
+            outputs = model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+            losses.append(criterion.each(outputs, targets))
+            hits.append(criterion.hits(outputs, targets))
+            for name, part_B in criterion.parts(outputs, targets).items():
+                parts.setdefault(name, []).append(part_B)
     losses_N = torch.cat(losses).double().cpu()
     hits_N = torch.cat(hits).double().cpu()
-    return Evaluation(loss=float(losses_N.mean()), accuracy=float(hits_N.mean()), losses_N=losses_N)
+    return Evaluation(
+        loss=float(losses_N.mean()),
+        accuracy=float(hits_N.mean()),
+        losses_N=losses_N,
+        parts={name: float(torch.cat(found).double().mean()) for name, found in parts.items()},
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

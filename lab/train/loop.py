@@ -5,11 +5,10 @@ checkpoint holds; no decision reads the clock.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from lab.base import LabError
 from lab.device import process_memory, tensor_bytes
@@ -116,15 +115,15 @@ class TrainingLoop:
                 return None
         phase = self.strategy.phase
         length = self.data.length(self._part)
-        for x_BCHW, y_B in self.data.batches(self._part, self.epoch, self.batch):
+        for inputs, targets in self.data.batches(self._part, self.epoch, self.batch):
             self._serve()
-            rolled_back = self._step(x_BCHW, y_B, length)
+            rolled_back = self._step(inputs, targets, length)
             if rolled_back:
                 break
         return self._end_epoch(phase)
 
-    def _step(self, x_BCHW: Tensor, y_B: Tensor, length: int) -> bool:
-        report = self.strategy.step(x_BCHW, y_B)
+    def _step(self, inputs: Any, targets: Any, length: int) -> bool:
+        report = self.strategy.step(inputs, targets)
         verdict = self.monitor.observe(
             step=self.global_step, loss=report.loss, accuracy=report.accuracy, grad_norm=report.grad_norm
         )
@@ -174,7 +173,7 @@ class TrainingLoop:
         )
         self.history.append(report.to_dict())
         self._publish(self._last_step)
-        self._tell_epoch(report)
+        self._tell_epoch(report, {} if evaluation is None else evaluation.parts)
         self.epoch += 1
         self.batch = 0
         self._save_where_due(evaluation)
@@ -189,12 +188,13 @@ class TrainingLoop:
             self.best_loss = evaluation.loss
             self.save("best")
 
-    def _tell_epoch(self, report: EpochReport) -> None:
+    def _tell_epoch(self, report: EpochReport, parts: Mapping[str, float]) -> None:
         step = self._last_step
         name = "arch" if report.phase == "arch_training" else "train"
         values = {"epoch": float(report.epoch), f"{name}/loss": report.loss, f"{name}/accuracy": report.accuracy}
         if report.decision_loss is not None and report.decision_accuracy is not None:
             values |= {"decision/loss": report.decision_loss, "decision/accuracy": report.decision_accuracy}
+            values |= {f"decision/loss/{part}": loss for part, loss in parts.items()}
         memory = MemoryEvent(
             rss=process_memory(),
             tensors=tensor_bytes(self.strategy.modules()),

@@ -35,6 +35,9 @@ class NetworkInput:
         Raises:
             CheckpointError: it states none.
         """
+        if checkpoint.base.get("config", {}).get("recipe") == "hybrid":
+            came = "one of recipe hybrid, whose network takes a text and a table"
+            raise CheckpointError("a checkpoint of a network of images", came, "give a run of another recipe")
         stated = checkpoint.base.get("input")
         if stated is None or "config" not in checkpoint.base:
             raise CheckpointError(

@@ -33,6 +33,8 @@ class RunReport(Report):
     test_loss: float | None = None
     test_accuracy: float | None = None
     """Share of the test split classified right; None where the run was stopped."""
+    test_losses: dict[str, float] = field(default_factory=dict)
+    """Loss on the test split of each task, where there are several."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """One record for each epoch: phase, losses, accuracies."""
     digest: str = ""
@@ -60,6 +62,7 @@ class RunReport(Report):
             rows.append(("decision accuracy", f"{self.decision_accuracy:.2%}"))
         if self.test_accuracy is not None:
             rows.append(("test accuracy", f"{self.test_accuracy:.2%} (read once, at the end)"))
+        rows += [(f"test loss of {name}", f"{loss:.4f}") for name, loss in self.test_losses.items()]
         rows.append(("folder", self.run_dir))
         notes = () if self.state == "finished" else (f"go on with: lab train --resume {self.run_dir}",)
         return (Table(title=f"run {self.name}", columns=("what", "value"), rows=tuple(rows), notes=notes),)

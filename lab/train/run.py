@@ -26,6 +26,7 @@ from lab.store import CheckpointEvent, RunWriter, list_runs, new_run_name
 from lab.train.agent import AgentStrategy
 from lab.train.build import Parts, build
 from lab.train.config import RunConfig
+from lab.train.data import RunData, StreamData
 from lab.train.environment import check_environment, read_environment
 from lab.train.evaluate import evaluate
 from lab.train.group import Alone, Group, lost_rank
@@ -113,6 +114,7 @@ class Run:
             assert report.test_loss is not None
             if writer is not None:
                 last = {"test/accuracy": report.test_accuracy, "test/loss": report.test_loss}
+                last |= {f"test/loss/{name}": loss for name, loss in report.test_losses.items()}
                 writer.scalars(loop.global_step, last)
             return report
 
@@ -122,11 +124,10 @@ class Run:
         if self.group.rank > 0:
             yield None
             return
-        bundle = self.parts.streams.bundle
         told = {
             **self.config.to_json(),
-            "dataset_title": bundle.title,
-            "synthetic": bundle.synthetic,
+            "dataset_title": self.parts.data.title,
+            "synthetic": self.parts.data.synthetic,
             "environment": read_environment(self.parts.device),
         }
         step = None if self.checkpoint is None else self.checkpoint.step
@@ -173,7 +174,7 @@ class Run:
         checkpoint = Checkpoint(
             base={
                 "config": self.config.to_json(),
-                "input": describe_input(self.parts.streams),
+                **_stated_input(self.parts.data),
                 **self.parts.strategy.summary(),
             },
             morphs=self.parts.strategy.morphs,
@@ -195,16 +196,16 @@ class Run:
         network = self.parts.strategy.network
         facts: dict[str, Any] = {}
         if network is not None:
-            decision = evaluate(network, self.parts.data.decisions())
+            decision = evaluate(network, self.parts.data.decisions(), self.parts.criterion)
             facts = {"decision_loss": decision.loss, "decision_accuracy": decision.accuracy}
             if state == "finished":
-                test = evaluate(network, self.parts.data.test())
-                facts |= {"test_loss": test.loss, "test_accuracy": test.accuracy}
+                test = evaluate(network, self.parts.data.test(), self.parts.criterion)
+                facts |= {"test_loss": test.loss, "test_accuracy": test.accuracy, "test_losses": dict(test.parts)}
         report = RunReport(
             name=self.run_dir.name,
             run_dir=str(self.run_dir),
             recipe=self.config.recipe,
-            dataset=self.parts.streams.bundle.title,
+            dataset=self.parts.data.title,
             state=state,
             epochs=loop.epoch,
             steps=loop.global_step,
@@ -264,6 +265,11 @@ def saved_config(path: Path) -> RunConfig:
     if "config" not in base:
         raise CheckpointError("a checkpoint of lab train", f"{path} without settings", "give another checkpoint")
     return RunConfig.from_json(base["config"])
+
+
+def _stated_input(data: RunData) -> dict[str, Any]:
+    """What the network takes, where it takes images."""
+    return {"input": describe_input(data.streams)} if isinstance(data, StreamData) else {}
 
 
 def _plain(state: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from lab.store import Record
 
-Batches = Iterator[tuple[Tensor, Tensor]]
+Batches = Iterator[tuple[Any, Any]]
+"""Inputs and targets of one batch each: two tensors, or a tuple of a network's arguments and its targets by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,8 @@ class Evaluation:
     """Share classified right, in [0, 1]."""
     losses_N: Tensor
     """Loss of each sample (N,), on the CPU, for paired comparison."""
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """Mean of each loss by its name, where there are several."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +111,7 @@ class Strategy(Protocol):
     def begin_epoch(self, epoch: int, step: int, data: EpochData) -> str:
         """Prepare `epoch`; the part whose batches it wants."""
 
-    def step(self, x_BCHW: Tensor, y_B: Tensor) -> StepReport:
+    def step(self, inputs: Any, targets: Any, /) -> StepReport:
         """One optimizer step. A loss or gradient that is not finite changes no parameter."""
 
     def end_epoch(self, epoch: int, data: EpochData) -> Evaluation | None:

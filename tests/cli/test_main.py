@@ -124,8 +124,8 @@ def test_a_port_in_use_is_refused(capsys, tmp_path):
 def test_describe_lists_choices_as_json(capsys):
     assert main(["train", "--describe", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["recipes"] == ["aso-se", "fixed"]
-    assert "digits" in {item["name"] for item in told["datasets"]}
+    assert told["recipes"] == ["aso-se", "fixed", "agent", "hybrid"]
+    assert {"digits", "multitask"} <= {item["name"] for item in told["datasets"]}
     assert "cpu" in told["devices"]
 
 
