@@ -30,6 +30,7 @@ from lab.agent.policy import AttentionPolicyNetwork
 from lab.agent.replay import Experience, ExperienceBuffer, ReplayBatch
 from lab.agent.reward import MultiObjectiveReward, ParetoFront, Reward, RewardConfig
 from lab.agent.scores import LAYER_SCORES, UNIT_SCORES
+from lab.agent.search import CellSearch, CellSearchConfig
 from lab.agent.state import FEATURES
 from lab.agent.trial import PairedJudge, Trial
 
@@ -43,6 +44,8 @@ __all__ = [
     "AttentionOperator",
     "AttentionPolicyNetwork",
     "BranchOperator",
+    "CellSearch",
+    "CellSearchConfig",
     "CompoundOperator",
     "DynamicArchitecture",
     "ExpandWithMI",

@@ -109,8 +109,8 @@ class LayerTypeSelector:
 
 @dataclass(frozen=True, kw_only=True)
 class _Insert(MorphOperator):
-    score: str = "gradient"
-    """Where, by a name of `LAYER_SCORES`."""
+    score: str = "random"
+    """Where, by a name of `LAYER_SCORES`; random where `lab bench scores` finds none that is better."""
 
     def __post_init__(self) -> None:
         require_choice("score", self.score, LAYER_SCORES.keys())
@@ -121,6 +121,8 @@ class BranchOperator(_Insert):
     """A gated branch beside a layer."""
 
     name: ClassVar[str] = "branch"
+    score: str = "little_information"
+    """Where, by a name of `LAYER_SCORES`; the best that `lab bench scores` finds."""
 
     def candidates(self, situation: Situation) -> Iterable[Morph]:
         """See `MorphOperator.candidates`."""

@@ -156,10 +156,11 @@ class PruneByEntropy(MorphOperator):
     """Share of the layer's units, in (0, 1]."""
     least: int = 4
     """Units that a layer keeps at least, >= 1."""
-    score: str = "redundancy"
+    score: str = "information"
     """Which layer, by a name of `LAYER_SCORES`."""
     units: str = "taylor"
-    """Which units stay, by a name of `UNIT_SCORES`; entropy is the documented choice."""
+    """Which units stay, by a name of `UNIT_SCORES`; entropy is the documented choice, `lab bench scores` prefers this
+    one."""
 
     def __post_init__(self) -> None:
         require_range("ratio", self.ratio, 0, 1, open_low=True)
@@ -185,8 +186,9 @@ class ExpandWithMI(MorphOperator):
     name: ClassVar[str] = "expand"
     ratio: float = 0.5
     """Share by which its units grow, > 0; at least one is added."""
-    score: str = "gradient"
-    """Which layer, by a name of `LAYER_SCORES`; information is the documented choice."""
+    score: str = "little_redundancy"
+    """Which layer, by a name of `LAYER_SCORES`; information is the documented choice, and says nothing (`lab bench
+    scores`)."""
 
     def __post_init__(self) -> None:
         require_range("ratio", self.ratio, 0, open_low=True)

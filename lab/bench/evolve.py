@@ -46,9 +46,9 @@ class EvolveBench:
     """The network at first, as `lab evolve --model`."""
     channels: int = 4
     """Units of its first layer, >= 1."""
-    start_epochs: int = 60
+    start_epochs: int = 40
     """Compute of a run: that of so many epochs of the network as it is at first, >= 1."""
-    evolve_every: int = 2
+    evolve_every: int = 4
     """Epochs between rounds of actions, >= 1."""
     evolve_actions: int = 2
     """Actions in a round, >= 1."""

@@ -28,6 +28,7 @@ BENCHES: Mapping[str, tuple[str, str]] = MappingProxyType(
             "the search without one of its phases, or without its hand-over, at equal time",
         ),
         "growth": ("GrowthBench", "a network that grows while it trains against what came out, from scratch"),
+        "agent": ("AgentBench", "the agent on tables of known accuracies, beside searches and beside no learning"),
         "evolve": ("EvolveBench", "the agent on a live network against random actions, a schedule and no change"),
         "scores": ("ScoresBench", "do scores of information say where a change pays, beside trivial ones"),
         "moe": ("MoeBench", "a mixture of experts against Mixtral's block in transformers"),

@@ -17,7 +17,7 @@ class EvolveConfig:
     policy: str = "agent"
     """Who chooses: agent (it learns), random (any possible action), schedule (wider at each round, without a trial) or
     none (the network stays as it is). All but agent are baselines."""
-    evolve_every: int = 2
+    evolve_every: int = 4
     """Epochs between rounds of actions, >= 1."""
     evolve_from: int = 1
     """Epochs before the first round, >= 0."""

@@ -25,7 +25,7 @@ def test_the_usage_section_runs_as_written(make_network, data, capsys):
 
     success, info = dynarch.apply_tentative(action, state, mini_loader)
     if not success:
-        print(f"Evolution failed: {info.get('error', 'Unknown error')}")
+        print(f"Evolution failed: {info.get('error', 'Unknown error')}")  # noqa: T201 - as the document has it
 
     assert state.device.type == dynarch.device.type
     assert 0 <= action < len(dynarch.actions)

@@ -33,10 +33,7 @@ def always(trial):
 def everything(agent):
     """A digest of all that an action may touch of the network and its training."""
     named = dict(agent.model.named_parameters())
-    state = {
-        name: {key: value for key, value in agent.optimizer.state.get(parameter, {}).items()}
-        for name, parameter in named.items()
-    }
+    state = {name: dict(agent.optimizer.state.get(parameter, {})) for name, parameter in named.items()}
     groups = [[next(n for n, p in named.items() if p is q) for q in g["params"]] for g in agent.optimizer.param_groups]
     grads = {name: p.grad for name, p in named.items() if p.grad is not None}
     tree = {"state": state, "grads": grads, "buffers": dict(agent.model.named_buffers()), "weights": named}

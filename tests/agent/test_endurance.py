@@ -65,4 +65,4 @@ def test_random_actions_half_of_them_rejected_lose_no_bit_and_no_byte(make_agent
     # The measures of the present network are held, and they follow its widths; nothing else stays.
     assert abs(slope) < 2_000, told
     assert min(losses[-5:]) < 0.5 * losses[0], told
-    print(told)
+    print(told)  # noqa: T201 - the figures, for pytest -s

@@ -83,7 +83,9 @@ def test_compilation_among_ranks_is_refused(make_config):
         size = 2
 
     with pytest.raises(ConfigError, match="one process with --compile; came 2 ranks"):
-        make_strategy(make_config(compile=True), num_classes=3, in_channels=1, size=8, device=torch.device("cpu"), group=Two())
+        make_strategy(
+            make_config(compile=True), num_classes=3, in_channels=1, size=8, device=torch.device("cpu"), group=Two()
+        )
 
 
 def test_only_the_live_network_is_compiled(compiler):

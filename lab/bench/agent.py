@@ -85,7 +85,7 @@ Weights = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AgentTablesBench:
+class AgentBench:
     """Settings of the measurement."""
 
     environments: tuple[str, ...] = ("CIFAR-10", "CIFAR-100", "Macro", "Macro, one seed")
@@ -106,7 +106,7 @@ class AgentTablesBench:
     """Agents that learn on the other data set; the seeds of the taught agent begin with their weights in turn, >= 1."""
     lesson: int = 1000
     """Networks that each of them measures there, >= 1."""
-    folder: Path = Path("runs/bench/agent_tables")
+    folder: Path = Path("runs/bench/agent")
     """Where finished searches are kept, one JSON for each with all its seeds; a repeated call goes on."""
 
     def __post_init__(self) -> None:
@@ -127,7 +127,7 @@ class AgentTablesBench:
         return CellSearchConfig(every=self.every, hindsight=self.hindsight, updates=self.updates)
 
 
-def run(config: AgentTablesBench) -> dict[str, Any]:
+def run(config: AgentBench) -> dict[str, Any]:
     """Every search in every environment.
 
     Raises:
@@ -143,7 +143,7 @@ def run(config: AgentTablesBench) -> dict[str, Any]:
         for name in config.environments:
             found[name] = _environment(name, truths[name], config, records, bar)
     return {
-        "bench": "agent_tables",
+        "bench": "agent",
         "config": {**asdict(config), **walked, "folder": str(config.folder)},
         "machine": machine(),
         "results": found,
@@ -168,7 +168,7 @@ def _methods(environment: Environment) -> tuple[str, ...]:
     return (*AGENTS, *taught, *STRATEGIES, *growth, *prior)
 
 
-def _environment(name: str, truth: Truth, config: AgentTablesBench, records: Records, bar: Bar) -> dict[str, Any]:
+def _environment(name: str, truth: Truth, config: AgentBench, records: Records, bar: Bar) -> dict[str, Any]:
     environment = ENVIRONMENTS[name]
     columns = {column: _column(truth, column) for column in truth.columns}
     judges = [np.mean([columns[column] for column in judged], axis=0) for _, judged in environment.folds]
@@ -196,7 +196,7 @@ def _column(truth: Truth, column: str) -> Floats:
 
 
 def _measure(
-    method: str, name: str, columns: Mapping[str, Floats], judges: list[Floats], config: AgentTablesBench
+    method: str, name: str, columns: Mapping[str, Floats], judges: list[Floats], config: AgentBench
 ) -> dict[str, Any]:
     """Accuracies of all seeds after each number of evaluations, fold after fold."""
     began = time.process_time()
@@ -214,9 +214,7 @@ def _measure(
     return {"accuracies": found, "cpu_seconds": round(time.process_time() - began, 3)}
 
 
-def _strategy(
-    method: str, environment: Environment, columns: Mapping[str, Floats], config: AgentTablesBench
-) -> Strategy:
+def _strategy(method: str, environment: Environment, columns: Mapping[str, Floats], config: AgentBench) -> Strategy:
     if method in AGENTS:
         return partial(walks, config=AGENTS[method](config.search), growth=environment.growth)
     if method == TAUGHT:
@@ -259,7 +257,7 @@ def walks(
     return np.stack(rows)
 
 
-def teach(lesson: Landscape, config: AgentTablesBench) -> tuple[Weights, ...]:
+def teach(lesson: Landscape, config: AgentBench) -> tuple[Weights, ...]:
     """Policies of `config.teachers` agents after `config.lesson` evaluations of `lesson`."""
     found = []
     with _one_thread():

@@ -10,8 +10,8 @@ import pytest
 
 from lab.agent.search import CellSearchConfig
 from lab.base import ConfigError, DataError
-from lab.bench import agent_tables
-from lab.bench.agent_tables import AGENTS, ENVIRONMENTS, AgentTablesBench, teach, walks
+from lab.bench import agent as bench
+from lab.bench.agent import AGENTS, ENVIRONMENTS, AgentBench, teach, walks
 from lab.bench.tabular import STRATEGIES, Landscape, best_so_far, copied_prior, greedy_growth
 from lab.space import MACRO, NB125, Genotype
 
@@ -29,7 +29,7 @@ def macro():
 
 
 def small(tmp_path, **changes):
-    return AgentTablesBench(
+    return AgentBench(
         **{"environments": ("digits",), "evaluations": (15, 30), "seeds": 3, "folder": tmp_path} | changes
     )
 
@@ -74,12 +74,12 @@ def test_a_landscape_numbers_cells_by_their_digits(macro):
 
 
 def test_what_an_agent_learned_elsewhere_guides_the_walk_here(macro):
-    config = AgentTablesBench(teachers=1, lesson=250)
+    config = AgentBench(teachers=1, lesson=250)
     (weights,) = teach(macro, config)
     taught = walks(macro, 6, 12, np.random.default_rng(0), config=QUICK, growth=True, weights=(weights,))
     plain = walks(macro, 6, 12, np.random.default_rng(0), config=QUICK, growth=True)
     assert macro.validation_N[taught].mean() > macro.validation_N[plain].mean() + 5
-    assert len(teach(macro, AgentTablesBench(teachers=2, lesson=3))) == 2
+    assert len(teach(macro, AgentBench(teachers=2, lesson=3))) == 2
 
 
 def test_without_learning_nothing_is_learned_and_the_uniform_walk_never_asks_the_network():
@@ -98,28 +98,28 @@ def test_what_judges_is_never_what_is_seen_but_where_the_bar_says_so():
 
 
 def test_the_bench_runs_on_the_labs_own_table_and_goes_on_from_what_is_there(tmp_path):
-    result = agent_tables.run(small(tmp_path))
+    result = bench.run(small(tmp_path))
     facts = result["results"]["digits"]
     assert set(facts["methods"]) == {*AGENTS, *STRATEGIES}
     for found in facts["methods"].values():
         assert facts["optimum"] >= found["accuracies"]["30"]["mean"]
     assert facts["methods"]["agent"]["accuracies"]["30"]["mean"] > 90
-    assert json.loads(json.dumps(result))["bench"] == "agent_tables"
-    assert "agent_without_learning" in str(agent_tables.summary(result))
+    assert json.loads(json.dumps(result))["bench"] == "agent"
+    assert "agent_without_learning" in str(bench.summary(result))
     kept = tmp_path / "digits-agent.json"
     data = json.loads(kept.read_text())
     assert [len(values) for values in data["accuracies"].values()] == [3, 3]
     data["accuracies"]["15"] = [1.0, 2.0, 3.0]
     kept.write_text(json.dumps(data))
-    again = agent_tables.run(small(tmp_path))["results"]["digits"]["methods"]["agent"]["accuracies"]["15"]
+    again = bench.run(small(tmp_path))["results"]["digits"]["methods"]["agent"]["accuracies"]["15"]
     assert again == {"mean": 2.0, "deviation": 1.0, "error": 0.577}
     other = {count: {"mean": 1.5, "deviation": 1.0, "error": 0.4} for count in ("15", "30")}
     own = {count: {"mean": 2.0, "deviation": 1.0, "error": 0.3} for count in ("15", "30")}
     result["results"]["digits"]["methods"]["agent"]["accuracies"] = own
     result["results"]["digits"]["methods"]["uniform_walk"]["accuracies"] = other
-    assert "digits: agent above uniform walk by +0.50 +- 0.50, +0.50 +- 0.50" in str(agent_tables.summary(result))
+    assert "digits: agent above uniform walk by +0.50 +- 0.50, +0.50 +- 0.50" in str(bench.summary(result))
     with pytest.raises(ConfigError, match="another seeds"):
-        agent_tables.run(small(tmp_path, seeds=4))
+        bench.run(small(tmp_path, seeds=4))
 
 
 def test_the_seeds_are_dealt_to_the_folds_and_judged_by_the_columns_that_were_not_seen(tmp_path, monkeypatch):
@@ -134,7 +134,7 @@ def test_the_seeds_are_dealt_to_the_folds_and_judged_by_the_columns_that_were_no
     (tmp_path / "nas_bench_macro_cifar10.json").write_text(json.dumps(rows))
     monkeypatch.setenv("LAB_NAS_TABLES", str(tmp_path))
     config = small(tmp_path, environments=("Macro, one seed",), seeds=7, updates=0)
-    facts = agent_tables.run(config)["results"]["Macro, one seed"]
+    facts = bench.run(config)["results"]["Macro, one seed"]
     assert facts["optimum"] == 20.0
     assert set(facts["methods"]) == {*AGENTS, *STRATEGIES, "greedy_growth", "copied_prior"}
     kept = json.loads((tmp_path / "macro-one-seed-greedy_growth.json").read_text())
@@ -160,14 +160,14 @@ def test_settings_outside_their_range_are_refused(tmp_path, changes, named):
 def test_without_a_table_it_says_where_to_point(tmp_path, monkeypatch):
     monkeypatch.delenv("LAB_NAS_TABLES", raising=False)
     with pytest.raises(DataError, match="a table of space macro; came none; point LAB_NAS_TABLES"):
-        agent_tables.run(small(tmp_path, environments=("Macro",)))
+        bench.run(small(tmp_path, environments=("Macro",)))
 
 
 @pytest.mark.skipif(not TABLES.is_dir(), reason="the published tables are not part of the project")
 def test_the_bars_are_within_reach_of_a_few_seeds(tmp_path, monkeypatch):
     monkeypatch.setenv("LAB_NAS_TABLES", str(TABLES))
-    config = AgentTablesBench(environments=("Macro",), evaluations=(50, 100), seeds=6, seed=1, folder=tmp_path)
-    methods = agent_tables.run(config)["results"]["Macro"]["methods"]
+    config = AgentBench(environments=("Macro",), evaluations=(50, 100), seeds=6, seed=1, folder=tmp_path)
+    methods = bench.run(config)["results"]["Macro"]["methods"]
     # Three standard errors of six seeds below the bars: the bars themselves are for hundreds.
     assert methods["agent"]["accuracies"]["50"]["mean"] > 92.9
     assert methods["agent"]["accuracies"]["100"]["mean"] > methods["random"]["accuracies"]["100"]["mean"] + 0.1
