@@ -302,6 +302,16 @@ def test_pcgrad_sees_the_conflict_that_the_sum_leaves_in():
     assert torch.allclose(gradients["pcgrad"], torch.tensor([0.125, 0.375, 0.0]).expand(4, 3))
 
 
+def test_the_weights_of_a_rule_multiply_the_gradients():
+    features = torch.zeros(1, 2, requires_grad=True)
+    weights = LossWeights(HybridConfig(weighting="gradnorm"), ("a", "b"), seed=0)
+    weights.load_state_dict({"rule": {"weights": [0.5, 1.5], "first": [1.0, 1.0]}, "sums": [0.0, 0.0], "steps": 0})
+    walk = weights.backward(features, lambda leaf: [4 + 2 * leaf[0, 0], leaf[0, 1] - 3], scale=8.0)
+    assert features.grad.tolist() == [[8.0, 12.0]]
+    assert (walk.losses_K.tolist(), walk.norms_K.tolist()) == ([4.0, -3.0], [2.0, 1.0])
+    assert float(walk.conflict) == 0.0
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
