@@ -14,6 +14,18 @@ from lab.charts.agent import ACTION_ORDER, action_figure, learning_figure, param
 from lab.charts.changes import Change, change_table, mutation_changes
 from lab.charts.curves import Curve, CurveView, compare_figure, curve_figure, memory_figure, step_range
 from lab.charts.genotype import CellEdge, cell_edges, edge_table, edge_width, genotype_dot, genotype_figure
+from lab.charts.hybrid import (
+    COMPONENT,
+    WHOLE,
+    ComponentBytes,
+    component_bytes,
+    component_figure,
+    component_table,
+    named_series,
+    router_figure,
+    task_figure,
+    weight_figure,
+)
 from lab.charts.layout import Event, Mark, mutation_marks, note_figure
 from lab.charts.probabilities import chosen_columns, probability_figure, probability_table
 from lab.charts.search import entropy_series, health_word, stability_figure, temperature_figure, timeline_figure
@@ -35,14 +47,17 @@ from lab.charts.style import (
 __all__ = [
     "ACTION_ORDER",
     "COLORS",
+    "COMPONENT",
     "INK",
     "OUTCOME_STYLES",
     "PHASE_STYLES",
     "PRIMITIVE_STYLES",
     "STATUS_SIGNS",
+    "WHOLE",
     "Action",
     "CellEdge",
     "Change",
+    "ComponentBytes",
     "Curve",
     "CurveView",
     "Event",
@@ -59,6 +74,9 @@ __all__ = [
     "change_table",
     "chosen_columns",
     "compare_figure",
+    "component_bytes",
+    "component_figure",
+    "component_table",
     "count_note",
     "curve_figure",
     "edge_label",
@@ -73,6 +91,7 @@ __all__ = [
     "memory_figure",
     "mutation_changes",
     "mutation_marks",
+    "named_series",
     "note_figure",
     "parameter_figure",
     "phase_style",
@@ -80,13 +99,16 @@ __all__ = [
     "probability_figure",
     "probability_table",
     "read_change",
+    "router_figure",
     "series_style",
     "share_figure",
     "smooth",
     "stability_figure",
     "step_range",
+    "task_figure",
     "temperature_figure",
     "thin",
     "timeline_figure",
     "trial_figure",
+    "weight_figure",
 ]

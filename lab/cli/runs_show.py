@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import tyro
 
 from lab.base import Report, Table
-from lab.charts import Action, action_counts, agent_actions
+from lab.charts import COMPONENT, Action, action_counts, agent_actions, component_bytes, component_table
 from lab.checkpoint import CheckpointFile, examine_checkpoints, list_checkpoints
 from lab.cli.runs import find_run
 from lab.space import Genotype
@@ -90,11 +90,17 @@ class RunDescription(Report):
         rows = [(f"{row['step']}", row["action"], row["reason"]) for row in self.interventions]
         tables.append(_table("interventions", ("step", "what", "why"), rows))
         tables.append(_table("checkpoints", ("name", "reason", "epoch", "size", "reads"), self._checkpoint_rows()))
-        figures = [(name, f"{value:.4g}") for name, value in self.figures.items()]
+        sizes = [row.values() for row in component_table(component_bytes(self.figures))]
+        titles = ("component", "parameters", "state", "kept for backward", "peak")
+        tables.append(_table("memory of the components", titles, [tuple(row) for row in sizes]))
+        shown = {name: value for name, value in self.figures.items() if not name.startswith(COMPONENT)}
+        figures = [(name, f"{value:.4g}") for name, value in shown.items()]
         tables.append(_table("last figures", ("figure", "value"), figures))
         return tuple(table for table in tables if table.rows)
 
     def _cell_facts(self) -> list[tuple[str, str]]:
+        if self.recipe == "hybrid":
+            return [("cell now", "none: recipe hybrid trains a model of text and a table")]
         counts = ", ".join(f"{count} {status}" for status, count in self.mutations.items())
         return [("cell now", self.genotype or "none yet"), ("mutations", counts)]
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from lab.base import CheckpointError, ConfigError, DataError, TrainingError
 from lab.checkpoint import load_checkpoint
+from lab.cli import main
 from lab.datasets import DataConfig, Task, load_multitask
 from lab.mahia import HybridEfficientModel
 from lab.monitor import StabilityMonitor
@@ -113,6 +114,16 @@ def test_the_store_says_what_is_synthetic_and_holds_every_curve(whole):
     model = HybridEfficientModel(2, 1, 1, 1, memory_size=8, fused_dim=16)
     assert found["component/memory/parameters"] == sum(p.nbytes for p in model.memory.parameters())
     assert found["component/(whole model)/parameters"] == 4 * whole["gradnorm"].network["parameters"]
+
+
+def test_the_terminal_tells_what_each_component_needs_and_that_there_is_no_cell(whole, capsys):
+    assert main(["runs", "show", whole["sum"].run_dir]) == 0
+    shown = capsys.readouterr().out
+    assert "none: recipe hybrid trains a model of text and a table" in shown
+    (row,) = [line.split() for line in shown.splitlines() if line.startswith("memory  ")]
+    model = HybridEfficientModel(2, 1, 1, 1, memory_size=8, fused_dim=16)
+    assert int(row[1].replace(",", "")) == sum(p.nbytes for p in model.memory.parameters())
+    assert "component/" not in shown
 
 
 def test_dwa_moves_its_weights_once_an_epoch_and_gradnorm_each_step(whole):

@@ -1,0 +1,146 @@
+"""A model that learns several tasks at once as figures: router load, weights of the losses, memory of its components.
+
+The numbers come from scalars by name: `router/load/N`, `weight/TASK`, `loss/TASK`, `component/NAME/KIND`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import plotly.graph_objects as go
+
+from lab.charts.curves import DEFAULT_VIEW, Curve, CurveView, curve_figure
+from lab.charts.layout import axis, make_figure, note_figure
+from lab.charts.series import Series
+from lab.charts.shares import PATTERNS
+from lab.charts.style import GREY, LineStyle, series_style
+
+COMPONENT = "component/"
+"""What the names of a component's numbers begin with."""
+WHOLE = "(whole model)"
+"""Name of the whole model among its components."""
+KINDS: Mapping[str, str] = {
+    "parameters": "parameters",
+    "state": "state",
+    "kept": "kept for backward",
+    "peak": "peak",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComponentBytes:
+    """What one component of a model needs, in bytes."""
+
+    name: str
+    parameters: float
+    state: float
+    """Its buffers."""
+    kept: float
+    """Alive after its forward, for backward."""
+    peak: float
+    """Most alive at once in its forward and backward."""
+
+
+def named_series(scalars: Mapping[str, Series], before: str) -> tuple[Series, ...]:
+    """The series whose name is `before` and one more part, under that part; numbers in their order."""
+    found = [
+        replace(series, name=name.removeprefix(before))
+        for name, series in scalars.items()
+        if name.startswith(before) and "/" not in name.removeprefix(before)
+    ]
+    if all(series.name.isdigit() for series in found):
+        found.sort(key=lambda series: int(series.name))
+    return tuple(found)
+
+
+def component_bytes(numbers: Mapping[str, float]) -> tuple[ComponentBytes, ...]:
+    """The components that scalars tell of, by their last values, in the model's order; those told in part are left
+    out."""
+    found: dict[str, dict[str, float]] = {}
+    for name, value in numbers.items():
+        if name.startswith(COMPONENT):
+            component, _, kind = name.removeprefix(COMPONENT).rpartition("/")
+            found.setdefault(component, {})[kind] = value
+    whole = [(name, kinds) for name, kinds in found.items() if kinds.keys() >= KINDS.keys()]
+    return tuple(ComponentBytes(name=name, **{kind: kinds[kind] for kind in KINDS}) for name, kinds in whole)
+
+
+def component_table(rows: Sequence[ComponentBytes]) -> list[dict[str, str]]:
+    """One row for each component, bytes with thousands separated."""
+    return [
+        {"component": row.name, **{title: f"{asdict(row)[kind]:,.0f}" for kind, title in KINDS.items()}} for row in rows
+    ]
+
+
+def component_figure(rows: Sequence[ComponentBytes], *, title: str = "", height: int = 420) -> go.Figure:
+    """Bars in KiB, the first component on top; the whole model is left out, beside which the others would be small."""
+    shown = [row for row in reversed(rows) if row.name != WHOLE]
+    if not shown:
+        return note_figure("Not measured yet: it comes with the first step.", height=height, title=title)
+    data: list[dict[str, Any]] = []
+    for index, (kind, label) in enumerate(KINDS.items()):
+        style = series_style(label, index)
+        data.append(
+            {
+                "type": "bar",
+                "orientation": "h",
+                "name": style.label,
+                "y": [row.name for row in shown],
+                "x": [asdict(row)[kind] / 1024 for row in shown],
+                "marker": {"color": style.color, "pattern": {"shape": PATTERNS[index % len(PATTERNS)]}},
+                "hovertemplate": f"%{{y}}, {style.label}: %{{x:,.1f}} KiB<extra></extra>",
+            }
+        )
+    return make_figure(
+        data,
+        height=height,
+        title=title,
+        hovermode="closest",
+        barmode="group",
+        xaxis=axis(title={"text": "KiB", "standoff": 4}),
+        yaxis={"type": "category", "showgrid": False, "automargin": True},
+    )
+
+
+def router_figure(
+    loads: Sequence[Series], *, view: CurveView = DEFAULT_VIEW, title: str = "", height: int = 320
+) -> go.Figure:
+    """Share of the pairs of sample and expert that went to each expert, over steps, beside the even share."""
+    curves = [
+        Curve(series=series, style=series_style(f"expert {series.name}", index)) for index, series in enumerate(loads)
+    ]
+    if loads and len(loads[0]):
+        first = loads[0]
+        even = replace(first, name="even", value=first.value * 0 + 1 / len(loads))
+        style = LineStyle(label=f"even: 1/{len(loads)}", color=GREY, dash="dot")
+        curves.append(Curve(series=even, style=style))
+    plain = replace(view, log_y=False)
+    return curve_figure(curves, y_title="share of load", view=plain, title=title, height=height, percent=True)
+
+
+def weight_figure(
+    weights: Sequence[Series], *, view: CurveView = DEFAULT_VIEW, title: str = "", height: int = 320
+) -> go.Figure:
+    """Weight of each loss over steps; their sum is their number."""
+    curves = [Curve(series=series, style=series_style(series.name, index)) for index, series in enumerate(weights)]
+    plain = replace(view, smoothing=0.0, log_y=False)
+    return curve_figure(curves, y_title="weight", view=plain, title=title, height=height)
+
+
+def task_figure(
+    batches: Sequence[Series],
+    decisions: Sequence[Series],
+    *,
+    view: CurveView = DEFAULT_VIEW,
+    title: str = "",
+    height: int = 320,
+) -> go.Figure:
+    """Loss of each task over steps, unweighted: its batches, and the decision split after each epoch."""
+    styles = {series.name: series_style(series.name, index) for index, series in enumerate(batches)}
+    curves = [Curve(series=series, style=styles[series.name]) for series in batches]
+    for series in decisions:
+        style = styles.get(series.name)
+        if style is not None:
+            label = f"{series.name}, decision split"
+            curves.append(Curve(series=series, style=replace(style, label=label), dense=False, joined=False))
+    return curve_figure(curves, y_title="loss", view=view, title=title, height=height)
