@@ -2,6 +2,7 @@
 
 import streamlit as st
 from components.agent import MEANINGS
+from components.hybrid import WEIGHTINGS
 
 PANELS = {
     "Phases": "A search goes in cycles. *Warm-up* trains the weights alone. *Architecture* trains weights and "
@@ -37,7 +38,7 @@ BUTTONS = {
 
 
 def page() -> None:
-    """Panels, buttons, the words of the agent, how to read the page at leisure."""
+    """Panels, buttons, the words of the agent and of several losses, how to read the page at leisure."""
     for title, text in PANELS.items():
         st.markdown(f"**{title}.** {text}")
     st.subheader("Buttons")
@@ -48,6 +49,12 @@ def page() -> None:
         "shows actions and trials instead of genotype, probabilities and temperature."
     )
     st.markdown("\n".join(f"- **{word}**: {text}" for word, text in MEANINGS.items()))
+    st.subheader("Several losses")
+    st.markdown(
+        "A run of recipe hybrid trains one model of a text and a table on several tasks at once. Its page shows the "
+        "load of the router's experts, the weight of each loss, and what each component of the model needs."
+    )
+    st.markdown("\n".join(f"- **{name}**: {text}" for name, text in WEIGHTINGS.items()))
     st.subheader("Reading at leisure")
     st.markdown(
         "While a run trains, charts are drawn anew at each tick and forget a zoom. Choose *Steps shown* in the "

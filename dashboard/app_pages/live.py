@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import streamlit as st
-from components import agent, panels
+from components import agent, hybrid, panels
 from components.controls import control_row
 from components.export import scalars_csv
 from components.feed import RunFeed, Snapshot
@@ -13,7 +13,7 @@ from components.plot import load_plotly
 from components.resources import drawing_cache, feed_of, root_of_page
 from components.root import run_folders
 from components.sidebar import pick_follow, pick_run, pick_view
-from components.words import is_agent, plain, shown_state
+from components.words import is_agent, is_hybrid, plain, shown_state
 
 from lab.base import LabError
 from lab.charts import CurveView, genotype_dot
@@ -86,10 +86,12 @@ def follow_run(root: Path, feed: RunFeed, snapshot: Snapshot, view: CurveView, r
         told = "Show the genotype as it was earlier in the run."
         if is_agent(snapshot):
             told = "Recipe agent has no genotype to look back at: the table of actions tells what was changed."
+        elif is_hybrid(snapshot):
+            told = "Recipe hybrid has no genotype to look back at."
         st.toggle("Look back", key="history", disabled=few, help=told)
     history = pick_history(snapshot)
     downloads(snapshot, history)
-    body = agent.body if is_agent(snapshot) else panels.body
+    body = agent.body if is_agent(snapshot) else hybrid.body if is_hybrid(snapshot) else panels.body
     drawn_for = (shown_state(snapshot), len(snapshot.of("genotype")) > 1, run_folders(root))
 
     @st.fragment(run_every=run_every)

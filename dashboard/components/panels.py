@@ -14,6 +14,9 @@ from components.plot import draw
 from lab.charts import Change, CurveView, change_table, edge_table, entropy_series, mutation_changes, probability_table
 from lab.store import EventRow
 
+LOSS_HELP = "Cross-entropy: how surprised the network is by the right answer."
+ACCURACY_HELP = "Share of images that are classified rightly."
+
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
@@ -77,13 +80,13 @@ def body(picture: Picture) -> None:
         alerts(picture.snapshot)
 
 
-def curves(picture: Picture) -> None:
-    """What every run has: loss, accuracy, stability, memory."""
+def curves(picture: Picture, *, loss: str = LOSS_HELP, accuracy: str = ACCURACY_HELP) -> None:
+    """What every run has: loss, accuracy, stability, memory; what the first two are stands beside them."""
     left, right = st.columns(2)
     with left:
-        _curve(picture, "loss", "Cross-entropy: how surprised the network is by the right answer.")
+        _curve(picture, "loss", loss)
     with right:
-        _curve(picture, "accuracy", "Share of images that are classified rightly.")
+        _curve(picture, "accuracy", accuracy)
     left, right = st.columns(2)
     with left:
         _stability(picture)

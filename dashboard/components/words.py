@@ -56,6 +56,11 @@ def is_agent(snapshot: Snapshot) -> bool:
     return snapshot.config.get("recipe") == "agent"
 
 
+def is_hybrid(snapshot: Snapshot) -> bool:
+    """Whether the run trains a model of a text and a table, which has no cell."""
+    return snapshot.config.get("recipe") == "hybrid"
+
+
 def policy_of(snapshot: Snapshot) -> str:
     """Who chooses the actions of an agent's run: agent, or a baseline."""
     return str(snapshot.config.get("evolve", {}).get("policy", "agent"))
@@ -174,12 +179,13 @@ def step_text(snapshot: Snapshot) -> str:
 
 
 def dataset_title(config: Mapping[str, Any]) -> str:
-    """Name of the data set, with `(synthetic)` where the settings say so; empty where they name none."""
+    """Name of the data set, with `(synthetic)` where the settings say so and it does not say itself what is synthetic;
+    empty where they name none."""
     data = config.get("data")
     name = config.get("dataset_title") or (data.get("name") if isinstance(data, Mapping) else None)
     if not isinstance(name, str):
         return ""
-    return f"{name} (synthetic)" if config.get("synthetic") and "(synthetic)" not in name else name
+    return f"{name} (synthetic)" if config.get("synthetic") and "synthetic" not in name else name
 
 
 def resume_command(run_dir: Path) -> str | None:

@@ -55,6 +55,7 @@ def test_an_age_has_a_unit_that_fits(seconds: float, text: str) -> None:
         ({"dataset_title": "digits", "synthetic": False}, "digits"),
         ({"dataset_title": "shapes (synthetic)", "synthetic": True}, "shapes (synthetic)"),
         ({"dataset_title": "shapes", "synthetic": True}, "shapes (synthetic)"),
+        ({"dataset_title": "real records, synthetic texts", "synthetic": True}, "real records, synthetic texts"),
         ({"data": {"name": "mnist"}}, "mnist"),
         ({"data": "mnist"}, ""),
         ({}, ""),

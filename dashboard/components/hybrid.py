@@ -1,0 +1,163 @@
+"""The live page of a run that learns several tasks at once: router load, weights of the losses, memory by component."""
+
+import streamlit as st
+
+from components import panels, words
+from components.feed import Snapshot
+from components.words import Kpi, number, plain
+from lab.charts import (
+    WHOLE,
+    ComponentBytes,
+    Series,
+    component_bytes,
+    component_figure,
+    component_table,
+    named_series,
+    router_figure,
+    task_figure,
+    weight_figure,
+)
+
+NO_CELL = (
+    "This run is of recipe hybrid: one model of a text and a table learns several tasks at once. It has no cell, so "
+    "there is no genotype, no architecture probabilities and no Gumbel temperature to show."
+)
+WEIGHTINGS = {
+    "sum": "Every loss weighs 1.",
+    "dwa": "Dynamic weight averaging: after each epoch a loss that falls more slowly weighs more.",
+    "gradnorm": "GradNorm: at each step the weights move so that all losses train at a similar rate.",
+    "pcgrad": "PCGrad: every loss weighs 1; where two gradients point against each other, each loses what opposes.",
+}
+"""What each weighting does, in a sentence."""
+LOSS_HELP = (
+    "Sum of the tasks' losses as they are, whatever they weigh: cross-entropy of classes, squared error of "
+    "standardised numbers."
+)
+ACCURACY_HELP = "Share of samples that the task with classes gets right."
+
+
+def weighting_text(snapshot: Snapshot) -> str:
+    """What the run's weighting does."""
+    name = str(snapshot.config.get("hybrid", {}).get("weighting", ""))
+    return WEIGHTINGS.get(name, f"Weighting {name}." if name else "")
+
+
+def components_of(snapshot: Snapshot) -> tuple[ComponentBytes, ...]:
+    """What each component of the model needs."""
+    last = {name: series.last for name, series in snapshot.scalars.items()}
+    return component_bytes({name: value for name, value in last.items() if value is not None})
+
+
+def kpis(snapshot: Snapshot) -> tuple[Kpi, ...]:
+    """The headline numbers, in order."""
+    usual = {kpi.label: kpi for kpi in words.kpis(snapshot)}
+    loads = named_series(snapshot.scalars, "router/load/")
+    last = [value for series in loads if (value := series.last) is not None]
+    most = f"{number(max(last), '.0%')} of {len(last)}" if last else words.NOTHING
+    return (
+        usual["Step"],
+        usual["Epoch"],
+        Kpi(label="Tasks", value=str(len(named_series(snapshot.scalars, "loss/")) or words.NOTHING), help="Losses."),
+        Kpi(
+            label="Largest expert load",
+            value=most,
+            help="Share of the latest batch that went to the busiest of so many experts.",
+        ),
+        Kpi(
+            label="Conflict",
+            value=number(snapshot.series("conflict").last, ".0%"),
+            help="Share of the pairs of losses whose gradients point against each other in the latest step.",
+        ),
+        usual["Stability"],
+        usual["Decision accuracy"],
+        usual["Memory"],
+    )
+
+
+def body(picture: panels.Picture) -> None:
+    """What a person should look at first, headline numbers, router, weights, losses, memory, the usual curves."""
+    snapshot = picture.snapshot
+    panels.notices(picture)
+    panels.headline(kpis(snapshot))
+    st.caption(NO_CELL)
+    attention = words.needs_attention(snapshot)
+    if attention:
+        panels.alerts(snapshot)
+    left, right = st.columns(2)
+    with left:
+        _router(picture)
+    with right:
+        _weights(picture)
+    left, right = st.columns(2)
+    with left:
+        _tasks(picture)
+    with right:
+        _components(picture)
+    panels.curves(picture, loss=LOSS_HELP, accuracy=ACCURACY_HELP)
+    if not attention:
+        panels.alerts(snapshot)
+
+
+def _told(found: tuple[Series, ...], form: str) -> str:
+    """Name and latest value of each series, for who cannot see the chart."""
+    return ", ".join(f"{series.name} {number(series.last, form)}" for series in found) or "none yet"
+
+
+def _depends(picture: panels.Picture, *groups: tuple[Series, ...]) -> tuple[object, ...]:
+    return (picture.view, *(len(series) for found in groups for series in found), picture.lengths())
+
+
+def _router(picture: panels.Picture) -> None:
+    loads = named_series(picture.snapshot.scalars, "router/load/")
+    with panels.card("Router load", "Share of the work that each expert gets; the dotted line is an even share."):
+        picture.figure(
+            "router",
+            _depends(picture, loads),
+            lambda: router_figure(loads, view=picture.view),
+            f"Share of load of each expert over steps; now {_told(loads, '.0%')}",
+        )
+
+
+def _weights(picture: panels.Picture) -> None:
+    weights = named_series(picture.snapshot.scalars, "weight/")
+    with panels.card("Weights of the losses", "How much each loss counts in the gradient; their sum is their number."):
+        picture.figure(
+            "weights",
+            _depends(picture, weights),
+            lambda: weight_figure(weights, view=picture.view),
+            f"Weight of each loss over steps; now {_told(weights, '.2f')}",
+        )
+        if told := weighting_text(picture.snapshot):
+            st.caption(plain(told))
+
+
+def _tasks(picture: panels.Picture) -> None:
+    batches = named_series(picture.snapshot.scalars, "loss/")
+    decisions = named_series(picture.snapshot.scalars, "decision/loss/")
+    with panels.card("Loss of each task", "As it is, unweighted; a diamond is the decision split after an epoch."):
+        picture.figure(
+            "tasks",
+            _depends(picture, batches, decisions),
+            lambda: task_figure(batches, decisions, view=picture.view),
+            f"Loss of each task over steps; now {_told(batches, '.3f')}",
+        )
+
+
+def _components(picture: panels.Picture) -> None:
+    rows = components_of(picture.snapshot)
+    with panels.card(
+        "Memory of the components", "Measured once on the first batch, in training: forward and backward of each."
+    ):
+        names = ", ".join(f"{row.name} {words.bytes_text(row.peak)}" for row in rows if row.name != WHOLE)
+        picture.figure(
+            "components",
+            rows,
+            lambda: component_figure(rows),
+            f"Peak memory of each component: {names}" if names else "Memory of the components, not measured yet",
+        )
+        for row in rows:
+            if row.name == WHOLE:
+                st.caption(f"Whole model: peak {words.bytes_text(row.peak)} in one forward and backward.")
+        if rows:
+            with st.expander("The same as a table, in bytes"):
+                st.dataframe(component_table(rows), hide_index=True, alt="Bytes of each component")
