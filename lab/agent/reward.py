@@ -14,7 +14,7 @@ class RewardConfig:
     accuracy: float = 0.2
     """Weight of accuracy, >= 0; its noise on a few hundred samples drowns small gains that the loss shows."""
     efficiency: float = 0.1
-    """Weight of having fewer parameters, >= 0."""
+    """Weight of costing less, >= 0."""
     information: float = 0.6
     """Weight of what the output says about the label, H(Y) - loss, >= 0."""
     stability: float = 0.1
@@ -22,7 +22,7 @@ class RewardConfig:
     accuracy_scale: float = 0.02
     """Difference of accuracy, as a share, that counts tanh(1) = 0.76, > 0."""
     efficiency_scale: float = 1.0
-    """Relative difference of parameters that counts as much, > 0."""
+    """Relative difference of the cost that counts as much, > 0."""
     information_scale: float = 0.05
     """Difference of information, nats, that counts as much, > 0."""
     stability_scale: float = 0.1
@@ -47,8 +47,8 @@ class Reward:
 class MultiObjectiveReward:
     """sum_o w_o tanh(d_o / s_o) over accuracy, efficiency, information and stability.
 
-    d is, in this order: the gain of accuracy (a share, not percent); (before - after) / before of the parameters; the
-    gain of information in nats; minus the relative rise of the loss, 0 where it fell. A change that changed nothing
+    d is, in this order: the gain of accuracy (a share, not percent); 1 less the ratio after / before of the parameters,
+    or of the operations of a forward where these are given and their ratio is the larger one; the gain of information in nats; minus the relative rise of the loss, 0 where it fell. A change that changed nothing
     earns exactly 0.
     """
 
@@ -60,6 +60,7 @@ class MultiObjectiveReward:
 
         Args:
             before, after: accuracy in [0, 1], parameters > 0, information (nats), loss > 0; only what has a weight.
+                flops > 0 where they are known.
 
         Raises:
             DataError: something that counts was not measured, or is not finite.
@@ -70,8 +71,10 @@ class MultiObjectiveReward:
             gain = _read(after, "accuracy") - _read(before, "accuracy")
             parts["accuracy"] = math.tanh(gain / config.accuracy_scale)
         if config.efficiency:
-            old, new = _read(before, "parameters"), _read(after, "parameters")
-            parts["efficiency"] = math.tanh((old - new) / old / config.efficiency_scale)
+            ratio = _read(after, "parameters") / _read(before, "parameters")
+            if before.get("flops") and after.get("flops"):
+                ratio = max(ratio, _read(after, "flops") / _read(before, "flops"))
+            parts["efficiency"] = math.tanh((1.0 - ratio) / config.efficiency_scale)
         if config.information:
             gain = _read(after, "information") - _read(before, "information")
             parts["information"] = math.tanh(gain / config.information_scale)

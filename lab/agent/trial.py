@@ -140,7 +140,8 @@ def compare_with_twin(
     """The trial of the changes `reports`: the changed network's reading against that of its twin."""
     mean, error = paired(twin, after)
     finite = math.isfinite(mean)
-    was, now = _objectives(twin, reports[0].parameters[0]), _objectives(after, reports[-1].parameters[1])
+    was = _objectives(twin, reports[0].parameters[0], reports[0].flops[0])
+    now = _objectives(after, reports[-1].parameters[1], reports[-1].flops[1])
     return Trial(
         mean=mean,
         error=error,
@@ -151,12 +152,13 @@ def compare_with_twin(
     )
 
 
-def _objectives(reading: Reading, parameters: int) -> dict[str, float]:
+def _objectives(reading: Reading, parameters: int, flops: int) -> dict[str, float]:
     loss = float(reading.losses_N.mean())
     return {
         "loss": loss,
         "accuracy": float(reading.hits_N.double().mean()),
         "parameters": float(parameters),
+        "flops": float(flops),
         # What the output says about the label at least.
         "information": discrete_entropy(reading.labels_N) - loss,
     }

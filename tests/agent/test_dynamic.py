@@ -137,9 +137,9 @@ def test_without_probe_steps_an_exact_action_is_kept_and_says_that_nothing_was_m
     assert info["measured"] is True
 
 
-def test_an_impossible_action_is_masked_with_the_reason_and_never_a_success(data):
+def test_an_impossible_action_is_masked_with_the_reason_and_never_a_success(make_agent, data):
     model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 8), nn.ReLU(), nn.Linear(8, 4))
-    agent = DynamicArchitecture(model)
+    agent = make_agent(model)
     metrics = agent.evaluate(data[1])
     mask = agent.mask()
     attention = ACTIONS.index("attention")
@@ -148,6 +148,7 @@ def test_an_impossible_action_is_masked_with_the_reason_and_never_a_success(data
     before = structure_digest(model), weight_digest(model)
     kept, info = agent.apply_tentative(attention, agent.get_state(metrics), data[1])
     assert (kept, info["applied"], bool(info["error"])) == (False, False, True)
+    assert agent.subject.steps == 0, "a trial of what is impossible"
     assert (structure_digest(model), weight_digest(model)) == before
     chosen = {agent.select_action(agent.get_state({})) for _ in range(60)}
     assert chosen <= set(mask.nonzero().flatten().tolist())

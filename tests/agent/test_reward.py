@@ -38,6 +38,14 @@ def test_the_number_is_the_formula():
     assert found.total == pytest.approx(0.2 * parts[0] + 0.1 * parts[1] + 0.6 * parts[2] + 0.1 * parts[3])
 
 
+def test_operations_count_where_they_grow_more_than_parameters():
+    reward = MultiObjectiveReward(RewardConfig(accuracy=0, information=0, stability=0, efficiency=1))
+    before, dear = HERE | {"flops": 100.0}, HERE | {"flops": 300.0}
+    assert reward(before, dear).total == pytest.approx(math.tanh(-2.0))
+    assert reward(before, dear | {"parameters": HERE["parameters"] * 5}).total == pytest.approx(math.tanh(-4.0))
+    assert reward(HERE, HERE | {"parameters": HERE["parameters"] / 2}).total == pytest.approx(math.tanh(0.5))
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
 def test_more_accuracy_never_earns_less(start, first, second):

@@ -12,6 +12,7 @@ import torch
 
 from lab.base import CheckpointError, ConfigError, TrainingError
 from lab.checkpoint import load_checkpoint
+from lab.export import export_run
 from lab.morph import structure_digest
 from lab.store import RunReader
 from lab.train import EvolveConfig, Run, build, find_checkpoint, restore_network, saved_config
@@ -99,6 +100,16 @@ def test_the_network_of_a_checkpoint_has_the_structure_that_it_grew(whole):
     told = [action["info"] for action in actions_of(whole.run_dir) if action["accepted"]]
     assert structure_digest(network) == told[-1]["structure"][1]
     assert sum(p.numel() for p in network.parameters()) == whole.network["parameters"]
+
+
+def test_the_evolved_network_is_written_as_a_file_and_has_no_source_of_a_cell(whole, tmp_path):
+    export_run(Path(whole.run_dir), "pt2", out=tmp_path / "network.pt2")
+    program = torch.export.load(tmp_path / "network.pt2").module()
+    x_BCHW = torch.randn(3, 1, 8, 8)
+    network = restore_network(load_checkpoint(find_checkpoint(whole.run_dir, "")))
+    assert torch.allclose(program(x_BCHW), network(x_BCHW), atol=1e-5)
+    with pytest.raises(ConfigError, match="came one of SeedCNN"):
+        export_run(Path(whole.run_dir), "state", out=tmp_path / "network.pt")
 
 
 def test_the_next_run_begins_with_what_the_agent_had_learnt(make_agent_config, tmp_path, whole):
