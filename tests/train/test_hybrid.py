@@ -17,6 +17,7 @@ from lab.monitor import StabilityMonitor
 from lab.store import RunReader
 from lab.train import (
     WEIGHTINGS,
+    Alone,
     ASOSEConfig,
     HybridConfig,
     HybridStrategy,
@@ -384,3 +385,31 @@ def test_what_this_recipe_cannot_do_is_refused_in_words(whole):
     checkpoint = load_checkpoint(find_checkpoint(whole["sum"].run_dir, ""))
     with pytest.raises(CheckpointError, match="takes a text and a table"):
         NetworkInput.of(checkpoint)
+
+
+def test_several_ranks_are_refused():
+    class Two(Alone):
+        size = 2
+
+    with pytest.raises(ConfigError, match="one process with --recipe hybrid"):
+        build(make(), Two())
+
+
+def test_a_run_that_diverges_is_rolled_back_and_then_fails_in_words(tmp_path):
+    config = make("gradnorm", epochs=6, search={"weight_lr": 1e6, "grad_clip": 1e9, "save_checkpoints": False})
+    with pytest.raises(TrainingError, match="roll-backs in a row"):
+        Run(config, save_dir=tmp_path, name="wild").execute()
+    events = RunReader(tmp_path / "wild").events(kinds=("intervention",)).events
+    assert {event.payload["action"] for event in events} == {"rollback"}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["float32", "fp16", "bf16"])
+def test_a_run_on_a_gpu_learns_every_task_and_has_every_tensor_there(tmp_path, precision):
+    config = make("gradnorm", epochs=12, search={"device": "cuda", "weight_lr": 0.025}, precision=precision)
+    run = Run(config, save_dir=tmp_path, name="gpu")
+    report = run.execute()
+    assert report.history[-1]["loss"] < 0.5 * report.history[0]["loss"]
+    tensors = [*run.parts.strategy.model.parameters(), *run.parts.strategy.model.buffers()]
+    assert {tensor.device.type for tensor in tensors} == {"cuda"}
