@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression, RidgeCV
 
 from lab.base import ConfigError, DataError
+from lab.datasets import describe, describe_multitask
 from lab.datasets.multitask import LEVELS, TOLD, load_multitask
 
 
@@ -136,3 +139,11 @@ def test_rows_of_a_batch_belong_together(data):
 def test_what_does_not_fit_is_refused(data, call, error, message):
     with pytest.raises(error, match=message):
         call(data)
+
+
+def test_it_is_described_as_the_other_sets_are_and_says_that_texts_are_synthetic(data):
+    told = json.loads(json.dumps(describe_multitask()))
+    assert told.keys() == describe()[0].keys()
+    assert (told["train"], told["test"]) == (len(data.weights) + len(data.decisions), len(data.test))
+    assert told["synthetic"]
+    assert "synthetic texts" in told["title"]
