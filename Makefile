@@ -27,7 +27,7 @@ notebooks: $(STAMP) ## open the lessons in Jupyter Lab
 	@$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/README.md
 
 test: $(STAMP) ## run all tests and notebooks
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(STAMP) ## ruff (rules and format) and mypy
 	@$(BIN)/ruff check .

@@ -229,6 +229,8 @@ class DynamicArchitecture:
         try:
             reports = self.operators[name].apply(self.subject.situation(self.taken, self.barred), self.optimizer)
         except MorphError as error:
+            # Worked out it seemed possible, tried it was not: known from now on, as long as the structure stays.
+            self._refusals[1][name] = error.came
             return self._refused(name, str(error))
         if not any(report.applied for report in reports):
             take_back(reports)

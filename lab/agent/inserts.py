@@ -32,17 +32,13 @@ ADDED = ("Branched", "Residual", "Deepened", "TokenAttention")
 
 
 def open_layers(situation: Situation, score: str) -> list[str]:
-    """The measured layers that are no part of an earlier addition, the largest score first; the last one left out.
-
-    What is added behind the last layer would act on the logits alone.
-    """
+    """The measured layers but the last that are no part of an earlier addition, the largest score first."""
     model = situation.model
     added = [name for name, module in model.named_modules() if type(module).__name__ in ADDED]
-    last = next(reversed(situation.layers), "")
     return [
         name
         for name in ranked(situation, score)
-        if name != last and not any(name == part or name.startswith(f"{part}.") for part in added)
+        if not any(name == part or name.startswith(f"{part}.") for part in added)
     ]
 
 

@@ -20,7 +20,7 @@ from lab.base import MorphError, require_choice, require_range
 from lab.morph import Morph, MorphPlan, MorphReport, Prune, Widen, apply, rollback
 from lab.morph.trace import Example
 
-ATTEMPTS = 4
+ATTEMPTS = 8
 """Places that are tried before an action counts as impossible."""
 T = TypeVar("T")
 
@@ -138,9 +138,12 @@ def take_back(reports: Iterable[MorphReport]) -> None:
 
 
 def ranked(situation: Situation, score: str) -> list[str]:
-    """Names of the measured layers, the largest score first; equal ones in the order of the forward."""
+    """Names of the measured layers but the last, the largest score first; equal ones in the order of the forward.
+
+    The units of the last layer are the logits.
+    """
     random = Random(situation.seed)
-    found = {name: LAYER_SCORES[score](layer, random) for name, layer in situation.layers.items()}
+    found = {name: LAYER_SCORES[score](layer, random) for name, layer in list(situation.layers.items())[:-1]}
     return sorted(found, key=lambda name: -found[name])
 
 

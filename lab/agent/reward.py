@@ -48,8 +48,8 @@ class MultiObjectiveReward:
     """sum_o w_o tanh(d_o / s_o) over accuracy, efficiency, information and stability.
 
     d is, in this order: the gain of accuracy (a share, not percent); 1 less the ratio after / before of the parameters,
-    or of the operations of a forward where these are given and their ratio is the larger one; the gain of information in nats; minus the relative rise of the loss, 0 where it fell. A change that changed nothing
-    earns exactly 0.
+    or of the operations of a forward where these are given and their ratio is the larger one; the gain of information
+    in nats; minus the relative rise of the loss, 0 where it fell. A change that changed nothing earns exactly 0.
     """
 
     def __init__(self, config: RewardConfig | None = None) -> None:

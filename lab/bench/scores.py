@@ -1,6 +1,6 @@
 """Do scores of information say where a change pays? Score against measured effect, beside trivial scores.
 
-A plain convolutional network with layers of drawn widths trains for a few epochs. Then each layer is changed in turn, by
+A plain convolutional network with layers of drawn widths trains for a few epochs. Then each layer is changed in turn by
 one operator, and the held-out loss after a few training steps is compared with that of the unchanged twin, which takes
 the same steps from the same random state. The rank correlation (Spearman) between a score of the layer, read before,
 and the measured gain says what the score is worth; random, width and parameters measure nothing and stand beside.

@@ -107,7 +107,8 @@ def export_network(checkpoint_data: Checkpoint, to: str, path: Path, *, run: str
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         max_difference=difference,
     )
-    told: dict[str, Any] = {**report.to_dict(), "input": asdict(stated), "genotype": checkpoint_data.base.get("genotype")}
+    genotype = checkpoint_data.base.get("genotype")
+    told: dict[str, Any] = {**report.to_dict(), "input": asdict(stated), "genotype": genotype}
     told["input"]["pixels"] = "uint8 pixels / 255, float pixels as they are; then (pixel - mean) / deviation"
     described.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     return report

@@ -1,4 +1,9 @@
-"""Every action on the networks that people use: really applied, or masked with a reason; sound afterwards."""
+"""Every action on the networks that people use: really applied, or masked with a reason; sound afterwards.
+
+LAB_LARGE=1 takes all twelve blocks of ViT-B/16 in place of three: minutes in place of seconds.
+"""
+
+import os
 
 import pytest
 import torch
@@ -14,7 +19,15 @@ MODELS = {
     "seed_cnn": lambda: seed_cnn(),
     "resnet18": lambda: torchvision.models.resnet18(weights=None, num_classes=10),
     "mobilenet_v2": lambda: torchvision.models.mobilenet_v2(weights=None, num_classes=10),
-    "vit_b_16": lambda: torchvision.models.vit_b_16(weights=None, num_classes=10, image_size=32),
+    "vit_b_16": lambda: torchvision.models.VisionTransformer(
+        image_size=32,
+        patch_size=16,
+        num_layers=12 if os.environ.get("LAB_LARGE") else 3,
+        num_heads=12,
+        hidden_dim=768 if os.environ.get("LAB_LARGE") else 192,
+        mlp_dim=3072 if os.environ.get("LAB_LARGE") else 768,
+        num_classes=10,
+    ),
 }
 
 

@@ -107,7 +107,7 @@ def test_expansion_begins_with_the_layer_of_the_largest_score(score, situation):
         return
     first = next(iter(ExpandWithMI(score=score).candidates(situation)))
     value = LAYER_SCORES[score]
-    best = max(value(layer, None) for layer in situation.measures.layers.values())
+    best = max(value(layer, None) for layer in list(situation.measures.layers.values())[:-1])
     assert value(situation.measures.layers[first.layer], None) == best
 
 

@@ -6,21 +6,26 @@ import pytest
 
 from lab.cli import main
 
+# What both ways to train take.
+TRAINING = """
+    accumulation adaptive-batch agent-from allow-different-bits allow-none anneal-rate arch-lr
+    arch-training-epochs arch-weight-decay auxiliary-skip balance-weight batch-size beta-decay bias-rate
+    checkpoint-frequency compile compute data-dir dataset describe detect-anomaly device download
+    dwa-temperature early-stopping-patience embed-dim enable-gradual-growth epochs evolve-actions evolve-every
+    evolve-from experts experts-per-sample exploration-factor fabric-layers fixed-cell fused-dim grad-clip
+    gradnorm-alpha gradnorm-rate growth growth-factor growth-schedule init-channels initial-temp json layers
+    least-reward max-checkpoints max-flops max-latency max-parameters max-rollbacks max-skips memory-fraction
+    memory-nodes min-temp model mutation-frequency mutation-kind mutation-strength mutation-test name on-oom
+    performance-threshold policy precision preserve-function probe-steps rate-patience recipe reject-sigmas
+    resume sampling save-checkpoints save-dir seed selection skip-dropout space stable-epochs table-dim
+    target-accuracy temperature-schedule threads total-cycles train-limit warmup-epochs weight-decay weight-lr
+    weight-momentum weight-schedule weight-training-epochs weighting workers
+"""
 # Command -> its flags, without --help and the --no- forms.
 HELD = {
     "demo": """browser cycles data-dir dataset device headless json port save-dir seed threads train-limit""",
-    "train": """
-        accumulation adaptive-batch allow-different-bits allow-none anneal-rate arch-lr arch-training-epochs
-        arch-weight-decay auxiliary-skip batch-size beta-decay checkpoint-frequency compile data-dir dataset
-        describe detect-anomaly device download early-stopping-patience enable-gradual-growth epochs
-        exploration-factor fixed-cell grad-clip growth growth-factor growth-schedule init-channels initial-temp
-        json layers max-checkpoints max-rollbacks max-skips memory-fraction min-temp mutation-frequency
-        mutation-kind mutation-strength mutation-test name on-oom performance-threshold precision
-        preserve-function rate-patience recipe reject-sigmas resume sampling save-checkpoints save-dir seed
-        selection skip-dropout space stable-epochs target-accuracy temperature-schedule threads total-cycles
-        train-limit warmup-epochs weight-decay weight-lr weight-momentum weight-schedule weight-training-epochs
-        workers
-    """,
+    "train": TRAINING,
+    "evolve": TRAINING,
     "dashboard": "browser port save-dir",
     "export": "checkpoint json out save-dir to",
     "runs": "json save-dir",

@@ -1,0 +1,75 @@
+"""A trial's numbers and what the judge makes of them."""
+
+import math
+
+import pytest
+import torch
+
+from lab.agent import MultiObjectiveReward, PairedJudge, Reward, RewardConfig, Trial
+from lab.agent.trial import Reading, paired
+
+EXPAND = 1
+
+
+def reading(losses):
+    losses_N = torch.tensor(losses, dtype=torch.float64)
+    return Reading(losses_N=losses_N, hits_N=losses_N < 1.0, labels_N=torch.zeros(len(losses), dtype=torch.long))
+
+
+def trial(mean=0.0, error=0.1, reward=0.5, measured=True):
+    return Trial(mean=mean, error=error, measured=measured, reward=Reward(total=reward), steps=1)
+
+
+def test_losses_are_compared_sample_by_sample():
+    mean, error = paired(reading([1.0, 2.0, 3.0, 4.0]), reading([1.1, 2.3, 3.1, 4.3]))
+    assert mean == pytest.approx(0.2)
+    assert error == pytest.approx(math.sqrt(4 * 0.1**2 / 3) / math.sqrt(4))
+
+
+@pytest.mark.parametrize(
+    ("found", "kept", "text"),
+    [
+        (trial(mean=0.11), False, "worse"),
+        (trial(mean=0.09), True, "held-out loss"),
+        (trial(mean=-1.0), True, "reward"),
+        (trial(mean=-1.0, reward=-0.1), False, "not worth its price"),
+        (trial(mean=math.nan, reward=9.0), False, "worse"),
+        (trial(mean=0.0, reward=-9.0, measured=False), True, "not yet trained"),
+    ],
+)
+def test_a_change_is_kept_that_is_not_worse_for_sure_and_pays(found, kept, text):
+    decided, why = PairedJudge()(found)
+    assert decided is kept
+    assert text in why
+
+
+def test_the_reward_of_an_untrained_expansion_is_its_price_alone(make_agent, data):
+    agent = make_agent(probe_steps=0, reward=MultiObjectiveReward(RewardConfig(efficiency=0.5)))
+    _, info = agent.apply_tentative(EXPAND, agent.get_state(agent.evaluate(data[1])), data[1])
+    ratio = max(new / old for old, new in (info["parameters"], info["flops"]))
+    assert ratio > 1.0
+    assert info["reward_parts"]["efficiency"] == pytest.approx(math.tanh(1.0 - ratio))
+    assert info["reward"] == pytest.approx(0.5 * math.tanh(1.0 - ratio), abs=1e-4)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_regret_is_what_the_other_choice_would_have_gained(kept, make_agent, data):
+    agent = make_agent(judge=lambda found: (kept, "told"), probe_steps=2)
+    seen = set()
+    for action in range(7):
+        _, info = agent.apply_tentative(action, agent.get_state(agent.evaluate(data[1])), data[1])
+        if info["applied"]:
+            lost = info["loss_change"] if kept else -info["loss_change"]
+            assert info["regret"] == max(lost, 0.0)
+            seen.add(lost > 0)
+    assert seen == {True, False}, "both kinds were to be seen"
+
+
+def test_what_was_seen_says_which_actions_are_possible_next(make_agent, data):
+    agent = make_agent(probe_steps=0)
+    agent.apply_tentative(EXPAND, agent.get_state(agent.evaluate(data[1])), data[1])
+    agent.learner.end_episode()
+    (experience,) = agent.learner.buffer._kept
+    assert torch.equal(experience.next_mask, agent.mask())
+    assert torch.equal(experience.next_state, agent.get_state(experience.metrics_after).cpu())
+    assert experience.metrics_after["parameters"] > experience.metrics_before["parameters"]
