@@ -2,6 +2,8 @@
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from math import isfinite
 from typing import Any, ClassVar
@@ -144,9 +146,9 @@ def compare(before: nn.Module, after: nn.Module, example: Example) -> tuple[tupl
     Both models are changed: modes, statistics, dropout. Train mode is left out where `before` cannot run in it, as
     BatchNorm of a single value.
     """
-    with FlopCounterMode(display=False) as old:
+    with _counted() as old:
         expected = _outputs(before, example, training=False)
-    with FlopCounterMode(display=False) as new:
+    with _counted() as new:
         worst = max(map(_relative, _outputs(after, example, training=False), expected), default=0.0)
     flops = int(old.get_total_flops()), int(new.get_total_flops())
     try:
@@ -154,6 +156,18 @@ def compare(before: nn.Module, after: nn.Module, example: Example) -> tuple[tupl
     except ValueError:
         return flops, worst
     return flops, max([worst, *map(_relative, _outputs(after, example, training=True), expected)])
+
+
+@contextmanager
+def _counted() -> Iterator[FlopCounterMode]:
+    """Counts operations; attention takes its parts, since those of its fused form are not counted."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with FlopCounterMode(display=False) as counter:
+            yield counter
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
 
 
 def _outputs(model: nn.Module, example: Example, training: bool) -> list[Tensor]:

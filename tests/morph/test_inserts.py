@@ -205,3 +205,13 @@ def test_beside_a_body_that_works_in_place_backward_runs_and_learns(op):
     assert verify(report, x) == 0.0
     model(x).sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_the_operations_of_attention_are_counted():
+    """Of N tokens of C channels: 8 N C^2 for its four products, 4 N^2 C for scores and mixture."""
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU())
+    x_BCHW = torch.randn(2, 3, 10, 10)
+    plan = InsertAttention("0", heads=2).plan(model, x_BCHW)
+    tokens, channels, batch = 100, 8, 2
+    assert plan.flops[1] - plan.flops[0] == batch * (8 * tokens * channels**2 + 4 * tokens**2 * channels)
+    assert torch.backends.mha.get_fastpath_enabled()
