@@ -13,9 +13,9 @@ def test_the_example_runs_as_it_is_printed_and_learns(capsys):
     scope = {"__name__": "example"}
     first = block.replace("range(12)", "range(1)")
     exec(compile(first, "components.md", "exec"), scope)
-    begun = [float(loss) for loss in scope["losses"]]
+    begun = [loss.item() for loss in scope["losses"]]
     exec(compile(block, "components.md", "exec"), scope)
-    ended = [float(loss) for loss in scope["losses"]]
+    ended = [loss.item() for loss in scope["losses"]]
     assert all(after < before for before, after in zip(begun, ended, strict=True))
     assert capsys.readouterr().out
 
