@@ -31,6 +31,9 @@ class StructuralEvolution:
     """Share by which an expansion widens a layer, > 0."""
     min_width: int = 4
     """Units that a pruned layer keeps, >= 1."""
+    max_growth: float = 4.0
+    """Factor by which one change may at most multiply parameters or operations, > 1. Attention over every pixel of the
+    first maps costs a small network fifty times what it cost."""
     max_parameters: int | None = None
     """Parameters that the network may have, >= 1; None for no limit."""
     max_flops: int | None = None
@@ -43,6 +46,7 @@ class StructuralEvolution:
         require_range("prune_ratio", self.prune_ratio, 0, 1, open_low=True)
         require_range("expand_ratio", self.expand_ratio, 0, open_low=True)
         require_range("min_width", self.min_width, 1)
+        require_range("max_growth", self.max_growth, 1, open_low=True)
         for name in ("max_parameters", "max_flops"):
             if getattr(self, name) is not None:
                 require_range(name, getattr(self, name), 1)

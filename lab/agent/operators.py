@@ -39,6 +39,8 @@ class Situation:
     """Factor on how much is changed, in (0, 1]."""
     barred: frozenset[str] = frozenset()
     """Places, as `place_of` names them, where a change was taken back of late."""
+    max_growth: float = 4.0
+    """Factor by which one change may at most multiply parameters or operations, > 1."""
     budget: Callable[[MorphPlan], str] | None = None
     """Why a plan costs too much; empty where it does not. None where nothing is limited."""
 
@@ -90,6 +92,9 @@ class MorphOperator(StructuralOperator):
         def plan(morph: Morph) -> MorphPlan:
             made = morph.plan(situation.model, situation.example, seed=situation.seed)
             reason = "" if situation.budget is None else situation.budget(made)
+            growth = max(new / max(old, 1) for old, new in (made.parameters, made.flops))
+            if growth > situation.max_growth:
+                reason = f"{growth:.1f} times the cost at once, over the limit of {situation.max_growth:g}"
             if reason:
                 raise MorphError("a change within the limits", reason, "raise the limits")
             return made

@@ -110,6 +110,7 @@ class Subject:
             measures=self.measures,
             seed=derive_seed(self.seed, "agent", "operators", taken),
             barred=barred,
+            max_growth=self.evolution.max_growth,
             budget=(lambda plan: self.evolution.over_budget(plan, model, example)) if self.evolution.limited else None,
         )
 

@@ -117,6 +117,18 @@ def test_a_barred_place_is_passed_over(situation):
     assert ExpandWithMI().plan(barred).arguments["layer"] != first.arguments["layer"]
 
 
+def test_one_change_does_not_multiply_the_cost(situation):
+    first = next(iter(AttentionOperator(score="narrow").candidates(situation))).after
+    assert first == "features.conv1"
+    dear = AttentionOperator(score="narrow").plan(replace(situation, max_growth=1e9))
+    assert dear.arguments["after"] == first
+    factor = dear.flops[1] / dear.flops[0]
+    assert factor > 4.0
+    assert AttentionOperator(score="narrow").plan(situation).arguments["after"] != first
+    with pytest.raises(MorphError, match="times the cost at once, over the limit of 1.0001"):
+        AttentionOperator(score="narrow").plan(replace(situation, max_growth=1.0001))
+
+
 def test_discrete_mutations_take_every_kind_and_keep_the_sizes(make_network, data):
     kinds = set()
     situation = situation_of(make_network(), data)
