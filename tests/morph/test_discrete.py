@@ -321,7 +321,7 @@ def test_gradients_moments_and_next_steps_of_the_old_weights_are_what_they_were(
         (SetGroups("0", 2), lambda values: torch.cat([values[:3, :2], values[3:, 2:]])),
         (SetDilation("0", 2), lambda values: values),
     ],
-    ids=str,
+    ids=["kernel", "groups", "dilation"],
 )
 def test_what_stays_keeps_gradient_and_moments(op, kept):
     net, x = build("plain")
