@@ -24,6 +24,7 @@ from lab.checkpoint import (
 )
 from lab.store import CheckpointEvent, RunWriter, list_runs, new_run_name
 from lab.train.agent import AgentStrategy
+from lab.train.anomaly import anomaly_detection
 from lab.train.build import Parts, build
 from lab.train.config import RunConfig
 from lab.train.data import RunData, StreamData
@@ -96,7 +97,7 @@ class Run:
             LabError: the run cannot begin or cannot go on; the store says why.
         """
         began = time.monotonic()
-        with self._open_store() as writer, torch.autograd.set_detect_anomaly(self.config.detect_anomaly):
+        with self._open_store() as writer, anomaly_detection(self.config.detect_anomaly):
             loop = self._make_loop(writer)
             try:
                 with _interruptible(loop), self._ranks_are_there():
