@@ -50,11 +50,13 @@ def test_the_line_is_the_forwards_and_other_warnings_pass():
     x = torch.zeros(3, requires_grad=True)
     with pytest.warns(UserWarning, match="something else"), anomaly_detection(True):
         warnings.warn("something else", UserWarning, stacklevel=1)
-    with pytest.raises(
-        TrainingError, match=r"NaN from SqrtBackward0, called at .*test_anomaly\.py:\d+ in test_the_line"
+    with (
+        pytest.raises(
+            TrainingError, match=r"NaN from SqrtBackward0, called at .*test_anomaly\.py:\d+ in test_the_line"
+        ),
+        anomaly_detection(True),
     ):
-        with anomaly_detection(True):
-            (torch.sqrt(x) * 0).sum().backward()
+        (torch.sqrt(x) * 0).sum().backward()
     assert not torch.is_anomaly_enabled()
 
 
