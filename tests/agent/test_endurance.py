@@ -22,10 +22,10 @@ def live_bytes():
     gc.collect()
     storages = {}
     for item in gc.get_objects():
-        if type(item) in (Tensor, Parameter) and not item.is_meta:
+        if type(item) in (Tensor, Parameter) and item.layout is torch.strided and not item.is_meta:
             storage = item.untyped_storage()
             storages[storage.data_ptr()] = storage.nbytes()
-            if item.grad is not None:
+            if item.is_leaf and item.grad is not None:
                 storages[item.grad.untyped_storage().data_ptr()] = item.grad.untyped_storage().nbytes()
     return sum(storages.values())
 
