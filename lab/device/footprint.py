@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import psutil
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.parameter import is_lazy
 
 from lab.device.walk import named_tensors
@@ -60,7 +61,7 @@ def visible_tensors() -> list[Tensor]:
 
 def _parts(tensor: Tensor) -> list[Tensor]:
     """The dense tensors with data that `tensor` and its gradient are made of."""
-    if tensor.is_meta or is_lazy(tensor):
+    if tensor.is_meta or is_lazy(tensor) or isinstance(tensor, FakeTensor):
         return []
     plain = type(tensor) is Tensor or type(tensor) is nn.Parameter
     parts: list[Tensor] = []

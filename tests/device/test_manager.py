@@ -7,10 +7,13 @@ import weakref
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.utils.data import DataLoader, TensorDataset
 
 from lab.base import ConfigError, MaterializeError, PlacementError
 from lab.device import DeviceManager, measure_leak, tensor_bytes
+from lab.device.footprint import storage_bytes
 
 
 @pytest.fixture
@@ -229,3 +232,11 @@ def test_on_cuda_the_statistics_are_the_allocators_and_a_switch_gives_memory_bac
     assert before - manager.get_memory_stats()["allocated_bytes"] > 3 * 4_000_000
     assert report.instrument == "statistics of the CUDA allocator"
     assert model.weight.is_cuda
+
+
+def test_stand_ins_of_a_trace_take_no_bytes(manager):
+    with FakeTensorMode(shape_env=ShapeEnv()) as mode:
+        fake = mode.from_tensor(torch.zeros(250_000))
+        inside = torch.zeros(250_000)
+    assert storage_bytes([fake, inside]) == 0
+    str(manager.optimize_memory())
