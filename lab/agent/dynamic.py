@@ -24,7 +24,8 @@ from lab.agent.subject import Subject
 from lab.agent.trial import Judge, PairedJudge, Reading, TrainStep, Trial, account, compare_with_twin, plain_step
 from lab.base import MorphError, require, require_range
 from lab.device import require_device
-from lab.morph import MorphPlan, MorphReport, apply, structure_digest
+from lab.morph import MorphPlan, MorphReport, apply
+from lab.state import structure_digest
 
 
 @dataclass(frozen=True, kw_only=True)

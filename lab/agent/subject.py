@@ -17,7 +17,7 @@ from lab.agent.operators import Situation
 from lab.agent.trial import Reading, TrainStep, undone
 from lab.base import ConfigError, derive_seed
 from lab.device import batch_part
-from lab.morph import structure_digest, weight_digest
+from lab.state import structure_digest, weight_digest
 
 EXAMPLE = 4
 """Samples on which a plan is tried."""

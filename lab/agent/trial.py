@@ -19,7 +19,7 @@ from lab.agent.measure import evaluate
 from lab.agent.reward import MultiObjectiveReward, Reward
 from lab.base import require_range
 from lab.morph import MorphReport
-from lab.morph.snapshot import ModelSnapshot, OptimizerSnapshot, RandomSnapshot
+from lab.state import ModelSnapshot, OptimizerSnapshot, RandomSnapshot
 
 TrainStep = Callable[[nn.Module, Labelled], None]
 """Takes one optimizer step of a model on a batch."""

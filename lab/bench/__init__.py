@@ -1,5 +1,3 @@
 """What `lab bench NAME` runs: each module has a frozen configuration, `run(config)` and `summary(result)`."""
 
-from lab.bench.machine import machine
-
-__all__ = ["machine"]
+__all__: list[str] = []

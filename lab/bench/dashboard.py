@@ -26,7 +26,7 @@ from typing import Any
 
 import lab
 from lab.base import ConfigError, StoreError, Table, require_range
-from lab.bench.machine import machine
+from lab.results import machine
 from lab.store import RunReader, control, list_runs
 
 HOST = "127.0.0.1"

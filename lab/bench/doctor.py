@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from lab.base import Table, require_range
-from lab.bench.machine import machine
 from lab.doctor import explain_backward
+from lab.results import machine
 
 Step = Callable[[], object]
 

@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lab.asose import ASOSEConfig
 from lab.base import Table, require_range
-from lab.bench.machine import machine
 from lab.datasets import DataConfig, Streams, WorkerBatches, open_streams
 from lab.device import DeviceLoader, choose_device
 from lab.nn import EvolvableNetwork
-from lab.train import ASOSEConfig, FixedStrategy, six_convolutions
+from lab.results import machine
+from lab.train import FixedStrategy, six_convolutions
 
 
 @dataclass(frozen=True, kw_only=True)

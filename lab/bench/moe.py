@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from lab.base import ConfigError, Table, require, require_range
-from lab.bench.machine import machine
-from lab.bench.record import progress_bar
 from lab.device import choose_device
 from lab.mahia import ExpertRouter, grouped_refusal
+from lab.results import machine
+from lab.results.record import progress_bar
 
 PEERS: Mapping[str, str] = MappingProxyType({"grouped": "grouped_mm", "eager": "eager"})
 """Way -> transformers' name of it."""

@@ -12,9 +12,9 @@ import torchvision
 from torch import Tensor, nn
 
 from lab.base import ConfigError, Table, require_range
-from lab.bench.machine import machine
 from lab.morph import Deepen, InsertResidual, Morph, MorphReport, Widen, apply, rebuild, rollback, verify
 from lab.nn import seed_cnn
+from lab.results import machine
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,11 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lab.asose import ASOSEConfig, ASOSEStrategy
 from lab.base import Table, require_range
-from lab.bench.machine import machine
 from lab.datasets import DataConfig
+from lab.results import machine
+from lab.runs import Parts, RunConfig, build
 from lab.store import RunWriter
-from lab.train import ASOSEConfig, ASOSEStrategy, Parts, RunConfig, StoreSink, TrainingLoop, build
+from lab.train import StoreSink, TrainingLoop
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.base import StoreError, Table, require_range
-from lab.bench.machine import machine
+from lab.results import machine
 from lab.store import RunReader, RunWriter
 
 SCALARS_A_STEP = 10

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from lab.base import Table, require_range
-from lab.bench.machine import machine
 from lab.explore import GumbelExplorer
 from lab.nn import SuperNet
+from lab.results import machine
 from lab.space import NB201
 
 

@@ -1,19 +1,5 @@
 """Checkpoints: what one holds, the atomic write, the verified read, the folder that keeps them."""
 
-from lab.checkpoint.checkpoint import SCHEMA, Checkpoint
-from lab.checkpoint.digest import state_digest
-from lab.checkpoint.files import CheckpointFile, load_checkpoint, save_checkpoint
-from lab.checkpoint.folder import examine_checkpoints, latest_checkpoint, list_checkpoints, prune_checkpoints
+import lazy_loader
 
-__all__ = [
-    "SCHEMA",
-    "Checkpoint",
-    "CheckpointFile",
-    "examine_checkpoints",
-    "latest_checkpoint",
-    "list_checkpoints",
-    "load_checkpoint",
-    "prune_checkpoints",
-    "save_checkpoint",
-    "state_digest",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

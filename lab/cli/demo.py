@@ -9,13 +9,15 @@ from pathlib import Path
 
 import tyro
 
+from lab.asose import ASOSEConfig
 from lab.base import Table
 from lab.cli.dashboard import PORT, show, stay
 from lab.cli.progress import TrainingProgress
 from lab.cli.serve import dashboard_server
 from lab.datasets import DataConfig
+from lab.runs import Run, RunConfig, RunReport, build
 from lab.store import RUNS_ROOT, new_run_name
-from lab.train import ASOSEConfig, Run, RunConfig, RunReport, build, channels_for, six_convolutions
+from lab.train import channels_for, six_convolutions
 
 RESULT = "demo.json"
 

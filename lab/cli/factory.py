@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from lab.base import ConfigError
-from lab.train.models import import_module, load_factory
+from lab.nn.named import import_module, load_factory
 
 BATCH, LOSS, PLACEMENT = "make_batch", "make_loss", "make_placement"
 

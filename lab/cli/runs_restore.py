@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import tyro
 
 from lab.base import CheckpointError
-from lab.checkpoint import CheckpointFile, load_checkpoint, save_checkpoint, state_digest
+from lab.checkpoint import CheckpointFile, load_checkpoint, save_checkpoint
 from lab.cli.runs import find_run
 from lab.export import choose_checkpoint
+from lab.state import state_digest
 from lab.store import RUNS_ROOT, AlertEvent, CheckpointEvent, RunWriter, new_run_name
 
 

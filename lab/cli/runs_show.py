@@ -12,9 +12,9 @@ from lab.base import Report, Table
 from lab.charts import COMPONENT, Action, action_counts, agent_actions, component_bytes, component_table
 from lab.checkpoint import CheckpointFile, examine_checkpoints, list_checkpoints
 from lab.cli.runs import find_run
+from lab.runs import RunConfig
 from lab.space import Genotype
 from lab.store import RUNS_ROOT, RunReader
-from lab.train import RunConfig
 
 KINDS = ("phase", "mutation", "growth", "rollback", "intervention", "genotype", "oom", "action")
 ACTION_COLUMNS = ("step", "action", "became", "what", "where", "loss change", "reward", "parameters", "difference")

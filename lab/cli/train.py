@@ -12,24 +12,17 @@ from typing import Annotated, Any
 import torch
 import tyro
 
+from lab.agent import EvolveConfig
+from lab.asose import ASOSEConfig
 from lab.base import ConfigError
 from lab.cli.progress import TrainingProgress
 from lab.datasets import DataConfig, describe, describe_multitask
 from lab.device import choose_device
+from lab.multitask import HybridConfig
+from lab.runs import RECIPES, Run, RunConfig, find_checkpoint, run_device, saved_config
 from lab.space import SPACES
 from lab.store import RUNS_ROOT
-from lab.train import (
-    RECIPES,
-    ASOSEConfig,
-    EvolveConfig,
-    HybridConfig,
-    Run,
-    RunConfig,
-    find_checkpoint,
-    open_group,
-    run_device,
-    saved_config,
-)
+from lab.train import open_group
 
 _DEFAULT = RunConfig()
 

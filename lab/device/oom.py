@@ -24,7 +24,7 @@ from torch.optim import Optimizer
 
 from lab.base import DataError, Report, Table, TrainingError, require_range
 from lab.device.split import batch_length, batch_part
-from lab.device.streams import random_streams, restore_streams
+from lab.state import random_streams, restore_streams
 
 _ALLOCATOR_TEXTS = re.compile(
     r"DefaultCPUAllocator: (can't allocate memory|not enough memory)"

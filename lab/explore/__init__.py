@@ -1,33 +1,5 @@
 """Exploration of a search space: architecture parameters, Gumbel sampling, temperature, the collapse meter."""
 
-from lab.explore.choice import NONE, best_genotype
-from lab.explore.collapse import Collapse, measure_collapse
-from lab.explore.explorer import SAMPLING_KINDS, Draws, GumbelExplorer
-from lab.explore.schedules import (
-    SCHEDULES,
-    AdaptiveSchedule,
-    ConstantSchedule,
-    CosineSchedule,
-    ExponentialSchedule,
-    LinearSchedule,
-    Schedule,
-    ScheduleState,
-)
+import lazy_loader
 
-__all__ = [
-    "NONE",
-    "SAMPLING_KINDS",
-    "SCHEDULES",
-    "AdaptiveSchedule",
-    "Collapse",
-    "ConstantSchedule",
-    "CosineSchedule",
-    "Draws",
-    "ExponentialSchedule",
-    "GumbelExplorer",
-    "LinearSchedule",
-    "Schedule",
-    "ScheduleState",
-    "best_genotype",
-    "measure_collapse",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,17 +1,5 @@
 """The stability of a training run: signals as pure functions, a monitor that observes each step, its verdict."""
 
-from lab.monitor.config import MonitorConfig
-from lab.monitor.monitor import StabilityMonitor
-from lab.monitor.signals import noise, oscillation, trend
-from lab.monitor.verdict import ADVICE, STATES, Verdict
+import lazy_loader
 
-__all__ = [
-    "ADVICE",
-    "STATES",
-    "MonitorConfig",
-    "StabilityMonitor",
-    "Verdict",
-    "noise",
-    "oscillation",
-    "trend",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

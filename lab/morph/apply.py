@@ -15,12 +15,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lab.base import MorphError, Report, Table
-from lab.morph.digest import structure_digest, weight_digest
 from lab.morph.edit import carry_out, check_optimizer
 from lab.morph.morph import compare, double
 from lab.morph.plan import MorphPlan
-from lab.morph.snapshot import ModelSnapshot, OptimizerSnapshot, RandomSnapshot, seeded
 from lab.morph.trace import MODEL_ERRORS, Example
+from lab.state import ModelSnapshot, OptimizerSnapshot, RandomSnapshot, seeded, structure_digest, weight_digest
 
 DEPTH = "_morphs"
 """Attribute of a changed model: how many changes stand."""

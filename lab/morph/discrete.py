@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from lab.base import MorphError
-from lab.morph.digest import weight_digest
 from lab.morph.morph import Draft, Morph
 from lab.morph.steps import Pad, Regroup, SetAttribute, Step
 from lab.morph.trace import Example
 from lab.morph.widths import find_module
+from lab.state import weight_digest
 
 _CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _FORWARDS = frozenset(kind.forward for kind in _CONVS)

@@ -16,9 +16,9 @@ from torch.optim import Optimizer
 from lab.base import MorphError
 from lab.morph.parts import build_part
 from lab.morph.plan import MorphPlan
-from lab.morph.snapshot import seeded
 from lab.morph.steps import Append, Pad, Regroup, Resize, SetAttribute, SetGenotype, TensorStep, Wrap
 from lab.space import Genotype
+from lab.state import seeded
 
 # Power of the gradient that each entry of an optimizer's state grows with.
 MOMENTS = {

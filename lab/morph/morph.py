@@ -14,12 +14,11 @@ from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
 from lab.base import MorphError
-from lab.morph.digest import structure_digest
 from lab.morph.edit import carry_out
 from lab.morph.plan import MorphPlan
-from lab.morph.snapshot import seeded
 from lab.morph.steps import Step
 from lab.morph.trace import MODEL_ERRORS, Example, run
+from lab.state import seeded, structure_digest
 
 EXACT = 1e-10
 """Largest relative difference in float64 of an exact change."""

@@ -1,52 +1,5 @@
 """Networks that can be searched and changed: primitives, cells, the supernet, the evolvable child."""
 
-from lab.nn.blend import Blend
-from lab.nn.cell import Backbone, Cell
-from lab.nn.darts import DARTSBackbone, DARTSCell
-from lab.nn.darts_primitives import DARTS_PRIMITIVES, FactorizedReduce
-from lab.nn.evolvable import EvolvableNetwork
-from lab.nn.families import FAMILIES, Family, family, make_primitive
-from lab.nn.modes import eval_mode, train_mode
-from lab.nn.primitives import NB201_PRIMITIVES, Absent, AveragePool, ConvNorm, Skip, Zero
-from lab.nn.sample import Sample
-from lab.nn.seed_cnn import SeedCNN, seed_cnn
-from lab.nn.share import share
-from lab.nn.stages import STAGES, StageBackbone, StageCell, staged
-from lab.nn.statistics import STATISTICS_BATCHES, estimate_statistics, norm_layers
-from lab.nn.supernet import MixedEdge, SuperNet
+import lazy_loader
 
-__all__ = [
-    "DARTS_PRIMITIVES",
-    "FAMILIES",
-    "NB201_PRIMITIVES",
-    "STAGES",
-    "STATISTICS_BATCHES",
-    "Absent",
-    "AveragePool",
-    "Backbone",
-    "Blend",
-    "Cell",
-    "ConvNorm",
-    "DARTSBackbone",
-    "DARTSCell",
-    "EvolvableNetwork",
-    "FactorizedReduce",
-    "Family",
-    "MixedEdge",
-    "Sample",
-    "SeedCNN",
-    "Skip",
-    "StageBackbone",
-    "StageCell",
-    "SuperNet",
-    "Zero",
-    "estimate_statistics",
-    "eval_mode",
-    "family",
-    "make_primitive",
-    "norm_layers",
-    "seed_cnn",
-    "share",
-    "staged",
-    "train_mode",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -13,6 +13,7 @@ import torch
 from lab.base import LabError
 from lab.device import process_memory, tensor_bytes
 from lab.monitor import StabilityMonitor, Verdict
+from lab.state import clone_tree
 from lab.store import (
     AlertEvent,
     Command,
@@ -24,7 +25,6 @@ from lab.store import (
 from lab.train.group import Alone, Group
 from lab.train.sink import Observer, SilentObserver, Sink
 from lab.train.strategy import EpochData, EpochReport, Evaluation, StepReport, Strategy
-from lab.train.trees import clone_tree
 
 PAUSE_SECONDS = 0.05
 ADVICE_FACTOR = 0.5

@@ -15,9 +15,9 @@ from lab.agent import (
     StructuralEvolution,
 )
 from lab.base import ConfigError, DataError
-from lab.checkpoint import state_digest
 from lab.doctor import audit
-from lab.morph import rebuild, structure_digest, weight_digest
+from lab.morph import rebuild
+from lab.state import state_digest, structure_digest, weight_digest
 
 ACTIONS = ("prune", "expand", "mutate", "branch", "attention", "hybrid", "residual")
 

@@ -12,7 +12,7 @@ from torch.nn import Parameter
 from lab.agent import AgentConfig, LearnerConfig, StructuralEvolution
 from lab.device import tensor_bytes
 from lab.doctor import audit
-from lab.morph import structure_digest, weight_digest
+from lab.state import structure_digest, weight_digest
 
 ACTIONS = int(os.environ.get("LAB_ACTIONS", "30"))
 

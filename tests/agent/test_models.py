@@ -11,8 +11,8 @@ import torchvision
 
 from lab.agent import DynamicArchitecture
 from lab.doctor import audit
-from lab.morph import structure_digest, weight_digest
 from lab.nn import seed_cnn
+from lab.state import structure_digest, weight_digest
 
 ACTIONS = ("prune", "expand", "mutate", "branch", "attention", "hybrid", "residual")
 MODELS = {

@@ -28,7 +28,8 @@ from lab.agent import (
     read_batch,
 )
 from lab.base import ConfigError, DataError, MorphError
-from lab.morph import apply, structure_digest, weight_digest
+from lab.morph import apply
+from lab.state import structure_digest, weight_digest
 
 OPERATORS = (
     PruneByEntropy(),

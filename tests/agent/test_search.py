@@ -6,8 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
-from lab.agent.learner import LearnerConfig
-from lab.agent.search import CellSearch, CellSearchConfig
+from lab.agent import CellSearch, CellSearchConfig, LearnerConfig
 from lab.base import ConfigError, DataError
 from lab.space import DARTS, MACRO, NB125, NB201, Genotype
 

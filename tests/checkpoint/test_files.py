@@ -15,8 +15,8 @@ from lab.checkpoint import (
     load_checkpoint,
     prune_checkpoints,
     save_checkpoint,
-    state_digest,
 )
+from lab.state import state_digest
 
 
 def make(step=3, reason="epoch", value=1.0):

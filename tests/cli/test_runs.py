@@ -4,12 +4,15 @@ import json
 
 import pytest
 
-from lab.checkpoint import list_checkpoints, load_checkpoint, state_digest
+from lab.asose import ASOSEConfig
+from lab.checkpoint import list_checkpoints, load_checkpoint
 from lab.cli import main
 from lab.datasets import DataConfig
+from lab.runs import Run, RunConfig
 from lab.space import Genotype
+from lab.state import state_digest
 from lab.store import InterventionEvent, RunReader
-from lab.train import ASOSEConfig, Run, RunConfig, TrainingLoop
+from lab.train import TrainingLoop
 
 
 @pytest.fixture(scope="module")

@@ -100,8 +100,10 @@ def test_an_alert_is_shown(page: Any, learning: Any) -> None:
 
 
 def test_a_recorded_run_of_the_engine_is_drawn(page: Any, root: Any) -> None:
+    from lab.asose import ASOSEConfig
     from lab.datasets import DataConfig
-    from lab.train import ASOSEConfig, HybridConfig, Run, RunConfig
+    from lab.multitask import HybridConfig
+    from lab.runs import Run, RunConfig
 
     config = RunConfig(
         recipe="hybrid",

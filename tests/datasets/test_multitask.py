@@ -7,8 +7,8 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression, RidgeCV
 
 from lab.base import ConfigError, DataError
-from lab.datasets import describe, describe_multitask
-from lab.datasets.multitask import LEVELS, TOLD, load_multitask
+from lab.datasets import describe, describe_multitask, load_multitask
+from lab.datasets.multitask import LEVELS, TOLD
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,10 @@ import sysconfig
 import pytest
 import torch
 
+from lab.asose import ASOSEConfig
 from lab.datasets import DataConfig
-from lab.train import ASOSEConfig, Run, RunConfig, TrainingLoop
+from lab.runs import Run, RunConfig
+from lab.train import TrainingLoop
 
 # -I and -S: no folder of the project, no .pth file; then the installed packages alone, where lab is not.
 ALONE = """

@@ -6,8 +6,8 @@ import pytest
 
 from lab.base import StoreError, TrainingError
 from lab.charts import make_series
-from lab.lesson import start_run
-from lab.lesson.feed import PAGE, RunFeed, _spark
+from lab.lesson import RunFeed, start_run
+from lab.lesson.feed import PAGE, _spark
 from lab.store import MutationEvent, PhaseEvent, RunWriter
 
 NAMES = ("loss", "accuracy")

@@ -18,9 +18,9 @@ from lab.morph import (
     apply,
     rebuild,
     rollback,
-    structure_digest,
     verify,
 )
+from lab.state import structure_digest
 
 GEOMETRY = ("kernel_size", "padding", "dilation", "groups", "in_channels", "out_channels", "stride", "output_padding")
 LAYERS = {

@@ -4,7 +4,8 @@ import pytest
 import torch
 import torchvision
 
-from lab.morph import MorphPlan, SetDilation, SetGroups, SetHeads, SetKernel, apply, rebuild, structure_digest
+from lab.morph import MorphPlan, SetDilation, SetGroups, SetHeads, SetKernel, apply, rebuild
+from lab.state import structure_digest
 
 
 def models():

@@ -4,8 +4,7 @@ from pathlib import Path
 import pytest
 
 from lab.base import ConfigError, StoreError
-from lab.store import RunReader, RunWriter
-from lab.store.process import ProcessIdentity
+from lab.store import ProcessIdentity, RunReader, RunWriter
 
 
 def write(run: RunWriter, first: int, last: int, value: float) -> None:

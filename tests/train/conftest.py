@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from lab.asose import ASOSEConfig
 from lab.datasets import DataConfig
-from lab.train import ASOSEConfig, RunConfig
+from lab.runs import RunConfig
 
 
 @pytest.fixture(autouse=True, scope="module")

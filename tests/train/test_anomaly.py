@@ -9,8 +9,8 @@ from torch import nn
 from lab.base import TrainingError
 from lab.cli import main
 from lab.datasets import DataConfig
+from lab.runs import Run
 from lab.store import RunReader
-from lab.train import Run
 from lab.train.anomaly import anomaly_detection
 
 

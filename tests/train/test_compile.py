@@ -4,12 +4,13 @@ import pytest
 import torch
 from torch import nn
 
+from lab.asose import ASOSEConfig, LiveNetwork
 from lab.base import ConfigError
 from lab.nn import SuperNet
+from lab.runs import ASOSEFramework
+from lab.runs.build import make_strategy
 from lab.space import NB201, Genotype
-from lab.train import ASOSEConfig, ASOSEFramework, Compiler
-from lab.train.build import make_strategy
-from lab.train.live import LiveNetwork
+from lab.train import Compiler
 
 
 @pytest.fixture

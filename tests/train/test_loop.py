@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from lab.base import TrainingError
-from lab.checkpoint import state_digest
 from lab.monitor import StabilityMonitor
+from lab.runs import build
+from lab.state import state_digest
 from lab.store import Command
-from lab.train import Stopped, TrainingLoop, build
+from lab.train import Stopped, TrainingLoop
 
 
 def make_loop(config, sink, saved=None):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lab.mahia import PrecisionManager
-from lab.train.step import WeightStep
+from lab.train import WeightStep
 
 
 @pytest.fixture

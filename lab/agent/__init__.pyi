@@ -1,0 +1,92 @@
+"""The evolution agent: what it measures, what it does to a network, how it judges that, how it learns."""
+
+from .batch import Labelled, read_batch, read_loader
+from .compound import AdaptiveOperator, CompoundOperator
+from .discrete import MutateDiscrete
+from .dynamic import AgentConfig, DynamicArchitecture
+from .evolution import StructuralEvolution, latency
+from .information import (
+    InformationBottleneck,
+    differential_entropy,
+    discrete_entropy,
+    label_information,
+    mutual_information,
+    pooled_activations,
+    redundancy,
+)
+from .inserts import (
+    KINDS,
+    AttentionOperator,
+    BranchOperator,
+    HybridOperator,
+    LayerTypeSelector,
+    ResidualOperator,
+    gate_gradient,
+)
+from .learner import LearnerConfig, QLearner
+from .measure import LayerMeasure, Measures, measure
+from .operators import ExpandWithMI, MorphOperator, PruneByEntropy, Situation, StructuralOperator
+from .policy import AttentionPolicyNetwork
+from .replay import Experience, ExperienceBuffer, ReplayBatch
+from .reward import MultiObjectiveReward, ParetoFront, Reward, RewardConfig
+from .run_config import POLICIES, EvolveConfig
+from .scores import LAYER_SCORES, UNIT_SCORES
+from .search import CellSearch, CellSearchConfig
+from .state import FEATURES
+from .strategy import AgentStrategy
+from .trial import PairedJudge, Trial
+
+__all__ = [
+    "FEATURES",
+    "KINDS",
+    "LAYER_SCORES",
+    "POLICIES",
+    "UNIT_SCORES",
+    "AdaptiveOperator",
+    "AgentConfig",
+    "AgentStrategy",
+    "AttentionOperator",
+    "AttentionPolicyNetwork",
+    "BranchOperator",
+    "CellSearch",
+    "CellSearchConfig",
+    "CompoundOperator",
+    "DynamicArchitecture",
+    "EvolveConfig",
+    "ExpandWithMI",
+    "Experience",
+    "ExperienceBuffer",
+    "HybridOperator",
+    "InformationBottleneck",
+    "Labelled",
+    "LayerMeasure",
+    "LayerTypeSelector",
+    "LearnerConfig",
+    "Measures",
+    "MorphOperator",
+    "MultiObjectiveReward",
+    "MutateDiscrete",
+    "PairedJudge",
+    "ParetoFront",
+    "PruneByEntropy",
+    "QLearner",
+    "ReplayBatch",
+    "ResidualOperator",
+    "Reward",
+    "RewardConfig",
+    "Situation",
+    "StructuralEvolution",
+    "StructuralOperator",
+    "Trial",
+    "differential_entropy",
+    "discrete_entropy",
+    "gate_gradient",
+    "label_information",
+    "latency",
+    "measure",
+    "mutual_information",
+    "pooled_activations",
+    "read_batch",
+    "read_loader",
+    "redundancy",
+]

@@ -1,0 +1,325 @@
+"""`AgentStrategy`: the evolution agent works on a live network inside the one training loop.
+
+B batch, C channels, H height, W width.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from lab.agent.batch import Labelled
+from lab.agent.dynamic import AgentConfig, DynamicArchitecture
+from lab.agent.evolution import StructuralEvolution
+from lab.agent.learner import LearnerConfig
+from lab.agent.run_config import EvolveConfig
+from lab.agent.trial import PairedJudge
+from lab.asose import ASOSEConfig
+from lab.base import CheckpointError, ConfigError, TrainingError, derive_seed
+from lab.morph import MorphPlan
+from lab.nn import eval_mode
+from lab.state import state_digest
+from lab.store import ActionEvent, AlertEvent, Record
+from lab.train import Alone, EpochData, Evaluation, FixedStrategy, Group, StepReport
+
+PROBE_OFFSET = 2_000_000
+"""Epoch number, above any real one, from which trials take the order of their training batches."""
+FEW_ACTIONS = LearnerConfig(batch_size=8, n_step=2, epsilon_decay=15.0)
+"""How the policy learns where a run has a few dozen actions."""
+TRAINING = 3
+"""A training step costs about three forwards: one there and two back."""
+
+
+class Probes:
+    """The training batches of one round's trials: a function of the seed and of the round."""
+
+    def __init__(self) -> None:
+        self.data: EpochData | None = None
+        self.round = 0
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        if self.data is None:
+            return iter(())
+        return self.data.batches("weights", PROBE_OFFSET + self.round)
+
+
+class AgentStrategy:
+    """Trains `network` as `FixedStrategy` does; every few epochs the agent, or a baseline policy, changes it.
+
+    Args:
+        network: any network (B, C, H, W) -> logits; surgery is in place.
+        config: optimizer of the weights.
+        evolve: when the agent acts, and what it may spend.
+        seed: run seed.
+        epochs: of the run.
+        group: the processes that train together; rank 0 chooses and decides.
+        how: of a step, see `FixedStrategy`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        config: ASOSEConfig,
+        evolve: EvolveConfig,
+        *,
+        seed: int,
+        epochs: int,
+        group: Group | None = None,
+        **how: Any,
+    ) -> None:
+        self.group: Group = group or Alone()
+        self.evolve = evolve
+        self.seed = seed
+        self.fixed = FixedStrategy(network, config, epochs=epochs, group=group, **how)
+        self.records: list[Record] = self.fixed.records
+        self.probes = Probes()
+        self.agent = DynamicArchitecture(
+            network,
+            StructuralEvolution(
+                max_parameters=evolve.max_parameters, max_flops=evolve.max_flops, max_latency=evolve.max_latency
+            ),
+            optimizer=self.fixed.optimizer,
+            train_loader=self.probes,
+            config=AgentConfig(probe_steps=0 if evolve.policy == "schedule" else evolve.probe_steps),
+            learner=FEW_ACTIONS,
+            judge=PairedJudge(sigmas=config.reject_sigmas, threshold=evolve.least_reward),
+            seed=derive_seed(seed, "agent"),
+            train_step=self._train_step,
+            agree=self.group.share,
+        )
+        self.counts = {"tried": 0, "kept": 0, "refused": 0}
+        self.regret = 0.0
+        self.largest_difference = 0.0
+        self.spent = 0.0
+        """Floating-point operations so far."""
+        self._flops = 0.0
+        self._rounds = 0
+
+    @property
+    def phase(self) -> str:
+        """weight_retraining, then finished."""
+        return self.fixed.phase
+
+    @property
+    def segment(self) -> str:
+        """Another one after each round: a trial trains the network."""
+        return f"{self.fixed.segment} {self._rounds}"
+
+    @property
+    def network(self) -> nn.Module:
+        """The live network."""
+        return self.agent.model
+
+    def _train_step(self, model: nn.Module, batch: Labelled) -> None:
+        assert isinstance(batch.inputs, Tensor)
+        model.train()
+        self.fixed.weight_step(model, batch.inputs, batch.labels_B)
+
+    def begin_epoch(self, epoch: int, step: int, data: EpochData) -> str:
+        """Let the agent act where a round is due, then prepare the epoch; the weights part."""
+        self.price(data)
+        if self.evolve.compute is not None:
+            self.spent = self.group.share(self.spent)
+            self.fixed.share = min(self.spent / self.evolve.compute, 1.0)
+            if self.spent >= self.evolve.compute:
+                self.finish(epoch, data)
+                return "weights"
+        due = epoch >= self.evolve.evolve_from and (epoch - self.evolve.evolve_from) % self.evolve.evolve_every == 0
+        if due and self.evolve.policy != "none":
+            self._round(data, self.evolve.evolve_actions)
+        return self.fixed.begin_epoch(epoch, step, data)
+
+    def _round(self, data: EpochData, actions: int) -> list[ActionEvent]:
+        """So many actions, each a transaction; what happened."""
+        self.probes.data, self.probes.round = data, self._rounds
+        self.agent.begin_round()
+        self._rounds += 1
+        held_out = list(data.decisions())
+        metrics = self.agent.evaluate(held_out)
+        samples = sum(len(y_B) for _, y_B in held_out)
+        events: list[ActionEvent] = []
+        for _ in range(actions):
+            state = self.agent.get_state(metrics)
+            if not bool(self.agent.mask().any()):
+                text = "; ".join(f"{name}: {reason}" for name, reason in self.agent.refusals().items())
+                self.records.append(AlertEvent(level="info", title="No action is possible", text=text))
+                break
+            before = self.agent.subject.steps_samples
+            action = self._choose(state)
+            _, info = self.agent.apply_tentative(action, state, held_out)
+            events.append(self._account(info, self.agent.subject.steps_samples - before, samples))
+            metrics = {}
+            self.price(data)
+        self.records += events
+        if self.group.size > 1:
+            self.group.align(self.network)
+            self.group.check_equal(state_digest(self.network.state_dict()), "network after the agent's round")
+        return events
+
+    def _choose(self, state: Tensor) -> int:
+        if self.evolve.policy == "agent":
+            return self.agent.select_action(state)
+        possible = self.agent.mask().nonzero().flatten().tolist()
+        if self.evolve.policy == "schedule":
+            expand = self.agent.actions.index("expand")
+            return expand if expand in possible else int(possible[0])
+        drawn = Random(derive_seed(self.seed, "agent", "random policy", self._rounds, self.agent.taken))
+        return int(self.group.share(drawn.choice(possible)))
+
+    def _account(self, info: dict[str, Any], trained: int, read: int) -> ActionEvent:
+        """Count an action, what it cost and what it lost; its event."""
+        # The network is read before, its twin and the changed one after the trial.
+        self.spent += self._flops * (TRAINING * trained * self.group.size + 3 * read)
+        if not info["applied"]:
+            self.counts["refused"] += 1
+        else:
+            self.counts["tried"] += 1
+            self.counts["kept"] += info["accepted"]
+            self.regret += info["regret"]
+            if info["accepted"] and info["exact"]:
+                self.largest_difference = max(self.largest_difference, info["max_difference"])
+        told = {**info, "state": self.agent.get_stats(), "regret_so_far": self.regret, "masked": self.agent.refusals()}
+        return ActionEvent(
+            action=info["action"],
+            applied=info["applied"],
+            accepted=info["accepted"],
+            reward=info.get("reward"),
+            info=told,
+        )
+
+    def price(self, data: EpochData) -> float:
+        """Floating-point operations of a forward of one image by the network as it is now."""
+        x_BCHW, _ = next(data.decisions())
+        # With gradients torch takes the path whose operations are counted.
+        with eval_mode(self.network), FlopCounterMode(display=False) as counter:
+            self.network(x_BCHW[:1])
+        self._flops = float(counter.get_total_flops())
+        return self._flops
+
+    def step(self, x_BCHW: Tensor, y_B: Tensor) -> StepReport:
+        """One clipped step on the weights."""
+        report = self.fixed.step(x_BCHW, y_B)
+        self.spent += TRAINING * self._flops * len(y_B) * self.group.size
+        stats = self.agent.get_stats()
+        more = {
+            "agent/parameters": float(stats["parameters"]),
+            "agent/accept_rate": stats["accept_rate"],
+            "agent/epsilon": stats["epsilon"],
+            "agent/regret": self.regret,
+            "compute": self.spent,
+        }
+        return replace(report, more=more)
+
+    def end_epoch(self, epoch: int, data: EpochData) -> Evaluation:
+        """Read the decision split."""
+        return self.fixed.end_epoch(epoch, data)
+
+    def finish(self, epoch: int, data: EpochData) -> None:
+        """The network is what it is."""
+        if self.fixed.phase != "finished":
+            self.fixed.finish(epoch, data)
+
+    def lower_rate(self, factor: float) -> tuple[float, float] | None:
+        """Multiply the learning rate by `factor`."""
+        return self.fixed.lower_rate(factor)
+
+    def gentler_mutation(self, factor: float) -> None:
+        """The agent's changes are on trial each: there is no strength to lower."""
+        return
+
+    def rollback(self, reason: str) -> None:
+        """Restore the beginning of the epoch, behind the agent's round."""
+        self.fixed.rollback(reason)
+
+    def mutate_now(self, epoch: int, step: int, data: EpochData) -> str:
+        """One action of the agent now.
+
+        Raises:
+            TrainingError: none is possible.
+        """
+        if self.evolve.policy == "none":
+            raise TrainingError("a run whose policy acts", "--policy none", "start it with --policy agent")
+        events = self._round(data, 1)
+        if not events:
+            raise TrainingError("a possible action", "none", "raise the limits")
+        self.fixed.set_restore_point()
+        event = events[0]
+        state = "kept" if event.accepted else "taken back" if event.applied else "refused"
+        return f"{event.action}: {state}: {event.info.get('reason', event.info.get('error', ''))}"
+
+    def set_temperature(self, temperature: float) -> None:
+        """Refused: nothing is sampled."""
+        self.fixed.set_temperature(temperature)
+
+    @property
+    def morphs(self) -> tuple[dict[str, Any], ...]:
+        """The plans of the changes that stand, in order."""
+        return tuple({"kind": "plan", "plan": plan.to_json()} for plan in self.agent.morphs)
+
+    def rebuild(self, morphs: tuple[dict[str, Any], ...]) -> None:
+        """Replay plans on the fresh network.
+
+        Raises:
+            CheckpointError: steps of another recipe.
+            MorphError: a plan of another network.
+        """
+        if any(step.get("kind") != "plan" for step in morphs):
+            raise CheckpointError("a checkpoint of recipe agent", "one of another recipe", "resume with its recipe")
+        self.agent.replay(tuple(MorphPlan.from_json(step["plan"]) for step in morphs))
+
+    def modules(self) -> tuple[object, ...]:
+        """Network, optimizer, and what the agent learns with."""
+        return (*self.fixed.modules(), *self.agent.modules())
+
+    def adopt(self, state: dict[str, Any]) -> None:
+        """Begin with what the agent of another run had learnt: its policy and its replay.
+
+        Raises:
+            CheckpointError: the state is of another recipe, or its agent had other actions.
+        """
+        if "agent" not in state:
+            raise CheckpointError("a checkpoint of recipe agent", "one of another recipe", "give another --agent-from")
+        try:
+            self.agent.learner.load_state_dict(state["agent"]["learner"])
+        except ConfigError as error:
+            raise CheckpointError(error.expected, error.came, "give another --agent-from") from error
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        return {
+            **self.fixed.state_dict(),
+            "agent": self.agent.state_dict(),
+            "counts": dict(self.counts),
+            "numbers": [self.regret, self.largest_difference, self.spent, self._flops, float(self._rounds)],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly where `state_dict` was taken.
+
+        Raises:
+            CheckpointError: the state belongs to another recipe or architecture.
+        """
+        if "agent" not in state:
+            raise CheckpointError("a checkpoint of recipe agent", "one of another recipe", "resume with its recipe")
+        self.fixed.load_state_dict(state)
+        self.agent.load_state_dict(state["agent"])
+        self.counts = dict(state["counts"])
+        self.regret, self.largest_difference, self.spent, self._flops, rounds = state["numbers"]
+        self._rounds = int(rounds)
+
+    def summary(self) -> dict[str, Any]:
+        """Parameters, actions, what they lost in hindsight, the compute spent."""
+        return {
+            **self.fixed.summary(),
+            "model": self.evolve.model,
+            "policy": self.evolve.policy,
+            "actions": dict(self.counts),
+            "probe_steps": self.agent.subject.steps,
+            "regret": self.regret,
+            "largest_difference": self.largest_difference,
+            "compute": self.spent,
+            "changes": [f"{plan.op} {plan.arguments}" for plan in self.agent.morphs],
+        }

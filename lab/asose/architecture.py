@@ -1,0 +1,135 @@
+"""Training of the architecture parameters on their own split, the weights frozen.
+
+B batch, C channels, H height, W width, E edges, K primitives.
+"""
+
+import itertools
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lab.asose.config import ASOSEConfig
+from lab.asose.remedies import Remedies
+from lab.asose.selection import drawn_worth, removal_worth
+from lab.base import derive_seed
+from lab.explore import NONE, SCHEDULES, GumbelExplorer, best_genotype
+from lab.nn import Sample, SuperNet, train_mode
+from lab.space import Genotype
+from lab.train import Alone, Criterion, EpochData, Group
+
+BETAS = (0.5, 0.999)
+SELECTION_BATCHES = 8
+"""Batches of the decision split that measure what a primitive is worth."""
+
+
+class ArchitectureTrainer:
+    """The explorer, its Adam optimizer, and the accuracy of the cells drawn in the present epoch."""
+
+    def __init__(
+        self, supernet: SuperNet, config: ASOSEConfig, *, seed: int, accumulation: int = 1, group: Group | None = None
+    ) -> None:
+        self.supernet = supernet
+        self.criterion = Criterion()
+        self.parts = accumulation
+        self.group: Group = group or Alone()
+        schedule = SCHEDULES[config.temperature_schedule](
+            initial_temp=config.initial_temp,
+            min_temp=config.min_temp,
+            epochs=max(config.arch_training_epochs * config.total_cycles, 1),
+            anneal_rate=config.anneal_rate,
+        )
+        self.explorer = GumbelExplorer(
+            supernet.space,
+            schedule,
+            seed=derive_seed(seed, "explorer"),
+            sampling=config.sampling,
+            exploration_factor=config.exploration_factor,
+            allow_none=config.allow_none or NONE in supernet.space.excluded,
+            device=next(supernet.parameters()).device,
+        )
+        self.optimizer = torch.optim.Adam(
+            self.explorer.parameters(), lr=config.arch_lr, betas=BETAS, weight_decay=config.arch_weight_decay
+        )
+        self.scores: list[float] = []
+        self.remedies = Remedies(self.explorer, config)
+        self.selection = config.selection
+        self.worth_EK: Tensor | None = None
+
+    def draw_uniform(self) -> Sample:
+        """What a warm-up step runs: a uniform draw, or the uniform mixture where the sampling is one."""
+        return self.remedies.dress(self.explorer.ask_uniform(hard=self.explorer.sampling != "mixture"))
+
+    def select(self, data: EpochData) -> Genotype:
+        """The first live cell; under perturbation the decision split measures what each primitive is worth."""
+        if self.selection == "argmax":
+            return self.explorer.likeliest
+        images = list(itertools.islice(data.decisions(), SELECTION_BATCHES))
+        if self.explorer.sampling == "mixture":
+            self.worth_EK = removal_worth(self.supernet, self.explorer.probabilities(), images)
+        else:
+            self.worth_EK = drawn_worth(self.supernet, self.explorer.ask_uniform, images)
+        return best_genotype(self.explorer.space, self.worth_EK)
+
+    def guide(self) -> list[list[float]]:
+        """Probabilities that guide a mutation, (E, K): of alpha, or of the measured worth over its deviation."""
+        if self.worth_EK is None:
+            return self.explorer.probabilities().tolist()
+        scale = self.worth_EK[torch.isfinite(self.worth_EK)].std().clamp_min(1e-12)
+        return (self.worth_EK.clamp_max(1e6) / scale).softmax(-1).tolist()
+
+    def step(self, x_BCHW: Tensor, y_B: Tensor) -> tuple[float, float, float]:
+        """One Adam step on a drawn cell's loss; (loss, accuracy, gradient norm). Not finite: nothing changes."""
+        train_mode(self.supernet)
+        sample, alpha = self.remedies.dress(self.explorer.ask()), self.explorer.alpha
+        gradient_EK, loss, hits = torch.zeros_like(alpha), torch.zeros_like(alpha[0, 0]), torch.zeros_like(alpha[0, 0])
+        with self.group.merged_statistics(self.supernet):
+            for x, y in zip(x_BCHW.tensor_split(self.parts), y_B.tensor_split(self.parts), strict=True):
+                logits_BN = self.supernet(x, sample)
+                part = self.criterion.mean(logits_BN, y) * (len(y) / len(y_B))
+                # The gradient is taken for alpha alone: the weights are frozen without a switch that could be left set.
+                # The draw's own graph serves every part.
+                gradient_EK += torch.autograd.grad(part, [alpha], retain_graph=True)[0]
+                loss, hits = loss + part.detach(), hits + (logits_BN.detach().argmax(-1) == y).sum()
+        gradient_EK = self.group.mean(gradient_EK) + self.remedies.gradient()
+        read = self.group.mean(torch.stack([loss.detach(), hits / len(y_B), gradient_EK.norm()]))
+        numbers: tuple[float, float, float] = tuple(read.tolist())
+        if math.isfinite(numbers[0]) and math.isfinite(numbers[2]):
+            self.explorer.alpha.grad = gradient_EK
+            self.optimizer.step()
+        self.scores.append(numbers[1])
+        return numbers
+
+    def end_epoch(self) -> None:
+        """Take the schedule's next temperature, given the epoch's mean accuracy."""
+        self.explorer.tell(sum(self.scores) / max(len(self.scores), 1))
+        self.remedies.end_epoch()
+
+    def values(self) -> dict[str, Any]:
+        """What was learnt: alpha and the optimizer's moments; a restore point holds it."""
+        return {"alpha": self.explorer.alpha.detach(), "optimizer": self.optimizer.state_dict()}
+
+    def restore(self, values: dict[str, Any]) -> None:
+        """Give `values` back; the explorer's own draws go on, they are not repeated."""
+        with torch.no_grad():
+            self.explorer.alpha.copy_(values["alpha"])
+        self.optimizer.load_state_dict(values["optimizer"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        return {
+            "explorer": self.explorer.search_state(),
+            "optimizer": self.optimizer.state_dict(),
+            "scores": list(self.scores),
+            "remedies": self.remedies.state_dict(),
+            "worth": self.worth_EK,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self.explorer.load_search_state(state["explorer"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scores = list(state["scores"])
+        self.remedies.load_state_dict(state["remedies"])
+        self.worth_EK = state["worth"]

@@ -1,0 +1,202 @@
+"""`Growth`: the network becomes wider or deeper between two cycles, supernet and child by one mapping.
+
+Width: both share their parameters, so one plan of `lab.morph` is made for both at once, on the full mixture of the
+supernet, which reads every primitive. Depth: a fresh cell comes to the end of a stage, and is handed over: its beta is
+0 at first and rises to 1 in training. Neither changes the output when it is made. What was done is kept, in order: it
+rebuilds the structure of a checkpoint. B batch, C channels, H height, W width, E edges, K primitives.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lab.base import TrainingError, derive_seed
+from lab.morph import MorphPlan, Widen, apply
+from lab.nn import STAGES, Cell, EvolvableNetwork, Sample, SuperNet, estimate_statistics, staged
+from lab.space import Genotype
+from lab.state import seeded
+from lab.store import GrowthEvent
+from lab.train import relative_difference
+from lab.train.evaluate import outputs
+
+TOLERANCE = 1e-5
+"""Largest relative output difference of a growth (float32, eval mode)."""
+EXAMPLES = 4
+"""Samples that a plan is tried on."""
+
+
+class _Both(nn.Module):
+    """Supernet under the uniform mixture, and child."""
+
+    def __init__(self, supernet: SuperNet, child: EvolvableNetwork) -> None:
+        super().__init__()
+        self.supernet = supernet
+        self.child = child
+
+    def forward(self, x_BCHW: Tensor, mixture_EK: Tensor) -> tuple[Tensor, Tensor]:
+        mixed_BN: Tensor = self.supernet(x_BCHW, Sample(mixture_EK=mixture_EK))
+        live_BN: Tensor = self.child(x_BCHW)
+        return mixed_BN, live_BN
+
+
+class Growth:
+    """Grows a supernet and the child that runs on it, one stage after the other.
+
+    Args:
+        supernet: the network that grows.
+        kinds: of `depth` and `width`, in the order in which they take turns.
+        factor: of a stage's width, > 1; at least one channel is added.
+        seed: run seed.
+
+    Raises:
+        ConfigError: something is to grow in a network without stages.
+    """
+
+    def __init__(self, supernet: SuperNet, *, kinds: tuple[str, ...], factor: float, seed: int) -> None:
+        if kinds:
+            staged(supernet.backbone)
+        self.supernet = supernet
+        self.kinds = kinds
+        self.factor = factor
+        self.seed = seed
+        self.steps: tuple[dict[str, Any], ...] = ()
+        """What was done, in order: `width` with genotype and plan, `depth` with its stage, `settle`."""
+        self.done = 0
+        self.total = 1
+
+    def grow(
+        self,
+        child: EvolvableNetwork,
+        optimizer: Optimizer,
+        *,
+        probe_BCHW: Tensor,
+        statistics: Iterable[Tensor],
+        steps: int,
+    ) -> tuple[GrowthEvent, ...]:
+        """Make the next growth; the event says what was measured. Nothing grows while a hand-over is under way.
+
+        Args:
+            child: runs on the supernet's parameters; none of its edges is under hand-over.
+            optimizer: of the supernet's parameters.
+            probe_BCHW: inputs on which the output is compared.
+            statistics: inputs for the BatchNorm statistics of a fresh cell.
+            steps: training steps that its hand-over takes.
+
+        Raises:
+            MorphError: the stage cannot be widened exactly; nothing has then changed.
+            TrainingError: the output of the child moved; the run cannot go on.
+        """
+        self.settle(child)
+        grown = [step["kind"] for step in self.steps if step["kind"] != "settle"]
+        if not self.kinds or self._handed_over(child):
+            return ()
+        kind = self.kinds[len(grown) % len(self.kinds)]
+        stage = grown.count(kind) % STAGES
+        before, parameters = outputs(child, probe_BCHW), self._parameters()
+        if kind == "width":
+            where = self._widen(child, optimizer, stage, probe_BCHW)
+        else:
+            where = self._deepen(child, optimizer, stage, statistics)
+            self.done, self.total = 0, max(steps, 1)
+        difference = relative_difference(outputs(child, probe_BCHW), before)
+        if not difference <= TOLERANCE:
+            raise TrainingError(
+                f"a growth that moves the output by at most {TOLERANCE:g}",
+                f"a difference of {difference:g}",
+                "report this: the surgery is at fault",
+            )
+        event = GrowthEvent(
+            what=kind,
+            where=where,
+            parameters_before=parameters,
+            parameters_after=self._parameters(),
+            difference=difference,
+        )
+        return (event,)
+
+    def _widen(self, child: EvolvableNetwork, optimizer: Optimizer, stage: int, probe_BCHW: Tensor) -> str:
+        layer = "backbone.stem" if stage == 0 else f"backbone.reductions.{stage - 1}.conv2"
+        width = staged(self.supernet.backbone).width(stage)
+        edges, primitives = len(self.supernet.space.edges), len(self.supernet.space.primitives)
+        mixture_EK = torch.full((edges, primitives), 1.0 / primitives, device=probe_BCHW.device)
+        example = {"x_BCHW": probe_BCHW[:EXAMPLES], "mixture_EK": mixture_EK}
+        both, seed = _Both(self.supernet, child), derive_seed(self.seed, "growth", len(self.steps))
+        plan = Widen(f"supernet.{layer}", max(width + 1, round(width * self.factor))).plan(both, example, seed=seed)
+        apply(plan, both, optimizer).release()
+        self._note(kind="width", genotype=child.genotype.to_json(), plan=plan.to_json())
+        return layer
+
+    def _deepen(self, child: EvolvableNetwork, optimizer: Optimizer, stage: int, statistics: Iterable[Tensor]) -> str:
+        number = self._add_cell(stage, optimizer)
+        estimate_statistics(child, statistics, child.add_cell(stage, self.supernet, number))
+        self._note(kind="depth", stage=stage)
+        return f"backbone.cells.{number}"
+
+    def _add_cell(self, stage: int, optimizer: Optimizer) -> int:
+        with seeded(derive_seed(self.seed, "growth", len(self.steps))):
+            number = self.supernet.add_cell(stage)
+        optimizer.param_groups[0]["params"].extend(self.supernet.backbone.cell(number).parameters())
+        return number
+
+    def advance(self, child: EvolvableNetwork) -> float | None:
+        """Move the hand-over of a fresh cell on by one training step; its beta, None where there is none."""
+        cells = self._handed_over(child)
+        if not cells:
+            return None
+        self.done += 1
+        beta = min(self.done / self.total, 1.0)
+        for cell in cells:
+            assert cell.beta is not None
+            cell.beta.fill_(beta)
+        return beta
+
+    def settle(self, child: EvolvableNetwork) -> None:
+        """Let cells whose hand-over is complete be ordinary ones; the output stays."""
+        cells = self._cells(child)
+        if any(cell.beta is not None for cell in cells) and not self._handed_over(child):
+            for cell in cells:
+                cell.beta = None
+            self._note(kind="settle")
+
+    def replay(self, steps: tuple[dict[str, Any], ...], optimizer: Optimizer) -> None:
+        """Give a fresh supernet the structure of a checkpoint; its state fills it afterwards.
+
+        Raises:
+            MorphError: the steps are those of another network.
+        """
+        for step in steps[len(self.steps) :]:
+            if step["kind"] == "width":
+                child = EvolvableNetwork.from_supernet(self.supernet, Genotype.from_json(step["genotype"]))
+                plan = MorphPlan.from_json(step["plan"])
+                apply(plan, _Both(self.supernet, child), optimizer).release()
+            elif step["kind"] == "depth":
+                self._add_cell(step["stage"], optimizer)
+            else:
+                for cell in self._cells(None):
+                    cell.beta = None
+            self.steps = (*self.steps, step)
+
+    def state_dict(self) -> dict[str, int]:
+        """How far the hand-over is."""
+        return {"done": self.done, "total": self.total}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on where `state_dict` was taken."""
+        self.done, self.total = state["done"], state["total"]
+
+    def _note(self, **step: Any) -> None:
+        self.steps = (*self.steps, step)
+
+    def _parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.supernet.parameters())
+
+    def _cells(self, child: EvolvableNetwork | None) -> list[Cell]:
+        networks = (self.supernet,) if child is None else (self.supernet, child)
+        return [module for network in networks for module in network.modules() if isinstance(module, Cell)]
+
+    def _handed_over(self, child: EvolvableNetwork) -> list[Cell]:
+        """Cells whose hand-over is not complete."""
+        return [cell for cell in self._cells(child) if cell.beta is not None and float(cell.beta) < 1.0]

@@ -1,0 +1,227 @@
+"""`Evolution`: the live network's changes between two restore points: taken, grown, mutated, decided, taken back.
+
+B batch, C channels, H height, W width.
+"""
+
+import math
+from typing import Any
+
+import torch
+
+from lab.asose.architecture import ArchitectureTrainer
+from lab.asose.config import ASOSEConfig
+from lab.asose.events import describe_search
+from lab.asose.growth import Growth
+from lab.asose.live_network import LiveNetwork
+from lab.asose.mutator import Mutator
+from lab.nn import EvolvableNetwork, SuperNet
+from lab.space import Genotype, Table
+from lab.state import clone_tree, state_digest
+from lab.store import AlertEvent, Record, RollbackEvent
+from lab.train import Criterion, EpochData, Evaluation, Group, evaluate
+
+STRENGTH_FLOOR = 1 / 8
+"""Smallest scale of the mutation strength."""
+
+
+class Evolution:
+    """The live network and everything that changes its structure. Rank 0 decides; every rank does the same.
+
+    Args:
+        supernet: on the device that the batches come on.
+        architecture: gives the most probable cell and the probabilities of a guided mutation.
+        config: mutation, growth, optimizer.
+        seed: run seed.
+        group: the processes that train together.
+        table: true accuracies of the space's cells; only shown, never used.
+    """
+
+    def __init__(
+        self,
+        supernet: SuperNet,
+        architecture: ArchitectureTrainer,
+        config: ASOSEConfig,
+        *,
+        seed: int,
+        group: Group,
+        table: Table | None,
+    ) -> None:
+        self.config = config
+        self.group = group
+        self.table = table
+        self.architecture = architecture
+        self.explorer = architecture.explorer
+        self.live = LiveNetwork(
+            supernet, lr=config.weight_lr, momentum=config.weight_momentum, weight_decay=config.weight_decay
+        )
+        self.mutator = Mutator(self.live, kind=config.mutation_kind, seed=seed, reject_sigmas=config.reject_sigmas)
+        self.growth = Growth(supernet, kinds=config.growth_kinds, factor=config.growth_factor, seed=seed)
+        self.records: list[Record] = []
+        self.criterion = Criterion()
+        self.strength_scale = 1.0
+        self.restore_point: dict[str, Any] | None = None
+        self.origin: dict[str, Any] | None = None
+        """For mutation_test restart: the weights that exploration left, from which every cell's training starts."""
+
+    @property
+    def child(self) -> EvolvableNetwork:
+        """The live network, which must be there."""
+        assert self.live.child is not None
+        return self.live.child
+
+    def read(self, data: EpochData) -> Evaluation:
+        """The live network on the decision split."""
+        return self.group.share(evaluate(self.child, data.decisions(), self.criterion))
+
+    def mutation_phase(self, epoch: int, step: int, cycle: int, data: EpochData) -> None:
+        """Take the live network in the first cycle (0); grow and mutate it in later ones, where they are due."""
+        # Before the restore point: a mutation that is taken back leaves the network as large as it is.
+        if self.live.child is not None and self._grows(cycle):
+            self.records += self.growth.grow(
+                self.live.child,
+                self.live.optimizer,
+                probe_BCHW=next(data.decisions())[0],
+                statistics=data.statistics(epoch),
+                steps=self._hand_over_steps(data),
+            )
+        self.set_restore_point(step)
+        if self.live.child is None:
+            self.take(epoch, data)
+        elif cycle % self.config.mutation_frequency:
+            text = f"the cell changes every {self.config.mutation_frequency} cycles; this one trains it as it is"
+            self.records.append(AlertEvent(level="info", title="No mutation", text=text))
+        elif not self.mutate(epoch, data, requested="schedule"):
+            text = f"no cell to go to: {len(self.mutator.barred)} are barred"
+            self.records.append(AlertEvent(level="warning", title="No mutation", text=text))
+        self.group.align(self.child)
+        self._check_ranks("network after the mutation phase")
+
+    def _grows(self, cycle: int) -> bool:
+        return not self.config.growth_schedule or cycle + 1 in self.config.growth_schedule
+
+    def take(self, epoch: int, data: EpochData) -> None:
+        """Make the live network from the supernet."""
+        probe_BCHW = next(data.decisions())[0]
+        chosen = Genotype.from_json(self.group.share(self.architecture.select(data).to_json()))
+        if self.config.mutation_test == "restart":
+            self.origin = clone_tree(self.live.state_dict())
+        difference = self.live.take(chosen, data.statistics(epoch), probe_BCHW)
+        text = f"taken from the supernet; relative output difference to the supernet's own path {difference:.1e}"
+        self.records.append(AlertEvent(level="info", title="Live network", text=text))
+        self.tell_genotype("taken")
+
+    def mutate(self, epoch: int, data: EpochData, *, requested: str) -> bool:
+        """Propose a cell and begin the hand-over to it; whether there was one to go to."""
+        strength = self.config.mutation_strength * self.strength_scale
+        proposed = self.mutator.propose(self.child.genotype, strength, self.architecture.guide())
+        told = self.group.share(None if proposed is None else proposed.to_json())
+        if told is None:
+            return False
+        before = self.read(data)
+        gradual = self.config.preserve_function and self.origin is None
+        if self.origin is not None:
+            old = self.child.genotype
+            self.live.load_state_dict(clone_tree(self.origin))
+            self.live.take(old, data.statistics(epoch), next(data.decisions())[0])
+        event = self.mutator.apply(
+            Genotype.from_json(told),
+            requested=requested,
+            steps=self._hand_over_steps(data) if gradual else 0,
+            before=before,
+            statistics=data.statistics(epoch),
+            probe_BCHW=next(data.decisions())[0],
+        )
+        self.records.append(event)
+        self.tell_genotype("mutation")
+        return True
+
+    def _hand_over_steps(self, data: EpochData) -> int:
+        return math.ceil(self.config.weight_training_epochs * data.length("weights") / 2)
+
+    def advance(self) -> float | None:
+        """Move every hand-over on by one training step; the latest one's beta, None where none is live."""
+        grown, beta = self.growth.advance(self.child), self.mutator.advance()
+        return grown if beta is None else beta
+
+    def decide(self, evaluation: Evaluation) -> str:
+        """Keep the pending mutations or take them back: nothing pending, accepted or rejected."""
+        if not self.mutator.pending:
+            return "nothing pending"
+        worse, text = self.group.share(self.mutator.worse(evaluation))
+        accepted = not worse and self.mutator.complete
+        if accepted:
+            self.records += self.mutator.accept(evaluation, f"kept: {text}")
+        else:
+            reason = f"taken back: {text}" if worse else "taken back: the hand-over was not complete"
+            self.records += self.mutator.reject(evaluation, reason)
+            self.restore(reason)
+        self._check_ranks("network after the decision")
+        return "accepted" if accepted else "rejected"
+
+    def gentler(self, factor: float) -> tuple[float, float] | None:
+        """Multiply the mutation strength by `factor`; before and after, None where it is at its floor."""
+        if self.strength_scale * factor < STRENGTH_FLOOR:
+            return None
+        before = self.config.mutation_strength * self.strength_scale
+        self.strength_scale *= factor
+        return before, before * factor
+
+    def set_restore_point(self, step: int) -> None:
+        """Keep the present state for `restore`; the search's own draws are not part of it."""
+        self.restore_point = clone_tree(
+            {
+                "live": self.live.state_dict(),
+                "growth": self.growth.state_dict(),
+                "architecture": self.architecture.values(),
+                "torch_rng": torch.get_rng_state(),
+                "step": step,
+            }
+        )
+
+    def restore(self, reason: str) -> None:
+        """Go back to the restore point, bit for bit."""
+        assert self.restore_point is not None
+        point = clone_tree(self.restore_point)
+        self.live.load_state_dict(point["live"])
+        self.growth.load_state_dict(point["growth"])
+        self.architecture.restore(point["architecture"])
+        torch.set_rng_state(point["torch_rng"])
+        barred = self.mutator.barred[-1].to_json() if self.mutator.barred else None
+        self.records.append(RollbackEvent(reason=reason, to_step=point["step"], barred=barred))
+        self.tell_genotype("rollback")
+
+    def tell_genotype(self, reason: str) -> None:
+        """What the search believes now, as an event."""
+        live = self.explorer.likeliest if self.live.child is None else self.live.child.genotype
+        self.records.append(describe_search(self.explorer, live, self.table, reason))
+
+    def _check_ranks(self, what: str) -> None:
+        if self.group.size > 1:
+            digest = state_digest(self.live.state_dict())
+            self.group.check_equal(digest, what)
+            text = f"{what}: digest {digest[:16]} on each of {self.group.size} ranks"
+            self.records.append(AlertEvent(level="info", title="Ranks agree", text=text))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next change depends on."""
+        return {
+            "live": self.live.state_dict(),
+            "growth": self.growth.state_dict(),
+            "mutator": self.mutator.state_dict(),
+            "restore_point": self.restore_point,
+            "origin": self.origin,
+            "strength_scale": self.strength_scale,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly where `state_dict` was taken.
+
+        Raises:
+            CheckpointError: the state belongs to another architecture.
+        """
+        self.live.load_state_dict(state["live"])
+        self.growth.load_state_dict(state["growth"])
+        self.mutator.load_state_dict(state["mutator"])
+        self.restore_point = state["restore_point"]
+        self.origin = state["origin"]
+        self.strength_scale = state["strength_scale"]

@@ -1,0 +1,137 @@
+"""`LiveNetwork`: supernet, child and their one weight optimizer, changed and restored as a whole.
+
+B batch, C channels, H height, W width.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lab.base import CheckpointError, TrainingError
+from lab.nn import EvolvableNetwork, Sample, SuperNet, estimate_statistics
+from lab.space import Edge, Genotype
+from lab.state import clone_tree
+from lab.train import relative_difference
+from lab.train.evaluate import outputs
+from lab.train.optimizer import make_weight_optimizer
+
+TOLERANCE = 1e-5
+"""Largest relative output difference of a change that counts as none (float32, eval mode)."""
+
+
+class LiveNetwork:
+    """The supernet's weights, the child that runs on them, and the optimizer that trains both.
+
+    The optimizer holds the supernet's parameters, of which the child's are a part: what did not run has no gradient
+    and is not stepped.
+    """
+
+    def __init__(self, supernet: SuperNet, *, lr: float, momentum: float, weight_decay: float) -> None:
+        self.supernet = supernet
+        self.child: EvolvableNetwork | None = None
+        self.optimizer = make_weight_optimizer(
+            supernet.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay
+        )
+
+    def take(self, genotype: Genotype, statistics: Iterable[Tensor], probe_BCHW: Tensor) -> float:
+        """Make the child of `genotype` and give it statistics of its own.
+
+        Returns:
+            The relative output difference between child and supernet under equal statistics, eval mode.
+
+        Raises:
+            TrainingError: the two differ by more than `TOLERANCE`; there is then no child.
+        """
+        child = EvolvableNetwork.from_supernet(self.supernet, genotype)
+        expected = outputs(_Discrete(self.supernet, genotype), probe_BCHW)
+        difference = relative_difference(outputs(child, probe_BCHW), expected)
+        if not difference <= TOLERANCE:
+            raise TrainingError(
+                f"a child within {TOLERANCE:g} of the supernet's own path",
+                f"a difference of {difference:g}",
+                "report this: the extraction is at fault",
+            )
+        estimate_statistics(child, statistics)
+        self.child = child
+        return difference
+
+    def mutate(self, genotype: Genotype, statistics: Iterable[Tensor], probe_BCHW: Tensor) -> float:
+        """Begin the hand-over of the child to `genotype`.
+
+        Returns:
+            The relative output difference on `probe_BCHW` that the change made, statistics estimated, beta 0.
+
+        Raises:
+            TrainingError: there is no child, or the output moved by more than `TOLERANCE`; nothing has then changed.
+        """
+        if self.child is None:
+            raise TrainingError("a live network", "none yet", "wait until the first exploration phase has ended")
+        kept = clone_tree(self.state_dict())
+        before = outputs(self.child, probe_BCHW)
+        layers = self.child.mutate(genotype, self.supernet)
+        estimate_statistics(self.child, statistics, layers)
+        difference = relative_difference(outputs(self.child, probe_BCHW), before)
+        if not difference <= TOLERANCE:
+            self.load_state_dict(kept)
+            raise TrainingError(
+                f"a mutation that moves the output by at most {TOLERANCE:g}",
+                f"a difference of {difference:g}",
+                "report this: the hand-over is at fault",
+            )
+        return difference
+
+    def state_dict(self) -> dict[str, Any]:
+        """Supernet, optimizer, and the child's structure and buffers; its parameters are the supernet's."""
+        child = self.child
+        return {
+            "supernet": self.supernet.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "child": None
+            if child is None
+            else {
+                "genotype": child.genotype.to_json(),
+                "blends": [[*edge, name] for edge, name in child.blends.items()],
+                "buffers": dict(child.named_buffers()),
+            },
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave, keeping every `Parameter` object.
+
+        Raises:
+            CheckpointError: the state belongs to another architecture; nothing has then changed.
+        """
+        own = {name: tuple(tensor.shape) for name, tensor in self.supernet.state_dict().items()}
+        theirs = {name: tuple(tensor.shape) for name, tensor in state["supernet"].items()}
+        wrong = sorted(name for name in own.keys() | theirs.keys() if own.get(name) != theirs.get(name))
+        if wrong:
+            raise CheckpointError(
+                f"a checkpoint of this architecture ({len(own)} tensors)",
+                f"{len(wrong)} tensors that differ, {wrong[0]} {theirs.get(wrong[0])} for {own.get(wrong[0])}",
+                "use the space, channels and layers that it was saved with",
+            )
+        self.supernet.load_state_dict(state["supernet"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.child = None
+        if state["child"] is not None:
+            genotype = Genotype.from_json(state["child"]["genotype"])
+            blends = {Edge(cell, target, source): name for cell, target, source, name in state["child"]["blends"]}
+            self.child = EvolvableNetwork.from_supernet(self.supernet, genotype, blends)
+            with torch.no_grad():
+                for name, buffer in self.child.named_buffers():
+                    buffer.copy_(state["child"]["buffers"][name])
+
+
+class _Discrete(nn.Module):
+    """The supernet under the hard sample of one genotype, called as `model(x)`."""
+
+    def __init__(self, supernet: SuperNet, genotype: Genotype) -> None:
+        super().__init__()
+        self.supernet = supernet
+        self.sample = Sample.of(genotype)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        logits: Tensor = self.supernet(x_BCHW, self.sample)
+        return logits

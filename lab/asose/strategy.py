@@ -1,0 +1,351 @@
+"""ASO-SE: alternating training of weights and architecture with a live network that mutates.
+
+warmup -> arch_training -> mutation -> weight_retraining -> arch_training -> ..., `total_cycles` times; a mutation takes
+no epoch, and a phase of no epochs is passed over. The first mutation phase takes the live network from the supernet;
+each later one changes it. B batch, C channels, H height, W width, E edges, K primitives.
+"""
+
+import math
+from typing import Any
+
+from torch import Tensor, nn
+
+from lab.asose.architecture import ArchitectureTrainer
+from lab.asose.config import ASOSEConfig
+from lab.asose.live_changes import Evolution
+from lab.base import TrainingError
+from lab.mahia import PrecisionManager
+from lab.nn import SuperNet, train_mode
+from lab.space import Table
+from lab.state import clone_tree
+from lab.store import AlertEvent, PhaseEvent, Record, TemperatureEvent
+from lab.train import Alone, Compiler, Criterion, EpochData, Evaluation, Group, StepNumbers, StepReport, WeightStep
+from lab.train.optimizer import LearningRate
+from lab.train.restore import RollbackLimit
+
+
+class ASOSEStrategy:
+    """The four phases, as a strategy of the training loop.
+
+    Args:
+        supernet: on the device that the batches come on.
+        config: phases, exploration, mutation, optimizers.
+        seed: run seed.
+        epochs: epochs of the run, over which the learning rate falls.
+        table: true accuracies of the space's cells; only shown, never used.
+        precision, accumulation, adaptive_batch, compiler: how a step on the weights is taken, see `WeightStep`.
+        group: the processes that train together; default: this one alone.
+    """
+
+    def __init__(
+        self,
+        supernet: SuperNet,
+        config: ASOSEConfig,
+        *,
+        seed: int,
+        epochs: int,
+        table: Table | None = None,
+        precision: PrecisionManager | None = None,
+        accumulation: int = 1,
+        adaptive_batch: bool = False,
+        compiler: Compiler | None = None,
+        group: Group | None = None,
+    ) -> None:
+        self.config = config
+        self.epochs = epochs
+        self.space = supernet.space
+        group = group or Alone()
+        self.architecture = ArchitectureTrainer(supernet, config, seed=seed, accumulation=accumulation, group=group)
+        self.explorer = self.architecture.explorer
+        self.evolution = Evolution(supernet, self.architecture, config, seed=seed, group=group, table=table)
+        self.live = self.evolution.live
+        self.mutator = self.evolution.mutator
+        self.growth = self.evolution.growth
+        self.weight_step = WeightStep(
+            self.live.optimizer,
+            grad_clip=config.grad_clip,
+            precision=precision,
+            accumulation=accumulation,
+            adaptive=adaptive_batch,
+            group=group,
+            compiler=compiler,
+        )
+        self.records: list[Record] = []
+        self.evolution.records = self.weight_step.records = self.records
+        self._phase = "warmup"
+        self._left = config.warmup_epochs
+        self._fresh = True
+        self.cycle = 0
+        self.rate = LearningRate(
+            self.live.optimizer,
+            config.weight_lr,
+            epochs,
+            schedule=config.weight_schedule,
+            patience=config.rate_patience,
+        )
+        self.rollbacks = RollbackLimit(config.max_rollbacks)
+        self.best_loss = math.inf
+        self.waited = 0
+        self._pass_empty_phases()
+
+    def set_criterion(self, criterion: Criterion) -> None:
+        """Train and judge by another loss than the cross-entropy."""
+        self.weight_step.criterion = self.architecture.criterion = self.evolution.criterion = criterion
+
+    @property
+    def phase(self) -> str:
+        """warmup, arch_training, mutation, weight_retraining or finished."""
+        return self._phase
+
+    @property
+    def segment(self) -> str:
+        """Phase and cycle."""
+        return f"{self._phase} {self.cycle}"
+
+    @property
+    def network(self) -> nn.Module | None:
+        """The child; None before the first mutation phase."""
+        return self.live.child
+
+    def begin_epoch(self, epoch: int, step: int, data: EpochData) -> str:
+        """Prepare `epoch`; mutation phases are passed through here. finished where no epoch is left to train."""
+        while self._phase == "mutation":
+            self._announce(epoch, 0)
+            self.evolution.mutation_phase(epoch, step, self.cycle, data)
+            self._enter("weight_retraining", self.config.weight_training_epochs)
+            if self._left <= 0:
+                self.evolution.decide(self.evolution.read(data))
+            self._pass_empty_phases()
+        if self._phase == "finished":
+            return "finished"
+        if self._fresh:
+            self._fresh = False
+            self._announce(epoch, self._left)
+            if not self.mutator.pending:
+                self.evolution.set_restore_point(step)
+            if self._phase == "arch_training":
+                self._tell_temperature(self.config.temperature_schedule)
+        self.rate.begin(epoch, self._phase_share())
+        self.architecture.scores = []
+        return "architecture" if self._phase == "arch_training" else "weights"
+
+    def step(self, x_BCHW: Tensor, y_B: Tensor) -> StepReport:
+        """One step of the phase: supernet weights, architecture parameters, or the live network's weights."""
+        beta, numbers = None, None
+        if self._phase == "arch_training":
+            loss, accuracy, norm = self.architecture.step(x_BCHW, y_B)
+            numbers = StepNumbers(loss=loss, accuracy=accuracy, grad_norm=norm)
+        elif self._phase == "warmup":
+            train_mode(self.live.supernet)
+            numbers = self.weight_step(self.live.supernet, x_BCHW, y_B, self.architecture.draw_uniform())
+        else:
+            beta = self.evolution.advance()
+            train_mode(self.evolution.child)
+            numbers = self.weight_step(self.evolution.child, x_BCHW, y_B, compiled=True)
+        return StepReport(
+            loss=numbers.loss,
+            accuracy=numbers.accuracy,
+            grad_norm=numbers.grad_norm,
+            lr=self.config.arch_lr if self._phase == "arch_training" else self.rate.value,
+            temperature=self.explorer.temperature,
+            beta=beta,
+        )
+
+    def end_epoch(self, epoch: int, data: EpochData) -> Evaluation | None:
+        """Count the epoch, unless it was rolled back, and change phase where it was the last one."""
+        if self.rollbacks.end_epoch():
+            return None
+        self._left -= 1
+        evaluation = None
+        if self._phase == "arch_training":
+            self.architecture.end_epoch()
+            self._tell_temperature(self.config.temperature_schedule)
+            self.evolution.tell_genotype("epoch")
+            self._end_exploration()
+        elif self._phase == "weight_retraining":
+            evaluation = self.evolution.read(data)
+            if self._left <= 0 and self.evolution.decide(evaluation) == "rejected":
+                evaluation = self.evolution.read(data)
+            self._watch(evaluation)
+        if self._left <= 0 and self._phase != "finished":
+            self._next_phase()
+        return evaluation
+
+    def _next_phase(self) -> None:
+        if self._phase == "warmup":
+            self._enter("arch_training", self.config.arch_training_epochs)
+        elif self._phase == "arch_training" and not self.mutator.pending:
+            self._enter("mutation", 0)
+        elif self._phase == "arch_training":
+            # A mutation that a person asked for is under way; it takes this cycle's place.
+            self._enter("weight_retraining", self.config.weight_training_epochs)
+        else:
+            self.cycle += 1
+            if self.cycle == self.config.total_cycles:
+                self._enter("finished", 0)
+            else:
+                self._enter("arch_training", self.config.arch_training_epochs)
+        self._pass_empty_phases()
+
+    def _phase_share(self) -> float:
+        whole = self.config.warmup_epochs if self._phase == "warmup" else self.config.weight_training_epochs
+        return min(max(1.0 - self._left / max(whole, 1), 0.0), 1.0)
+
+    def _end_exploration(self) -> None:
+        """End this exploration phase where a stop rule says so; later ones are passed over."""
+        reason = self.architecture.remedies.stopped
+        if reason:
+            self._left = 0
+            self.records.append(AlertEvent(level="info", title="Exploration ended", text=reason))
+
+    def _enter(self, phase: str, epochs: int) -> None:
+        if phase == "arch_training" and self.architecture.remedies.stopped:
+            epochs = 0
+        self._phase, self._left, self._fresh = phase, epochs, True
+
+    def _pass_empty_phases(self) -> None:
+        if self._left <= 0 and self._phase not in ("mutation", "finished"):
+            self._next_phase()
+
+    def _announce(self, epoch: int, epochs: int) -> None:
+        self.records.append(PhaseEvent(phase=self._phase, epoch=epoch, epochs=epochs, cycle=self.cycle))
+
+    def _watch(self, evaluation: Evaluation) -> None:
+        """Lower the rate on a plateau; end the run where its goal is reached or nothing gets better any more."""
+        lowered = self.rate.observe(evaluation.loss)
+        if lowered is not None:
+            text = f"learning rate {lowered[0]:.2g} -> {lowered[1]:.2g} after {self.rate.patience} epochs without gain"
+            self.records.append(AlertEvent(level="info", title="Plateau", text=text))
+        target = self.config.target_accuracy
+        if target is not None and evaluation.accuracy >= target and not self.mutator.pending:
+            self._stop(f"decision accuracy {evaluation.accuracy:.2%} has reached {target:.2%}")
+        elif evaluation.loss < self.best_loss * (1.0 - self.config.performance_threshold):
+            self.best_loss, self.waited = evaluation.loss, 0
+        else:
+            self.waited += 1
+            patience = self.config.early_stopping_patience
+            if patience and self.waited >= patience and not self.mutator.pending:
+                self._stop(f"no better decision loss than {self.best_loss:.4f} for {self.waited} epochs")
+
+    def _stop(self, text: str) -> None:
+        if self._phase != "finished":
+            self.records.append(AlertEvent(level="info", title="Stopped early", text=text))
+            self._enter("finished", 0)
+
+    def finish(self, epoch: int, data: EpochData) -> None:
+        """Leave a live network that is no mixture: an unfinished hand-over is taken back."""
+        if self.live.child is None:
+            self.evolution.take(epoch, data)
+        if self.mutator.pending:
+            self.evolution.decide(self.evolution.read(data))
+        self.growth.settle(self.evolution.child)
+        self._phase = "finished"
+        self._announce(epoch, 0)
+
+    def lower_rate(self, factor: float) -> tuple[float, float] | None:
+        """Multiply the weights' learning rate by `factor`."""
+        return self.rate.lower(factor)
+
+    def gentler_mutation(self, factor: float) -> tuple[float, float] | None:
+        """Multiply the mutation strength by `factor`."""
+        return self.evolution.gentler(factor)
+
+    def rollback(self, reason: str) -> None:
+        """Restore the last restore point; pending mutations are rejected and their genotypes barred.
+
+        Raises:
+            TrainingError: `max_rollbacks` in a row.
+        """
+        self.rollbacks.add(reason)
+        pending = bool(self.mutator.pending)
+        self.records += self.mutator.reject(None, f"taken back: {reason}")
+        self.evolution.restore(reason)
+        self.rate.lower(0.5)
+        if pending:
+            self._next_phase()
+
+    def mutate_now(self, epoch: int, step: int, data: EpochData) -> str:
+        """Mutate the live network at once.
+
+        Raises:
+            TrainingError: there is no live network yet, or every edge is under hand-over.
+        """
+        if self.live.child is None:
+            raise TrainingError("a live network", f"phase {self._phase}", "wait until the first mutation phase")
+        if self._phase == "finished":
+            raise TrainingError("a run that goes on", "its end", "start another run")
+        if not self.mutator.pending:
+            self.evolution.set_restore_point(step)
+        if not self.evolution.mutate(epoch, data, requested="control"):
+            raise TrainingError(
+                "a cell that is neither barred nor under hand-over", "none", "wait until the hand-over has ended"
+            )
+        if self._phase == "weight_retraining":
+            self._left = max(self._left, self.config.weight_training_epochs)
+        return f"mutation {self.mutator.number} applied"
+
+    def set_temperature(self, temperature: float) -> None:
+        """Set the Gumbel temperature until the schedule's next step."""
+        self.explorer.set_temperature(temperature)
+        self._tell_temperature("control")
+
+    def _tell_temperature(self, schedule: str) -> None:
+        self.records.append(TemperatureEvent(temperature=self.explorer.temperature, schedule=schedule))
+
+    @property
+    def morphs(self) -> tuple[dict[str, Any], ...]:
+        """Every growth so far, in order."""
+        return self.growth.steps
+
+    def rebuild(self, morphs: tuple[dict[str, Any], ...]) -> None:
+        """Give the fresh supernet the structure of a checkpoint.
+
+        Raises:
+            MorphError: these are no growths of this network.
+        """
+        self.growth.replay(morphs, self.live.optimizer)
+
+    def modules(self) -> tuple[object, ...]:
+        """Supernet, child, explorer and both optimizers."""
+        parts = (self.live.supernet, self.live.child, self.explorer, self.live.optimizer, self.architecture.optimizer)
+        return tuple(part for part in parts if part is not None)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        return {
+            **self.evolution.state_dict(),
+            "architecture": self.architecture.state_dict(),
+            "step": self.weight_step.state_dict(),
+            "rate": self.rate.state_dict(),
+            "rollbacks": self.rollbacks.count,
+            "numbers": {name: getattr(self, name) for name in _NUMBERS},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly where `state_dict` was taken.
+
+        Raises:
+            CheckpointError: the state belongs to another architecture.
+        """
+        state = clone_tree(state)
+        self.evolution.load_state_dict(state)
+        self.architecture.load_state_dict(state["architecture"])
+        self.weight_step.load_state_dict(state["step"])
+        for name in _NUMBERS:
+            setattr(self, name, state["numbers"][name])
+        self.rate.load_state_dict(state["rate"])
+        self.rollbacks.count = state["rollbacks"]
+
+    def summary(self) -> dict[str, Any]:
+        """Genotype, parameters and mutations."""
+        child = self.live.child
+        return {
+            "genotype": None if child is None else child.genotype.to_json(),
+            "parameters": 0 if child is None else sum(p.numel() for p in child.parameters()),
+            "supernet_parameters": sum(p.numel() for p in self.live.supernet.parameters()),
+            "mutations": self.mutator.counts,
+            "largest_difference": self.mutator.largest_difference,
+        }
+
+
+_NUMBERS = ("_phase", "_left", "_fresh", "cycle", "best_loss", "waited")

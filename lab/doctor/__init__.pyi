@@ -1,0 +1,31 @@
+"""Instruments that name the tensor, the operation and the line at fault."""
+
+from .audit import KINDS, AuditReport, audit
+from .backward import BackwardFinding, BackwardReport, WatchConfig, explain_backward
+from .examine import DoctorReport, Placement, examine
+from .misplaced import Operand
+from .optimizer_audit import AuditFinding
+from .place import Place
+from .process import ProcessFinding, ProcessReport, process_check
+from .simulate import SimulationReport, simulate
+
+__all__ = [
+    "KINDS",
+    "AuditFinding",
+    "AuditReport",
+    "BackwardFinding",
+    "BackwardReport",
+    "DoctorReport",
+    "Operand",
+    "Place",
+    "Placement",
+    "ProcessFinding",
+    "ProcessReport",
+    "SimulationReport",
+    "WatchConfig",
+    "audit",
+    "examine",
+    "explain_backward",
+    "process_check",
+    "simulate",
+]

@@ -1,0 +1,3 @@
+"""Research questions that `lab experiment NAME` answers: each module has a frozen configuration."""
+
+__all__: list[str] = []

@@ -1,0 +1,226 @@
+"""The evolution agent on a live network against random actions, a growth schedule and no change, at equal compute.
+
+Every policy starts from the same fresh network and ends when it has spent the same number of floating-point operations;
+trials, twins and readings count. So a change pays only if it gains more than its trial cost. The learning rate follows
+the compute that is spent.
+"""
+
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from lab.agent import AgentStrategy, EvolveConfig
+from lab.asose import ASOSEConfig
+from lab.base import Table, require_choice, require_range
+from lab.datasets import DataConfig
+from lab.results import machine
+from lab.results.record import Records, progress_bar
+from lab.runs import RunConfig, build
+from lab.store import ActionEvent, Record
+from lab.train import NullSink, TrainingLoop, evaluate
+
+POLICIES: Mapping[str, str] = MappingProxyType(
+    {
+        "agent": "the agent, which learns",
+        "random": "random actions on trial",
+        "schedule": "wider at each round, no trial",
+        "none": "never changed",
+    }
+)
+"""Policy -> what it is."""
+MOST_EPOCHS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvolveBench:
+    """Settings of the measurement."""
+
+    dataset: str = "fashion-mnist"
+    """Data set."""
+    data_dir: str = "data"
+    """Folder in which it is looked for."""
+    train_limit: int | None = 4000
+    """Use about this many training samples, >= 30; None for all."""
+    model: str = "seed_cnn"
+    """The network at first, as `lab evolve --model`."""
+    channels: int = 4
+    """Units of its first layer, >= 1."""
+    start_epochs: int = 40
+    """Compute of a run: that of so many epochs of the network as it is at first, >= 1."""
+    evolve_every: int = 4
+    """Epochs between rounds of actions, >= 1."""
+    evolve_actions: int = 2
+    """Actions in a round, >= 1."""
+    probe_steps: int = 12
+    """Training steps in a trial, >= 0."""
+    batch_size: int = 32
+    """Samples in a training batch, >= 2."""
+    weight_lr: float = 0.05
+    """First learning rate, > 0."""
+    policies: tuple[str, ...] = tuple(POLICIES)
+    """Policies that are run."""
+    seeds: int = 5
+    """Seeds of each, >= 2."""
+    first_seed: int = 0
+    """The first of them, >= 0."""
+    threads: int = 1
+    """CPU threads, >= 1."""
+    folder: Path = Path("runs/bench/evolve")
+    """Where finished runs are kept, one JSON for each policy and seed; a repeated call goes on."""
+
+    def __post_init__(self) -> None:
+        for name in ("channels", "start_epochs", "evolve_every", "evolve_actions", "threads"):
+            require_range(name, getattr(self, name), 1)
+        require_range("seeds", self.seeds, 2)
+        require_range("first_seed", self.first_seed, 0)
+        for policy in self.policies:
+            require_choice("policy", policy, POLICIES.keys())
+
+
+def run(config: EvolveBench) -> dict[str, Any]:
+    """Every policy on every seed; what is there already is not trained again."""
+    ignored = ("seeds", "first_seed", "policies", "folder", "data_dir", "threads")
+    records = Records(config.folder, {name: value for name, value in asdict(config).items() if name not in ignored})
+    rows: dict[str, list[dict[str, Any]]] = {policy: [] for policy in config.policies}
+    with progress_bar(config.seeds * len(config.policies)) as bar:
+        for seed in range(config.first_seed, config.first_seed + config.seeds):
+            for policy in config.policies:
+                row = records.read(f"{policy}_{seed}")
+                if row is None:
+                    row = measure(config, policy, seed)
+                    records.write(f"{policy}_{seed}", row)
+                rows[policy].append(row)
+                bar.step(f"{policy}, seed {seed}: {row['test_accuracy']:.2%}")
+    return {
+        "bench": "evolve",
+        "config": {**asdict(config), "folder": str(config.folder)},
+        "machine": machine(),
+        "results": {policy: _figures(found) for policy, found in rows.items()},
+    }
+
+
+def measure(config: EvolveBench, policy: str, seed: int) -> dict[str, Any]:
+    """One run; the test split is read once, at the end."""
+    first = _build(config, policy, seed, compute=None)
+    assert isinstance(first.strategy, AgentStrategy)
+    images = first.data.length("weights") * config.batch_size
+    compute = first.strategy.price(first.data) * 3.0 * images * config.start_epochs
+    parts = _build(config, policy, seed, compute=compute)
+    strategy = parts.strategy
+    assert isinstance(strategy, AgentStrategy)
+    sink = _Actions()
+    loop = TrainingLoop(
+        strategy, parts.data, parts.monitor, sink, epochs=MOST_EPOCHS, save=lambda reason: None, save_every=MOST_EPOCHS
+    )
+    began, curve = time.process_time(), []
+    while loop.epoch < MOST_EPOCHS and strategy.phase != "finished":
+        report = loop.run_epoch()
+        if report is not None:
+            curve.append([round(strategy.spent / compute, 4), report.decision_accuracy])
+    seconds = time.process_time() - began
+    test = evaluate(strategy.network, parts.data.test())
+    summary = strategy.summary()
+    return {
+        "seed": seed,
+        "test_accuracy": test.accuracy,
+        "test_loss": test.loss,
+        "epochs": loop.epoch,
+        "compute": strategy.spent,
+        "budget": compute,
+        "cpu_seconds": round(seconds, 1),
+        "parameters": summary["parameters"],
+        "regret": summary["regret"],
+        "actions": sink.told,
+        "curve": curve,
+    }
+
+
+def _build(config: EvolveBench, policy: str, seed: int, *, compute: float | None) -> Any:
+    return build(
+        RunConfig(
+            recipe="agent",
+            data=DataConfig(name=config.dataset, data_dir=config.data_dir, train_limit=config.train_limit),
+            init_channels=config.channels,
+            batch_size=config.batch_size,
+            threads=config.threads,
+            seed=seed,
+            epochs=MOST_EPOCHS,
+            search=ASOSEConfig(
+                device="cpu", weight_lr=config.weight_lr, weight_schedule="phase", total_cycles=MOST_EPOCHS
+            ),
+            evolve=EvolveConfig(
+                model=config.model,
+                policy=policy,
+                evolve_every=config.evolve_every,
+                evolve_actions=config.evolve_actions,
+                probe_steps=config.probe_steps,
+                compute=compute,
+            ),
+        )
+    )
+
+
+class _Actions(NullSink):
+    """Keeps what is told of actions."""
+
+    def __init__(self) -> None:
+        self.told: list[dict[str, Any]] = []
+
+    def record(self, step: int, record: Record) -> None:
+        if isinstance(record, ActionEvent):
+            names = ("loss_change", "loss_error", "parameters", "changes")
+            kept = {name: record.info[name] for name in names if name in record.info}
+            self.told.append(
+                {
+                    "action": record.action,
+                    "accepted": record.accepted,
+                    "applied": record.applied,
+                    "reward": record.reward,
+                    **kept,
+                }
+            )
+
+
+def _figures(found: list[dict[str, Any]]) -> dict[str, Any]:
+    accuracies = [row["test_accuracy"] for row in found]
+    tried = [sum(action["applied"] for action in row["actions"]) for row in found]
+    kept = [sum(action["accepted"] for action in row["actions"]) for row in found]
+    return {
+        "test_accuracy": statistics.mean(accuracies),
+        "test_accuracy_deviation": statistics.stdev(accuracies),
+        "accuracies": accuracies,
+        "test_loss": statistics.mean(row["test_loss"] for row in found),
+        "parameters": [row["parameters"] for row in found],
+        "epochs": statistics.mean(row["epochs"] for row in found),
+        "compute": statistics.mean(row["compute"] / row["budget"] for row in found),
+        "cpu_seconds": statistics.mean(row["cpu_seconds"] for row in found),
+        "tried": statistics.mean(tried),
+        "kept": statistics.mean(kept),
+        "regret": statistics.mean(row["regret"] for row in found),
+    }
+
+
+def summary(result: dict[str, Any]) -> Table:
+    """Every policy."""
+    rows = []
+    for policy, figures in result["results"].items():
+        rows.append(
+            (
+                POLICIES[policy],
+                f"{figures['test_accuracy']:.2%} +- {figures['test_accuracy_deviation']:.2%}",
+                f"{figures['test_loss']:.4f}",
+                f"{statistics.mean(figures['parameters']):,.0f}",
+                f"{figures['kept']:.1f} of {figures['tried']:.1f}",
+                f"{figures['epochs']:.1f}",
+                f"{figures['compute']:.2f}",
+                f"{figures['cpu_seconds']:.0f}",
+            )
+        )
+    columns = ("policy", "test accuracy", "test loss", "parameters", "kept", "epochs", "of the compute", "CPU seconds")
+    config = result["config"]
+    title = f"{config['model']} evolving on {config['dataset']}, {config['seeds']} seeds, equal compute"
+    return Table(title=title, columns=columns, rows=tuple(rows))

@@ -1,0 +1,33 @@
+"""Exploration of a search space: architecture parameters, Gumbel sampling, temperature, the collapse meter."""
+
+from .choice import NONE, best_genotype
+from .collapse import Collapse, measure_collapse
+from .explorer import SAMPLING_KINDS, Draws, GumbelExplorer
+from .schedules import (
+    SCHEDULES,
+    AdaptiveSchedule,
+    ConstantSchedule,
+    CosineSchedule,
+    ExponentialSchedule,
+    LinearSchedule,
+    Schedule,
+    ScheduleState,
+)
+
+__all__ = [
+    "NONE",
+    "SAMPLING_KINDS",
+    "SCHEDULES",
+    "AdaptiveSchedule",
+    "Collapse",
+    "ConstantSchedule",
+    "CosineSchedule",
+    "Draws",
+    "ExponentialSchedule",
+    "GumbelExplorer",
+    "LinearSchedule",
+    "Schedule",
+    "ScheduleState",
+    "best_genotype",
+    "measure_collapse",
+]

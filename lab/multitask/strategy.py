@@ -1,0 +1,267 @@
+"""`HybridStrategy`: a model of text and a table learns several tasks at once inside the one training loop.
+
+B batch, L tokens, C columns, F features, K losses, E experts.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lab.asose import ASOSEConfig
+from lab.base import CheckpointError, TrainingError, require
+from lab.datasets import MultitaskData
+from lab.mahia import ExpertRouter, HybridEfficientModel, Routing, collect_routing, memory_profile
+from lab.multitask.tasks import HybridConfig, LossWeights, TaskLosses
+from lab.nn import train_mode
+from lab.state import clone_tree
+from lab.store import Record
+from lab.train import EpochData, Evaluation, FixedStrategy, StepReport, evaluate
+
+Inputs = tuple[Tensor, Tensor]
+"""Token ids (B, L) and columns (B, C)."""
+COMPONENT = "component"
+"""First part of the names of the numbers that say what a component of the model needs, in bytes."""
+
+
+def make_hybrid(config: HybridConfig, data: MultitaskData) -> HybridEfficientModel:
+    """The model for the inputs and tasks of `data`."""
+    router = ExpertRouter(config.fused_dim, config.experts, config.experts_per_sample, bias_rate=config.bias_rate)
+    return HybridEfficientModel(
+        len(data.vocabulary),
+        data.text_length,
+        len(data.columns),
+        {task.name: task.outputs for task in data.tasks},
+        embed_dim=config.embed_dim,
+        tab_hidden_dim=config.table_dim,
+        fused_dim=config.fused_dim,
+        memory_size=config.memory_nodes,
+        max_layers=config.fabric_layers,
+        feed_forward=router,
+    )
+
+
+class HybridStrategy:
+    """Trains `network` on the sum of its tasks' weighted losses and the router's balance loss.
+
+    A step: `encode` once, every loss from its features, one walk back through the encoder, one clipped optimizer step.
+    The loss that is reported is the plain sum of the tasks' losses whatever their weights are, so that runs compare.
+
+    Args:
+        network: of text and a table, with one output for each task and a router.
+        criterion: the tasks' losses.
+        config: optimizer of the weights.
+        hybrid: the weighting of the losses.
+        seed: run seed.
+        epochs: of the run.
+        how: precision, see `FixedStrategy`.
+
+    Raises:
+        ConfigError: the network's outputs are not the tasks.
+    """
+
+    def __init__(
+        self,
+        network: HybridEfficientModel,
+        criterion: TaskLosses,
+        config: ASOSEConfig,
+        hybrid: HybridConfig,
+        *,
+        seed: int,
+        epochs: int,
+        **how: Any,
+    ) -> None:
+        require(
+            set(network.heads) == set(criterion.names),
+            expected=f"a network with the outputs {', '.join(criterion.names)}",
+            came=", ".join(network.heads),
+            todo="build it for these tasks",
+        )
+        self.model = network
+        self.criterion = criterion
+        self.hybrid = hybrid
+        self.fixed = FixedStrategy(network, config, epochs=epochs, **how)
+        self.records: list[Record] = self.fixed.records
+        self.weights = LossWeights(hybrid, criterion.names, seed=seed)
+        self._rule_point = clone_tree(self.weights.state_dict())
+        self._profile: dict[str, float] = {}
+
+    @property
+    def phase(self) -> str:
+        """weight_retraining, then finished."""
+        return self.fixed.phase
+
+    @property
+    def segment(self) -> str:
+        """The phase."""
+        return self.fixed.segment
+
+    @property
+    def network(self) -> nn.Module:
+        """The model."""
+        return self.model
+
+    def begin_epoch(self, epoch: int, step: int, data: EpochData) -> str:
+        """Set the epoch's learning rate; the weights part. At the run's first step each component is measured."""
+        part = self.fixed.begin_epoch(epoch, step, data)
+        self.weights.begin_epoch()
+        self._rule_point = clone_tree(self.weights.state_dict())
+        if step == 0:
+            self._profile = self._components(data)
+        return part
+
+    def _components(self, data: EpochData) -> dict[str, float]:
+        """Bytes of each component by name: parameters, state, kept for backward, peak."""
+        inputs, _ = next(data.batches("weights", 0))
+        train_mode(self.model)
+        found: dict[str, float] = {}
+        for row in memory_profile(self.model, *inputs).components:
+            for kind in ("parameters", "state", "kept", "peak"):
+                found[f"{COMPONENT}/{row.name}/{kind}"] = float(getattr(row, kind))
+        return found
+
+    def step(self, inputs: Inputs, targets: dict[str, Tensor]) -> StepReport:
+        """One clipped step on all losses. Where a loss or the gradient is not finite no parameter changes."""
+        train_mode(self.model)
+        precision, optimizer = self.fixed.weight_step.precision, self.fixed.optimizer
+        optimizer.zero_grad(set_to_none=True)
+        with collect_routing(self.model) as found, precision.autocast():
+            features_BF = self.model.encode(*inputs)
+        routings = [routing for each in found.values() for routing in each]
+        balance = torch.stack([routing.balance_loss for routing in routings]).sum()
+        scale = float(precision.scaled(torch.ones((), device=features_BF.device)))
+        of_encoder = [scale * self.hybrid.balance_weight * balance] if self.hybrid.balance_weight else []
+        hits: list[Tensor] = []
+
+        def losses_of(leaf_BF: Tensor) -> list[Tensor]:
+            with precision.autocast():
+                outputs = self.model.decode(leaf_BF)
+                assert isinstance(outputs, dict)
+                losses = [each_B.mean() for each_B in self.criterion.parts(outputs, targets).values()]
+            hits.append(self.criterion.hits(outputs, targets).float().mean())
+            return losses
+
+        weights = self.weights.weights
+        walk = self.weights.backward(features_BF, losses_of, of_encoder=of_encoder, scale=scale)
+        precision.unscale(optimizer)
+        trained = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = nn.utils.clip_grad_norm_(trained, self.fixed.config.grad_clip)
+        wanted = (norm, walk.conflict, balance.detach(), hits[0], walk.losses_K, walk.norms_K, *_loads(routings))
+        numbers = torch.cat([value.double().flatten() for value in wanted]).tolist()
+        return self._update(numbers, weights)
+
+    def _update(self, numbers: list[float], weights: list[float]) -> StepReport:
+        """Take the optimizer's step where the numbers are finite; the report of the step."""
+        count = len(self.criterion.names)
+        norm, conflict, balance, accuracy = numbers[:4]
+        losses, norms, loads = numbers[4 : 4 + count], numbers[4 + count : 4 + 2 * count], numbers[4 + 2 * count :]
+        loss = sum(losses)
+        precision = self.fixed.weight_step.precision
+        finite = math.isfinite(loss) and math.isfinite(norm)
+        taken = precision.update(self.fixed.optimizer, finite=finite)
+        if taken:
+            self.weights.end_step(losses, norms)
+        overflow = not taken and math.isfinite(loss) and precision.scaler.is_enabled()
+        more = {"conflict": conflict, "router/balance": balance, **self._profile}
+        for name, own, weight, own_norm in zip(self.criterion.names, losses, weights, norms, strict=True):
+            more |= {f"loss/{name}": own, f"weight/{name}": weight, f"norm/{name}": own_norm}
+        more |= {f"router/load/{number}": share for number, share in enumerate(loads)}
+        self._profile = {}
+        return StepReport(
+            loss=loss,
+            accuracy=accuracy,
+            grad_norm=None if overflow else norm,
+            lr=self.fixed.rate.value,
+            more=more,
+        )
+
+    def end_epoch(self, epoch: int, data: EpochData) -> Evaluation:
+        """Move the weights that move by epochs; read the decision split."""
+        if not self.fixed.rollbacks.end_epoch():
+            self.weights.end_epoch()
+        evaluation = evaluate(self.model, data.decisions(), self.criterion)
+        self.fixed.rate.observe(evaluation.loss)
+        return evaluation
+
+    def finish(self, epoch: int, data: EpochData) -> None:
+        """The network is what it is."""
+        if self.fixed.phase != "finished":
+            self.fixed.finish(epoch, data)
+
+    def lower_rate(self, factor: float) -> tuple[float, float] | None:
+        """Multiply the learning rate by `factor`."""
+        return self.fixed.lower_rate(factor)
+
+    def gentler_mutation(self, factor: float) -> None:
+        """This network does not mutate."""
+        return
+
+    def rollback(self, reason: str) -> None:
+        """Restore the beginning of the epoch: network, memories, optimizer, weights of the losses.
+
+        Raises:
+            TrainingError: `max_rollbacks` in a row.
+        """
+        self.fixed.rollback(reason)
+        self.weights.load_state_dict(clone_tree(self._rule_point))
+
+    def mutate_now(self, epoch: int, step: int, data: EpochData) -> str:
+        """Refused: this network keeps its structure."""
+        raise TrainingError("a run of recipe aso-se or agent", "recipe hybrid", "start lab train with one of these")
+
+    def set_temperature(self, temperature: float) -> None:
+        """Refused: nothing is sampled."""
+        raise TrainingError("a run of recipe aso-se", "recipe hybrid, which samples nothing", "leave it")
+
+    @property
+    def morphs(self) -> tuple[dict[str, Any], ...]:
+        """None: the network is what it is."""
+        return ()
+
+    def rebuild(self, morphs: tuple[dict[str, Any], ...]) -> None:
+        """Nothing to rebuild.
+
+        Raises:
+            CheckpointError: the checkpoint's network had grown.
+        """
+        self.fixed.rebuild(morphs)
+
+    def modules(self) -> tuple[object, ...]:
+        """Network and optimizer."""
+        return self.fixed.modules()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        return {
+            **self.fixed.state_dict(),
+            "weights": {**self.weights.state_dict(), "point": self._rule_point},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly where `state_dict` was taken.
+
+        Raises:
+            CheckpointError: the state belongs to another recipe or architecture.
+        """
+        if "weights" not in state:
+            raise CheckpointError("a checkpoint of recipe hybrid", "one of another recipe", "resume with its recipe")
+        self.fixed.load_state_dict(state)
+        self.weights.load_state_dict(clone_tree(state["weights"]))
+        self._rule_point = clone_tree(state["weights"]["point"])
+
+    def summary(self) -> dict[str, Any]:
+        """Parameters, tasks, and how their losses are weighed at the end."""
+        return {
+            **self.fixed.summary(),
+            "model": type(self.model).__name__,
+            "tasks": list(self.criterion.names),
+            "weighting": self.hybrid.weighting,
+            "weights": self.weights.weights,
+            "experts": self.hybrid.experts,
+        }
+
+
+def _loads(routings: list[Routing]) -> list[Tensor]:
+    """Share of each expert, routers one after the other."""
+    return [routing.load_E for routing in routings]

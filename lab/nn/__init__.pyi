@@ -1,0 +1,52 @@
+"""Networks that can be searched and changed: primitives, cells, the supernet, the evolvable child."""
+
+from .blend import Blend
+from .cell import Backbone, Cell
+from .darts import DARTSBackbone, DARTSCell
+from .darts_primitives import DARTS_PRIMITIVES, FactorizedReduce
+from .evolvable import EvolvableNetwork
+from .families import FAMILIES, Family, family, make_primitive
+from .modes import eval_mode, train_mode
+from .primitives import NB201_PRIMITIVES, Absent, AveragePool, ConvNorm, Skip, Zero
+from .sample import Sample
+from .seed_cnn import SeedCNN, seed_cnn
+from .share import share
+from .stages import STAGES, StageBackbone, StageCell, staged
+from .statistics import STATISTICS_BATCHES, estimate_statistics, norm_layers
+from .supernet import MixedEdge, SuperNet
+
+__all__ = [
+    "DARTS_PRIMITIVES",
+    "FAMILIES",
+    "NB201_PRIMITIVES",
+    "STAGES",
+    "STATISTICS_BATCHES",
+    "Absent",
+    "AveragePool",
+    "Backbone",
+    "Blend",
+    "Cell",
+    "ConvNorm",
+    "DARTSBackbone",
+    "DARTSCell",
+    "EvolvableNetwork",
+    "FactorizedReduce",
+    "Family",
+    "MixedEdge",
+    "Sample",
+    "SeedCNN",
+    "Skip",
+    "StageBackbone",
+    "StageCell",
+    "SuperNet",
+    "Zero",
+    "estimate_statistics",
+    "eval_mode",
+    "family",
+    "make_primitive",
+    "norm_layers",
+    "seed_cnn",
+    "share",
+    "staged",
+    "train_mode",
+]

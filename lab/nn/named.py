@@ -1,0 +1,131 @@
+"""Networks by name: the lab's specimen, torchvision's, or a person's own factory."""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from types import ModuleType
+
+import torch
+import torchvision
+from torch import nn
+
+from lab.base import ConfigError, require
+from lab.nn.modes import eval_mode
+from lab.nn.seed_cnn import seed_cnn as make_seed_cnn
+
+SPECIMEN = "seed_cnn"
+
+
+def make_model(name: str, *, num_classes: int, in_channels: int, size: int, channels: int) -> nn.Module:
+    """A fresh network for images (B, in_channels, size, size) that gives logits (B, num_classes).
+
+    Args:
+        name: seed_cnn (whose first layer has `channels` units), a classification model of torchvision, or
+            MODULE:FACTORY; the factory is called without arguments.
+
+    Raises:
+        ConfigError: no such network, or one that does not fit the images.
+    """
+    if ":" in name:
+        model = load_factory(name)()
+        if not isinstance(model, nn.Module):
+            raise ConfigError(f"{name}() to give a torch.nn.Module", type(model).__name__, "return the model")
+    elif name == SPECIMEN:
+        require(
+            size % 4 == 0,
+            expected="images whose side is a multiple of 4 for seed_cnn",
+            came=f"{size}x{size}",
+            todo="choose another --model",
+        )
+        model = make_seed_cnn(num_classes, size, in_channels, channels)
+    else:
+        model = _of_torchvision(name, num_classes, in_channels, size)
+    _check(model, name, num_classes, torch.zeros(2, in_channels, size, size))
+    return model
+
+
+def _of_torchvision(name: str, num_classes: int, in_channels: int, size: int) -> nn.Module:
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
+        raise ConfigError(
+            f"{SPECIMEN}, MODULE:FACTORY or a classification model of torchvision",
+            repr(name),
+            "for instance resnet18, mobilenet_v2, vit_b_16",
+        )
+    more = {"image_size": size} if name.startswith("vit_") else {}
+    require(
+        not more or size % 16 == 0,
+        expected=f"images whose side is a multiple of 16 for {name}",
+        came=f"{size}x{size}",
+        todo="choose another --model",
+    )
+    model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **more)
+    if in_channels != 3:
+        path, first = next((path, m) for path, m in model.named_modules() if isinstance(m, nn.Conv2d))
+        fresh = nn.Conv2d(
+            in_channels,
+            first.out_channels,
+            first.kernel_size,  # type: ignore[arg-type]
+            first.stride,  # type: ignore[arg-type]
+            first.padding,  # type: ignore[arg-type]
+            bias=first.bias is not None,
+        )
+        parent, _, last = path.rpartition(".")
+        setattr(model.get_submodule(parent), last, fresh)
+    return model
+
+
+@torch.no_grad()
+def _check(model: nn.Module, name: str, num_classes: int, example_BCHW: torch.Tensor) -> None:
+    shape = tuple(example_BCHW.shape[1:])
+    try:
+        with eval_mode(model):
+            output = model(example_BCHW)
+    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+        line = (str(error).splitlines() or [type(error).__name__])[0]
+        todo = "choose another --model or --dataset"
+        raise ConfigError(f"a network that takes images {shape}", f"{name}: {line}", todo) from error
+    found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+    require(
+        found == (2, num_classes),
+        expected=f"logits (B, {num_classes}) of {name}",
+        came=found,
+        todo="give a factory for this data set",
+    )
+
+
+def load_factory(target: str) -> Callable[..., object]:
+    """The function that MODULE:FACTORY names, from the working folder or the path.
+
+    Raises:
+        ConfigError: another form, no such module or function.
+    """
+    name, _, factory = target.partition(":")
+    if not name or not factory:
+        raise ConfigError("MODULE:FACTORY, as in my_package.my_module:make_model", repr(target), "write it so")
+    module = import_module(name)
+    make = getattr(module, factory, None)
+    if not callable(make):
+        found = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+        came = ", ".join(found[:8]) or "no function"
+        raise ConfigError(f"a function {factory} in {name}", came, f"define {factory}() there")
+    return make
+
+
+def import_module(name: str) -> ModuleType:
+    """The module `name` from the working folder or the path.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    folder = os.getcwd()
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not name.startswith(error.name):
+            raise
+        todo = "give its dotted name, from the folder in which it lies"
+        raise ConfigError(f"a module {name}", f"none in {folder} or on the path", todo) from error

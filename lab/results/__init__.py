@@ -1,0 +1,5 @@
+"""Pieces of a long measurement, the machine that it ran on, figures."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

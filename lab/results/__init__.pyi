@@ -1,0 +1,7 @@
+"""Pieces of a long measurement, the machine that it ran on, figures."""
+
+from .machine import machine
+
+__all__ = [
+    "machine",
+]

@@ -1,0 +1,26 @@
+"""A run from its settings to its report: composed, executed, resumed."""
+
+from .build import Parts, build, run_device
+from .config import RECIPES, RunConfig
+from .framework import ASOSEFramework, ASOSETrainer, TrainingReport
+from .network import NetworkInput, restore_network, under_hand_over
+from .report import RunReport
+from .run import Run, find_checkpoint, saved_config
+
+__all__ = [
+    "RECIPES",
+    "ASOSEFramework",
+    "ASOSETrainer",
+    "NetworkInput",
+    "Parts",
+    "Run",
+    "RunConfig",
+    "RunReport",
+    "TrainingReport",
+    "build",
+    "find_checkpoint",
+    "restore_network",
+    "run_device",
+    "saved_config",
+    "under_hand_over",
+]

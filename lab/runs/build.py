@@ -1,0 +1,236 @@
+"""The one place where the objects of a run are composed from its settings."""
+
+import os
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from lab.agent import AgentStrategy
+from lab.asose import ASOSEStrategy
+from lab.base import TrainingError, derive_seed, require
+from lab.datasets import Streams, load_multitask, open_streams
+from lab.device import choose_device, is_oom
+from lab.mahia import PrecisionManager
+from lab.monitor import StabilityMonitor
+from lab.multitask import HybridStrategy, TaskLosses, make_hybrid
+from lab.nn import EvolvableNetwork, SuperNet
+from lab.nn.named import make_model
+from lab.runs.config import RunConfig
+from lab.space import SPACES, find_table
+from lab.store import OomEvent
+from lab.train import (
+    Alone,
+    Compiler,
+    Criterion,
+    FixedStrategy,
+    Group,
+    Reading,
+    RecordData,
+    RunData,
+    Strategy,
+    StreamData,
+)
+from lab.train.group import local_device
+from lab.train.supervised import parse_cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a run is made of."""
+
+    config: RunConfig
+    """The settings that hold: where memory was short, smaller ones than were asked for."""
+    device: torch.device
+    data: RunData
+    strategy: Strategy
+    monitor: StabilityMonitor
+    group: Group = field(default_factory=Alone)
+    criterion: Reading = field(default_factory=Criterion)
+    """How the network is read."""
+
+    @property
+    def streams(self) -> Streams:
+        """The images that it trains on.
+
+        Raises:
+            TrainingError: it trains on records.
+        """
+        if not isinstance(self.data, StreamData):
+            raise TrainingError("a run on images", self.data.title, "give a run of another recipe than hybrid")
+        return self.data.streams
+
+
+def run_device(config: RunConfig) -> torch.device:
+    """The device that the run takes in this process.
+
+    Raises:
+        LabError: it cannot be had.
+    """
+    return choose_device(local_device(config.search.device)).device
+
+
+def build(config: RunConfig, group: Group | None = None) -> Parts:
+    """Compose a run. Sets torch's thread count and its global seed, which the initial weights follow.
+
+    Raises:
+        LabError: a device, data set or setting that cannot be had.
+        TrainingError: no memory for the networks, and `on_oom` says to stop, or nothing is left to make smaller.
+    """
+    device = run_device(config)
+    if config.search.memory_fraction is not None:
+        require(
+            device.type == "cuda",
+            expected="a CUDA device with --memory-fraction",
+            came=str(device),
+            todo="leave --memory-fraction away, or choose --device cuda",
+        )
+        torch.cuda.set_per_process_memory_fraction(config.search.memory_fraction, device)
+    torch.set_num_threads(config.threads or spare_threads())
+    events: list[OomEvent] = []
+    while True:
+        parts, shortage = _attempt(config, device, group or Alone())
+        if parts is not None:
+            parts.strategy.records += events
+            return parts
+        # The `except` clause has been left: the failed networks are free by now.
+        config, device, event = _make_room(config, device, shortage)
+        events.append(event)
+
+
+def _attempt(config: RunConfig, device: torch.device, group: Group) -> tuple[Parts | None, str]:
+    """The parts, or what the allocator said."""
+    try:
+        return _compose(config, device, group), ""
+    except (RuntimeError, MemoryError) as error:
+        if not is_oom(error):
+            raise
+        return None, (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _make_room(config: RunConfig, device: torch.device, shortage: str) -> tuple[RunConfig, torch.device, OomEvent]:
+    """Settings that need less, and the event that says so."""
+    if config.on_oom == "smaller" and config.init_channels > 1:
+        channels = config.init_channels // 2
+        text = f"the networks have {channels} channels at first in place of {config.init_channels}: {shortage}"
+        event = OomEvent(action="smaller network", micro_batch=None, text=text)
+        return replace(config, init_channels=channels), device, event
+    if config.on_oom == "cpu" and device.type != "cpu":
+        text = f"the run takes the CPU in place of {device}: {shortage}"
+        moved = replace(config, search=replace(config.search, device="cpu"))
+        return moved, torch.device("cpu"), OomEvent(action="cpu", micro_batch=None, text=text)
+    todo = "give --on-oom smaller or --on-oom cpu, fewer --init-channels or another --device"
+    raise TrainingError(f"memory for the networks on {device} (--on-oom {config.on_oom})", shortage, todo)
+
+
+def _compose(config: RunConfig, device: torch.device, group: Group) -> Parts:
+    if config.recipe == "hybrid":
+        return _compose_hybrid(config, device, group)
+    # Workers hand batches over through the main memory.
+    held = torch.device("cpu") if config.workers else device
+    streams = open_streams(replace(config.data, seed=config.seed), batch_size=config.batch_size, device=held)
+    torch.manual_seed(derive_seed(config.seed, "init"))
+    strategy = make_strategy(
+        config,
+        num_classes=streams.bundle.num_classes,
+        in_channels=streams.bundle.shape[0],
+        size=streams.bundle.shape[1],
+        device=device,
+        group=group,
+    )
+    return Parts(
+        config=config,
+        device=device,
+        data=StreamData(streams, device=device, workers=config.workers, group=group),
+        strategy=strategy,
+        monitor=StabilityMonitor(config.monitor),
+        group=group,
+    )
+
+
+def _compose_hybrid(config: RunConfig, device: torch.device, group: Group) -> Parts:
+    require(
+        group.size == 1,
+        expected="one process with --recipe hybrid",
+        came=f"{group.size} ranks",
+        todo="start it without torchrun",
+    )
+    records = load_multitask(config.seed, decisions_share=config.data.decisions_share)
+    criterion = TaskLosses(records.tasks)
+    torch.manual_seed(derive_seed(config.seed, "init"))
+    strategy = HybridStrategy(
+        make_hybrid(config.hybrid, records).to(device),
+        criterion,
+        config.search,
+        config.hybrid,
+        seed=config.seed,
+        epochs=config.total_epochs,
+        precision=PrecisionManager(config.precision, device),
+    )
+    return Parts(
+        config=config,
+        device=device,
+        data=RecordData(records, batch_size=config.batch_size, seed=config.seed, device=device),
+        strategy=strategy,
+        monitor=StabilityMonitor(config.monitor),
+        group=group,
+        criterion=criterion,
+    )
+
+
+def spare_threads() -> int:
+    """Torch's thread count, less where it would take every core: the page, the store and the browser need one.
+
+    Two threads on a busy machine of two cores wait for each other at every operation and can be fifty times slower.
+    """
+    return max(1, min(torch.get_num_threads(), (os.cpu_count() or 2) - 1))
+
+
+def make_strategy(
+    config: RunConfig,
+    *,
+    num_classes: int,
+    in_channels: int,
+    size: int,
+    device: torch.device,
+    group: Group | None = None,
+) -> Strategy:
+    """The strategy of `config` with fresh networks on `device`, for images (in_channels, size, size)."""
+    channels, layers = config.init_channels, config.layers
+    how: dict[str, Any] = {
+        "precision": PrecisionManager(config.precision, device),
+        "accumulation": config.accumulation,
+        "adaptive_batch": config.adaptive_batch == "on" or (config.adaptive_batch == "auto" and device.type == "cuda"),
+        "compiler": _compiler(config, device, group),
+        "group": group,
+    }
+    if config.recipe == "agent":
+        model = make_model(
+            config.evolve.model, num_classes=num_classes, in_channels=in_channels, size=size, channels=channels
+        ).to(device)
+        return AgentStrategy(model, config.search, config.evolve, seed=config.seed, epochs=config.total_epochs, **how)
+    if config.recipe == "fixed":
+        network = EvolvableNetwork(
+            parse_cell(config.fixed_cell, SPACES[config.space]),
+            channels=channels,
+            layers=layers,
+            num_classes=num_classes,
+            in_channels=in_channels,
+        ).to(device)
+        return FixedStrategy(network, config.search, epochs=config.total_epochs, **how)
+    space = SPACES[config.space]
+    supernet = SuperNet(space, channels, layers, num_classes, in_channels).to(device)
+    table = find_table(space)
+    return ASOSEStrategy(supernet, config.search, seed=config.seed, epochs=config.total_epochs, table=table, **how)
+
+
+def _compiler(config: RunConfig, device: torch.device, group: Group | None) -> Compiler | None:
+    if not config.compile:
+        return None
+    require(
+        group is None or group.size == 1,
+        expected="one process with --compile",
+        came=f"{group.size if group else 1} ranks",
+        todo="leave --compile away under torchrun",
+    )
+    return Compiler(device)

@@ -1,0 +1,160 @@
+"""What a run is: one frozen record that the checkpoint and the store hold as JSON."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from lab.agent import EvolveConfig
+from lab.asose import ASOSEConfig
+from lab.base import ConfigError, require, require_choice, require_range
+from lab.datasets import MULTITASK, DataConfig
+from lab.mahia import PRECISIONS
+from lab.monitor import MonitorConfig
+from lab.multitask import HybridConfig
+from lab.space import SPACES
+
+RECIPES = ("aso-se", "fixed", "agent", "hybrid")
+PHASED = ("aso-se", "fixed")
+"""Recipes whose length is that of ASO-SE's phases."""
+ADAPTIVE = ("auto", "on", "off")
+ON_OOM = ("stop", "smaller", "cpu")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One training run, whole."""
+
+    recipe: str = "aso-se"
+    """aso-se; fixed: one network of a fixed cell on the same data and epochs, the baseline; agent: the evolution
+    agent changes a live network; or hybrid: a model of text and a table learns several tasks at once."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """What it trains on; its seed is the run's seed."""
+    space: str = "nb201"
+    """Search space: nb201, nb125 or darts."""
+    init_channels: int = 16
+    """Channels of the first stage, >= 1."""
+    layers: int = 3
+    """Searched cells, >= 1, split over three stages; for darts >= 3."""
+    fixed_cell: str = ""
+    """For recipe fixed: the cell as `lab.space.parse_genotype` reads it; empty for the baseline of its space."""
+    batch_size: int = 64
+    """Samples in a training batch, >= 2."""
+    epochs: int | None = None
+    """Epochs at which the run ends, >= 1: of recipes with phases if their plan is longer; None for as many as that plan
+    has."""
+    seed: int = 0
+    """Run seed, >= 0; every random stream follows from it."""
+    threads: int = 0
+    """CPU threads of torch, >= 0; 0 leaves one core free for the page. The bits of a run depend on it."""
+    search: ASOSEConfig = field(default_factory=ASOSEConfig)
+    """Phases, exploration, mutation, optimizers."""
+    evolve: EvolveConfig = field(default_factory=EvolveConfig)
+    """For recipe agent: the network, when the agent acts, what it may spend."""
+    hybrid: HybridConfig = field(default_factory=HybridConfig)
+    """For recipe hybrid: the model, and how its losses are weighed."""
+    monitor: MonitorConfig = field(default_factory=MonitorConfig)
+    """Stability signals."""
+    precision: str = "float32"
+    """float32, bf16 or fp16 (with a gradient scaler) for the forward pass of the weights' steps; weights stay
+    float32."""
+    accumulation: int = 1
+    """Parts into which a batch is cut, whose gradients are summed before the one optimizer step, >= 1; the optimizer
+    sees batch_size samples whatever it is."""
+    adaptive_batch: str = "auto"
+    """Where memory runs out in a step, repeat that step in smaller parts with the same gradient: on, off, or auto,
+    which is on for CUDA. A CPU's shortage seldom shows as an error; being ready for it costs 5 % of a short step."""
+    compile: bool = False
+    """Compile the live network with torch.compile, again after each change of its structure."""
+    workers: int = 0
+    """Processes that prepare batches, >= 0; 0 prepares them in the training process."""
+    on_oom: str = "stop"
+    """Where the networks cannot be created for want of memory: stop, smaller (half the channels, again and again) or
+    cpu."""
+    detect_anomaly: bool = False
+    """Run under torch's anomaly detection, several times slower."""
+
+    def __post_init__(self) -> None:
+        require_choice("recipe", self.recipe, RECIPES)
+        require_choice("space", self.space, SPACES.keys())
+        require_range("init_channels", self.init_channels, 1)
+        require_range("layers", self.layers, 1)
+        require_range("batch_size", self.batch_size, 2)
+        if self.epochs is not None:
+            require_range("epochs", self.epochs, 1)
+        require_range("seed", self.seed, 0)
+        require_range("threads", self.threads, 0)
+        require_choice("precision", self.precision, PRECISIONS)
+        require_range("accumulation", self.accumulation, 1)
+        require_range("workers", self.workers, 0)
+        require_choice("adaptive_batch", self.adaptive_batch, ADAPTIVE)
+        require_choice("on_oom", self.on_oom, ON_OOM)
+        require(
+            self.batch_size >= 2 * self.accumulation,
+            expected="parts of at least two samples, for batch norm",
+            came=f"batch_size {self.batch_size} in {self.accumulation} parts",
+            todo="raise --batch-size or lower --accumulation",
+        )
+        if (self.recipe == "hybrid") != (self.data.name == MULTITASK):
+            wanted = "--recipe hybrid and --dataset multitask together"
+            raise ConfigError(wanted, f"{self.recipe} and {self.data.name}", "give both, or neither")
+        if self.recipe == "hybrid":
+            self._check_hybrid()
+
+    def _check_hybrid(self) -> None:
+        """Raise `ConfigError` for a setting of the image recipes that recipe hybrid has no use for."""
+        plain = {"accumulation": 1, "compile": False, "workers": 0, "on_oom": "stop"}
+        for name, value in plain.items():
+            require(
+                getattr(self, name) == value,
+                expected=f"{name} {value} with --recipe hybrid",
+                came=str(getattr(self, name)),
+                todo=f"leave --{name.replace('_', '-')} away",
+            )
+        require(
+            self.adaptive_batch != "on",
+            expected="adaptive_batch auto or off with --recipe hybrid",
+            came="on",
+            todo="lower --batch-size where memory is short",
+        )
+        require(
+            self.data.train_limit is None,
+            expected="all records of multitask",
+            came=f"train_limit {self.data.train_limit}",
+            todo="leave --train-limit away",
+        )
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs that this run has."""
+        planned = self.search.planned_epochs
+        if self.epochs is None:
+            return planned
+        # Only a plan of phases has an end of its own.
+        return self.epochs if self.recipe not in PHASED else min(self.epochs, planned)
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole record as JSON data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "RunConfig":
+        """The record that `to_json` wrote.
+
+        Raises:
+            ConfigError: unknown or missing fields, or a value outside its range.
+        """
+        try:
+            parts = {
+                "data": DataConfig(**data["data"]),
+                "search": ASOSEConfig(**{name: _frozen(value) for name, value in data["search"].items()}),
+                "evolve": EvolveConfig(**data.get("evolve", {})),
+                "hybrid": HybridConfig(**data.get("hybrid", {})),
+                "monitor": MonitorConfig(**{name: _frozen(value) for name, value in data["monitor"].items()}),
+            }
+            return cls(**{**data, **parts})
+        except (TypeError, KeyError) as error:
+            raise ConfigError("the settings of a run as saved by lab train", str(error), "check the file") from error
+
+
+def _frozen(value: Any) -> Any:
+    """JSON knows no tuples; a record's sequences are tuples."""
+    return tuple(value) if isinstance(value, list) else value

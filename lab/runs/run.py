@@ -1,0 +1,310 @@
+"""A whole run: store, checkpoints, loop, the one reading of the test split."""
+
+import contextlib
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from lab.agent import AgentStrategy
+from lab.base import CheckpointError, TrainingError, require
+from lab.checkpoint import (
+    Checkpoint,
+    latest_checkpoint,
+    list_checkpoints,
+    load_checkpoint,
+    prune_checkpoints,
+    save_checkpoint,
+)
+from lab.runs.build import Parts, build
+from lab.runs.config import RunConfig
+from lab.runs.network import describe_input
+from lab.runs.report import RunReport
+from lab.state import state_digest
+from lab.store import CheckpointEvent, RunWriter, list_runs, new_run_name
+from lab.train import (
+    Alone,
+    Group,
+    NullSink,
+    Observer,
+    RunData,
+    Sink,
+    Stopped,
+    StoreSink,
+    StreamData,
+    TrainingLoop,
+    evaluate,
+)
+from lab.train.anomaly import anomaly_detection
+from lab.train.environment import check_environment, read_environment
+from lab.train.group import lost_rank
+from lab.train.sink import SharedSink
+
+CHECKPOINTS = "checkpoints"
+
+
+class Run:
+    """One attempt at a run: a new one, or an old one taken up again.
+
+    Args:
+        config: what the run is.
+        save_dir: folder of runs.
+        name: the run's folder inside it; default: date and time.
+        resume: the checkpoint to go on from; the run is then the one that the checkpoint lies in.
+        allow_different_bits: resume on another machine, torch build or thread count.
+        observer: shown every step.
+        group: the processes that train together, see `open_group`; rank 0 alone reads and writes files.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        *,
+        save_dir: str | Path,
+        name: str = "",
+        resume: Path | None = None,
+        allow_different_bits: bool = False,
+        observer: Observer | None = None,
+        group: Group | None = None,
+    ) -> None:
+        self.observer = observer
+        self.group: Group = group or Alone()
+        self.checkpoint: Checkpoint | None = None
+        if resume is None:
+            name = self.group.share(name or new_run_name(save_dir))
+            require(
+                Path(name).name == name,
+                expected="a run name without folders",
+                came=repr(name),
+                todo="give the folder with --save-dir",
+            )
+            self.run_dir = Path(save_dir) / name
+        else:
+            self.checkpoint = self.group.share(load_checkpoint(resume) if self.group.rank == 0 else None)
+            self.run_dir = resume.parent.parent
+        self.parts: Parts = build(config, self.group)
+        self.config = self.parts.config
+        if self.checkpoint is not None:
+            recorded = self.checkpoint.environment
+            if "threads" in recorded and not config.threads:
+                torch.set_num_threads(recorded["threads"])
+            present = read_environment(self.parts.device)
+            check_environment(recorded, present, allow_different_bits=allow_different_bits)
+        elif isinstance(self.parts.strategy, AgentStrategy) and self.config.evolve.agent_from:
+            source = find_checkpoint(self.config.evolve.agent_from, save_dir)
+            self.parts.strategy.adopt(load_checkpoint(source).state["strategy"])
+
+    def execute(self) -> RunReport:
+        """Train to the end, or until a person stops it.
+
+        Raises:
+            LabError: the run cannot begin or cannot go on; the store says why.
+        """
+        began = time.monotonic()
+        with self._open_store() as writer, anomaly_detection(self.config.detect_anomaly):
+            loop = self._make_loop(writer)
+            try:
+                with _interruptible(loop), self._ranks_are_there():
+                    if self.group.size > 1 and self.checkpoint is None:
+                        self._save(loop, writer, "begin")
+                    loop.run()
+            except Stopped:
+                report = self._report(loop, "stopped", time.monotonic() - began)
+                if writer is not None:
+                    writer.finish("finished", f"stopped at epoch {loop.epoch}; resume with --resume {self.run_dir}")
+                return report
+            self._save(loop, writer, "last")
+            report = self._report(loop, "finished", time.monotonic() - began)
+            assert report.test_accuracy is not None
+            assert report.test_loss is not None
+            if writer is not None:
+                last = {"test/accuracy": report.test_accuracy, "test/loss": report.test_loss}
+                last |= {f"test/loss/{name}": loss for name, loss in report.test_losses.items()}
+                writer.scalars(loop.global_step, last)
+            return report
+
+    @contextlib.contextmanager
+    def _open_store(self) -> Iterator[RunWriter | None]:
+        """The run's store on rank 0; None on the others."""
+        if self.group.rank > 0:
+            yield None
+            return
+        told = {
+            **self.config.to_json(),
+            "dataset_title": self.parts.data.title,
+            "synthetic": self.parts.data.synthetic,
+            "environment": read_environment(self.parts.device),
+        }
+        step = None if self.checkpoint is None else self.checkpoint.step
+        resume = self.checkpoint is not None
+        with RunWriter(self.run_dir.parent, self.run_dir.name, told, resume=resume, step=step) as writer:
+            yield writer
+
+    @contextlib.contextmanager
+    def _ranks_are_there(self) -> Iterator[None]:
+        """Says in our words that another rank is gone."""
+        try:
+            yield
+        except RuntimeError as error:
+            if self.group.size == 1 or not lost_rank(error):
+                raise
+            raise TrainingError(
+                f"all {self.group.size} ranks until the end",
+                f"a rank that is gone ({str(error).splitlines()[0]:.200})",
+                f"look at that rank's own error, then resume with --resume {self.run_dir}",
+            ) from error
+
+    def _make_loop(self, writer: RunWriter | None) -> TrainingLoop:
+        sink: Sink = NullSink() if writer is None else StoreSink(writer, self.run_dir)
+        loop = TrainingLoop(
+            self.parts.strategy,
+            self.parts.data,
+            self.parts.monitor,
+            sink if self.group.size == 1 else SharedSink(sink, self.group),
+            epochs=self.config.total_epochs,
+            save=lambda reason: self._save(loop, writer, reason),
+            save_every=self.config.search.checkpoint_frequency,
+            device=self.parts.device,
+            observer=self.observer,
+            group=self.group,
+        )
+        if self.checkpoint is not None:
+            self.parts.strategy.rebuild(self.checkpoint.morphs)
+            loop.load_state_dict(self.checkpoint.state, self.checkpoint.training_history)
+        return loop
+
+    def _save(self, loop: TrainingLoop, writer: RunWriter | None, reason: str) -> None:
+        if not self.config.search.save_checkpoints or writer is None:
+            return
+        checkpoint = Checkpoint(
+            base={
+                "config": self.config.to_json(),
+                **_stated_input(self.parts.data),
+                **self.parts.strategy.summary(),
+            },
+            morphs=self.parts.strategy.morphs,
+            state=loop.state_dict(),
+            epoch=loop.epoch,
+            step=loop.global_step,
+            reason=reason,
+            training_history=tuple(loop.history),
+            environment=read_environment(self.parts.device),
+            parent="" if self.checkpoint is None else self.checkpoint.parent,
+        )
+        file = save_checkpoint(self.run_dir / CHECKPOINTS, checkpoint)
+        prune_checkpoints(self.run_dir / CHECKPOINTS, self.config.search.max_checkpoints)
+        path = str(file.path.relative_to(self.run_dir))
+        event = CheckpointEvent(path=path, reason=reason, epoch=loop.epoch, bytes=file.bytes)
+        writer.record(loop.global_step, event)
+
+    def _report(self, loop: TrainingLoop, state: str, seconds: float) -> RunReport:
+        network = self.parts.strategy.network
+        facts: dict[str, Any] = {}
+        if network is not None:
+            decision = evaluate(network, self.parts.data.decisions(), self.parts.criterion)
+            facts = {"decision_loss": decision.loss, "decision_accuracy": decision.accuracy}
+            if state == "finished":
+                test = evaluate(network, self.parts.data.test(), self.parts.criterion)
+                facts |= {"test_loss": test.loss, "test_accuracy": test.accuracy, "test_losses": dict(test.parts)}
+        report = RunReport(
+            name=self.run_dir.name,
+            run_dir=str(self.run_dir),
+            recipe=self.config.recipe,
+            dataset=self.parts.data.title,
+            state=state,
+            epochs=loop.epoch,
+            steps=loop.global_step,
+            seconds=seconds,
+            seed=self.config.seed,
+            network=self.parts.strategy.summary(),
+            history=list(loop.history),
+            digest=state_digest(_plain(self.parts.strategy.state_dict())),
+            **facts,
+        )
+        if self.group.rank == 0:
+            report.write()
+        return report
+
+
+def find_checkpoint(request: str, save_dir: str | Path) -> Path:
+    """The checkpoint file behind `--resume`.
+
+    Args:
+        request: latest or best (of the newest run in `save_dir` that has one), a run's folder, or a checkpoint file.
+
+    Raises:
+        CheckpointError: there is none, or none that reads whole.
+
+    Warns:
+        UserWarning: newer checkpoints are damaged and were passed over.
+    """
+    if request in ("latest", "best"):
+        reasons = ("best",) if request == "best" else None
+        for summary in list_runs(save_dir):
+            folder = Path(save_dir) / summary.name / CHECKPOINTS
+            if any(reasons is None or file.reason in reasons for file in list_checkpoints(folder)):
+                return _latest(folder, reasons)
+        raise CheckpointError(f"a run with a checkpoint in {save_dir}", "none", "start one with lab train")
+    path = Path(request)
+    if path.is_dir():
+        folder = path if path.name == CHECKPOINTS else path / CHECKPOINTS
+        return _latest(folder, None)
+    load_checkpoint(path)
+    return path.with_suffix(".pt")
+
+
+def _latest(folder: Path, reasons: tuple[str, ...] | None) -> Path:
+    _, file, passed = latest_checkpoint(folder, reasons)
+    for error in passed:
+        warnings.warn(f"passed over a newer checkpoint: {error}", UserWarning, stacklevel=3)
+    return file.path
+
+
+def saved_config(path: Path) -> RunConfig:
+    """The settings of the run that a checkpoint belongs to.
+
+    Raises:
+        CheckpointError: the checkpoint is none of a training run.
+    """
+    base = load_checkpoint(path).base
+    if "config" not in base:
+        raise CheckpointError("a checkpoint of lab train", f"{path} without settings", "give another checkpoint")
+    return RunConfig.from_json(base["config"])
+
+
+def _stated_input(data: RunData) -> dict[str, Any]:
+    """What the network takes, where it takes images."""
+    return {"input": describe_input(data.streams)} if isinstance(data, StreamData) else {}
+
+
+def _plain(state: dict[str, Any]) -> dict[str, Any]:
+    """The part of a strategy's state that says what it learnt; a restore point is not part of it."""
+    return {name: value for name, value in state.items() if name != "restore_point"}
+
+
+@contextlib.contextmanager
+def _interruptible(loop: TrainingLoop) -> Iterator[None]:
+    """Ctrl-C and a termination request end the loop at the next step; a second one ends the process as usual."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {int(number): signal.getsignal(number) for number in numbers}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        loop.interrupt()
+        signal.signal(number, before[int(number)])
+
+    for number in numbers:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, before[int(number)])

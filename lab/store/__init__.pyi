@@ -1,0 +1,61 @@
+"""The run store: one SQLite file for each run, written by its trainer alone and read live by everything else."""
+
+from . import control
+from .control import COMMANDS, Command
+from .process import STALE_SECONDS, ProcessIdentity
+from .reader import AttemptRow, Buckets, EventRow, EventRows, RunReader, RunSummary, ScalarRows
+from .records import (
+    EVENT_RECORDS,
+    ActionEvent,
+    AlertEvent,
+    CheckpointEvent,
+    ControlEvent,
+    GenotypeEvent,
+    GrowthEvent,
+    InterventionEvent,
+    MemoryEvent,
+    MutationEvent,
+    OomEvent,
+    PhaseEvent,
+    Record,
+    RollbackEvent,
+    StabilityEvent,
+    TemperatureEvent,
+)
+from .runs import RUNS_ROOT, list_runs, new_run_name
+from .writer import RunWriter
+
+__all__ = [
+    "COMMANDS",
+    "EVENT_RECORDS",
+    "RUNS_ROOT",
+    "STALE_SECONDS",
+    "ActionEvent",
+    "AlertEvent",
+    "AttemptRow",
+    "Buckets",
+    "CheckpointEvent",
+    "Command",
+    "ControlEvent",
+    "EventRow",
+    "EventRows",
+    "GenotypeEvent",
+    "GrowthEvent",
+    "InterventionEvent",
+    "MemoryEvent",
+    "MutationEvent",
+    "OomEvent",
+    "PhaseEvent",
+    "ProcessIdentity",
+    "Record",
+    "RollbackEvent",
+    "RunReader",
+    "RunSummary",
+    "RunWriter",
+    "ScalarRows",
+    "StabilityEvent",
+    "TemperatureEvent",
+    "control",
+    "list_runs",
+    "new_run_name",
+]

@@ -1,0 +1,234 @@
+"""The evolution agent inside the one training loop: real changes, the same bits after a kill, equal on two ranks."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from lab.agent import EvolveConfig
+from lab.base import CheckpointError, ConfigError, TrainingError
+from lab.checkpoint import load_checkpoint
+from lab.export import export_run
+from lab.nn.named import make_model
+from lab.runs import Run, build, find_checkpoint, restore_network, saved_config
+from lab.state import structure_digest
+from lab.store import RunReader
+
+SCRIPT = """
+import json, os, signal, sys
+import torch
+from lab.runs import Run, RunConfig
+from lab.train import open_group
+
+folder, config, epoch, batch = sys.argv[1], RunConfig.from_json(json.loads(sys.argv[2])), *map(int, sys.argv[3:])
+
+class Killer:
+    def on_step(self, now, epochs, phase, number, batches, loss):
+        if (now, number) == (epoch, batch):
+            os.kill(os.getpid(), signal.SIGKILL)
+    def on_text(self, text):
+        pass
+
+with open_group(torch.device("cpu")) as group:
+    Run(config, save_dir=folder, name="run", observer=Killer(), group=group).execute()
+"""
+
+
+@pytest.fixture(scope="session")
+def make_agent_config(make_config):
+    """A run of five epochs with a round before each but the first; anything is kept that does not hurt for sure."""
+
+    def make(epochs=5, search=None, **evolve):
+        settings = {"evolve_every": 1, "evolve_actions": 2, "probe_steps": 3, "least_reward": -1.0} | evolve
+        plan = {"total_cycles": 20} | (search or {})
+        return make_config(plan, recipe="agent", epochs=epochs, evolve=EvolveConfig(**settings))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def whole(make_agent_config, tmp_path_factory):
+    """The run that went through."""
+    return Run(make_agent_config(), save_dir=tmp_path_factory.mktemp("whole"), name="whole").execute()
+
+
+def actions_of(run_dir):
+    return [event.payload for event in RunReader(Path(run_dir)).events(kinds=("action",)).events]
+
+
+def test_actions_are_told_with_what_was_measured_and_the_network_learns(whole):
+    told = actions_of(whole.run_dir)
+    counts = whole.network["actions"]
+    assert counts["tried"] == sum(action["applied"] for action in told)
+    assert counts["kept"] == sum(action["accepted"] for action in told) >= 2
+    for action in told:
+        info = action["info"]
+        if action["applied"]:
+            assert info["structure"][0] != info["structure"][1] or info["weights"][0] != info["weights"][1]
+            assert info["probe_steps"] == 3
+            assert (info["max_difference"] <= 1e-10) is info["exact"] or not info["exact"]
+        else:
+            assert info["error"]
+    assert whole.network["largest_difference"] <= 1e-10
+    assert len(whole.network["changes"]) == counts["kept"]
+    assert whole.test_accuracy > 0.3
+    assert whole.history[-1]["loss"] < whole.history[0]["loss"]
+    assert "tried" in str(whole)
+    scalars = RunReader(Path(whole.run_dir)).scalars(names=["agent/parameters", "compute"])
+    assert set(scalars.name) == {"agent/parameters", "compute"}
+
+
+def test_a_killed_run_ends_with_the_same_bits_after_it_was_resumed(make_agent_config, tmp_path, whole):
+    config = make_agent_config()
+    arguments = [sys.executable, "-c", SCRIPT, str(tmp_path), json.dumps(config.to_json()), "3", "2"]
+    killed = subprocess.run(arguments, capture_output=True, text=True, timeout=300, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    path = find_checkpoint(str(tmp_path / "run"), tmp_path)
+    assert load_checkpoint(path).morphs, "nothing had changed: the test would show less"
+    resumed = Run(saved_config(path), save_dir=tmp_path, resume=path).execute()
+    assert resumed.digest == whole.digest
+    assert resumed.test_loss == whole.test_loss
+    assert resumed.network == whole.network
+
+
+def test_the_network_of_a_checkpoint_has_the_structure_that_it_grew(whole):
+    checkpoint = load_checkpoint(find_checkpoint(whole.run_dir, ""))
+    network = restore_network(checkpoint)
+    told = [action["info"] for action in actions_of(whole.run_dir) if action["accepted"]]
+    assert structure_digest(network) == told[-1]["structure"][1]
+    assert sum(p.numel() for p in network.parameters()) == whole.network["parameters"]
+
+
+def test_the_evolved_network_is_written_as_a_file_and_has_no_source_of_a_cell(whole, tmp_path):
+    export_run(Path(whole.run_dir), "pt2", out=tmp_path / "network.pt2")
+    program = torch.export.load(tmp_path / "network.pt2").module()
+    x_BCHW = torch.randn(3, 1, 8, 8)
+    network = restore_network(load_checkpoint(find_checkpoint(whole.run_dir, "")))
+    assert torch.allclose(program(x_BCHW), network(x_BCHW), atol=1e-5)
+    with pytest.raises(ConfigError, match="came one of SeedCNN"):
+        export_run(Path(whole.run_dir), "state", out=tmp_path / "network.pt")
+
+
+def test_the_next_run_begins_with_what_the_agent_had_learnt(make_agent_config, tmp_path, whole):
+    config = make_agent_config(agent_from=whole.run_dir, epochs=1)
+    run = Run(config, save_dir=tmp_path, name="next")
+    learner = run.parts.strategy.agent.learner
+    saved = load_checkpoint(find_checkpoint(whole.run_dir, "")).state["strategy"]["agent"]["learner"]
+    assert len(learner.buffer) == len(saved["buffer"]["kept"]) > 0
+    assert torch.equal(learner.policy_net.state_dict()["value.weight"], saved["policy"]["value.weight"])
+    with pytest.raises(CheckpointError, match="a checkpoint of recipe agent"):
+        run.parts.strategy.adopt({"network": {}})
+
+
+@pytest.mark.parametrize("policy", ["random", "schedule", "none"])
+def test_a_baseline_policy_acts_as_it_says(policy, make_agent_config, tmp_path):
+    report = Run(make_agent_config(policy=policy, epochs=3), save_dir=tmp_path, name="run").execute()
+    told = actions_of(report.run_dir)
+    if policy == "none":
+        assert not told
+    elif policy == "schedule":
+        assert {action["action"] for action in told} == {"expand"}
+        assert all(action["accepted"] and action["info"]["probe_steps"] == 0 for action in told)
+    else:
+        assert len(told) == 4
+        assert all(action["info"].get("probe_steps", 3) == 3 for action in told)
+
+
+def test_a_run_ends_when_its_compute_is_spent_and_the_rate_has_followed_it(make_agent_config, tmp_path):
+    config = make_agent_config(epochs=40, search={"weight_schedule": "phase"}, compute=3e8)
+    report = Run(config, save_dir=tmp_path, name="run").execute()
+    assert 1 < report.epochs < 40
+    assert report.network["compute"] >= 3e8
+    reader = RunReader(Path(report.run_dir))
+    spent, rates = (list(reader.scalars(names=[name]).value) for name in ("compute", "lr"))
+    assert spent == sorted(spent)
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < 0.7 * rates[0]
+
+
+def test_it_has_the_epochs_that_are_asked_for_whatever_plan_other_recipes_have(make_agent_config, make_config):
+    assert make_agent_config(epochs=500).total_epochs == 500
+    assert make_config(epochs=500).total_epochs == make_config().total_epochs < 500
+
+
+def test_limits_hold_for_the_whole_run(make_agent_config, tmp_path):
+    probe = build(make_agent_config())
+    limit = 1 + sum(p.numel() for p in probe.strategy.network.parameters())
+    config = make_agent_config(max_parameters=limit, policy="random", epochs=3)
+    report = Run(config, save_dir=tmp_path, name="run").execute()
+    assert report.network["parameters"] <= limit
+    masked = [action["info"]["masked"] for action in actions_of(report.run_dir)]
+    assert any("over the limit" in reason for reasons in masked for reason in reasons.values())
+
+
+def test_a_person_may_ask_for_an_action(make_agent_config):
+    parts = build(make_agent_config())
+    strategy, data = parts.strategy, parts.data
+    strategy.begin_epoch(0, 0, data)
+    strategy.records.clear()
+    text = strategy.mutate_now(0, 0, data)
+    (event,) = [record for record in strategy.records if record.kind == "action"]
+    assert text.startswith(event.action)
+    strategy.rollback("test")
+    assert structure_digest(strategy.network) == event.info["structure"][int(event.accepted)]
+    with pytest.raises(TrainingError, match="a run whose policy acts"):
+        build(make_agent_config(policy="none")).strategy.mutate_now(0, 0, data)
+
+
+def test_a_network_by_name_fits_the_images_or_is_refused():
+    resnet = make_model("resnet18", num_classes=5, in_channels=1, size=32, channels=16)
+    assert resnet(torch.zeros(2, 1, 32, 32)).shape == (2, 5)
+    with pytest.raises(ConfigError, match="seed_cnn, MODULE:FACTORY or a classification model of torchvision"):
+        make_model("resnet", num_classes=5, in_channels=1, size=32, channels=16)
+    with pytest.raises(ConfigError, match="multiple of 4 for seed_cnn; came 30x30"):
+        make_model("seed_cnn", num_classes=5, in_channels=1, size=30, channels=16)
+    with pytest.raises(ConfigError, match="side is a multiple of 16 for vit_b_16; came 8x8"):
+        make_model("vit_b_16", num_classes=5, in_channels=1, size=8, channels=16)
+
+
+def test_a_factory_of_ones_own_is_evolved(make_agent_config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("own_network.py").write_text(
+        "from torch import nn\n"
+        "def make():\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 12), nn.ReLU(), nn.Linear(12, 10))\n"
+        "def wrong():\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 3))\n"
+    )
+    config = make_agent_config(model="own_network:make", epochs=3)
+    report = Run(config, save_dir=tmp_path, name="own").execute()
+    assert report.network["model"] == "own_network:make"
+    assert report.network["actions"]["tried"] > 0
+    with pytest.raises(ConfigError, match=r"logits \(B, 10\) of own_network:wrong"):
+        build(make_agent_config(model="own_network:wrong"))
+    with pytest.raises(ConfigError, match="a function other in own_network; came make, wrong"):
+        build(make_agent_config(model="own_network:other"))
+
+
+def test_two_ranks_make_the_same_changes(make_agent_config, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", str(script)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    arguments = [str(tmp_path), json.dumps(make_agent_config(epochs=3).to_json()), "-1", "-1"]
+    done = subprocess.run(
+        [*command, *arguments], capture_output=True, text=True, timeout=300, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    told = actions_of(tmp_path / "run")
+    assert len(told) == 4
+    assert any(action["accepted"] for action in told)
+
+
+def test_another_recipe_does_not_take_its_checkpoint(make_agent_config, make_config, whole):
+    state = load_checkpoint(find_checkpoint(whole.run_dir, "")).state["strategy"]
+    strategy = build(make_agent_config()).strategy
+    with pytest.raises(CheckpointError, match="a checkpoint of recipe agent"):
+        strategy.load_state_dict({name: value for name, value in state.items() if name != "agent"})
+    with pytest.raises(CheckpointError, match="a checkpoint of recipe agent"):
+        strategy.rebuild(({"kind": "width"},))

@@ -1,0 +1,132 @@
+import json
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lab.base import ConfigError, DataError
+from lab.experiments import search, zero_cost
+from lab.experiments.asose import aso_se, settings
+from lab.experiments.proxy import open_proxy
+from lab.experiments.search import METHODS, SearchBench
+from lab.results.record import Clock
+from lab.space import NB201, Genotype
+
+TINY = {"channels": 2, "batch_size": 16, "seeds": 1}
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Two classes that differ in their mean."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(320) % 2
+    pixels = rng.normal(labels[:, None, None, None], 1.0, (320, 12, 12, 3)).astype(np.float32)
+    path = tmp_path / "images.npz"
+    np.savez(path, x_train=pixels[:280], y_train=labels[:280], x_test=pixels[280:], y_test=labels[280:])
+    return path
+
+
+@pytest.fixture
+def proxy(images, tmp_path):
+    torch.set_num_threads(1)
+    return open_proxy(images, tmp_path / "p", space=NB201, seed=0, batch_size=16, channels=2, layers=3, weight_lr=0.05)
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+    rows = ["".join(map(str, ops)) for ops in product(range(5), repeat=6)]
+    lines = [f"{ops},{ops.count('3')},{ops.count('2')}" for ops in rows]
+    (tmp_path / "nas_bench_201.csv").write_text("ops,c10_test200,c100_test200\n" + "\n".join(lines))
+    monkeypatch.setenv("LAB_NAS_TABLES", str(tmp_path))
+
+
+def test_every_method_finds_a_cell_within_its_budget_and_a_repeated_call_measures_nothing(images, tmp_path, table):
+    config = SearchBench(data=images, budget=0.3, folder=tmp_path / "runs", **TINY)
+    result = search.run(config)
+    for method in METHODS:
+        (piece,) = result["results"]["methods"][method]
+        assert Genotype.from_arch_str(piece["cell"]).space == NB201
+        assert piece["cpu_seconds"] < 8.0
+        (facts,) = result["results"]["truth"][method]
+        assert facts["c10_test200"] == piece["cell"].count("nor_conv_3x3")
+        assert method in str(search.summary(result))
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*.json")}
+    assert len(files) == len(METHODS)
+    assert search.run(config)["results"] == json.loads(json.dumps(result["results"]))
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+    with pytest.raises(ConfigError, match="another budget"):
+        search.run(SearchBench(data=images, budget=2.0, folder=tmp_path / "runs", **TINY))
+
+
+def test_a_search_goes_on_where_it_was_stopped(images, tmp_path, monkeypatch):
+    config = SearchBench(data=images, budget=0.2, methods=("parameters", "random"), folder=tmp_path / "r", **TINY)
+
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    real = search._search
+    monkeypatch.setattr(search, "_search", lambda name, *rest: real(name, *rest) if name != "random" else stop())
+    with pytest.raises(KeyboardInterrupt):
+        search.run(config)
+    assert [path.name for path in (tmp_path / "r").glob("*.json")] == ["parameters-seed0.json"]
+    monkeypatch.setattr(search, "_search", lambda name, *rest: real(name, *rest) if name == "random" else stop())
+    assert set(search.run(config)["results"]["methods"]) == {"parameters", "random"}
+
+
+def test_without_a_table_the_cells_are_still_reported(images, tmp_path, monkeypatch):
+    monkeypatch.delenv("LAB_NAS_TABLES", raising=False)
+    config = SearchBench(data=images, budget=0.2, methods=("parameters",), folder=tmp_path / "r", **TINY)
+    assert "LAB_NAS_TABLES" in str(search.summary(search.run(config)))
+
+
+def test_data_is_needed_and_its_sides_are_even(tmp_path):
+    with pytest.raises(ConfigError, match="--data"):
+        search.run(SearchBench(folder=tmp_path))
+    odd = tmp_path / "odd.npz"
+    x, y = np.zeros((40, 7, 8, 3), np.uint8), np.arange(40) % 2
+    np.savez(odd, x_train=x, y_train=y, x_test=x, y_test=y)
+    with pytest.raises(DataError, match="even sides"):
+        search.run(SearchBench(data=odd, folder=tmp_path))
+    with pytest.raises(ConfigError, match="method"):
+        SearchBench(methods=("guessing",))
+
+
+def test_the_pooled_images_are_means_of_two_by_two(images, proxy):
+    first = np.load(images)["x_train"][0]
+    pooled = np.load(Path(proxy.data.streams.bundle.name))["x_train"][0]
+    assert pooled.shape == (3, 6, 6)
+    assert pooled[1, 2, 3] == pytest.approx(first[4:6, 6:8, 1].mean(), abs=1e-5)
+
+
+def test_parameters_and_synflow_put_six_convolutions_above_absent_edges(proxy):
+    x = next(proxy.data.batches("weights", 0))[0]
+    cells = [Genotype(NB201, (name,) * 6) for name in ("nor_conv_3x3", "nor_conv_1x1", "none")]
+    for name in ("parameters", "synflow"):
+        values = [zero_cost.SCORES[name](proxy.network(cell, 1), x) for cell in cells]
+        assert values[0] > values[1] > values[2], name
+    assert zero_cost.local_search(zero_cost.parameters, proxy, Clock(60)).genotype == cells[0]
+
+
+def test_naswot_is_the_log_determinant_of_agreeing_units(proxy):
+    x = next(proxy.data.batches("weights", 0))[0]
+    network = proxy.network(Genotype(NB201, ("nor_conv_3x3",) * 6), 1)
+    assert np.isfinite(zero_cost.naswot(network, x))
+    assert zero_cost.naswot(network, x[:1].expand(8, -1, -1, -1)) == -np.inf, "equal images cannot be told apart"
+
+
+def test_networks_of_a_proxy_follow_its_seed(proxy):
+    cell = Genotype(NB201, ("nor_conv_3x3",) * 6)
+    a, b, c = proxy.network(cell, 1), proxy.network(cell, 1), proxy.network(cell, 2)
+    assert torch.equal(a.backbone.stem.weight, b.backbone.stem.weight)
+    assert not torch.equal(a.backbone.stem.weight, c.backbone.stem.weight)
+
+
+def test_the_search_of_aso_se_uses_every_phase(proxy):
+    config = settings(proxy, warmup_epochs=2, trial_epochs=1, cycles=3)
+    assert min(config.warmup_epochs, config.arch_training_epochs, config.weight_training_epochs) >= 1
+    found = aso_se(proxy, Clock(2.0), warm_up_share=0.5, trial_epochs=1)
+    assert found.details["told"][0]["status"] == "Live network"
+    assert found.evaluations == 1 + sum(event["status"] == "applied" for event in found.details["told"])
+    assert "none" not in found.genotype.primitives
