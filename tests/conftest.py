@@ -62,3 +62,70 @@ def chromium(pytestconfig: pytest.Config) -> Path:
     path = pytestconfig.stash.get(chromium_key, None)
     assert path is not None, "a test that uses `chromium` must be marked `browser`"
     return path
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """A run sets torch's thread count: put it back."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def make_config():
+    """A run of seconds: two cycles, two epochs of each phase."""
+    from lab.datasets import DataConfig
+    from lab.runs import RunConfig
+
+    def make(search=None, **fields):
+        phases = {
+            "warmup_epochs": 2,
+            "arch_training_epochs": 2,
+            "weight_training_epochs": 2,
+            "total_cycles": 2,
+            "weight_lr": 0.05,
+            "arch_lr": 0.05,
+            "device": "cpu",
+            "checkpoint_frequency": 1,
+        }
+        settings = {
+            "data": DataConfig(train_limit=300),
+            "init_channels": 4,
+            "layers": 2,
+            "batch_size": 16,
+            "threads": 1,
+        }
+        return RunConfig.from_fields(**(settings | phases | (search or {}) | fields))
+
+    return make
+
+
+class ListSink:
+    """Keeps what it is told; gives the commands that a test put in."""
+
+    def __init__(self):
+        self.rows = []
+        self.records = []
+        self.waiting = []
+
+    def scalars(self, step, values):
+        self.rows.append((step, dict(values)))
+
+    def record(self, step, record):
+        self.records.append((step, record))
+
+    def commands(self):
+        taken, self.waiting = tuple(self.waiting), []
+        return taken
+
+    def of(self, kind):
+        return [record for _, record in self.records if record.kind == kind]
+
+
+@pytest.fixture
+def sink():
+    return ListSink()

@@ -17,13 +17,12 @@ from lab.agent.evolution import StructuralEvolution
 from lab.agent.learner import LearnerConfig
 from lab.agent.run_config import EvolveConfig
 from lab.agent.trial import PairedJudge
-from lab.asose import ASOSEConfig
 from lab.base import CheckpointError, ConfigError, TrainingError, derive_seed
 from lab.morph import MorphPlan
 from lab.nn import eval_mode
 from lab.state import state_digest
 from lab.store import ActionEvent, AlertEvent, Record
-from lab.train import Alone, EpochData, Evaluation, FixedStrategy, Group, StepReport
+from lab.train import Alone, EpochData, Evaluation, FixedStrategy, Group, OptimizerConfig, StepReport
 
 PROBE_OFFSET = 2_000_000
 """Epoch number, above any real one, from which trials take the order of their training batches."""
@@ -62,7 +61,7 @@ class AgentStrategy:
     def __init__(
         self,
         network: nn.Module,
-        config: ASOSEConfig,
+        config: OptimizerConfig,
         evolve: EvolveConfig,
         *,
         seed: int,
@@ -85,7 +84,7 @@ class AgentStrategy:
             train_loader=self.probes,
             config=AgentConfig(probe_steps=0 if evolve.policy == "schedule" else evolve.probe_steps),
             learner=FEW_ACTIONS,
-            judge=PairedJudge(sigmas=config.reject_sigmas, threshold=evolve.least_reward),
+            judge=PairedJudge(sigmas=evolve.reject_sigmas, threshold=evolve.least_reward),
             seed=derive_seed(seed, "agent"),
             train_step=self._train_step,
             agree=self.group.share,

@@ -7,14 +7,13 @@ from lab.explore import SAMPLING_KINDS, SCHEDULES
 from lab.space import MUTATION_KINDS
 
 GROWTH_KINDS = ("none", "depth", "width", "depth,width")
-RATE_SCHEDULES = ("cosine", "constant", "plateau", "phase")
 SELECTIONS = ("argmax", "perturbation")
 MUTATION_TESTS = ("before", "restart")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ASOSEConfig:
-    """Alternating search: phases, exploration, mutation, optimizers, stopping."""
+    """Alternating search: phases, exploration, mutation, stopping."""
 
     warmup_epochs: int = 10
     """Epochs that train the supernet on uniformly drawn cells, >= 0."""
@@ -84,41 +83,16 @@ class ASOSEConfig:
     reject_sigmas: float = 1.64
     """A mutation is taken back when the mean paired loss difference on the decision split is above this many standard
     errors, >= 0; 1.64 is one-sided 95 %."""
-    weight_lr: float = 0.025
-    """First learning rate of the weights (SGD), > 0."""
-    weight_schedule: str = "cosine"
-    """cosine (to 1 % over the run), phase (to 1 % over each phase), constant, or plateau (halved after rate_patience
-    epochs without a better decision loss)."""
-    rate_patience: int = 3
-    """For weight_schedule plateau: epochs of patience, >= 1."""
-    weight_momentum: float = 0.9
-    """Nesterov momentum of the weights, in (0, 1)."""
-    weight_decay: float = 3e-4
-    """Weight decay of the weights, >= 0."""
     arch_lr: float = 3e-4
     """Learning rate of the architecture parameters (Adam), > 0."""
     arch_weight_decay: float = 1e-3
     """Weight decay of the architecture parameters, >= 0."""
-    grad_clip: float = 5.0
-    """Largest norm of the weights' gradient, > 0."""
     early_stopping_patience: int = 0
     """Weight-retraining epochs without a better decision loss after which the run ends, >= 0; 0 never stops early."""
     performance_threshold: float = 0.0
     """Share by which the decision loss must fall to count as better, in [0, 1)."""
     target_accuracy: float | None = None
     """Decision accuracy, in (0, 1], at which the run ends; None trains on."""
-    max_rollbacks: int = 3
-    """Roll-backs in a row after which the run fails, >= 1."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps."""
-    memory_fraction: float | None = None
-    """Largest share of a CUDA device's memory that this process may take, in (0, 1]; None for all."""
-    save_checkpoints: bool = True
-    """Write checkpoints; without them a run cannot be resumed."""
-    checkpoint_frequency: int = 5
-    """Epochs between regular checkpoints, >= 1; one before each mutation comes on top."""
-    max_checkpoints: int = 3
-    """Checkpoints of each kind that are kept, >= 1."""
 
     @property
     def growth_kinds(self) -> tuple[str, ...]:
@@ -155,23 +129,12 @@ class ASOSEConfig:
         require_range("growth_factor", self.growth_factor, 1, 4, open_low=True)
         require_choice("mutation_kind", self.mutation_kind, MUTATION_KINDS)
         require_range("reject_sigmas", self.reject_sigmas, 0)
-        require_range("weight_lr", self.weight_lr, 0, open_low=True)
-        require_choice("weight_schedule", self.weight_schedule, RATE_SCHEDULES)
-        require_range("rate_patience", self.rate_patience, 1)
-        require_range("weight_momentum", self.weight_momentum, 0, 0.9999, open_low=True)
-        require_range("weight_decay", self.weight_decay, 0)
         require_range("arch_lr", self.arch_lr, 0, open_low=True)
         require_range("arch_weight_decay", self.arch_weight_decay, 0)
-        require_range("grad_clip", self.grad_clip, 0, open_low=True)
         require_range("early_stopping_patience", self.early_stopping_patience, 0)
         require_range("performance_threshold", self.performance_threshold, 0, 0.9999)
         if self.target_accuracy is not None:
             require_range("target_accuracy", self.target_accuracy, 0, 1, open_low=True)
-        require_range("max_rollbacks", self.max_rollbacks, 1)
-        if self.memory_fraction is not None:
-            require_range("memory_fraction", self.memory_fraction, 0, 1, open_low=True)
-        require_range("checkpoint_frequency", self.checkpoint_frequency, 1)
-        require_range("max_checkpoints", self.max_checkpoints, 1)
 
     @property
     def planned_epochs(self) -> int:

@@ -18,7 +18,7 @@ from lab.nn import EvolvableNetwork, SuperNet
 from lab.space import Genotype, Table
 from lab.state import clone_tree, state_digest
 from lab.store import AlertEvent, Record, RollbackEvent
-from lab.train import Criterion, EpochData, Evaluation, Group, evaluate
+from lab.train import Criterion, EpochData, Evaluation, Group, OptimizerConfig, evaluate
 
 STRENGTH_FLOOR = 1 / 8
 """Smallest scale of the mutation strength."""
@@ -30,7 +30,8 @@ class Evolution:
     Args:
         supernet: on the device that the batches come on.
         architecture: gives the most probable cell and the probabilities of a guided mutation.
-        config: mutation, growth, optimizer.
+        config: mutation, growth.
+        weights: optimizer of the weights.
         seed: run seed.
         group: the processes that train together.
         table: true accuracies of the space's cells; only shown, never used.
@@ -41,6 +42,7 @@ class Evolution:
         supernet: SuperNet,
         architecture: ArchitectureTrainer,
         config: ASOSEConfig,
+        weights: OptimizerConfig,
         *,
         seed: int,
         group: Group,
@@ -52,7 +54,7 @@ class Evolution:
         self.architecture = architecture
         self.explorer = architecture.explorer
         self.live = LiveNetwork(
-            supernet, lr=config.weight_lr, momentum=config.weight_momentum, weight_decay=config.weight_decay
+            supernet, lr=weights.weight_lr, momentum=weights.weight_momentum, weight_decay=weights.weight_decay
         )
         self.mutator = Mutator(self.live, kind=config.mutation_kind, seed=seed, reject_sigmas=config.reject_sigmas)
         self.growth = Growth(supernet, kinds=config.growth_kinds, factor=config.growth_factor, seed=seed)

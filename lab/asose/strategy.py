@@ -19,7 +19,18 @@ from lab.nn import SuperNet, train_mode
 from lab.space import Table
 from lab.state import clone_tree
 from lab.store import AlertEvent, PhaseEvent, Record, TemperatureEvent
-from lab.train import Alone, Compiler, Criterion, EpochData, Evaluation, Group, StepNumbers, StepReport, WeightStep
+from lab.train import (
+    Alone,
+    Compiler,
+    Criterion,
+    EpochData,
+    Evaluation,
+    Group,
+    OptimizerConfig,
+    StepNumbers,
+    StepReport,
+    WeightStep,
+)
 from lab.train.optimizer import LearningRate
 from lab.train.restore import RollbackLimit
 
@@ -29,7 +40,8 @@ class ASOSEStrategy:
 
     Args:
         supernet: on the device that the batches come on.
-        config: phases, exploration, mutation, optimizers.
+        config: phases, exploration, mutation.
+        weights: optimizer of the weights.
         seed: run seed.
         epochs: epochs of the run, over which the learning rate falls.
         table: true accuracies of the space's cells; only shown, never used.
@@ -41,6 +53,7 @@ class ASOSEStrategy:
         self,
         supernet: SuperNet,
         config: ASOSEConfig,
+        weights: OptimizerConfig | None = None,
         *,
         seed: int,
         epochs: int,
@@ -52,18 +65,19 @@ class ASOSEStrategy:
         group: Group | None = None,
     ) -> None:
         self.config = config
+        weights = weights or OptimizerConfig()
         self.epochs = epochs
         self.space = supernet.space
         group = group or Alone()
         self.architecture = ArchitectureTrainer(supernet, config, seed=seed, accumulation=accumulation, group=group)
         self.explorer = self.architecture.explorer
-        self.evolution = Evolution(supernet, self.architecture, config, seed=seed, group=group, table=table)
+        self.evolution = Evolution(supernet, self.architecture, config, weights, seed=seed, group=group, table=table)
         self.live = self.evolution.live
         self.mutator = self.evolution.mutator
         self.growth = self.evolution.growth
         self.weight_step = WeightStep(
             self.live.optimizer,
-            grad_clip=config.grad_clip,
+            grad_clip=weights.grad_clip,
             precision=precision,
             accumulation=accumulation,
             adaptive=adaptive_batch,
@@ -78,12 +92,12 @@ class ASOSEStrategy:
         self.cycle = 0
         self.rate = LearningRate(
             self.live.optimizer,
-            config.weight_lr,
+            weights.weight_lr,
             epochs,
-            schedule=config.weight_schedule,
-            patience=config.rate_patience,
+            schedule=weights.weight_schedule,
+            patience=weights.rate_patience,
         )
-        self.rollbacks = RollbackLimit(config.max_rollbacks)
+        self.rollbacks = RollbackLimit(weights.max_rollbacks)
         self.best_loss = math.inf
         self.waited = 0
         self._pass_empty_phases()

@@ -13,13 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab.asose import ASOSEConfig
 from lab.base import Table, require_range
 from lab.datasets import DataConfig, Streams, WorkerBatches, open_streams
 from lab.device import DeviceLoader, choose_device
 from lab.nn import EvolvableNetwork
 from lab.results import machine
-from lab.train import FixedStrategy, six_convolutions
+from lab.train import FixedStrategy, OptimizerConfig, six_convolutions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +125,7 @@ def _strategy(config: LoadingBench, streams: Streams, device: torch.device) -> F
         num_classes=streams.bundle.num_classes,
         in_channels=streams.bundle.shape[0],
     ).to(device)
-    return FixedStrategy(network, ASOSEConfig(), epochs=config.rounds + 1)
+    return FixedStrategy(network, OptimizerConfig(), epochs=config.rounds + 1)
 
 
 def _epoch_seconds(way: Way, epoch: int, strategy: FixedStrategy | None) -> float:

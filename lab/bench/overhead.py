@@ -16,7 +16,7 @@ from lab.datasets import DataConfig
 from lab.results import machine
 from lab.runs import Parts, RunConfig, build
 from lab.store import RunWriter
-from lab.train import StoreSink, TrainingLoop
+from lab.train import DeviceConfig, StoreSink, TrainingLoop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +41,14 @@ class OverheadBench:
 
 def run(config: OverheadBench) -> dict[str, Any]:
     """Time epochs with and without store, monitor and commands, in turn, on the same strategy."""
-    search = ASOSEConfig(warmup_epochs=2 * config.rounds + 2, device="cpu")
+    search = ASOSEConfig(warmup_epochs=2 * config.rounds + 2)
     run_config = RunConfig(
         data=DataConfig(name=config.dataset),
         init_channels=config.channels,
         batch_size=config.batch,
         threads=config.threads,
         search=search,
+        devices=DeviceConfig(device="cpu"),
     )
     parts = build(run_config)
     with tempfile.TemporaryDirectory() as folder, RunWriter(Path(folder), "overhead", {}) as writer:

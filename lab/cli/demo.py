@@ -17,7 +17,7 @@ from lab.cli.serve import dashboard_server
 from lab.datasets import DataConfig
 from lab.runs import Run, RunConfig, RunReport, build
 from lab.store import RUNS_ROOT, new_run_name
-from lab.train import channels_for, six_convolutions
+from lab.train import DeviceConfig, OptimizerConfig, channels_for, six_convolutions
 
 RESULT = "demo.json"
 
@@ -63,16 +63,22 @@ def demo_config(command: DemoCommand) -> RunConfig:
         arch_training_epochs=3,
         weight_training_epochs=8,
         total_cycles=command.cycles,
-        weight_lr=0.05,
         arch_lr=0.05,
         initial_temp=3.0,
         min_temp=0.3,
-        device=command.device,
     )
     data = DataConfig(
         name=command.dataset, data_dir=command.data_dir, seed=command.seed, train_limit=command.train_limit
     )
-    return RunConfig(data=data, search=search, batch_size=32, seed=command.seed, threads=command.threads)
+    return RunConfig(
+        data=data,
+        search=search,
+        optimizer=OptimizerConfig(weight_lr=0.05),
+        devices=DeviceConfig(device=command.device),
+        batch_size=32,
+        seed=command.seed,
+        threads=command.threads,
+    )
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -19,10 +19,10 @@ from lab.cli.progress import TrainingProgress
 from lab.datasets import DataConfig, describe, describe_multitask
 from lab.device import choose_device
 from lab.multitask import HybridConfig
-from lab.runs import RECIPES, Run, RunConfig, find_checkpoint, run_device, saved_config
+from lab.runs import RECIPES, RECORDS, Run, RunConfig, find_checkpoint, run_device, saved_config
 from lab.space import SPACES
 from lab.store import RUNS_ROOT
-from lab.train import open_group
+from lab.train import CheckpointConfig, DeviceConfig, OptimizerConfig, open_group
 
 _DEFAULT = RunConfig()
 
@@ -61,6 +61,9 @@ class TrainCommand:
     fixed_cell: str = ""
     """For recipe fixed: the cell, |op~0|+... or Genotype(normal=[...], ...) for darts; empty for the baseline."""
     search: Annotated[ASOSEConfig, tyro.conf.arg(name="")] = field(default_factory=ASOSEConfig)
+    optimizer: Annotated[OptimizerConfig, tyro.conf.arg(name="")] = field(default_factory=OptimizerConfig)
+    checkpoints: Annotated[CheckpointConfig, tyro.conf.arg(name="")] = field(default_factory=CheckpointConfig)
+    devices: Annotated[DeviceConfig, tyro.conf.arg(name="")] = field(default_factory=DeviceConfig)
     evolve: Annotated[EvolveConfig, tyro.conf.arg(name="")] = field(default_factory=EvolveConfig)
     hybrid: Annotated[HybridConfig, tyro.conf.arg(name="")] = field(default_factory=HybridConfig)
     seed: int = 0
@@ -161,16 +164,11 @@ def _resumed(given: RunConfig, saved: RunConfig) -> RunConfig:
 def _settings(given: RunConfig, saved: RunConfig) -> list[tuple[str, Any, Any, Any]]:
     default = RunConfig()
     rows: list[tuple[str, Any, Any, Any]] = []
-    parts = [
-        (given, default, saved),
-        (given.search, default.search, saved.search),
-        (given.data, default.data, saved.data),
-        (given.evolve, default.evolve, saved.evolve),
-        (given.hybrid, default.hybrid, saved.hybrid),
-    ]
+    parts: list[tuple[Any, Any, Any]] = [(given, default, saved)]
+    parts += [tuple(getattr(each, name) for each in (given, default, saved)) for name in RECORDS if name != "monitor"]
     for one, two, three in parts:
-        for item in dataclasses.fields(one):  # type: ignore[arg-type]
-            if item.name not in ("search", "data", "monitor", "evolve", "hybrid"):
+        for item in dataclasses.fields(one):
+            if item.name not in RECORDS or one is not given:
                 rows.append((item.name, *(getattr(part, item.name) for part in (one, two, three))))
     return rows
 

@@ -23,7 +23,7 @@ from lab.results import machine
 from lab.results.record import Records, progress_bar
 from lab.runs import RunConfig, build
 from lab.store import MutationEvent
-from lab.train import NullSink, TrainingLoop, evaluate
+from lab.train import DeviceConfig, NullSink, OptimizerConfig, TrainingLoop, evaluate
 
 NEVER = 1000
 """Cycles between mutations where there are none."""
@@ -132,11 +132,9 @@ def search_of(config: AblationBench, arm: str) -> ASOSEConfig:
         mutation_frequency=NEVER if arm == "no_mutation" else 1,
         preserve_function=arm not in ("swap_at_once", "fresh_child"),
         allow_none=True,  # what every arm had when docs/results/ablation.json was measured
-        weight_lr=0.05,
         arch_lr=0.05,
         initial_temp=3.0,
         min_temp=0.3,
-        device="cpu",
     )
 
 
@@ -149,6 +147,8 @@ def measure(config: AblationBench, arm: str, seed: int) -> dict[str, Any]:
         threads=config.threads,
         seed=seed,
         search=search_of(config, arm),
+        optimizer=OptimizerConfig(weight_lr=0.05),
+        devices=DeviceConfig(device="cpu"),
     )
     parts = build(run_config)
     strategy = parts.strategy

@@ -9,7 +9,7 @@ from lab.experiments.proxy import MOMENTUM, WEIGHT_DECAY, Proxy
 from lab.monitor import MonitorConfig, StabilityMonitor
 from lab.results.record import Clock
 from lab.store import AlertEvent, MutationEvent, Record
-from lab.train import NullSink, TrainingLoop
+from lab.train import NullSink, OptimizerConfig, TrainingLoop
 
 EPOCH_LIMIT = 10_000
 
@@ -55,10 +55,13 @@ def settings(proxy: Proxy, *, warmup_epochs: int, trial_epochs: int, cycles: int
         mutation_kind="guided",
         mutation_strength=1 / len(proxy.space.edges),
         reject_sigmas=0.0,
-        weight_lr=proxy.weight_lr,
-        weight_momentum=MOMENTUM,
-        weight_decay=WEIGHT_DECAY,
-        weight_schedule="phase",
+    )
+
+
+def weight_settings(proxy: Proxy) -> OptimizerConfig:
+    """The optimizer of the weights, equal to that of the other searches on the proxy."""
+    return OptimizerConfig(
+        weight_lr=proxy.weight_lr, weight_momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, weight_schedule="phase"
     )
 
 
@@ -73,7 +76,9 @@ def aso_se(proxy: Proxy, clock: Clock, *, warm_up_share: float, trial_epochs: in
     """
     warmup = _affordable_epochs(proxy, warm_up_share * clock.budget, clock)
     config = settings(proxy, warmup_epochs=warmup, trial_epochs=trial_epochs, cycles=EPOCH_LIMIT)
-    strategy = ASOSEStrategy(proxy.supernet(), config, seed=proxy.seed, epochs=config.planned_epochs)
+    strategy = ASOSEStrategy(
+        proxy.supernet(), config, weight_settings(proxy), seed=proxy.seed, epochs=config.planned_epochs
+    )
     listener = _Listener()
     loop = TrainingLoop(
         strategy,

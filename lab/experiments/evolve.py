@@ -14,14 +14,13 @@ from types import MappingProxyType
 from typing import Any
 
 from lab.agent import AgentStrategy, EvolveConfig
-from lab.asose import ASOSEConfig
 from lab.base import Table, require_choice, require_range
 from lab.datasets import DataConfig
 from lab.results import machine
 from lab.results.record import Records, progress_bar
 from lab.runs import RunConfig, build
 from lab.store import ActionEvent, Record
-from lab.train import NullSink, TrainingLoop, evaluate
+from lab.train import DeviceConfig, NullSink, OptimizerConfig, TrainingLoop, evaluate
 
 POLICIES: Mapping[str, str] = MappingProxyType(
     {
@@ -149,9 +148,8 @@ def _build(config: EvolveBench, policy: str, seed: int, *, compute: float | None
             threads=config.threads,
             seed=seed,
             epochs=MOST_EPOCHS,
-            search=ASOSEConfig(
-                device="cpu", weight_lr=config.weight_lr, weight_schedule="phase", total_cycles=MOST_EPOCHS
-            ),
+            optimizer=OptimizerConfig(weight_lr=config.weight_lr, weight_schedule="phase"),
+            devices=DeviceConfig(device="cpu"),
             evolve=EvolveConfig(
                 model=config.model,
                 policy=policy,

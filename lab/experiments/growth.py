@@ -32,7 +32,7 @@ from lab.results import machine
 from lab.results.record import Records, progress_bar
 from lab.runs import Parts, RunConfig, build
 from lab.space import NB201, Genotype
-from lab.train import FixedStrategy, NullSink, TrainingLoop, evaluate
+from lab.train import DeviceConfig, FixedStrategy, NullSink, OptimizerConfig, TrainingLoop, evaluate
 
 ARMS: Mapping[str, str] = MappingProxyType(
     {
@@ -153,8 +153,6 @@ def _parts(config: GrowthBench, seed: int, epochs: int | None = None) -> tuple[R
         allow_none=True,  # what docs/results/growth.json was measured with
         growth=config.growth,
         growth_factor=config.growth_factor,
-        weight_lr=config.weight_lr,
-        device="cpu",
     )
     run_config = RunConfig(
         data=data,
@@ -164,6 +162,8 @@ def _parts(config: GrowthBench, seed: int, epochs: int | None = None) -> tuple[R
         threads=config.threads,
         seed=seed,
         search=search,
+        optimizer=OptimizerConfig(weight_lr=config.weight_lr),
+        devices=DeviceConfig(device="cpu"),
         epochs=epochs,
     )
     parts = build(run_config)
@@ -199,7 +199,7 @@ def measure_fixed(config: GrowthBench, grown: dict[str, Any], arm: str) -> dict[
     draw_again(network, derive_seed(seed, "scratch"))
     affordable = max(1, round(grown["compute"] / _epoch_compute(network, parts)))
     epochs = grown["epochs"] if arm == "longer" else affordable
-    row = _train(parts, FixedStrategy(network, strategy.config, epochs=epochs), epochs)
+    row = _train(parts, FixedStrategy(network, OptimizerConfig(weight_lr=config.weight_lr), epochs=epochs), epochs)
     return {**row, "seed": seed}
 
 

@@ -24,7 +24,7 @@ from lab.results import machine
 from lab.results.record import Records, progress_bar
 from lab.space import NB125, Genotype, find_table
 from lab.space import Table as Truth
-from lab.train import NullSink, StreamData, TrainingLoop
+from lab.train import NullSink, OptimizerConfig, StreamData, TrainingLoop
 
 JUDGE = "digits_test"
 OPTIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
@@ -113,7 +113,6 @@ def _search(changes: Mapping[str, Any], seed: int, config: RemediesBench, truth:
         arch_training_epochs=config.arch_training_epochs,
         weight_training_epochs=0,
         total_cycles=1,
-        weight_lr=0.1,
         arch_lr=config.arch_lr,
         **changes,
     )
@@ -121,7 +120,7 @@ def _search(changes: Mapping[str, Any], seed: int, config: RemediesBench, truth:
     torch.manual_seed(derive_seed(seed, "init"))
     supernet = SuperNet(NB125, config.channels, 3, streams.bundle.num_classes, streams.bundle.shape[0])
     epochs = search.planned_epochs
-    strategy = ASOSEStrategy(supernet, search, seed=seed, epochs=epochs)
+    strategy = ASOSEStrategy(supernet, search, OptimizerConfig(weight_lr=0.1), seed=seed, epochs=epochs)
     monitor = StabilityMonitor(MonitorConfig())
     data = StreamData(streams)
     loop = TrainingLoop(strategy, data, monitor, NullSink(), epochs=epochs, save=lambda reason: None, save_every=epochs)

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lab.asose import ASOSEConfig
 from lab.base import CheckpointError, TrainingError, require
 from lab.datasets import MultitaskData
 from lab.mahia import ExpertRouter, HybridEfficientModel, Routing, collect_routing, memory_profile
@@ -17,7 +16,7 @@ from lab.multitask.tasks import HybridConfig, LossWeights, TaskLosses
 from lab.nn import train_mode
 from lab.state import clone_tree
 from lab.store import Record
-from lab.train import EpochData, Evaluation, FixedStrategy, StepReport, evaluate
+from lab.train import EpochData, Evaluation, FixedStrategy, OptimizerConfig, StepReport, evaluate
 
 Inputs = tuple[Tensor, Tensor]
 """Token ids (B, L) and columns (B, C)."""
@@ -65,7 +64,7 @@ class HybridStrategy:
         self,
         network: HybridEfficientModel,
         criterion: TaskLosses,
-        config: ASOSEConfig,
+        config: OptimizerConfig,
         hybrid: HybridConfig,
         *,
         seed: int,

@@ -1,7 +1,7 @@
 """A run from its settings to its report: composed, executed, resumed."""
 
 from .build import Parts, build, run_device
-from .config import RECIPES, RunConfig
+from .config import RECIPES, RECORDS, RunConfig
 from .framework import ASOSEFramework, ASOSETrainer, TrainingReport
 from .network import NetworkInput, restore_network, under_hand_over
 from .report import RunReport
@@ -9,6 +9,7 @@ from .run import Run, find_checkpoint, saved_config
 
 __all__ = [
     "RECIPES",
+    "RECORDS",
     "ASOSEFramework",
     "ASOSETrainer",
     "NetworkInput",

@@ -67,7 +67,7 @@ def run_device(config: RunConfig) -> torch.device:
     Raises:
         LabError: it cannot be had.
     """
-    return choose_device(local_device(config.search.device)).device
+    return choose_device(local_device(config.devices.device)).device
 
 
 def build(config: RunConfig, group: Group | None = None) -> Parts:
@@ -78,14 +78,14 @@ def build(config: RunConfig, group: Group | None = None) -> Parts:
         TrainingError: no memory for the networks, and `on_oom` says to stop, or nothing is left to make smaller.
     """
     device = run_device(config)
-    if config.search.memory_fraction is not None:
+    if config.devices.memory_fraction is not None:
         require(
             device.type == "cuda",
             expected="a CUDA device with --memory-fraction",
             came=str(device),
             todo="leave --memory-fraction away, or choose --device cuda",
         )
-        torch.cuda.set_per_process_memory_fraction(config.search.memory_fraction, device)
+        torch.cuda.set_per_process_memory_fraction(config.devices.memory_fraction, device)
     torch.set_num_threads(config.threads or spare_threads())
     events: list[OomEvent] = []
     while True:
@@ -117,7 +117,7 @@ def _make_room(config: RunConfig, device: torch.device, shortage: str) -> tuple[
         return replace(config, init_channels=channels), device, event
     if config.on_oom == "cpu" and device.type != "cpu":
         text = f"the run takes the CPU in place of {device}: {shortage}"
-        moved = replace(config, search=replace(config.search, device="cpu"))
+        moved = replace(config, devices=replace(config.devices, device="cpu"))
         return moved, torch.device("cpu"), OomEvent(action="cpu", micro_batch=None, text=text)
     todo = "give --on-oom smaller or --on-oom cpu, fewer --init-channels or another --device"
     raise TrainingError(f"memory for the networks on {device} (--on-oom {config.on_oom})", shortage, todo)
@@ -161,7 +161,7 @@ def _compose_hybrid(config: RunConfig, device: torch.device, group: Group) -> Pa
     strategy = HybridStrategy(
         make_hybrid(config.hybrid, records).to(device),
         criterion,
-        config.search,
+        config.optimizer,
         config.hybrid,
         seed=config.seed,
         epochs=config.total_epochs,
@@ -208,7 +208,9 @@ def make_strategy(
         model = make_model(
             config.evolve.model, num_classes=num_classes, in_channels=in_channels, size=size, channels=channels
         ).to(device)
-        return AgentStrategy(model, config.search, config.evolve, seed=config.seed, epochs=config.total_epochs, **how)
+        return AgentStrategy(
+            model, config.optimizer, config.evolve, seed=config.seed, epochs=config.total_epochs, **how
+        )
     if config.recipe == "fixed":
         network = EvolvableNetwork(
             parse_cell(config.fixed_cell, SPACES[config.space]),
@@ -217,11 +219,13 @@ def make_strategy(
             num_classes=num_classes,
             in_channels=in_channels,
         ).to(device)
-        return FixedStrategy(network, config.search, epochs=config.total_epochs, **how)
+        return FixedStrategy(network, config.optimizer, epochs=config.total_epochs, **how)
     space = SPACES[config.space]
     supernet = SuperNet(space, channels, layers, num_classes, in_channels).to(device)
     table = find_table(space)
-    return ASOSEStrategy(supernet, config.search, seed=config.seed, epochs=config.total_epochs, table=table, **how)
+    return ASOSEStrategy(
+        supernet, config.search, config.optimizer, seed=config.seed, epochs=config.total_epochs, table=table, **how
+    )
 
 
 def _compiler(config: RunConfig, device: torch.device, group: Group | None) -> Compiler | None:

@@ -1,6 +1,9 @@
 """What a run is: one frozen record that the checkpoint and the store hold as JSON."""
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from lab.agent import EvolveConfig
@@ -11,7 +14,22 @@ from lab.mahia import PRECISIONS
 from lab.monitor import MonitorConfig
 from lab.multitask import HybridConfig
 from lab.space import SPACES
+from lab.store import translate_config
+from lab.train import CheckpointConfig, DeviceConfig, OptimizerConfig
 
+RECORDS: Mapping[str, type] = MappingProxyType(
+    {
+        "data": DataConfig,
+        "search": ASOSEConfig,
+        "optimizer": OptimizerConfig,
+        "checkpoints": CheckpointConfig,
+        "devices": DeviceConfig,
+        "evolve": EvolveConfig,
+        "hybrid": HybridConfig,
+        "monitor": MonitorConfig,
+    }
+)
+"""Field of `RunConfig` -> the record that it is."""
 RECIPES = ("aso-se", "fixed", "agent", "hybrid")
 PHASED = ("aso-se", "fixed")
 """Recipes whose length is that of ASO-SE's phases."""
@@ -46,7 +64,13 @@ class RunConfig:
     threads: int = 0
     """CPU threads of torch, >= 0; 0 leaves one core free for the page. The bits of a run depend on it."""
     search: ASOSEConfig = field(default_factory=ASOSEConfig)
-    """Phases, exploration, mutation, optimizers."""
+    """For recipe aso-se: phases, exploration, mutation. Its phases give the fixed baseline its epochs."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """Optimizer of the weights."""
+    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
+    """When checkpoints are written."""
+    devices: DeviceConfig = field(default_factory=DeviceConfig)
+    """Where the run computes."""
     evolve: EvolveConfig = field(default_factory=EvolveConfig)
     """For recipe agent: the network, when the agent acts, what it may spend."""
     hybrid: HybridConfig = field(default_factory=HybridConfig)
@@ -136,6 +160,26 @@ class RunConfig:
         return asdict(self)
 
     @classmethod
+    def from_fields(cls, **fields: Any) -> "RunConfig":
+        """A run by the fields of all its records, without their nesting; a name that two records have goes to both.
+
+        Raises:
+            ConfigError: an unknown field, or a value outside its range.
+        """
+        own = {item.name for item in dataclasses.fields(cls)} - RECORDS.keys()
+        names = {name: {item.name for item in dataclasses.fields(record)} for name, record in RECORDS.items()}
+        known = own.union(*names.values()) | RECORDS.keys()
+        unknown = sorted(fields.keys() - known)
+        if unknown:
+            raise ConfigError(f"settings among {', '.join(sorted(known))}", ", ".join(unknown), "check the spelling")
+        records = {
+            name: record(**{key: fields[key] for key in fields.keys() & names[name]})
+            for name, record in RECORDS.items()
+            if name not in fields
+        }
+        return cls(**records, **{key: value for key, value in fields.items() if key in own or key in RECORDS})
+
+    @classmethod
     def from_json(cls, data: dict[str, Any]) -> "RunConfig":
         """The record that `to_json` wrote.
 
@@ -143,14 +187,12 @@ class RunConfig:
             ConfigError: unknown or missing fields, or a value outside its range.
         """
         try:
-            parts = {
-                "data": DataConfig(**data["data"]),
-                "search": ASOSEConfig(**{name: _frozen(value) for name, value in data["search"].items()}),
-                "evolve": EvolveConfig(**data.get("evolve", {})),
-                "hybrid": HybridConfig(**data.get("hybrid", {})),
-                "monitor": MonitorConfig(**{name: _frozen(value) for name, value in data["monitor"].items()}),
+            data = translate_config(data)
+            records = {
+                name: record(**{key: _frozen(value) for key, value in data.get(name, {}).items()})
+                for name, record in RECORDS.items()
             }
-            return cls(**{**data, **parts})
+            return cls(**{**data, **records})
         except (TypeError, KeyError) as error:
             raise ConfigError("the settings of a run as saved by lab train", str(error), "check the file") from error
 

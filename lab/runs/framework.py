@@ -4,7 +4,6 @@ Both compose the parts that `lab train` composes; there is no second training lo
 """
 
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,8 @@ import torch
 from torch import Tensor
 
 from lab.asose import ASOSEConfig, ASOSEStrategy
-from lab.base import CheckpointError, ConfigError, Report, Table, TrainingError
+from lab.base import CheckpointError, Report, Table, TrainingError
 from lab.checkpoint import Checkpoint, load_checkpoint, prune_checkpoints, save_checkpoint
-from lab.datasets import DataConfig
 from lab.device import DeviceManager
 from lab.mahia import PrecisionManager
 from lab.monitor import StabilityMonitor
@@ -23,7 +21,18 @@ from lab.runs.config import RunConfig
 from lab.runs.report import RunReport
 from lab.runs.run import Run, find_checkpoint, saved_config
 from lab.space import Genotype, find_table
-from lab.train import Criterion, EpochReport, LoaderData, NullSink, Sink, TrainingLoop, divide_loader
+from lab.train import (
+    CheckpointConfig,
+    Criterion,
+    DeviceConfig,
+    EpochReport,
+    LoaderData,
+    NullSink,
+    OptimizerConfig,
+    Sink,
+    TrainingLoop,
+    divide_loader,
+)
 from lab.train.environment import read_environment
 
 
@@ -54,10 +63,13 @@ class ASOSEFramework:
     """Drives warmup, arch_training, mutation and weight_retraining, one epoch for each `train_cycle`.
 
     Args:
-        search_model: moved to the device that `config` asks for.
-        config: phases, exploration, mutation, optimizers, device, checkpoints.
+        search_model: moved to the device that `devices` asks for.
+        config: phases, exploration, mutation.
+        optimizer: optimizer of the weights.
+        checkpoints: when checkpoints are written.
+        devices: where it computes.
         seed: of every draw.
-        checkpoint_dir: where regular, pre-mutation and best checkpoints go as `config` says; None writes none.
+        checkpoint_dir: where regular, pre-mutation and best checkpoints go as `checkpoints` says; None writes none.
         precision: float32, bf16 or fp16.
         accumulation: parts of a batch, >= 1.
         adaptive_batch: repeat a step that runs out of memory in smaller parts.
@@ -72,6 +84,9 @@ class ASOSEFramework:
         search_model: SuperNet,
         config: ASOSEConfig,
         *,
+        optimizer: OptimizerConfig | None = None,
+        checkpoints: CheckpointConfig | None = None,
+        devices: DeviceConfig | None = None,
         seed: int = 0,
         checkpoint_dir: str | Path | None = None,
         precision: str = "float32",
@@ -81,13 +96,16 @@ class ASOSEFramework:
     ) -> None:
         self.config = config
         self.seed = seed
-        self.devices = DeviceManager(config.device, config.memory_fraction)
+        self.checkpoints = checkpoints or CheckpointConfig()
+        where = devices or DeviceConfig()
+        self.devices = DeviceManager(where.device, where.memory_fraction)
         self.device = self.devices.device
         self.search_model = self.devices.register_model("search_model", search_model)
         self.checkpoint_dir = None if checkpoint_dir is None else Path(checkpoint_dir)
         self.strategy = ASOSEStrategy(
             self.search_model,
             config,
+            optimizer,
             seed=seed,
             epochs=config.planned_epochs,
             table=find_table(search_model.space),
@@ -102,7 +120,7 @@ class ASOSEFramework:
             sink or NullSink(),
             epochs=config.planned_epochs,
             save=self._save,
-            save_every=config.checkpoint_frequency,
+            save_every=self.checkpoints.checkpoint_frequency,
             device=self.device,
         )
 
@@ -227,16 +245,16 @@ class ASOSEFramework:
         )
 
     def _save(self, reason: str) -> None:
-        if self.checkpoint_dir is not None and self.config.save_checkpoints:
+        if self.checkpoint_dir is not None and self.checkpoints.save_checkpoints:
             save_checkpoint(self.checkpoint_dir, self._checkpoint(reason))
-            prune_checkpoints(self.checkpoint_dir, self.config.max_checkpoints)
+            prune_checkpoints(self.checkpoint_dir, self.checkpoints.max_checkpoints)
 
 
 class ASOSETrainer:
     """Whole runs: data set by name, store, checkpoints, the one reading of the test split.
 
     Args:
-        config: phases, exploration, mutation, optimizers, device, checkpoints.
+        config: phases, exploration, mutation.
         save_dir: folder of runs.
     """
 
@@ -251,7 +269,8 @@ class ASOSETrainer:
             dataset: a name that `lab train --describe` lists, a `.npz` file or a folder of images.
             epochs: end after so many; None for the whole plan.
             resume: latest, best, a run's folder or a checkpoint: go on from it, with its settings.
-            overrides: fields of `RunConfig` and of `DataConfig` (batch_size, layers, seed, precision, train_limit ...).
+            overrides: fields of `RunConfig` and of its records (batch_size, seed, precision, train_limit, weight_lr,
+                device ...).
 
         Raises:
             ConfigError: an unknown field.
@@ -260,16 +279,5 @@ class ASOSETrainer:
         if resume:
             path = find_checkpoint(resume, self.save_dir)
             return Run(saved_config(path), save_dir=self.save_dir, resume=path).execute()
-        of_run = {item.name for item in fields(RunConfig)} - {"data", "search", "epochs"}
-        of_data = {item.name for item in fields(DataConfig)} - {"name", "seed"}
-        unknown = sorted(overrides.keys() - of_run - of_data)
-        if unknown:
-            raise ConfigError(
-                f"fields of RunConfig or DataConfig: {', '.join(sorted(of_run | of_data))}",
-                ", ".join(unknown),
-                "check the spelling; fields of ASOSEConfig belong to the trainer's config",
-            )
-        data = DataConfig(name=dataset, **{name: value for name, value in overrides.items() if name in of_data})
-        settings = {name: value for name, value in overrides.items() if name in of_run}
-        config = RunConfig(data=data, search=self.config, epochs=epochs, **settings)
+        config = RunConfig.from_fields(name=dataset, search=self.config, epochs=epochs, **overrides)
         return Run(config, save_dir=self.save_dir).execute()

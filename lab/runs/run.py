@@ -169,7 +169,7 @@ class Run:
             sink if self.group.size == 1 else SharedSink(sink, self.group),
             epochs=self.config.total_epochs,
             save=lambda reason: self._save(loop, writer, reason),
-            save_every=self.config.search.checkpoint_frequency,
+            save_every=self.config.checkpoints.checkpoint_frequency,
             device=self.parts.device,
             observer=self.observer,
             group=self.group,
@@ -180,7 +180,7 @@ class Run:
         return loop
 
     def _save(self, loop: TrainingLoop, writer: RunWriter | None, reason: str) -> None:
-        if not self.config.search.save_checkpoints or writer is None:
+        if not self.config.checkpoints.save_checkpoints or writer is None:
             return
         checkpoint = Checkpoint(
             base={
@@ -198,7 +198,7 @@ class Run:
             parent="" if self.checkpoint is None else self.checkpoint.parent,
         )
         file = save_checkpoint(self.run_dir / CHECKPOINTS, checkpoint)
-        prune_checkpoints(self.run_dir / CHECKPOINTS, self.config.search.max_checkpoints)
+        prune_checkpoints(self.run_dir / CHECKPOINTS, self.config.checkpoints.max_checkpoints)
         path = str(file.path.relative_to(self.run_dir))
         event = CheckpointEvent(path=path, reason=reason, epoch=loop.epoch, bytes=file.bytes)
         writer.record(loop.global_step, event)

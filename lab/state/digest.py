@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lab.state.kinds import kind_of
+
 
 def state_digest(state: Any) -> str:
     """SHA-256 (hexadecimal) over a tree of dicts, lists, tuples, tensors, numbers, strings, bytes and None.
@@ -45,10 +47,10 @@ _INTERNAL = frozenset({"training", "_morphs"})
 
 
 def structure_digest(model: nn.Module) -> str:
-    """BLAKE2 (hexadecimal) over names, classes, plain attributes and shapes of all tensors; dtypes do not count."""
+    """BLAKE2 (hexadecimal) over names, kinds, plain attributes and shapes of all tensors; dtypes do not count."""
     digest = hashlib.blake2b(digest_size=16)
     for name, module in model.named_modules(remove_duplicate=False):
-        digest.update(f"m{name}:{type(module).__module__}.{type(module).__qualname__}".encode())
+        digest.update(f"m{name}:{kind_of(type(module))}".encode())
         for key, value in sorted(vars(module).items()):
             if key not in _INTERNAL and _is_plain(value):
                 digest.update(f"a{key}={value!r}".encode())

@@ -23,6 +23,7 @@ from .records import (
     TemperatureEvent,
 )
 from .runs import RUNS_ROOT, list_runs, new_run_name
+from .translation import translate_config
 from .writer import RunWriter
 
 __all__ = [
@@ -58,4 +59,5 @@ __all__ = [
     "control",
     "list_runs",
     "new_run_name",
+    "translate_config",
 ]

@@ -7,16 +7,20 @@ from .evaluate import Comparison, compare, evaluate, relative_difference
 from .group import Alone, Group, Ranks, open_group
 from .loaders import LoaderData, divide_loader
 from .loop import Stopped, TrainingLoop
+from .settings import RATE_SCHEDULES, CheckpointConfig, DeviceConfig, OptimizerConfig
 from .sink import NullSink, Observer, SilentObserver, Sink, StoreSink
 from .step import StepNumbers, WeightStep
 from .strategy import EpochData, EpochReport, Evaluation, StepReport, Strategy
 from .supervised import FixedStrategy, channels_for, six_convolutions
 
 __all__ = [
+    "RATE_SCHEDULES",
     "Alone",
+    "CheckpointConfig",
     "Comparison",
     "Compiler",
     "Criterion",
+    "DeviceConfig",
     "EpochData",
     "EpochReport",
     "Evaluation",
@@ -25,6 +29,7 @@ __all__ = [
     "LoaderData",
     "NullSink",
     "Observer",
+    "OptimizerConfig",
     "Ranks",
     "Reading",
     "RecordData",

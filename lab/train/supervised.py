@@ -6,7 +6,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lab.asose import ASOSEConfig
 from lab.base import CheckpointError, ConfigError, TrainingError
 from lab.mahia import PrecisionManager
 from lab.nn import EvolvableNetwork, train_mode
@@ -18,6 +17,7 @@ from lab.train.evaluate import evaluate
 from lab.train.group import Group
 from lab.train.optimizer import LearningRate, make_weight_optimizer
 from lab.train.restore import RollbackLimit
+from lab.train.settings import OptimizerConfig
 from lab.train.step import WeightStep
 from lab.train.strategy import EpochData, Evaluation, StepReport
 
@@ -65,7 +65,7 @@ class FixedStrategy:
     def __init__(
         self,
         network: nn.Module,
-        config: ASOSEConfig,
+        config: OptimizerConfig,
         *,
         epochs: int,
         precision: PrecisionManager | None = None,

@@ -11,7 +11,7 @@ from lab.checkpoint import list_checkpoints
 from lab.datasets import DataConfig
 from lab.runs import Run, RunConfig, build
 from lab.state import state_digest
-from lab.train import NullSink, TrainingLoop
+from lab.train import CheckpointConfig, DeviceConfig, NullSink, OptimizerConfig, TrainingLoop
 from lab.train.optimizer import LearningRate
 
 BASE = {
@@ -93,8 +93,8 @@ def end():
 
 
 def run(epochs=None, **search):
-    config = RunConfig(
-        search=ASOSEConfig(**(BASE | search)),
+    config = RunConfig.from_fields(
+        **(BASE | search),
         data=DataConfig(train_limit=160),
         init_channels=4,
         layers=3,
@@ -117,7 +117,8 @@ def run(epochs=None, **search):
 
 
 def test_no_setting_is_left_out():
-    names = {item.name for item in dataclasses.fields(ASOSEConfig)}
+    records = (ASOSEConfig, OptimizerConfig, CheckpointConfig, DeviceConfig)
+    names = {item.name for record in records for item in dataclasses.fields(record)}
     assert names == CHANGED.keys() | ELSEWHERE.keys()
     assert not CHANGED.keys() & ELSEWHERE.keys()
 
@@ -129,7 +130,8 @@ def test_the_same_settings_give_the_same_end(end):
 @pytest.mark.parametrize("name", CHANGED)
 def test_a_changed_setting_changes_the_run(end, name):
     base, value = CHANGED[name]
-    assert (BASE | base).get(name, getattr(ASOSEConfig(), name)) != value
+    record = ASOSEConfig() if hasattr(ASOSEConfig(), name) else OptimizerConfig()
+    assert (BASE | base).get(name, getattr(record, name)) != value
     assert end(**base) != end(**(base | {name: value}))
 
 

@@ -4,10 +4,8 @@ import json
 
 import pytest
 
-from lab.asose import ASOSEConfig
 from lab.checkpoint import list_checkpoints, load_checkpoint
 from lab.cli import main
-from lab.datasets import DataConfig
 from lab.runs import Run, RunConfig
 from lab.space import Genotype
 from lab.state import state_digest
@@ -18,7 +16,7 @@ from lab.train import TrainingLoop
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A run that grew and mutated, whose monitor once lowered the rate; and how it ended."""
-    search = ASOSEConfig(
+    config = RunConfig.from_fields(
         warmup_epochs=1,
         arch_training_epochs=1,
         weight_training_epochs=2,
@@ -27,9 +25,12 @@ def trained(tmp_path_factory):
         device="cpu",
         checkpoint_frequency=2,
         max_checkpoints=9,
-    )
-    config = RunConfig(
-        data=DataConfig(train_limit=300), init_channels=4, layers=1, batch_size=32, threads=1, search=search, seed=5
+        train_limit=300,
+        init_channels=4,
+        layers=1,
+        batch_size=32,
+        threads=1,
+        seed=5,
     )
     step = TrainingLoop._step
 

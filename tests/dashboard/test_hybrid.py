@@ -100,17 +100,17 @@ def test_an_alert_is_shown(page: Any, learning: Any) -> None:
 
 
 def test_a_recorded_run_of_the_engine_is_drawn(page: Any, root: Any) -> None:
-    from lab.asose import ASOSEConfig
     from lab.datasets import DataConfig
     from lab.multitask import HybridConfig
     from lab.runs import Run, RunConfig
+    from lab.train import DeviceConfig
 
     config = RunConfig(
         recipe="hybrid",
         data=DataConfig(name="multitask"),
         epochs=2,
         threads=1,
-        search=ASOSEConfig(device="cpu"),
+        devices=DeviceConfig(device="cpu"),
         hybrid=HybridConfig(weighting="dwa", embed_dim=8, table_dim=8, fused_dim=8),
     )
     Run(config, save_dir=root, name="engine").execute()

@@ -5,8 +5,6 @@ import sysconfig
 import pytest
 import torch
 
-from lab.asose import ASOSEConfig
-from lab.datasets import DataConfig
 from lab.runs import Run, RunConfig
 from lab.train import TrainingLoop
 
@@ -57,7 +55,7 @@ def alone(tmp_path):
 @pytest.fixture(scope="session")
 def grown(tmp_path_factory):
     """A run whose network grew in depth and width; it asked for a checkpoint inside its last hand-over."""
-    search = ASOSEConfig(
+    config = RunConfig.from_fields(
         warmup_epochs=1,
         arch_training_epochs=1,
         weight_training_epochs=2,
@@ -70,9 +68,11 @@ def grown(tmp_path_factory):
         device="cpu",
         checkpoint_frequency=1,
         max_checkpoints=99,
-    )
-    config = RunConfig(
-        data=DataConfig(train_limit=300), init_channels=4, layers=2, batch_size=32, threads=1, search=search
+        train_limit=300,
+        init_channels=4,
+        layers=2,
+        batch_size=32,
+        threads=1,
     )
     run = Run(config, save_dir=tmp_path_factory.mktemp("export"), name="grown")
     step = TrainingLoop._step

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from lab.asose import ASOSEConfig
 from lab.base import CheckpointError, ConfigError, DataError, TrainingError
 from lab.checkpoint import load_checkpoint
 from lab.cli import main
@@ -18,20 +17,20 @@ from lab.monitor import StabilityMonitor
 from lab.multitask import WEIGHTINGS, HybridConfig, HybridStrategy, LossWeights, TaskLosses
 from lab.runs import NetworkInput, Run, RunConfig, build, find_checkpoint, saved_config
 from lab.store import RunReader
-from lab.train import Alone, TrainingLoop, evaluate
+from lab.train import Alone, OptimizerConfig, TrainingLoop, evaluate
 
 TASKS = ("diagnosis", "worst_area", "worst_texture")
 SMALL = {"embed_dim": 8, "table_dim": 16, "fused_dim": 16, "memory_nodes": 8, "fabric_layers": 2}
 
 
 def make(weighting="sum", *, epochs=3, search=None, hybrid=None, **fields):
-    return RunConfig(
+    return RunConfig.from_fields(
         recipe="hybrid",
-        data=DataConfig(name="multitask"),
+        name="multitask",
         epochs=epochs,
         batch_size=32,
         threads=1,
-        search=ASOSEConfig(**({"device": "cpu", "checkpoint_frequency": 1} | (search or {}))),
+        **({"device": "cpu", "checkpoint_frequency": 1} | (search or {})),
         hybrid=HybridConfig(**({"weighting": weighting} | SMALL | (hybrid or {}))),
         **fields,
     )
@@ -356,7 +355,7 @@ def test_tasks_and_outputs_that_do_not_belong_together_are_refused():
     model = HybridEfficientModel(4, 3, 2, {"kind": 2}, embed_dim=4, tab_hidden_dim=4, fused_dim=4)
     losses = TaskLosses([Task(name="other", classes=("a", "b"))])
     with pytest.raises(ConfigError, match="outputs other"):
-        HybridStrategy(model, losses, ASOSEConfig(), HybridConfig(), seed=0, epochs=1)
+        HybridStrategy(model, losses, OptimizerConfig(), HybridConfig(), seed=0, epochs=1)
 
 
 def test_what_this_recipe_cannot_do_is_refused_in_words(whole):

@@ -51,5 +51,7 @@ def texts(root: Path, tracked: tuple[str, ...]) -> dict[str, str]:
 def sources(texts: dict[str, str]) -> dict[str, str]:
     """Python source of the package and the dashboard: `lab/` and `dashboard/`, without tests."""
     return {
-        name: text for name, text in texts.items() if name.endswith(".py") and name.startswith(("lab/", "dashboard/"))
+        name: text
+        for name, text in texts.items()
+        if name.endswith((".py", ".pyi")) and name.startswith(("lab/", "dashboard/"))
     }

@@ -1,4 +1,8 @@
-"""Each part lists its public names, exactly: an `__init__` holds imports and an `__all__` that equals them."""
+"""Each part lists its public names, exactly: imports and an `__all__` that equals them.
+
+They stand in `__init__.pyi`, from which `__init__.py` loads each name when it is first used; parts that import nothing
+heavy have them in `__init__.py`.
+"""
 
 import ast
 import importlib
@@ -41,8 +45,26 @@ def public_name_violations(path: str, source: str) -> list[str]:
     return found
 
 
+LAZY = """
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+"""
+
+
+def is_init(path: str) -> bool:
+    return path.startswith("lab/") and path.endswith("/__init__.py")
+
+
+def test_an_init_with_a_stub_loads_its_names_when_they_are_used(sources: dict[str, str]) -> None:
+    stubs = [path for path in sources if path.endswith("__init__.pyi")]
+    assert len(stubs) > 10
+    eager = [path for path in stubs if not sources[path.removesuffix("i")].endswith(LAZY)]
+    assert not eager
+
+
 def test_every_part_lists_its_public_names_exactly(sources: dict[str, str]) -> None:
-    inits = {path: text for path, text in sources.items() if path.startswith("lab/") and path.endswith("__init__.py")}
+    inits = {path: sources.get(f"{path}i", text) for path, text in sources.items() if is_init(path)}
     found = [violation for path, text in inits.items() for violation in public_name_violations(path, text)]
     assert "lab/__init__.py" in inits
     assert not found, "\n".join(found)
@@ -55,8 +77,7 @@ def test_every_part_has_an_init(root: Path, tracked: tuple[str, ...]) -> None:
 
 
 def test_every_listed_name_can_be_imported(sources: dict[str, str]) -> None:
-    parts = [path for path in sources if path.startswith("lab/") and path.endswith("__init__.py")]
-    for path in parts:
+    for path in filter(is_init, sources):
         module = importlib.import_module(path.removesuffix("/__init__.py").replace("/", "."))
         missing = [name for name in module.__all__ if not hasattr(module, name)]
         assert not missing, f"{path}: {missing}"

@@ -66,7 +66,7 @@ def test_another_device_falls_back_to_the_cpu_where_that_was_asked_for(make_conf
     config = make_config(on_oom="cpu")
     moved, device, event = composition._make_room(config, torch.device("cuda:0"), "no memory")
     assert device == torch.device("cpu")
-    assert moved.search.device == "cpu"
+    assert moved.devices.device == "cpu"
     assert dataclasses.replace(moved, search=config.search) == config
     assert event.text == "the run takes the CPU in place of cuda:0: no memory"
 

@@ -15,13 +15,13 @@ from lab.checkpoint import list_checkpoints
 from lab.nn import SuperNet
 from lab.runs import ASOSEFramework, ASOSETrainer
 from lab.space import NB201
-from lab.train import Criterion, divide_loader
+from lab.train import CheckpointConfig, Criterion, DeviceConfig, OptimizerConfig, divide_loader
 
 
 @pytest.fixture
 def config():
     phases = {"warmup_epochs": 1, "arch_training_epochs": 1, "weight_training_epochs": 1, "total_cycles": 2}
-    return ASOSEConfig(**phases, weight_lr=0.05, arch_lr=0.05, device="cpu", checkpoint_frequency=1)
+    return ASOSEConfig(**phases, arch_lr=0.05)
 
 
 def make_loader(count=64, seed=0, batch=16, **options):
@@ -33,7 +33,12 @@ def make_loader(count=64, seed=0, batch=16, **options):
 
 def make_framework(config, **options):
     torch.manual_seed(0)
-    return ASOSEFramework(SuperNet(NB201, 4, 3, 3, 1), config, seed=3, **options)
+    settings = {
+        "optimizer": OptimizerConfig(weight_lr=0.05),
+        "checkpoints": CheckpointConfig(checkpoint_frequency=1),
+        "devices": DeviceConfig(device="cpu"),
+    }
+    return ASOSEFramework(SuperNet(NB201, 4, 3, 3, 1), config, seed=3, **(settings | options))
 
 
 def weights(framework):

@@ -10,7 +10,7 @@ from lab.nn import SuperNet
 from lab.runs import ASOSEFramework
 from lab.runs.build import make_strategy
 from lab.space import NB201, Genotype
-from lab.train import Compiler
+from lab.train import Compiler, DeviceConfig
 
 
 @pytest.fixture
@@ -91,10 +91,8 @@ def test_compilation_among_ranks_is_refused(make_config):
 
 def test_only_the_live_network_is_compiled(compiler):
     torch.manual_seed(0)
-    config = ASOSEConfig(
-        warmup_epochs=1, arch_training_epochs=1, weight_training_epochs=1, total_cycles=1, device="cpu"
-    )
-    framework = ASOSEFramework(SuperNet(NB201, 4, 3, 3, 1), config)
+    config = ASOSEConfig(warmup_epochs=1, arch_training_epochs=1, weight_training_epochs=1, total_cycles=1)
+    framework = ASOSEFramework(SuperNet(NB201, 4, 3, 3, 1), config, devices=DeviceConfig(device="cpu"))
     framework.strategy.weight_step.compiler = compiler
     batches = [(torch.randn(8, 1, 8, 8), torch.randint(3, (8,))) for _ in range(2)]
     counts = []

@@ -21,7 +21,7 @@ def make_loop(config, sink, saved=None):
         sink,
         epochs=config.total_epochs,
         save=(saved if saved is not None else []).append,
-        save_every=config.search.checkpoint_frequency,
+        save_every=config.checkpoints.checkpoint_frequency,
     )
 
 

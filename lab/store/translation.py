@@ -1,0 +1,36 @@
+"""Runs of earlier versions in today's words: the one place that knows how stored names have changed.
+
+Every reader of stored settings, events and checkpoint heads goes through here; what is already in today's words passes
+unchanged.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+MOVED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "optimizer": (
+            *("weight_lr", "weight_schedule", "rate_patience", "weight_momentum", "weight_decay"),
+            *("grad_clip", "max_rollbacks"),
+        ),
+        "checkpoints": ("save_checkpoints", "checkpoint_frequency", "max_checkpoints"),
+        "devices": ("device", "memory_fraction"),
+    }
+)
+"""Record of a run's settings -> its fields that lay in `search` before."""
+
+
+def translate_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a run, as JSON data, with today's names of records and fields."""
+    found = dict(config)
+    search = dict(found.get("search") or {})
+    for record, names in MOVED.items():
+        if search and record not in found:
+            found[record] = {name: search[name] for name in names if name in search}
+    if "reject_sigmas" in search and "evolve" in found:
+        found["evolve"] = {"reject_sigmas": search["reject_sigmas"], **found["evolve"]}
+    moved = {name for names in MOVED.values() for name in names}
+    if search:
+        found["search"] = {name: value for name, value in search.items() if name not in moved}
+    return found

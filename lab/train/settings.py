@@ -1,0 +1,67 @@
+"""Settings that every kind of training shares: the optimizer of the weights, checkpoints, the device."""
+
+from dataclasses import dataclass
+
+from lab.base import require_choice, require_range
+
+RATE_SCHEDULES = ("cosine", "constant", "plateau", "phase")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """The optimizer of the weights: SGD with Nesterov momentum."""
+
+    weight_lr: float = 0.025
+    """First learning rate of the weights, > 0."""
+    weight_schedule: str = "cosine"
+    """cosine (to 1 % over the run), phase (to 1 % over each phase), constant, or plateau (halved after rate_patience
+    epochs without a better loss on the selection split)."""
+    rate_patience: int = 3
+    """For weight_schedule plateau: epochs of patience, >= 1."""
+    weight_momentum: float = 0.9
+    """Nesterov momentum of the weights, in (0, 1)."""
+    weight_decay: float = 3e-4
+    """Weight decay of the weights, >= 0."""
+    grad_clip: float = 5.0
+    """Largest norm of the weights' gradient, > 0."""
+    max_rollbacks: int = 3
+    """Roll-backs in a row after which the run fails, >= 1."""
+
+    def __post_init__(self) -> None:
+        require_range("weight_lr", self.weight_lr, 0, open_low=True)
+        require_choice("weight_schedule", self.weight_schedule, RATE_SCHEDULES)
+        require_range("rate_patience", self.rate_patience, 1)
+        require_range("weight_momentum", self.weight_momentum, 0, 0.9999, open_low=True)
+        require_range("weight_decay", self.weight_decay, 0)
+        require_range("grad_clip", self.grad_clip, 0, open_low=True)
+        require_range("max_rollbacks", self.max_rollbacks, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """When checkpoints are written, and how many are kept."""
+
+    save_checkpoints: bool = True
+    """Write checkpoints; without them a run cannot be resumed."""
+    checkpoint_frequency: int = 5
+    """Epochs between regular checkpoints, >= 1; one before each mutation comes on top."""
+    max_checkpoints: int = 3
+    """Checkpoints of each kind that are kept, >= 1."""
+
+    def __post_init__(self) -> None:
+        require_range("checkpoint_frequency", self.checkpoint_frequency, 1)
+        require_range("max_checkpoints", self.max_checkpoints, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceConfig:
+    """Where a run computes."""
+
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    memory_fraction: float | None = None
+    """Largest share of a CUDA device's memory that this process may take, in (0, 1]; None for all."""
+
+    def __post_init__(self) -> None:
+        if self.memory_fraction is not None:
+            require_range("memory_fraction", self.memory_fraction, 0, 1, open_low=True)
