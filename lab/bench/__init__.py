@@ -1,3 +1,3 @@
 """What `lab bench NAME` runs: each module has a frozen configuration, `run(config)` and `summary(result)`."""
 
-__all__: list[str] = []
+__all__ = []

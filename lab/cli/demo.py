@@ -15,9 +15,10 @@ from lab.cli.dashboard import PORT, show, stay
 from lab.cli.progress import TrainingProgress
 from lab.cli.serve import dashboard_server
 from lab.datasets import DataConfig
+from lab.nn import channels_for, six_convolutions
 from lab.runs import Run, RunConfig, RunReport, build
 from lab.store import RUNS_ROOT, new_run_name
-from lab.train import DeviceConfig, OptimizerConfig, channels_for, six_convolutions
+from lab.train import DeviceConfig, OptimizerConfig
 
 RESULT = "demo.json"
 

@@ -1,3 +1,3 @@
 """Research questions that `lab experiment NAME` answers: each module has a frozen configuration."""
 
-__all__: list[str] = []
+__all__ = []

@@ -32,7 +32,7 @@ from lab.results import machine
 from lab.results.record import Records, progress_bar
 from lab.runs import Parts, RunConfig, build
 from lab.space import NB201, Genotype
-from lab.train import DeviceConfig, FixedStrategy, NullSink, OptimizerConfig, TrainingLoop, evaluate
+from lab.train import DeviceConfig, NullSink, OptimizerConfig, SupervisedStrategy, TrainingLoop, evaluate
 
 ARMS: Mapping[str, str] = MappingProxyType(
     {
@@ -181,7 +181,7 @@ def measure_grown(config: GrowthBench, seed: int) -> dict[str, Any]:
     strategy = parts.strategy
     assert isinstance(strategy, ASOSEStrategy)
     row = _train(parts, strategy, run_config.total_epochs)
-    return {**row, "seed": seed, "morphs": list(strategy.morphs), "mutations": strategy.mutator.counts}
+    return {**row, "seed": seed, "morphs": list(strategy.state().plans), "mutations": strategy.mutator.counts}
 
 
 def measure_fixed(config: GrowthBench, grown: dict[str, Any], arm: str) -> dict[str, Any]:
@@ -191,7 +191,7 @@ def measure_fixed(config: GrowthBench, grown: dict[str, Any], arm: str) -> dict[
     strategy = parts.strategy
     assert isinstance(strategy, ASOSEStrategy)
     if arm != "start":
-        strategy.rebuild(tuple(grown["morphs"]))
+        strategy.growth.replay(tuple(grown["morphs"]), strategy.live.optimizer)
     network = EvolvableNetwork.from_supernet(strategy.live.supernet, Genotype.from_arch_str(config.cell))
     for module in network.modules():
         if isinstance(module, Cell):
@@ -199,11 +199,11 @@ def measure_fixed(config: GrowthBench, grown: dict[str, Any], arm: str) -> dict[
     draw_again(network, derive_seed(seed, "scratch"))
     affordable = max(1, round(grown["compute"] / _epoch_compute(network, parts)))
     epochs = grown["epochs"] if arm == "longer" else affordable
-    row = _train(parts, FixedStrategy(network, OptimizerConfig(weight_lr=config.weight_lr), epochs=epochs), epochs)
+    row = _train(parts, SupervisedStrategy(network, OptimizerConfig(weight_lr=config.weight_lr), epochs=epochs), epochs)
     return {**row, "seed": seed}
 
 
-def _train(parts: Parts, strategy: ASOSEStrategy | FixedStrategy, epochs: int) -> dict[str, Any]:
+def _train(parts: Parts, strategy: ASOSEStrategy | SupervisedStrategy, epochs: int) -> dict[str, Any]:
     loop = TrainingLoop(
         strategy, parts.data, parts.monitor, NullSink(), epochs=epochs, save=lambda reason: None, save_every=NEVER
     )

@@ -18,7 +18,7 @@ from lab.morph.parts import build_part
 from lab.morph.plan import MorphPlan
 from lab.morph.steps import Append, Pad, Regroup, Resize, SetAttribute, SetGenotype, TensorStep, Wrap
 from lab.space import Genotype
-from lab.state import seeded
+from lab.state import preserved_rng
 
 # Power of the gradient that each entry of an optimizer's state grows with.
 MOMENTS = {
@@ -145,7 +145,7 @@ def _wrap(step: Wrap, model: nn.Module, seed: int, optimizer: Optimizer | None) 
     neighbour = nearest_parameter(model, step.path)
     known, old = {id(module) for module in model.modules()}, {id(tensor) for tensor in model.parameters()}
     # Built on the CPU, so that the same seed gives the same weights whatever the device.
-    with seeded(seed), torch.device("cpu"):
+    with preserved_rng(seed), torch.device("cpu"):
         part = build_part(step.kind, body, parent, name, step.arguments)
     fresh = [parameter for parameter in part.parameters() if id(parameter) not in old]
     for module in part.modules():

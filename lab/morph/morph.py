@@ -18,7 +18,7 @@ from lab.morph.edit import carry_out
 from lab.morph.plan import MorphPlan
 from lab.morph.steps import Step
 from lab.morph.trace import MODEL_ERRORS, Example, run
-from lab.state import seeded, structure_digest
+from lab.state import preserved_rng, structure_digest
 
 EXACT = 1e-10
 """Largest relative difference in float64 of an exact change."""
@@ -62,7 +62,7 @@ class Morph(ABC):
         Raises:
             MorphError: it is not possible here, with the reason.
         """
-        with seeded():
+        with preserved_rng():
             self.draft(model, example, seed)
 
     def plan(self, model: nn.Module, example: Example, *, seed: int = 0) -> MorphPlan:
@@ -77,7 +77,7 @@ class Morph(ABC):
         Raises:
             MorphError: the operation cannot be exact here, with the reason.
         """
-        with seeded():
+        with preserved_rng():
             draft = self.draft(model, example, seed)
             exact = self.exact if draft.exact is None else draft.exact
             plan = MorphPlan(
@@ -177,7 +177,7 @@ def _outputs(model: nn.Module, example: Example, training: bool) -> list[Tensor]
             if isinstance(value, float) and ("drop" in name.lower() or (stochastic and name == "p")):
                 setattr(module, name, 0.0)
     # What is random beyond that draws the same for both.
-    with torch.no_grad(), seeded(0):
+    with torch.no_grad(), preserved_rng(0):
         leaves = pytree.tree_leaves(run(model, example))
     return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 

@@ -1,5 +1,6 @@
 """Networks that can be searched and changed: primitives, cells, the supernet, the evolvable child."""
 
+from .baselines import BASELINES, channels_for, parse_cell, six_convolutions
 from .blend import Blend
 from .cell import Backbone, Cell
 from .darts import DARTSBackbone, DARTSCell
@@ -16,6 +17,7 @@ from .statistics import STATISTICS_BATCHES, estimate_statistics, norm_layers
 from .supernet import MixedEdge, SuperNet
 
 __all__ = [
+    "BASELINES",
     "DARTS_PRIMITIVES",
     "FAMILIES",
     "NB201_PRIMITIVES",
@@ -40,13 +42,16 @@ __all__ = [
     "StageCell",
     "SuperNet",
     "Zero",
+    "channels_for",
     "estimate_statistics",
     "eval_mode",
     "family",
     "make_primitive",
     "norm_layers",
+    "parse_cell",
     "seed_cnn",
     "share",
+    "six_convolutions",
     "staged",
     "train_mode",
 ]

@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 
@@ -14,7 +13,7 @@ from lab.device import choose_device, is_oom
 from lab.mahia import PrecisionManager
 from lab.monitor import StabilityMonitor
 from lab.multitask import HybridStrategy, TaskLosses, make_hybrid
-from lab.nn import EvolvableNetwork, SuperNet
+from lab.nn import EvolvableNetwork, SuperNet, parse_cell
 from lab.nn.named import make_model
 from lab.runs.config import RunConfig
 from lab.space import SPACES, find_table
@@ -23,16 +22,16 @@ from lab.train import (
     Alone,
     Compiler,
     Criterion,
-    FixedStrategy,
     Group,
     Reading,
     RecordData,
     RunData,
+    StepOptions,
     Strategy,
     StreamData,
+    SupervisedStrategy,
 )
 from lab.train.group import local_device
-from lab.train.supervised import parse_cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +164,7 @@ def _compose_hybrid(config: RunConfig, device: torch.device, group: Group) -> Pa
         config.hybrid,
         seed=config.seed,
         epochs=config.total_epochs,
-        precision=PrecisionManager(config.precision, device),
+        options=StepOptions(precision=PrecisionManager(config.precision, device)),
     )
     return Parts(
         config=config,
@@ -197,19 +196,13 @@ def make_strategy(
 ) -> Strategy:
     """The strategy of `config` with fresh networks on `device`, for images (in_channels, size, size)."""
     channels, layers = config.init_channels, config.layers
-    how: dict[str, Any] = {
-        "precision": PrecisionManager(config.precision, device),
-        "accumulation": config.accumulation,
-        "adaptive_batch": config.adaptive_batch == "on" or (config.adaptive_batch == "auto" and device.type == "cuda"),
-        "compiler": _compiler(config, device, group),
-        "group": group,
-    }
+    options = _step_options(config, device, group)
     if config.recipe == "agent":
         model = make_model(
             config.evolve.model, num_classes=num_classes, in_channels=in_channels, size=size, channels=channels
         ).to(device)
         return AgentStrategy(
-            model, config.optimizer, config.evolve, seed=config.seed, epochs=config.total_epochs, **how
+            model, config.optimizer, config.evolve, seed=config.seed, epochs=config.total_epochs, options=options
         )
     if config.recipe == "fixed":
         network = EvolvableNetwork(
@@ -219,12 +212,28 @@ def make_strategy(
             num_classes=num_classes,
             in_channels=in_channels,
         ).to(device)
-        return FixedStrategy(network, config.optimizer, epochs=config.total_epochs, **how)
+        return SupervisedStrategy(network, config.optimizer, epochs=config.total_epochs, options=options)
     space = SPACES[config.space]
     supernet = SuperNet(space, channels, layers, num_classes, in_channels).to(device)
     table = find_table(space)
     return ASOSEStrategy(
-        supernet, config.search, config.optimizer, seed=config.seed, epochs=config.total_epochs, table=table, **how
+        supernet,
+        config.search,
+        config.optimizer,
+        seed=config.seed,
+        epochs=config.total_epochs,
+        table=table,
+        options=options,
+    )
+
+
+def _step_options(config: RunConfig, device: torch.device, group: Group | None) -> StepOptions:
+    return StepOptions(
+        precision=PrecisionManager(config.precision, device),
+        accumulation=config.accumulation,
+        adaptive=config.adaptive_batch == "on" or (config.adaptive_batch == "auto" and device.type == "cuda"),
+        compiler=_compiler(config, device, group),
+        group=group or Alone(),
     )
 
 

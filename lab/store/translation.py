@@ -34,3 +34,23 @@ def translate_config(config: Mapping[str, Any]) -> dict[str, Any]:
     if search:
         found["search"] = {name: value for name, value in search.items() if name not in moved}
     return found
+
+
+SPLITS: Mapping[str, str] = MappingProxyType({"weights": "train", "architecture": "search", "decisions": "selection"})
+"""Former name of a split -> its name."""
+
+
+def translate_loop_state(state: Mapping[str, Any]) -> dict[str, Any]:
+    """State of the training loop, as a checkpoint holds it, with today's keys."""
+    found = dict(state)
+    numbers = dict(found["numbers"])
+    if "rng" not in found:
+        found["rng"] = {"torch": found.pop("torch_rng")}
+    if "split" not in found:
+        part = numbers.pop("_part")
+        found["split"] = SPLITS.get(part, part)
+    if "network" in found["strategy"]:  # of a recipe that searches nothing
+        numbers["_segment"] = numbers["_segment"].replace("weight_retraining", "training")
+        monitor = found["monitor"]
+        found["monitor"] = {**monitor, "segment": monitor["segment"].replace("weight_retraining", "training")}
+    return {**found, "numbers": numbers}

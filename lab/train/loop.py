@@ -6,6 +6,7 @@ checkpoint holds; no decision reads the clock.
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,21 +14,37 @@ import torch
 from lab.base import LabError
 from lab.device import process_memory, tensor_bytes
 from lab.monitor import StabilityMonitor, Verdict
-from lab.state import clone_tree
+from lab.state import rng_state, set_rng_state
 from lab.store import (
+    COMMANDS,
     AlertEvent,
     Command,
     ControlEvent,
     InterventionEvent,
     MemoryEvent,
+    PhaseEvent,
     StabilityEvent,
+    translate_loop_state,
+)
+from lab.train.commands import (
+    Moment,
+    Mutate,
+    ReduceLR,
+    ReduceMutationStrength,
+    Request,
+    Rollback,
+    SetTemperature,
+    serve,
 )
 from lab.train.group import Alone, Group
 from lab.train.sink import Observer, SilentObserver, Sink
-from lab.train.strategy import EpochData, EpochReport, Evaluation, StepReport, Strategy
+from lab.train.step import StepReport
+from lab.train.strategy import EpochData, EpochReport, Evaluation, Split, Strategy, StrategyState
 
 PAUSE_SECONDS = 0.05
 ADVICE_FACTOR = 0.5
+OWN_COMMANDS = ("pause", "resume", "stop", "checkpoint")
+"""Commands that the loop serves itself, for every strategy."""
 
 
 class Stopped(Exception):
@@ -82,7 +99,7 @@ class TrainingLoop:
         self.quiet_until = 0
         self.best_loss = float("inf")
         self.interrupted = False
-        self._part = ""
+        self._split = Split.TRAIN
         self._segment = ""
         self._verdict: Verdict | None = None
 
@@ -104,23 +121,28 @@ class TrainingLoop:
 
     def run_epoch(self) -> EpochReport | None:
         """Train one epoch, or the rest of one that was interrupted; None where the strategy had none left."""
-        if self.batch == 0:
-            self._part = self.strategy.begin_epoch(self.epoch, self.global_step, self.data)
-            self.sums = [0.0, 0.0]
-            if self._segment != self.strategy.segment:
-                self._segment = self.strategy.segment
-                self.monitor.begin(self.strategy.phase)
-            self._publish()
-            if self.strategy.phase == "finished":
-                return None
+        if self.batch == 0 and not self._begin_epoch():
+            return None
         phase = self.strategy.phase
-        length = self.data.length(self._part)
-        for inputs, targets in self.data.batches(self._part, self.epoch, self.batch):
+        length = self.data.length(self._split)
+        for inputs, targets in self.data.batches(self._split, self.epoch, self.batch):
             self._serve()
             rolled_back = self._step(inputs, targets, length)
             if rolled_back:
                 break
         return self._end_epoch(phase)
+
+    def _begin_epoch(self) -> bool:
+        """Let the strategy prepare the epoch; whether there is one."""
+        plan = self.strategy.begin_epoch(self.epoch, self.global_step, self.data)
+        self.sums = [0.0, 0.0]
+        if plan is not None:
+            self._split = plan.split
+            if self._segment != plan.segment:
+                self._segment = plan.segment
+                self.monitor.begin(self.strategy.phase)
+        self._publish()
+        return plan is not None
 
     def _step(self, inputs: Any, targets: Any, length: int) -> bool:
         report = self.strategy.step(inputs, targets)
@@ -141,23 +163,44 @@ class TrainingLoop:
         reason = "; ".join(verdict.reasons) or verdict.state
         if verdict.advice == "rollback":
             self._tell_stability(verdict)
-            self.strategy.rollback(reason)
-            self.sink.record(self._last_step, InterventionEvent(action="rollback", reason=reason))
+            serve(self.strategy.offers, Rollback(reason=reason), self.moment)
+            self.sink.record(self._last_step, InterventionEvent(action=Rollback.name, reason=reason))
             self._segment = f"after the roll-back at step {self.global_step}"
             self.monitor.begin(self.strategy.phase)
             self._publish(self._last_step)
             return True
         if self.global_step < self.quiet_until:
             return False
-        self.quiet_until = self.global_step + self.data.length(self._part)
-        act = self.strategy.lower_rate if verdict.advice == "lower_rate" else self.strategy.gentler_mutation
-        changed = act(ADVICE_FACTOR)
-        if changed is not None:
-            self._tell_stability(verdict)
-            before, after = changed
-            event = InterventionEvent(action=verdict.advice, reason=reason, before=before, after=after)
-            self.sink.record(self._last_step, event)
+        self.quiet_until = self.global_step + self.data.length(self._split)
+        for request in self._advised(verdict):
+            outcome = serve(self.strategy.offers, request, self.moment)
+            if outcome is not None:
+                self._tell_stability(verdict)
+                event = InterventionEvent(
+                    action=request.name, reason=reason, before=outcome.before, after=outcome.after
+                )
+                self.sink.record(self._last_step, event)
+                break
         return False
+
+    def _advised(self, verdict: Verdict) -> list[Request]:
+        """What the monitor's advice comes to for this strategy: requests that it offers, the first to be tried first.
+
+        The next one is for where the number of the first is at its limit.
+        """
+        if verdict.advice == "none":
+            return []
+        if verdict.advice == Rollback.name:
+            return [Rollback(reason=verdict.state)]
+        calming: list[Request] = [ReduceLR(factor=ADVICE_FACTOR)]
+        if verdict.advice == ReduceMutationStrength.name:
+            calming.insert(0, ReduceMutationStrength(factor=ADVICE_FACTOR))
+        return [request for request in calming if type(request) in self.strategy.offers]
+
+    @property
+    def moment(self) -> Moment:
+        """Where the run is, for a request."""
+        return Moment(epoch=self.epoch, step=self.global_step, data=self.data)
 
     def _end_epoch(self, phase: str) -> EpochReport:
         steps = max(self.batch, 1)
@@ -197,7 +240,7 @@ class TrainingLoop:
             values |= {f"decision/loss/{part}": loss for part, loss in parts.items()}
         memory = MemoryEvent(
             rss=process_memory(),
-            tensors=tensor_bytes(self.strategy.modules()),
+            tensors=tensor_bytes(self.strategy.state().roots),
             device_allocated=None if self.cuda is None else torch.cuda.memory_allocated(self.cuda),
         )
         self.sink.scalars(step, {**values, "memory/rss": memory.rss, "memory/tensors": memory.tensors})
@@ -206,6 +249,7 @@ class TrainingLoop:
             self._tell_stability(self._verdict)
 
     def _tell_stability(self, verdict: Verdict) -> None:
+        advised = self._advised(verdict)
         event = StabilityEvent(
             health=verdict.health,
             state=verdict.state,
@@ -213,7 +257,7 @@ class TrainingLoop:
             degradation=verdict.degradation,
             trend=verdict.trend,
             reasons=list(verdict.reasons),
-            advice=verdict.advice,
+            advice=advised[0].name if advised else "none",
         )
         self.sink.record(self._last_step, event)
 
@@ -225,10 +269,16 @@ class TrainingLoop:
 
     def _publish(self, step: int | None = None) -> None:
         for record in self.strategy.records:
+            if isinstance(record, PhaseEvent):
+                record = replace(record, offers=self._offered())
             self.sink.record(self.global_step if step is None else step, record)
             if isinstance(record, AlertEvent):
                 self.observer.on_text(f"{record.title}: {record.text}")
         self.strategy.records.clear()
+
+    def _offered(self) -> list[str]:
+        """Commands that a person can send to this run now."""
+        return [*OWN_COMMANDS, *sorted(kind.name for kind in self.strategy.offers if kind.name in COMMANDS)]
 
     def _serve(self) -> None:
         """Carry out what people asked since the last step; a pause is waited out here."""
@@ -236,7 +286,8 @@ class TrainingLoop:
         while True:
             for command in self.sink.commands():
                 paused = self._obey(command, paused)
-            self.interrupted = self.group.any(self.interrupted)
+            if self.group.size > 1:
+                self.interrupted = self.group.any(self.interrupted)
             if self.interrupted:
                 self.save("interrupt")
                 raise Stopped("interrupted")
@@ -257,11 +308,9 @@ class TrainingLoop:
                 self.save("control")
                 text = "checkpoint written"
             elif command.name == "mutate":
-                self.save("pre_mutation")
-                text = self.strategy.mutate_now(self.epoch, self.global_step, self.data)
+                text = self._ask(Mutate())
             elif command.name == "set_temperature":
-                self.strategy.set_temperature(float(command.arguments["temperature"]))
-                text = f"temperature set to {command.arguments['temperature']:g}"
+                text = self._ask(SetTemperature(temperature=float(command.arguments["temperature"])))
             else:
                 done, text = False, f"not a command: {command.arguments.get('reason', '')}"
         except LabError as error:
@@ -272,29 +321,53 @@ class TrainingLoop:
         self.observer.on_text(text)
         return paused
 
+    def _ask(self, request: Request) -> str:
+        """Serve a person's request; what was done.
+
+        Raises:
+            TrainingError: the strategy does not offer it now, or cannot do it.
+        """
+        if isinstance(request, Mutate) and Mutate in self.strategy.offers:
+            self.save("pre_mutation")
+        outcome = serve(self.strategy.offers, request, self.moment)
+        return "nothing changed" if outcome is None else outcome.text
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on, as a tree for a checkpoint."""
         return {
-            "strategy": self.strategy.state_dict(),
+            "strategy": self.strategy.state().tensors,
             "monitor": self.monitor.state_dict(),
-            "torch_rng": torch.get_rng_state(),
+            "rng": rng_state(),
+            "split": str(self._split),
             "numbers": {name: getattr(self, name) for name in _NUMBERS},
             "sums": list(self.sums),
         }
 
-    def load_state_dict(self, state: dict[str, Any], history: tuple[dict[str, Any], ...]) -> None:
+    def load_state_dict(
+        self,
+        state: dict[str, Any],
+        history: tuple[dict[str, Any], ...],
+        plans: tuple[dict[str, Any], ...] = (),
+    ) -> None:
         """Go on exactly where `state_dict` was taken.
+
+        Args:
+            history: the epochs' reports.
+            plans: the changes of structure that the strategy had made.
 
         Raises:
             CheckpointError: the state belongs to another architecture.
+            MorphError: the plans do not fit the network.
         """
-        self.strategy.load_state_dict(state["strategy"])
+        state = translate_loop_state(state)
+        self.strategy.restore(StrategyState(plans=plans, tensors=state["strategy"]))
         self.monitor.load_state_dict(state["monitor"])
-        torch.set_rng_state(clone_tree(state["torch_rng"]))
+        set_rng_state(state["rng"])
+        self._split = Split(state["split"])
         for name in _NUMBERS:
             setattr(self, name, state["numbers"][name])
         self.sums = list(state["sums"])
         self.history = list(history)
 
 
-_NUMBERS = ("epoch", "batch", "global_step", "quiet_until", "best_loss", "_part", "_segment")
+_NUMBERS = ("epoch", "batch", "global_step", "quiet_until", "best_loss", "_segment")
