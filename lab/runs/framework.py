@@ -18,6 +18,7 @@ from lab.mahia import PrecisionManager
 from lab.monitor import StabilityMonitor
 from lab.nn import EvolvableNetwork, SuperNet
 from lab.runs.config import RunConfig
+from lab.runs.environment import read_environment
 from lab.runs.report import RunReport
 from lab.runs.run import Run, find_checkpoint, saved_config
 from lab.space import Genotype, find_table
@@ -35,7 +36,6 @@ from lab.train import (
     TrainingLoop,
     divide_loader,
 )
-from lab.train.environment import read_environment
 
 
 class TrainingReport(Report):

@@ -24,6 +24,7 @@ from lab.checkpoint import (
 )
 from lab.runs.build import Parts, build
 from lab.runs.config import RunConfig
+from lab.runs.environment import check_environment, read_environment
 from lab.runs.network import describe_input
 from lab.runs.report import RunReport
 from lab.state import state_digest
@@ -42,7 +43,6 @@ from lab.train import (
     evaluate,
 )
 from lab.train.anomaly import anomaly_detection
-from lab.train.environment import check_environment, read_environment
 from lab.train.group import lost_rank
 from lab.train.sink import SharedSink
 

@@ -9,9 +9,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lab.base import TrainingError
+from lab.monitor import Verdict
+from lab.store import COMMANDS, Command
 
 if TYPE_CHECKING:
     from lab.train.strategy import EpochData
+
+ADVICE_FACTOR = 0.5
+"""By what the monitor's advice multiplies a number."""
+OWN_COMMANDS = ("pause", "resume", "stop", "checkpoint")
+"""Commands that the loop serves itself, for every strategy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,3 +110,32 @@ def serve(offers: Offers, request: Request, moment: Moment) -> Outcome | None:
         offered = ", ".join(sorted(kind.name for kind in offers))
         raise TrainingError(f"a request that this run offers now ({offered})", request.name, "choose one of these")
     return handler(request, moment)
+
+
+def offered(offers: Offers) -> list[str]:
+    """Commands that a person can send now, by the names of `lab.store`."""
+    return [*OWN_COMMANDS, *sorted(kind.name for kind in offers if kind.name in COMMANDS)]
+
+
+def advised(verdict: Verdict, offers: Offers) -> list[Request]:
+    """What the monitor's advice comes to: requests that are offered, the first to be tried first.
+
+    The next one is for where the number of the first is at its limit.
+    """
+    if verdict.advice == "none":
+        return []
+    if verdict.advice == Rollback.name:
+        return [Rollback(reason="; ".join(verdict.reasons) or verdict.state)]
+    calming: list[Request] = [ReduceLR(factor=ADVICE_FACTOR)]
+    if verdict.advice == ReduceMutationStrength.name:
+        calming.insert(0, ReduceMutationStrength(factor=ADVICE_FACTOR))
+    return [request for request in calming if type(request) in offers]
+
+
+def requested(command: Command) -> Request | None:
+    """What a person's command asks of the strategy; None for one of another kind."""
+    if command.name == Mutate.name:
+        return Mutate()
+    if command.name == SetTemperature.name:
+        return SetTemperature(temperature=float(command.arguments["temperature"]))
+    return None

@@ -5,46 +5,22 @@ checkpoint holds; no decision reads the clock.
 """
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from lab.base import LabError
-from lab.device import process_memory, tensor_bytes
 from lab.monitor import StabilityMonitor, Verdict
 from lab.state import rng_state, set_rng_state
-from lab.store import (
-    COMMANDS,
-    AlertEvent,
-    Command,
-    ControlEvent,
-    InterventionEvent,
-    MemoryEvent,
-    PhaseEvent,
-    StabilityEvent,
-    translate_loop_state,
-)
-from lab.train.commands import (
-    Moment,
-    Mutate,
-    ReduceLR,
-    ReduceMutationStrength,
-    Request,
-    Rollback,
-    SetTemperature,
-    serve,
-)
+from lab.store import Command, translate_loop_state
+from lab.train.commands import Moment, Mutate, Outcome, Request, advised, requested, serve
 from lab.train.group import Alone, Group
+from lab.train.journal import Journal
 from lab.train.sink import Observer, SilentObserver, Sink
-from lab.train.step import StepReport
 from lab.train.strategy import EpochData, EpochReport, Evaluation, Split, Strategy, StrategyState
 
 PAUSE_SECONDS = 0.05
-ADVICE_FACTOR = 0.5
-OWN_COMMANDS = ("pause", "resume", "stop", "checkpoint")
-"""Commands that the loop serves itself, for every strategy."""
 
 
 class Stopped(Exception):
@@ -89,8 +65,8 @@ class TrainingLoop:
         self.epochs = epochs
         self.save = save
         self.save_every = save_every
-        self.cuda = device if device is not None and device.type == "cuda" else None
         self.observer = observer or SilentObserver()
+        self.journal = Journal(sink, self.observer, device)
         self.epoch = 0
         self.batch = 0
         self.global_step = 0
@@ -156,46 +132,34 @@ class TrainingLoop:
         self.batch += 1
         self.global_step += 1
         self.observer.on_step(self.epoch, self.epochs, self.strategy.phase, self.batch, length, report.loss)
-        return verdict.advice != "none" and self._act(verdict, report)
+        return verdict.advice != "none" and self._act(verdict)
 
-    def _act(self, verdict: Verdict, report: StepReport) -> bool:
+    def _act(self, verdict: Verdict) -> bool:
         """Do what the monitor advises; whether the network was rolled back."""
-        reason = "; ".join(verdict.reasons) or verdict.state
         if verdict.advice == "rollback":
-            self._tell_stability(verdict)
-            serve(self.strategy.offers, Rollback(reason=reason), self.moment)
-            self.sink.record(self._last_step, InterventionEvent(action=Rollback.name, reason=reason))
-            self._segment = f"after the roll-back at step {self.global_step}"
-            self.monitor.begin(self.strategy.phase)
-            self._publish(self._last_step)
-            return True
+            return self._roll_back(verdict)
         if self.global_step < self.quiet_until:
             return False
         self.quiet_until = self.global_step + self.data.length(self._split)
-        for request in self._advised(verdict):
-            outcome = serve(self.strategy.offers, request, self.moment)
+        offers = self.strategy.offers
+        for request in advised(verdict, offers):
+            outcome = serve(offers, request, self.moment)
             if outcome is not None:
-                self._tell_stability(verdict)
-                event = InterventionEvent(
-                    action=request.name, reason=reason, before=outcome.before, after=outcome.after
-                )
-                self.sink.record(self._last_step, event)
+                self.journal.stability(self._last_step, verdict, offers)
+                reason = "; ".join(verdict.reasons) or verdict.state
+                self.journal.intervention(self._last_step, request, reason, outcome)
                 break
         return False
 
-    def _advised(self, verdict: Verdict) -> list[Request]:
-        """What the monitor's advice comes to for this strategy: requests that it offers, the first to be tried first.
-
-        The next one is for where the number of the first is at its limit.
-        """
-        if verdict.advice == "none":
-            return []
-        if verdict.advice == Rollback.name:
-            return [Rollback(reason=verdict.state)]
-        calming: list[Request] = [ReduceLR(factor=ADVICE_FACTOR)]
-        if verdict.advice == ReduceMutationStrength.name:
-            calming.insert(0, ReduceMutationStrength(factor=ADVICE_FACTOR))
-        return [request for request in calming if type(request) in self.strategy.offers]
+    def _roll_back(self, verdict: Verdict) -> bool:
+        self.journal.stability(self._last_step, verdict, self.strategy.offers)
+        (request,) = advised(verdict, self.strategy.offers)
+        outcome = serve(self.strategy.offers, request, self.moment) or Outcome()
+        self.journal.intervention(self._last_step, request, outcome.text, outcome)
+        self._segment = f"after the roll-back at step {self.global_step}"
+        self.monitor.begin(self.strategy.phase)
+        self._publish(self._last_step)
+        return True
 
     @property
     def moment(self) -> Moment:
@@ -216,7 +180,10 @@ class TrainingLoop:
         )
         self.history.append(report.to_dict())
         self._publish(self._last_step)
-        self._tell_epoch(report, {} if evaluation is None else evaluation.parts)
+        parts = {} if evaluation is None else evaluation.parts
+        self.journal.epoch(self._last_step, report, parts, self.strategy.state().roots)
+        if self._verdict is not None:
+            self.journal.stability(self._last_step, self._verdict, self.strategy.offers)
         self.epoch += 1
         self.batch = 0
         self._save_where_due(evaluation)
@@ -231,36 +198,6 @@ class TrainingLoop:
             self.best_loss = evaluation.loss
             self.save("best")
 
-    def _tell_epoch(self, report: EpochReport, parts: Mapping[str, float]) -> None:
-        step = self._last_step
-        name = "arch" if report.phase == "arch_training" else "train"
-        values = {"epoch": float(report.epoch), f"{name}/loss": report.loss, f"{name}/accuracy": report.accuracy}
-        if report.decision_loss is not None and report.decision_accuracy is not None:
-            values |= {"decision/loss": report.decision_loss, "decision/accuracy": report.decision_accuracy}
-            values |= {f"decision/loss/{part}": loss for part, loss in parts.items()}
-        memory = MemoryEvent(
-            rss=process_memory(),
-            tensors=tensor_bytes(self.strategy.state().roots),
-            device_allocated=None if self.cuda is None else torch.cuda.memory_allocated(self.cuda),
-        )
-        self.sink.scalars(step, {**values, "memory/rss": memory.rss, "memory/tensors": memory.tensors})
-        self.sink.record(step, memory)
-        if self._verdict is not None:
-            self._tell_stability(self._verdict)
-
-    def _tell_stability(self, verdict: Verdict) -> None:
-        advised = self._advised(verdict)
-        event = StabilityEvent(
-            health=verdict.health,
-            state=verdict.state,
-            oscillation=verdict.oscillation,
-            degradation=verdict.degradation,
-            trend=verdict.trend,
-            reasons=list(verdict.reasons),
-            advice=advised[0].name if advised else "none",
-        )
-        self.sink.record(self._last_step, event)
-
     @property
     def _last_step(self) -> int:
         """The step done last. What a step or an epoch brought about is told there: a run that is resumed from the
@@ -268,17 +205,9 @@ class TrainingLoop:
         return max(self.global_step - 1, 0)
 
     def _publish(self, step: int | None = None) -> None:
-        for record in self.strategy.records:
-            if isinstance(record, PhaseEvent):
-                record = replace(record, offers=self._offered())
-            self.sink.record(self.global_step if step is None else step, record)
-            if isinstance(record, AlertEvent):
-                self.observer.on_text(f"{record.title}: {record.text}")
+        step = self.global_step if step is None else step
+        self.journal.records(step, self.strategy.records, self.strategy.offers)
         self.strategy.records.clear()
-
-    def _offered(self) -> list[str]:
-        """Commands that a person can send to this run now."""
-        return [*OWN_COMMANDS, *sorted(kind.name for kind in self.strategy.offers if kind.name in COMMANDS)]
 
     def _serve(self) -> None:
         """Carry out what people asked since the last step; a pause is waited out here."""
@@ -296,6 +225,7 @@ class TrainingLoop:
             time.sleep(PAUSE_SECONDS)
 
     def _obey(self, command: Command, paused: bool) -> bool:
+        """Carry out one command and answer it; whether the run pauses from now on."""
         done, text = True, command.name
         try:
             if command.name == "pause":
@@ -307,18 +237,14 @@ class TrainingLoop:
             elif command.name == "checkpoint":
                 self.save("control")
                 text = "checkpoint written"
-            elif command.name == "mutate":
-                text = self._ask(Mutate())
-            elif command.name == "set_temperature":
-                text = self._ask(SetTemperature(temperature=float(command.arguments["temperature"])))
+            elif (request := requested(command)) is not None:
+                text = self._ask(request)
             else:
                 done, text = False, f"not a command: {command.arguments.get('reason', '')}"
         except LabError as error:
             done, text = False, str(error)
         self._publish()
-        event = ControlEvent(command=command.name, arguments=command.arguments, done=done, text=text)
-        self.sink.record(self.global_step, event)
-        self.observer.on_text(text)
+        self.journal.answer(self.global_step, command, done=done, text=text)
         return paused
 
     def _ask(self, request: Request) -> str:

@@ -49,6 +49,14 @@ class EpochReport:
         """The report as JSON data."""
         return asdict(self)
 
+    def scalars(self) -> dict[str, float]:
+        """Name -> number, for the store."""
+        name = "arch" if self.phase == "arch_training" else "train"
+        values = {"epoch": float(self.epoch), f"{name}/loss": self.loss, f"{name}/accuracy": self.accuracy}
+        if self.decision_loss is not None and self.decision_accuracy is not None:
+            values |= {"decision/loss": self.decision_loss, "decision/accuracy": self.decision_accuracy}
+        return values
+
 
 class Split(StrEnum):
     """The split whose batches an epoch trains on."""
