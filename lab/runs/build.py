@@ -17,6 +17,7 @@ from lab.nn import EvolvableNetwork, SuperNet, parse_cell
 from lab.nn.named import make_model
 from lab.runs.config import RunConfig
 from lab.space import SPACES, find_table
+from lab.state import seed_rng
 from lab.store import OomEvent
 from lab.train import (
     Alone,
@@ -70,7 +71,7 @@ def run_device(config: RunConfig) -> torch.device:
 
 
 def build(config: RunConfig, group: Group | None = None) -> Parts:
-    """Compose a run. Sets torch's thread count and its global seed, which the initial weights follow.
+    """Compose a run. Sets torch's thread count and the seed of every global random stream.
 
     Raises:
         LabError: a device, data set or setting that cannot be had.
@@ -128,7 +129,7 @@ def _compose(config: RunConfig, device: torch.device, group: Group) -> Parts:
     # Workers hand batches over through the main memory.
     held = torch.device("cpu") if config.workers else device
     streams = open_streams(replace(config.data, seed=config.seed), batch_size=config.batch_size, device=held)
-    torch.manual_seed(derive_seed(config.seed, "init"))
+    seed_rng(derive_seed(config.seed, "init"))
     strategy = make_strategy(
         config,
         num_classes=streams.bundle.num_classes,
@@ -156,7 +157,7 @@ def _compose_hybrid(config: RunConfig, device: torch.device, group: Group) -> Pa
     )
     records = load_multitask(config.seed, decisions_share=config.data.decisions_share)
     criterion = TaskLosses(records.tasks)
-    torch.manual_seed(derive_seed(config.seed, "init"))
+    seed_rng(derive_seed(config.seed, "init"))
     strategy = HybridStrategy(
         make_hybrid(config.hybrid, records).to(device),
         criterion,

@@ -1,7 +1,7 @@
 """What a training step depends on: random streams, snapshots, nested state, digests."""
 
 from .digest import state_digest, structure_digest, weight_digest
-from .rng import preserved_rng, rng_state, set_rng_state
+from .rng import preserved_rng, rng_state, seed_rng, set_rng_state
 from .snapshot import ModelSnapshot, OptimizerSnapshot
 from .trees import clone_tree
 
@@ -11,6 +11,7 @@ __all__ = [
     "clone_tree",
     "preserved_rng",
     "rng_state",
+    "seed_rng",
     "set_rng_state",
     "state_digest",
     "structure_digest",

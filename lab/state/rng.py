@@ -45,6 +45,13 @@ def set_rng_state(state: dict[str, Any]) -> None:
         torch.mps.set_rng_state(state["mps"].clone())
 
 
+def seed_rng(seed: int) -> None:
+    """Start every covered stream from `seed`, >= 0."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
 @contextmanager
 def preserved_rng(seed: int | None = None) -> Iterator[None]:
     """The streams inside the block: torch's from `seed` where one is given; all as before the block afterwards."""
