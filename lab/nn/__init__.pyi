@@ -5,7 +5,7 @@ from .blend import Blend
 from .cell import Backbone, Cell
 from .darts import DARTSBackbone, DARTSCell
 from .darts_primitives import DARTS_PRIMITIVES, FactorizedReduce
-from .evolvable import EvolvableNetwork
+from .evolvable import EvolvableNetwork, OpSource
 from .families import FAMILIES, Family, family, make_primitive
 from .modes import eval_mode, train_mode
 from .primitives import NB201_PRIMITIVES, Absent, AveragePool, ConvNorm, Skip, Zero
@@ -35,6 +35,7 @@ __all__ = [
     "FactorizedReduce",
     "Family",
     "MixedEdge",
+    "OpSource",
     "Sample",
     "SeedCNN",
     "Skip",
