@@ -6,7 +6,8 @@ from lab.nn.darts import DARTSBackbone, DARTSCell
 from lab.nn.darts_primitives import DARTS_PRIMITIVES, FactorizedReduce
 from lab.nn.evolvable import EvolvableNetwork
 from lab.nn.families import FAMILIES, Family, family, make_primitive
-from lab.nn.modes import eval_mode, train_mode
+from lab.nn.flops import FlopCount, count_flops, measure_flops
+from lab.nn.modes import eval_mode, plain_attention, train_mode
 from lab.nn.primitives import NB201_PRIMITIVES, Absent, AveragePool, ConvNorm, Skip, Zero
 from lab.nn.sample import Sample
 from lab.nn.seed_cnn import SeedCNN, seed_cnn
@@ -32,6 +33,7 @@ __all__ = [
     "EvolvableNetwork",
     "FactorizedReduce",
     "Family",
+    "FlopCount",
     "MixedEdge",
     "Sample",
     "SeedCNN",
@@ -40,11 +42,14 @@ __all__ = [
     "StageCell",
     "SuperNet",
     "Zero",
+    "count_flops",
     "estimate_statistics",
     "eval_mode",
     "family",
     "make_primitive",
+    "measure_flops",
     "norm_layers",
+    "plain_attention",
     "seed_cnn",
     "share",
     "staged",

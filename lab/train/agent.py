@@ -9,7 +9,6 @@ from random import Random
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from lab.agent import (
     AgentConfig,
@@ -22,7 +21,7 @@ from lab.agent import (
 from lab.base import CheckpointError, ConfigError, TrainingError, derive_seed
 from lab.checkpoint import state_digest
 from lab.morph import MorphPlan
-from lab.nn import eval_mode
+from lab.nn import measure_flops
 from lab.store import ActionEvent, AlertEvent, Record
 from lab.train.evolve import EvolveConfig
 from lab.train.fixed import FixedStrategy
@@ -125,7 +124,7 @@ class AgentStrategy:
 
     def begin_epoch(self, epoch: int, step: int, data: EpochData) -> str:
         """Let the agent act where a round is due, then prepare the epoch; the weights part."""
-        self.price(data)
+        self.measure_flops(data)
         if self.evolve.compute is not None:
             self.spent = self.group.share(self.spent)
             self.fixed.share = min(self.spent / self.evolve.compute, 1.0)
@@ -157,7 +156,7 @@ class AgentStrategy:
             _, info = self.agent.apply_tentative(action, state, held_out)
             events.append(self._account(info, self.agent.subject.steps_samples - before, samples))
             metrics = {}
-            self.price(data)
+            self.measure_flops(data)
         self.records += events
         if self.group.size > 1:
             self.group.align(self.network)
@@ -195,13 +194,10 @@ class AgentStrategy:
             info=told,
         )
 
-    def price(self, data: EpochData) -> float:
+    def measure_flops(self, data: EpochData) -> float:
         """Floating-point operations of a forward of one image by the network as it is now."""
         x_BCHW, _ = next(data.decisions())
-        # With gradients torch takes the path whose operations are counted.
-        with eval_mode(self.network), FlopCounterMode(display=False) as counter:
-            self.network(x_BCHW[:1])
-        self._flops = float(counter.get_total_flops())
+        self._flops = float(measure_flops(self.network, x_BCHW[:1]))
         return self._flops
 
     def step(self, x_BCHW: Tensor, y_B: Tensor) -> StepReport:
