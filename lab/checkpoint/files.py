@@ -19,6 +19,7 @@ import torch
 
 from lab.base import CheckpointError
 from lab.checkpoint.checkpoint import SCHEMA, Checkpoint
+from lab.store import translate_head, translate_state
 
 FORMAT = "lab checkpoint"
 HEAD = (
@@ -118,7 +119,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"tensors in {tensors}", _first_line(error), "use an earlier checkpoint") from error
     return Checkpoint(
         base=head["base"],
-        state=content["state"],
+        state=translate_state(content["state"]),
         epoch=head["epoch"],
         step=head["step"],
         reason=head["reason"],
@@ -152,6 +153,7 @@ def read_head(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"a checkpoint of form {SCHEMA} or older", f"form {head['schema']} in {beside}", "update lab"
         )
+    head = translate_head(head)
     missing = set(HEAD) - set(head)
     if missing:
         raise CheckpointError("a whole checkpoint head", f"{beside} without {sorted(missing)}", "use another one")

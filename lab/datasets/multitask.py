@@ -18,7 +18,7 @@ from sklearn.datasets import load_breast_cancer
 from torch import Tensor
 
 from lab.base import DataError, derive_seed, require_range
-from lab.datasets.splits import stratified_parts
+from lab.datasets.splits import order_seed, stratified_parts
 
 MULTITASK = "multitask"
 """Name given to `--dataset`."""
@@ -93,7 +93,7 @@ class MultitaskPart:
             raise DataError(expected, f"{batch_size}", "lower the batch size")
         order_N = torch.arange(len(self))
         if training:
-            generator = torch.Generator().manual_seed(derive_seed(seed, "order", self.name, epoch))
+            generator = torch.Generator().manual_seed(order_seed(seed, self.name, epoch))
             order_N = torch.randperm(len(self), generator=generator)[: len(self) // batch_size * batch_size]
         for rows_B in order_N.split(batch_size)[start_batch:]:
             targets = {name: target_N[rows_B] for name, target_N in self.targets.items()}

@@ -28,8 +28,8 @@ class EvolvableNetwork(nn.Module):
 
     Built alone it has parameters of its own; `from_supernet` gives a child that holds the supernet's `Parameter`
     objects, so that what one learns the other has, and BatchNorm statistics of its own. `mutate` moves the live child
-    to another genotype: each changed edge runs a `InterpolatedOp` whose beta is 0 at first, so the output is the same bits;
-    `set_beta` moves it on; `finalize` drops the old primitives once beta is 1.
+    to another genotype: each changed edge runs an `InterpolatedOp` whose beta is 0 at first, so the output is
+    bit-identical; `set_beta` raises beta; `finalize` drops the old primitives once beta is 1.
 
     Args:
         genotype: the cell.
