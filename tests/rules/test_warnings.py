@@ -49,5 +49,7 @@ def test_a_warning_in_a_test_of_ours_fails_it(tmp_path: Path, root: Path) -> Non
 
 
 def test_an_exception_in_a_thread_fails_the_test(tmp_path: Path, root: Path) -> None:
-    test = "import threading\ndef test_it():\n    t = threading.Thread(target=lambda: 1 / 0)\n    t.start()\n    t.join()"
+    test = (
+        "import threading\ndef test_it():\n    t = threading.Thread(target=lambda: 1 / 0)\n    t.start()\n    t.join()"
+    )
     assert run_pytest(tmp_path, root, "unused", test).startswith("1 failed")
