@@ -3,7 +3,7 @@
     python .ci/supported.py [VERSION ...] [--tests PATH ...]
 
 Each version gets an environment of its own, kept in the folder that LAB_ENVIRONMENTS names (5 GB each), with the
-newest torchvision that fits and the tested versions of everything else. The figures go to docs/results/supported.json,
+torchvision that was released with it and the tested versions of everything else. The figures go to docs/results/supported.json,
 from which the page is written; versions that are not asked for keep theirs. With --tests only these files run and
 nothing is written.
 """
@@ -25,14 +25,19 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ROOT / "docs" / "results" / "supported.json"
 PAGE = ROOT / "docs" / "supported.md"
-VERSIONS = {"2.11": "torch==2.11.*", "2.13": "torch==2.13.*", "2.14.1": "torch==2.14.1", "newest": "torch"}
-"""What is asked for -> what pip is told; the first is the oldest that pyproject.toml admits."""
+VERSIONS = {
+    "2.11": ("torch==2.11.*", "torchvision==0.26.*"),
+    "2.13": ("torch==2.13.*", "torchvision==0.28.*"),
+    "2.14.1": ("torch==2.14.1", "torchvision==0.29.1"),
+    "newest": ("torch", "torchvision"),
+}
+"""What is asked for -> what pip is told: the oldest that pyproject.toml admits, the one of constraints.txt, others."""
 FAST = ("-m", "not slow and not browser", "--ignore=tests/notebooks")
 """The fast tests: no browser, no lessons, none that takes over about ten seconds."""
 INTRO = """# Supported versions of torch
 
 The fast tests (`pytest -m "not slow and not browser" --ignore=tests/notebooks`) on the CPU, in an environment of its
-own for each version: torch and the torchvision that fits, the rest as `constraints.txt` has it. Written by
+own for each version: torch and its torchvision, the rest as `constraints.txt` has it. Written by
 `make supported` from [results/supported.json](results/supported.json).
 
 """
@@ -55,7 +60,7 @@ def install(version: str) -> tuple[Path, dict[str, str]]:
     if not python.is_file():
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--upgrade", VERSIONS[version], "torchvision"], check=True)
+    subprocess.run([*pip, "--upgrade", *VERSIONS[version]], check=True)
     asked = subprocess.run([str(python), "-c", ASK], check=True, capture_output=True, text=True)
     installed = dict(zip(("torch", "torchvision", "python"), asked.stdout.split(), strict=True))
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:

@@ -103,7 +103,8 @@ def test_the_page_of_versions_is_what_its_figures_say() -> None:
     assert supported.PAGE.read_text(encoding="utf-8") == supported.page_text(figures)
     (torch,) = (r for r in PROJECT["dependencies"] if r.startswith("torch>="))
     assert torch.startswith(f"torch>={next(iter(supported.VERSIONS))},")
-    assert supported.VERSIONS[PINNED["torch"]] == f"torch=={PINNED['torch']}"
+    pinned = (f"torch=={PINNED['torch']}", f"torchvision=={PINNED['torchvision']}")
+    assert supported.VERSIONS[PINNED["torch"]] == pinned
 
 
 def test_the_page_names_failures_and_versions_that_were_not_run(tmp_path: Path) -> None:
