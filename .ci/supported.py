@@ -2,8 +2,8 @@
 
     python .ci/supported.py [VERSION ...] [--tests PATH ...]
 
-Each version gets an environment of its own, kept in the folder that LAB_ENVIRONMENTS names (5 GB each), with the
-torchvision that was released with it and the tested versions of everything else. The figures go to docs/results/supported.json,
+Each version gets an environment of its own, kept in the folder that LAB_ENVIRONMENTS names (5 GB each): torch and the
+torchvision that was released with it, the rest in its tested version. The figures go to docs/results/supported.json,
 from which the page is written; versions that are not asked for keep theirs. With --tests only these files run and
 nothing is written.
 """
