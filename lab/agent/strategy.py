@@ -9,7 +9,6 @@ from random import Random
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from lab.agent.batch import Labelled
 from lab.agent.dynamic import AgentConfig, DynamicArchitecture
@@ -19,7 +18,7 @@ from lab.agent.run_config import EvolveConfig
 from lab.agent.trial import PairedJudge
 from lab.base import CheckpointError, ConfigError, TrainingError, derive_seed
 from lab.morph import MorphPlan
-from lab.nn import eval_mode
+from lab.nn import measure_flops
 from lab.state import state_digest
 from lab.store import ActionEvent, AlertEvent, Record
 from lab.train import (
@@ -127,7 +126,7 @@ class AgentStrategy:
 
     def begin_epoch(self, epoch: int, step: int, data: EpochData) -> EpochPlan | None:
         """Let the agent act where a round is due, then prepare the epoch; None where the compute is spent."""
-        self.price(data)
+        self.measure_flops(data)
         share = None
         if self.evolve.compute is not None:
             self.spent = self.group.share(self.spent)
@@ -161,7 +160,7 @@ class AgentStrategy:
             _, info = self.agent.apply_tentative(action, state, held_out)
             events.append(self._account(info, self.agent.subject.steps_samples - before, samples))
             metrics = {}
-            self.price(data)
+            self.measure_flops(data)
         self.records += events
         if self.group.size > 1:
             self.group.align(self.network)
@@ -199,13 +198,10 @@ class AgentStrategy:
             info=told,
         )
 
-    def price(self, data: EpochData) -> float:
+    def measure_flops(self, data: EpochData) -> float:
         """Floating-point operations of a forward of one image by the network as it is now."""
         x_BCHW, _ = next(data.decisions())
-        # With gradients torch takes the path whose operations are counted.
-        with eval_mode(self.network), FlopCounterMode(display=False) as counter:
-            self.network(x_BCHW[:1])
-        self._flops = float(counter.get_total_flops())
+        self._flops = float(measure_flops(self.network, x_BCHW[:1]))
         return self._flops
 
     def step(self, x_BCHW: Tensor, y_B: Tensor) -> StepReport:

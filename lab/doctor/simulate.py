@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from lab.base import PlacementError, Report, Table
+from lab.doctor.kernels import ShapesMode
 from lab.doctor.misplaced import FIXES, Call, Operand, cause_of, operands_of
 from lab.doctor.place import Place, traceback_place
 from lab.doctor.shadow import NUMPY, FollowMode, LabelMismatch, common_label, indexed, shadow, shadow_copy
@@ -129,10 +130,11 @@ def simulate(
             placed = map_tensors(arguments, lambda _, tensor: shadow(tensor.detach().to("cpu", copy=True), at))
             stack.enter_context(FollowMode())
         else:
-            mode = FakeTensorMode(allow_non_fake_inputs=True)
+            mode = FakeTensorMode(allow_non_fake_inputs=True, allow_fallback_kernels=False)
             copied = stand_in_copy(model, places, lambda tensor, where: _fake(mode, tensor, where))
             placed = map_tensors(arguments, lambda _, tensor: _fake(mode, tensor, at))
             stack.enter_context(mode)
+            stack.enter_context(ShapesMode())
         stack.enter_context(calls)
         try:
             copied.model(*placed[0], **placed[1])

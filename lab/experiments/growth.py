@@ -4,7 +4,7 @@ Grown: the real strategy with one cell that stays (no search, no mutation) and a
 wider between its cycles. Scratch: the architecture that came out, fresh weights, the same optimizer, trained for as
 many epochs as the compute of the grown run allows. Start: the architecture that it began with, never grown, for the
 same compute. Longer: as scratch, for as many epochs as the grown run had, which costs more.
-Compute is counted, not timed: the forward pass of one image by `FlopCounterMode`, times three for forward and backward,
+Compute is counted, not timed: the forward pass of one image by `measure_flops`, times three for forward and backward,
 times the images seen; so it holds on any machine.
 """
 
@@ -20,14 +20,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from lab.asose import ASOSEConfig, ASOSEStrategy
 from lab.base import Table, derive_seed, require, require_choice, require_range
 from lab.datasets import DataConfig
 from lab.experiments.runs_figure import curves_by_seed
 from lab.experiments.weights import draw_again
-from lab.nn import Cell, EvolvableNetwork, eval_mode
+from lab.nn import Cell, EvolvableNetwork, measure_flops
 from lab.results import machine
 from lab.results.record import Records, progress_bar
 from lab.runs import Parts, RunConfig, build
@@ -235,14 +234,7 @@ def _epoch_compute(network: nn.Module, parts: Parts) -> float:
     """Floating-point operations of one epoch on the weights part."""
     stream = parts.streams.weights
     images = len(stream) * stream.batch_size
-    return float(flops(network, stream.shape) * PASSES * images)
-
-
-def flops(network: nn.Module, shape: tuple[int, int, int]) -> int:
-    """Floating-point operations of convolutions and products in a forward pass of one image (C, H, W)."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad(), eval_mode(network):
-        network(torch.zeros(1, *shape))
-    return int(counter.get_total_flops())
+    return float(measure_flops(network, torch.zeros(1, *stream.shape)) * PASSES * images)
 
 
 def _parameters(network: nn.Module) -> int:

@@ -2,8 +2,6 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from math import isfinite
 from typing import Any, ClassVar
@@ -11,13 +9,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
-from torch.utils.flop_counter import FlopCounterMode
 
 from lab.base import MorphError
 from lab.morph.edit import carry_out
 from lab.morph.plan import MorphPlan
 from lab.morph.steps import Step
 from lab.morph.trace import MODEL_ERRORS, Example, run
+from lab.nn import count_flops
 from lab.state import preserved_rng, structure_digest
 
 EXACT = 1e-10
@@ -145,28 +143,16 @@ def compare(before: nn.Module, after: nn.Module, example: Example) -> tuple[tupl
     Both models are changed: modes, statistics, dropout. Train mode is left out where `before` cannot run in it, as
     BatchNorm of a single value.
     """
-    with _counted() as old:
+    with count_flops() as old:
         expected = _outputs(before, example, training=False)
-    with _counted() as new:
+    with count_flops() as new:
         worst = max(map(_relative, _outputs(after, example, training=False), expected), default=0.0)
-    flops = int(old.get_total_flops()), int(new.get_total_flops())
+    flops = old.total, new.total
     try:
         expected = _outputs(before, example, training=True)
     except ValueError:
         return flops, worst
     return flops, max([worst, *map(_relative, _outputs(after, example, training=True), expected)])
-
-
-@contextmanager
-def _counted() -> Iterator[FlopCounterMode]:
-    """Counts operations; attention takes its parts, since those of its fused form are not counted."""
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with FlopCounterMode(display=False) as counter:
-            yield counter
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
 
 
 def _outputs(model: nn.Module, example: Example, training: bool) -> list[Tensor]:

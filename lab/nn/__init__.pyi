@@ -5,9 +5,10 @@ from .blend import Blend
 from .cell import Backbone, Cell
 from .darts import DARTSBackbone, DARTSCell
 from .darts_primitives import DARTS_PRIMITIVES, FactorizedReduce
-from .evolvable import EvolvableNetwork
+from .evolvable import EvolvableNetwork, OpSource
 from .families import FAMILIES, Family, family, make_primitive
-from .modes import eval_mode, train_mode
+from .flops import FlopCount, count_flops, measure_flops
+from .modes import eval_mode, plain_attention, train_mode
 from .primitives import NB201_PRIMITIVES, Absent, AveragePool, ConvNorm, Skip, Zero
 from .sample import Sample
 from .seed_cnn import SeedCNN, seed_cnn
@@ -34,7 +35,9 @@ __all__ = [
     "EvolvableNetwork",
     "FactorizedReduce",
     "Family",
+    "FlopCount",
     "MixedEdge",
+    "OpSource",
     "Sample",
     "SeedCNN",
     "Skip",
@@ -43,12 +46,15 @@ __all__ = [
     "SuperNet",
     "Zero",
     "channels_for",
+    "count_flops",
     "estimate_statistics",
     "eval_mode",
     "family",
     "make_primitive",
+    "measure_flops",
     "norm_layers",
     "parse_cell",
+    "plain_attention",
     "seed_cnn",
     "share",
     "six_convolutions",
