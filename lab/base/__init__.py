@@ -14,7 +14,7 @@ from lab.base.errors import (
     TrainingError,
 )
 from lab.base.extras import DISTRIBUTION, EXTRAS, missing_extra, require_extra
-from lab.base.report import Report, Table
+from lab.base.report import Report, ReportTable
 from lab.base.resources import resource
 from lab.base.seeds import derive_seed
 
@@ -29,9 +29,9 @@ __all__ = [
     "MorphError",
     "PlacementError",
     "Report",
+    "ReportTable",
     "StoreError",
     "StudyError",
-    "Table",
     "TrainingError",
     "derive_seed",
     "missing_extra",

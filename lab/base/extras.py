@@ -32,8 +32,8 @@ def missing_extra(extra: str, purpose: str, *missing: str, otherwise: str = "") 
         otherwise: what can be done instead of installing, readable after "or".
     """
     names = missing or EXTRAS[extra]
-    todo = f"pip install '{DISTRIBUTION}[{extra}]'" + (f", or {otherwise}" if otherwise else "")
-    return ConfigError(f"{', '.join(names)} for {purpose}", f"no {', '.join(names)}", todo)
+    hint = f"pip install '{DISTRIBUTION}[{extra}]'" + (f", or {otherwise}" if otherwise else "")
+    return ConfigError(f"{', '.join(names)} for {purpose}", f"no {', '.join(names)}", hint)
 
 
 def require_extra(extra: str, purpose: str, packages: Collection[str] = (), *, otherwise: str = "") -> None:

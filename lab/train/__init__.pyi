@@ -13,10 +13,10 @@ from .commands import (
     serve,
 )
 from .compile import Compiler
-from .criterion import Criterion, Reading
+from .criterion import Criterion, PerSampleLoss
 from .data import RecordData, RunData, StreamData
 from .evaluate import Comparison, compare, evaluate, relative_difference
-from .group import Alone, Group, Ranks, open_group
+from .group import Group, Ranks, SingleProcess, open_group
 from .loaders import LoaderData, divide_loader
 from .loop import Stopped, TrainingLoop
 from .settings import RATE_SCHEDULES, CheckpointConfig, DeviceConfig, OptimizerConfig
@@ -27,7 +27,6 @@ from .supervised import SupervisedStrategy, WeightTrainer
 
 __all__ = [
     "RATE_SCHEDULES",
-    "Alone",
     "CheckpointConfig",
     "Comparison",
     "Compiler",
@@ -46,8 +45,8 @@ __all__ = [
     "Offers",
     "OptimizerConfig",
     "Outcome",
+    "PerSampleLoss",
     "Ranks",
-    "Reading",
     "RecordData",
     "ReduceLR",
     "ReduceMutationStrength",
@@ -56,6 +55,7 @@ __all__ = [
     "RunData",
     "SetTemperature",
     "SilentObserver",
+    "SingleProcess",
     "Sink",
     "Split",
     "StepNumbers",

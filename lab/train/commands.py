@@ -33,7 +33,7 @@ class Request:
 class ReduceLR(Request):
     """Multiply the learning rate of the weights."""
 
-    name = "lower_rate"
+    name = "reduce_lr"
     factor: float
     """In (0, 1)."""
 
@@ -42,7 +42,7 @@ class ReduceLR(Request):
 class ReduceMutationStrength(Request):
     """Multiply the share of edges that one mutation changes."""
 
-    name = "gentler_mutation"
+    name = "reduce_mutation_strength"
     factor: float
     """In (0, 1)."""
 
