@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import tyro
 
+from lab import __version__
 from lab.base import ConfigError, Report, ReportTable
 from lab.cli.dashboard import PORT
 from lab.cli.serve import check_port
@@ -20,7 +21,7 @@ from lab.datasets import describe
 from lab.device import choose_device
 from lab.doctor import Placement, examine
 
-PACKAGES = ("lab", "torch", "torchvision", "numpy", "scikit-learn", "streamlit", "plotly", "jupyterlab", "ipywidgets")
+PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "streamlit", "plotly", "jupyterlab", "ipywidgets")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "firefox")
 
 
@@ -103,7 +104,7 @@ def examine_model(command: DoctorCommand) -> int:
 
 def examine_machine(command: DoctorCommand) -> MachineReport:
     """Look at versions, devices, SQLite, browser, port and data sets."""
-    facts = {"python": platform.python_version(), "system": platform.platform()}
+    facts = {"python": platform.python_version(), "system": platform.platform(), "lab": __version__}
     facts |= {package: _version(package) for package in PACKAGES}
     facts["threads"] = str(torch.get_num_threads())
     facts["device"] = str(choose_device())

@@ -33,7 +33,10 @@ class EvolvableNetwork(nn.Module):
 
     Args:
         genotype: the cell.
-        channels, layers, num_classes, in_channels: as for `SuperNet`.
+        channels: of the first stage, as for `SuperNet`.
+        layers: number of searched cells, as for `SuperNet`.
+        num_classes: N.
+        in_channels: of the input.
     """
 
     def __init__(

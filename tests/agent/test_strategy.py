@@ -212,6 +212,7 @@ def test_a_factory_of_ones_own_is_evolved(make_agent_config, tmp_path, monkeypat
         build(make_agent_config(model="own_network:other"))
 
 
+@pytest.mark.slow
 def test_two_ranks_make_the_same_changes(make_agent_config, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)

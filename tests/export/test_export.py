@@ -149,7 +149,7 @@ def test_maps_of_odd_size_come_through_onnx(tmp_path):
 
 def test_without_the_packages_the_error_names_the_extra(grown, tmp_path, monkeypatch):
     monkeypatch.setattr(program, "ONNX_PACKAGES", ("onnx_that_is_not_there",))
-    with pytest.raises(ConfigError, match=r"no onnx_that_is_not_there.*lab\[export\]"):
+    with pytest.raises(ConfigError, match=r"no onnx_that_is_not_there.*asose-lab\[export\]"):
         export_run(grown.run_dir, "onnx", out=tmp_path / "a.onnx")
     assert list(tmp_path.iterdir()) == []
 

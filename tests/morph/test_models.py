@@ -118,6 +118,7 @@ def table():
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_no_operation_is_wrong_and_the_changed_model_is_an_ordinary_one(name, table):
     model, x = build(name)
     layer, block, tokens = sites(model, x)
