@@ -18,7 +18,7 @@ from lab.nn.named import make_model
 from lab.runs import Run, build, find_checkpoint, restore_network, saved_config
 from lab.state import structure_digest
 from lab.store import RunReader
-from lab.train import Moment, Mutate, Rollback, StrategyState, serve
+from lab.train import Mutate, RequestContext, Rollback, StrategyState, serve
 
 SCRIPT = """
 import json, os, signal, sys
@@ -172,7 +172,7 @@ def test_a_person_may_ask_for_an_action(make_agent_config):
     strategy, data = parts.strategy, parts.data
     strategy.begin_epoch(0, 0, data)
     strategy.records.clear()
-    moment = Moment(epoch=0, step=0, data=data)
+    moment = RequestContext(epoch=0, step=0, data=data)
     text = serve(strategy.offers, Mutate(), moment).text
     (event,) = [record for record in strategy.records if record.kind == "action"]
     assert text.startswith(event.action)
