@@ -185,10 +185,10 @@ def test_a_person_may_ask_for_an_action(make_agent_config):
 def test_a_network_by_name_fits_the_images_or_is_refused():
     resnet = make_model("resnet18", num_classes=5, in_channels=1, size=32, channels=16)
     assert resnet(torch.zeros(2, 1, 32, 32)).shape == (2, 5)
-    with pytest.raises(ConfigError, match="seed_cnn, MODULE:FACTORY or a classification model of torchvision"):
+    with pytest.raises(ConfigError, match="small_cnn, MODULE:FACTORY or a classification model of torchvision"):
         make_model("resnet", num_classes=5, in_channels=1, size=32, channels=16)
-    with pytest.raises(ConfigError, match="multiple of 4 for seed_cnn, got 30x30"):
-        make_model("seed_cnn", num_classes=5, in_channels=1, size=30, channels=16)
+    with pytest.raises(ConfigError, match="multiple of 4 for small_cnn, got 30x30"):
+        make_model("small_cnn", num_classes=5, in_channels=1, size=30, channels=16)
     with pytest.raises(ConfigError, match="side is a multiple of 16 for vit_b_16, got 8x8"):
         make_model("vit_b_16", num_classes=5, in_channels=1, size=8, channels=16)
 
