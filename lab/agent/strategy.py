@@ -25,11 +25,11 @@ from lab.train import (
     EpochData,
     EpochPlan,
     Evaluation,
-    Moment,
     Mutate,
     Offers,
     OptimizerConfig,
     Outcome,
+    RequestContext,
     Split,
     StepOptions,
     StepReport,
@@ -239,7 +239,7 @@ class AgentStrategy:
             offered[Mutate] = self.mutate
         return offered
 
-    def mutate(self, request: Mutate, moment: Moment) -> Outcome:
+    def mutate(self, request: Mutate, moment: RequestContext) -> Outcome:
         """One action of the agent now.
 
         Raises:

@@ -23,7 +23,6 @@ from lab.train import (
     EpochData,
     EpochPlan,
     Evaluation,
-    Moment,
     Mutate,
     Offers,
     OptimizerConfig,
@@ -31,6 +30,7 @@ from lab.train import (
     ReduceLR,
     ReduceMutationStrength,
     Request,
+    RequestContext,
     Rollback,
     SetTemperature,
     Split,
@@ -266,15 +266,15 @@ class ASOSEStrategy:
             offered[Mutate] = self.mutate
         return offered
 
-    def _reduce_lr(self, request: ReduceLR, moment: Moment) -> Outcome | None:
+    def _reduce_lr(self, request: ReduceLR, moment: RequestContext) -> Outcome | None:
         changed = self.rate.lower(request.factor)
         return None if changed is None else Outcome(before=changed[0], after=changed[1])
 
-    def _reduce_mutation_strength(self, request: ReduceMutationStrength, moment: Moment) -> Outcome | None:
+    def _reduce_mutation_strength(self, request: ReduceMutationStrength, moment: RequestContext) -> Outcome | None:
         changed = self.controller.reduce_strength(request.factor)
         return None if changed is None else Outcome(before=changed[0], after=changed[1])
 
-    def rollback(self, request: Rollback, moment: Moment | None = None) -> Outcome:
+    def rollback(self, request: Rollback, moment: RequestContext | None = None) -> Outcome:
         """Restore the last restore point; pending mutations are rejected and their genotypes excluded.
 
         Raises:
@@ -289,7 +289,7 @@ class ASOSEStrategy:
             self._next_phase()
         return Outcome(text=request.reason)
 
-    def mutate(self, request: Mutate, moment: Moment) -> Outcome:
+    def mutate(self, request: Mutate, moment: RequestContext) -> Outcome:
         """Mutate the live network at once.
 
         Raises:
@@ -305,7 +305,7 @@ class ASOSEStrategy:
             self._left = max(self._left, self.config.weight_training_epochs)
         return Outcome(text=f"mutation {self.mutator.number} applied")
 
-    def _set_temperature(self, request: SetTemperature, moment: Moment) -> Outcome:
+    def _set_temperature(self, request: SetTemperature, moment: RequestContext) -> Outcome:
         before = self.explorer.temperature
         self.explorer.set_temperature(request.temperature)
         self._tell_temperature("control")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lab.base import ConfigError, ReportTable, require_range
 from lab.morph import Deepen, InsertResidual, Morph, MorphReport, Widen, apply, rebuild, rollback, verify
-from lab.nn import seed_cnn
+from lab.nn import small_cnn
 from lab.results import machine
 
 
@@ -21,15 +21,15 @@ from lab.results import machine
 class MorphBench:
     """Settings of the measurement."""
 
-    models: tuple[str, ...] = ("seed_cnn", "resnet18", "mobilenet_v2", "convnext_tiny")
-    """`seed_cnn` or names of torchvision's classification models."""
+    models: tuple[str, ...] = ("small_cnn", "resnet18", "mobilenet_v2", "convnext_tiny")
+    """`small_cnn` or names of torchvision's classification models."""
     batch: int = 32
     """Samples of a training step, >= 4."""
     size: int = 64
     """Side of the images in pixels, a multiple of 4, >= 32."""
     rounds: int = 5
     """Times that each is timed, >= 3."""
-    compiled: tuple[str, ...] = ("seed_cnn", "resnet18")
+    compiled: tuple[str, ...] = ("small_cnn", "resnet18")
     """Models whose changed network is compiled with inductor as well; needs a C++ compiler."""
     seed: int = 0
     """Seed of weights and inputs."""
@@ -40,15 +40,15 @@ class MorphBench:
         require_range("rounds", self.rounds, 3)
         unknown = [name for name in (*self.models, *self.compiled) if name not in _known()]
         if unknown:
-            raise ConfigError("seed_cnn or models of torchvision", ", ".join(unknown), "see torchvision.models")
+            raise ConfigError("small_cnn or models of torchvision", ", ".join(unknown), "see torchvision.models")
 
 
 def _known() -> frozenset[str]:
-    return frozenset({"seed_cnn", *torchvision.models.list_models(module=torchvision.models)})
+    return frozenset({"small_cnn", *torchvision.models.list_models(module=torchvision.models)})
 
 
 def _build(name: str, size: int) -> nn.Module:
-    model: nn.Module = seed_cnn(size=size) if name == "seed_cnn" else torchvision.models.get_model(name)
+    model: nn.Module = small_cnn(size=size) if name == "small_cnn" else torchvision.models.get_model(name)
     return model
 
 

@@ -20,10 +20,10 @@ from lab.train import (
     EpochData,
     EpochPlan,
     Evaluation,
-    Moment,
     Offers,
     OptimizerConfig,
     Outcome,
+    RequestContext,
     Rollback,
     Split,
     StepOptions,
@@ -202,7 +202,7 @@ class HybridStrategy:
         """A lower learning rate, and a roll-back to the beginning of the epoch."""
         return {**self.trainer.offers(), Rollback: self.rollback}
 
-    def rollback(self, request: Rollback, moment: Moment | None = None) -> Outcome:
+    def rollback(self, request: Rollback, moment: RequestContext | None = None) -> Outcome:
         """Restore the beginning of the epoch: network, memories, optimizer, weights of the losses.
 
         Raises:

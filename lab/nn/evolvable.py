@@ -65,7 +65,7 @@ class EvolvableNetwork(nn.Module):
         of its own with `lab.nn.recalibrate_batchnorm`.
 
         Args:
-            blends: edges in transition and the primitive that each comes from; `genotype` is the one it goes to.
+            transitions: edges in transition and the primitive that each comes from; `genotype` is the one it goes to.
 
         Raises:
             ConfigError: the genotype belongs to another space.

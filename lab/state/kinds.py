@@ -1,7 +1,10 @@
 """Stable names of classes, for digests that are stored: a class that moves or is renamed keeps its kind."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
+from typing import Any
+
+from torch import nn
 
 KINDS: Mapping[str, str] = MappingProxyType(
     {
@@ -19,6 +22,10 @@ KINDS: Mapping[str, str] = MappingProxyType(
 )
 """Where a class of the lab is now -> its kind: where it was when the first digest with it was stored."""
 
+ABSENT, ZERO = "lab.nn.primitives.Absent", "lab.nn.primitives.Zero"
+"""Kind of an edge that its node does not take, which held a module `zero` of the other kind; both are one class now."""
+DARTS_CELL = "lab.nn.darts.DARTSCell"
+"""Kind of the cells that have such edges. Their genotypes never have `none`: every `Zero` on an edge is one."""
 ATTRIBUTES: Mapping[str, Mapping[str, str]] = MappingProxyType({"lab.nn.cell.Cell": {"edge_ids": "rows"}})
 """Where a class of the lab is now -> its plain attributes that had another name when the first digest was stored."""
 
@@ -27,6 +34,21 @@ def kind_of(cls: type) -> str:
     """The name under which `cls` goes into a digest; for a class that never moved, its module and qualified name."""
     path = _path(cls)
     return KINDS.get(path, path)
+
+
+def entries(model: nn.Module) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Name, kind and attributes, by their names in a digest, of every module that a digest of `model` lists."""
+    edges: list[str] = []
+    for name, module in model.named_modules(remove_duplicate=False):
+        kind = kind_of(type(module))
+        attributes = {attribute_of(type(module), key): value for key, value in vars(module).items()}
+        if kind == DARTS_CELL:
+            edges.append(f"{name}.edges." if name else "edges.")
+        if kind == ZERO and name.startswith(tuple(edges)) and ".primitives." not in name:
+            yield name, ABSENT, {key: value for key, value in attributes.items() if key != "stride"}
+            yield f"{name}.zero", ZERO, attributes
+        else:
+            yield name, kind, attributes
 
 
 def attribute_of(cls: type, name: str) -> str:

@@ -29,6 +29,8 @@ SETTINGS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Field of a run's or a measurement's settings -> its name now."""
+SETTING_VALUES: Mapping[str, Mapping[str, str]] = MappingProxyType({"model": {"seed_cnn": "small_cnn"}})
+"""Field of settings -> its values that were another word -> the word now."""
 EVENT_FIELDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {"rollback": {"barred": "excluded"}, "genotype": {"likeliest": "argmax_genotype"}}
 )
@@ -59,8 +61,13 @@ SEARCH_PHASE, TRAINING = "weight_retraining", "training"
 def translate_settings(value: Any) -> Any:
     """Settings as JSON data with today's names of fields, at any depth."""
     if isinstance(value, Mapping):
-        return {SETTINGS.get(key, key): translate_settings(item) for key, item in value.items()}
+        return {SETTINGS.get(key, key): _setting(key, item) for key, item in value.items()}
     return [translate_settings(item) for item in value] if isinstance(value, list) else value
+
+
+def _setting(name: str, value: Any) -> Any:
+    words = SETTING_VALUES.get(name)
+    return words.get(value, value) if words and isinstance(value, str) else translate_settings(value)
 
 
 def translate_config(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """Training: one loop, the strategies that plug into it, and whole runs."""
 
 from .commands import (
-    Moment,
     Mutate,
     Offers,
     Outcome,
     ReduceLR,
     ReduceMutationStrength,
     Request,
+    RequestContext,
     Rollback,
     SetTemperature,
     serve,
@@ -38,7 +38,6 @@ __all__ = [
     "Evaluation",
     "Group",
     "LoaderData",
-    "Moment",
     "Mutate",
     "NullSink",
     "Observer",
@@ -51,6 +50,7 @@ __all__ = [
     "ReduceLR",
     "ReduceMutationStrength",
     "Request",
+    "RequestContext",
     "Rollback",
     "RunData",
     "SetTemperature",

@@ -12,7 +12,7 @@ from lab.nn import train_mode
 from lab.space import Genotype
 from lab.state import clone_state
 from lab.store import AlertEvent, PhaseEvent, Record
-from lab.train.commands import Moment, Offers, Outcome, ReduceLR, Rollback
+from lab.train.commands import Offers, Outcome, ReduceLR, RequestContext, Rollback
 from lab.train.criterion import PerSampleLoss
 from lab.train.evaluate import evaluate
 from lab.train.optimizer import LearningRate, make_weight_optimizer
@@ -108,12 +108,12 @@ class WeightTrainer:
         """What every strategy that trains one network can be asked."""
         return {ReduceLR: self.reduce_lr, Rollback: self.rollback}
 
-    def reduce_lr(self, request: ReduceLR, moment: Moment | None = None) -> Outcome | None:
+    def reduce_lr(self, request: ReduceLR, moment: RequestContext | None = None) -> Outcome | None:
         """Multiply the learning rate; None where it is at its floor."""
         changed = self.rate.lower(request.factor)
         return None if changed is None else Outcome(before=changed[0], after=changed[1])
 
-    def rollback(self, request: Rollback, moment: Moment | None = None) -> Outcome:
+    def rollback(self, request: Rollback, moment: RequestContext | None = None) -> Outcome:
         """Restore the beginning of the epoch, and halve the learning rate.
 
         Raises:

@@ -18,7 +18,7 @@ from lab.nn.named import make_model
 from lab.runs import Run, build, find_checkpoint, restore_network, saved_config
 from lab.state import structure_digest
 from lab.store import RunReader
-from lab.train import Moment, Mutate, Rollback, StrategyState, serve
+from lab.train import Mutate, RequestContext, Rollback, StrategyState, serve
 
 SCRIPT = """
 import json, os, signal, sys
@@ -172,7 +172,7 @@ def test_a_person_may_ask_for_an_action(make_agent_config):
     strategy, data = parts.strategy, parts.data
     strategy.begin_epoch(0, 0, data)
     strategy.records.clear()
-    moment = Moment(epoch=0, step=0, data=data)
+    moment = RequestContext(epoch=0, step=0, data=data)
     text = serve(strategy.offers, Mutate(), moment).text
     (event,) = [record for record in strategy.records if record.kind == "action"]
     assert text.startswith(event.action)
@@ -185,10 +185,10 @@ def test_a_person_may_ask_for_an_action(make_agent_config):
 def test_a_network_by_name_fits_the_images_or_is_refused():
     resnet = make_model("resnet18", num_classes=5, in_channels=1, size=32, channels=16)
     assert resnet(torch.zeros(2, 1, 32, 32)).shape == (2, 5)
-    with pytest.raises(ConfigError, match="seed_cnn, MODULE:FACTORY or a classification model of torchvision"):
+    with pytest.raises(ConfigError, match="small_cnn, MODULE:FACTORY or a classification model of torchvision"):
         make_model("resnet", num_classes=5, in_channels=1, size=32, channels=16)
-    with pytest.raises(ConfigError, match="multiple of 4 for seed_cnn, got 30x30"):
-        make_model("seed_cnn", num_classes=5, in_channels=1, size=30, channels=16)
+    with pytest.raises(ConfigError, match="multiple of 4 for small_cnn, got 30x30"):
+        make_model("small_cnn", num_classes=5, in_channels=1, size=30, channels=16)
     with pytest.raises(ConfigError, match="side is a multiple of 16 for vit_b_16, got 8x8"):
         make_model("vit_b_16", num_classes=5, in_channels=1, size=8, channels=16)
 

@@ -18,9 +18,9 @@ from lab.multitask import WEIGHTINGS, HybridConfig, HybridStrategy, LossWeights,
 from lab.runs import NetworkInput, Run, RunConfig, build, find_checkpoint, saved_config
 from lab.store import RunReader
 from lab.train import (
-    Moment,
     Mutate,
     OptimizerConfig,
+    RequestContext,
     Rollback,
     SetTemperature,
     SingleProcess,
@@ -277,7 +277,7 @@ def test_a_rollback_restores_network_memories_and_weights():
         strategy.step(inputs, targets)
     assert strategy.weights.state_dict() != rule
     assert not torch.equal(before["memory.state.nodes_MD"], strategy.model.state_dict()["memory.state.nodes_MD"])
-    serve(strategy.offers, Rollback(reason="a test"), Moment(epoch=0, step=1, data=parts.data))
+    serve(strategy.offers, Rollback(reason="a test"), RequestContext(epoch=0, step=1, data=parts.data))
     assert_equal(dict(strategy.model.state_dict()), before)
     assert strategy.weights.state_dict() == rule
 
@@ -372,7 +372,7 @@ def test_tasks_and_outputs_that_do_not_belong_together_are_refused():
 
 def test_what_this_recipe_cannot_do_is_refused_in_words(whole):
     parts = build(make())
-    moment = Moment(epoch=0, step=0, data=parts.data)
+    moment = RequestContext(epoch=0, step=0, data=parts.data)
     for request in (Mutate(), SetTemperature(temperature=1.0)):
         with pytest.raises(TrainingError, match=rf"offers now \(reduce_lr, rollback\).*{request.name}"):
             serve(parts.strategy.offers, request, moment)

@@ -27,14 +27,14 @@ def test_settings_of_earlier_versions_have_todays_names():
         "accumulation": 2,
         "data": {"weights_share": 0.5, "architecture_share": 0.25, "decisions_share": 0.25},
         "search": {"reject_sigmas": 2.0, "weight_lr": 0.1, "total_cycles": 3},
-        "evolve": {"policy": "random"},
+        "evolve": {"policy": "random", "model": "seed_cnn"},
     }
     new = {
         "recipe": "agent",
         "grad_accum_steps": 2,
         "data": {"train_share": 0.5, "search_share": 0.25, "selection_share": 0.25},
         "search": {"reject_z": 2.0, "total_cycles": 3},
-        "evolve": {"reject_z": 2.0, "policy": "random"},
+        "evolve": {"reject_z": 2.0, "policy": "random", "model": "small_cnn"},
         "optimizer": {"weight_lr": 0.1},
         "checkpoints": {},
         "devices": {},
