@@ -14,6 +14,7 @@ from lab.agent import EvolveConfig
 from lab.base import CheckpointError, ConfigError, TrainingError
 from lab.checkpoint import load_checkpoint
 from lab.export import export_run
+from lab.nn import norm_layers
 from lab.nn.named import make_model
 from lab.runs import Run, build, find_checkpoint, restore_network, saved_config
 from lab.state import structure_digest
@@ -235,3 +236,18 @@ def test_another_recipe_does_not_take_its_checkpoint(make_agent_config, make_con
         strategy.restore(StrategyState(tensors={name: value for name, value in state.items() if name != "agent"}))
     with pytest.raises(CheckpointError, match="a checkpoint of recipe agent"):
         strategy.restore(StrategyState(tensors=state, plans=({"kind": "width"},)))
+
+
+def test_a_frozen_normalisation_stays_frozen_in_a_round(make_agent_config):
+    parts = build(make_agent_config())
+    strategy = parts.strategy
+    frozen, other = norm_layers(strategy.network)[:2]
+    frozen.eval()
+    before = {key: value.clone() for key, value in frozen.state_dict().items()}
+    strategy.begin_epoch(1, 0, parts.data)
+    assert strategy.agent.tracked.steps > 0
+    assert strategy.network.training
+    assert not frozen.training
+    assert other.training
+    assert frozen.num_batches_tracked == before["num_batches_tracked"]
+    assert torch.equal(frozen.running_mean[: len(before["running_mean"])], before["running_mean"])
