@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from lab import __version__
 from lab.base import LabError, StudyError, TrainingError
+from lab.cli.renamed import current_flags
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error_exit(f"expected a command among {', '.join(COMMANDS)}, got {name!r}. See lab --help.")
     module = importlib.import_module(f"lab.cli.{name}")
     try:
-        code: int = module.run(arguments[1:])
+        code: int = module.run(current_flags(arguments[1:]))
     except LabError as error:
         error_exit(str(error))
         return 1 if isinstance(error, FAILED) else 2
