@@ -32,7 +32,7 @@ def missing_extra(extra: str, purpose: str, *missing: str, otherwise: str = "") 
         otherwise: what can be done instead of installing, readable after "or".
     """
     names = missing or EXTRAS[extra]
-    hint = f"pip install '{DISTRIBUTION}[{extra}]'" + (f", or {otherwise}" if otherwise else "")
+    hint = f"run pip install '{DISTRIBUTION}[{extra}]'" + (f", or {otherwise}" if otherwise else "")
     return ConfigError(f"{', '.join(names)} for {purpose}", f"no {', '.join(names)}", hint)
 
 

@@ -51,7 +51,7 @@ def test_every_requirement_is_bounded_above() -> None:
 
 
 def test_a_missing_package_is_told_with_its_extra() -> None:
-    with pytest.raises(ConfigError, match=r"no not_there; pip install 'asose-lab\[text\]', or wait$"):
+    with pytest.raises(ConfigError, match=r"found no not_there\. Run pip install 'asose-lab\[text\]', or wait\.$"):
         require_extra("text", "reading", ("sys", "not_there"), otherwise="wait")
     require_extra("text", "reading", ("sys", "json"))
 

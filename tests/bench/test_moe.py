@@ -63,5 +63,5 @@ def test_settings_that_cannot_be_compared_are_refused(settings, match):
 
 def test_without_transformers_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"no transformers; pip install 'asose-lab\[text\]'"):
+    with pytest.raises(ConfigError, match=r"no transformers. Run pip install 'asose-lab\[text\]'"):
         moe.run(SMALL)

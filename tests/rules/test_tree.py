@@ -13,7 +13,10 @@ import pytest
 
 FOLDERS_ONLY = ("tests/", "docs/results/")
 NAMED_SUFFIXES = (".py", ".ipynb", ".md", ".toml", ".txt")
-NAMED_FILES = ("Makefile", "LICENSE", ".gitignore", ".ci/run")
+NAMED_FILES = (
+    *("Makefile", "LICENSE", "CITATION.cff", "mkdocs.yml", ".gitignore", ".pre-commit-config.yaml"),
+    *(".ci/run", ".github/workflows/ci.yml"),
+)
 
 
 def tree_block(text: str) -> list[str]:
