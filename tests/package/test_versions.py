@@ -88,7 +88,7 @@ def test_it_is_installed_again_when_versions_have_changed_and_only_then(clone: P
     assert installs(clone) == [first]
 
 
-def test_the_newest_versions_are_taken_without_the_constraints_and_the_way_back_installs_again(clone: Path) -> None:
+def test_the_newest_versions_come_without_the_constraints_and_back_again(clone: Path) -> None:
     (tested,) = installs(clone)
     (newest,) = installs(clone, LATEST="1")
     assert "--constraint" not in newest
