@@ -1,6 +1,7 @@
 """Old spellings of flags are read for one version and say the new one."""
 
 import pytest
+
 from lab.cli.main import main
 from lab.cli.renamed import current_flags
 
