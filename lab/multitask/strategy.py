@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from lab.base import CheckpointError, TrainingError, require
 from lab.datasets import MultitaskData
 from lab.mahia import ExpertRouter, HybridEfficientModel, Routing, collect_routing, memory_profile
-from lab.multitask.tasks import HybridConfig, LossWeights, TaskLosses
+from lab.multitask.config import HybridConfig
+from lab.multitask.tasks import LossWeights, TaskLosses
 from lab.nn import train_mode
 from lab.state import clone_tree
 from lab.store import Record

@@ -144,6 +144,8 @@ def test_what_does_not_fit_is_refused(data, call, error, message):
 def test_it_is_described_as_the_other_sets_are_and_says_that_texts_are_synthetic(data):
     told = json.loads(json.dumps(describe_multitask()))
     assert told.keys() == describe()[0].keys()
+    assert told["shape"] == [data.text_length, len(data.columns)]
+    assert told["classes"] == data.tasks[0].outputs
     assert (told["train"], told["test"]) == (len(data.weights) + len(data.decisions), len(data.test))
     assert told["synthetic"]
     assert "synthetic texts" in told["title"]
