@@ -6,19 +6,16 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-import tyro
-
+import lab.device
+import lab.doctor
 from lab.base import ConfigError, Report, Table
 from lab.cli.dashboard import PORT
-from lab.cli.factory import load_subject
-from lab.cli.serve import check_port
+from lab.cli.options import POSITIONAL
+from lab.cli.parse import parse
 from lab.datasets import describe
-from lab.device import choose_device
-from lab.doctor import Placement, examine
 
 PACKAGES = ("lab", "torch", "torchvision", "numpy", "scikit-learn", "streamlit", "plotly", "jupyterlab", "ipywidgets")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "firefox")
@@ -35,7 +32,7 @@ class DoctorCommand:
     lab doctor alone reports versions, devices, SQLite, browser, the dashboard's port and data sets.
     """
 
-    target: tyro.conf.Positional[str] = ""
+    target: str = field(default="", metadata={POSITIONAL: True})
     """MODULE:FACTORY, as in my_package.my_module:make_model."""
     simulate: str = ""
     """Devices to simulate the whole model on without having them, as in cuda:0,cuda:1."""
@@ -80,7 +77,8 @@ class MachineReport(Report):
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command; the exit code."""
-    command = tyro.cli(DoctorCommand, args=list(arguments), prog="lab doctor")
+    examples = ("lab doctor", "lab doctor my_package.networks:make_model --simulate cuda:0,cuda:1")
+    command = parse(DoctorCommand, arguments, prog="lab doctor", examples=examples)
     if command.target:
         return examine_model(command)
     report = examine_machine(command)
@@ -90,21 +88,30 @@ def run(arguments: Sequence[str]) -> int:
 
 def examine_model(command: DoctorCommand) -> int:
     """Run all instruments on the model behind `command.target`; 1 where something was found."""
+    from lab.cli.factory import load_subject
+
     subject = load_subject(command.target)
-    placements: list[Placement] = [name.strip() for name in command.simulate.split(",") if name.strip()]
+    placements: list[lab.doctor.Placement] = [name.strip() for name in command.simulate.split(",") if name.strip()]
     if subject.placement is not None:
         placements.append(subject.placement)
-    report = examine(subject.model, subject.batch, subject.loss, placements=placements, follow_data=command.follow_data)
+    report = lab.doctor.examine(
+        subject.model, subject.batch, subject.loss, placements=placements, follow_data=command.follow_data
+    )
     sys.stdout.write((report.to_json() if command.json else str(report)) + "\n")
     return 0 if report.ok else 1
 
 
 def examine_machine(command: DoctorCommand) -> MachineReport:
     """Look at versions, devices, SQLite, browser, port and data sets."""
+    # Torch takes seconds to import; the help page does without.
+    import torch
+
+    from lab.cli.serve import check_port
+
     facts = {"python": platform.python_version(), "system": platform.platform()}
     facts |= {package: _version(package) for package in PACKAGES}
     facts["threads"] = str(torch.get_num_threads())
-    facts["device"] = str(choose_device())
+    facts["device"] = str(lab.device.choose_device())
     for index in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(index)
         facts[f"cuda:{index}"] = (
