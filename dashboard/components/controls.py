@@ -7,7 +7,7 @@ import streamlit as st
 
 from components.commands import NAMES, Sent, answer, send
 from components.feed import Snapshot
-from components.words import is_agent, is_hybrid, plain, policy_of, shown_state
+from components.words import is_agent, is_multitask, plain, policy_of, shown_state
 from lab.base import LabError
 
 SENT, REFUSED = "sent_command", "refused_command"
@@ -33,8 +33,8 @@ AGENT_LABEL = "Mutate now: one action"
 AGENT_HELP = "The agent takes one action at the next step; its trial says whether the change is kept or taken back."
 NOBODY_HELP = "Nobody acts in this run: its policy is none."
 NO_TEMPERATURE = "Recipe agent draws no cell: there is no temperature to set."
-KEPT_HELP = "Recipe hybrid keeps the structure of its model."
-NOTHING_DRAWN = "Recipe hybrid draws no cell: there is no temperature to set."
+KEPT_HELP = "Recipe multitask keeps the structure of its model."
+NOTHING_DRAWN = "Recipe multitask draws no cell: there is no temperature to set."
 
 
 def _press(snapshot: Snapshot, command: str) -> None:
@@ -65,13 +65,13 @@ def _button(
 def control_row(snapshot: Snapshot) -> None:
     """Mutate, pause or resume, save, temperature, stop; greyed out for a run that no longer listens.
 
-    On a run of recipe agent, mutate is one action of the agent, and there is no temperature; on one of recipe hybrid
+    On a run of recipe agent, mutate is one action of the agent, and there is no temperature; on one of recipe multitask
     there is neither.
     """
     state = shown_state(snapshot)
     live = state in ("running", "paused")
-    agent, hybrid = is_agent(snapshot), is_hybrid(snapshot)
-    if hybrid:
+    agent, multitask = is_agent(snapshot), is_multitask(snapshot)
+    if multitask:
         _button(snapshot, "mutate", enabled=False, help=KEPT_HELP)
     elif agent:
         acts = policy_of(snapshot) != "none"
@@ -82,8 +82,8 @@ def control_row(snapshot: Snapshot) -> None:
     _button(snapshot, "pause", enabled=state == "running")
     _button(snapshot, "resume", enabled=state == "paused")
     _button(snapshot, "checkpoint", enabled=live)
-    why = NO_TEMPERATURE if agent else NOTHING_DRAWN if hybrid else None
-    disabled = not live or agent or hybrid
+    why = NO_TEMPERATURE if agent else NOTHING_DRAWN if multitask else None
+    disabled = not live or agent or multitask
     with st.popover("Temperature", icon=ICONS["set_temperature"], disabled=disabled, help=why):
         st.number_input("New temperature τ", 0.01, 100.0, 1.0, 0.1, key="temperature")
         _button(snapshot, "set_temperature", enabled=live)

@@ -56,9 +56,9 @@ def is_agent(snapshot: Snapshot) -> bool:
     return snapshot.config.get("recipe") == "agent"
 
 
-def is_hybrid(snapshot: Snapshot) -> bool:
+def is_multitask(snapshot: Snapshot) -> bool:
     """Whether the run trains a model of a text and a table, which has no cell."""
-    return snapshot.config.get("recipe") == "hybrid"
+    return snapshot.config.get("recipe") == "multitask"
 
 
 def policy_of(snapshot: Snapshot) -> str:

@@ -1,14 +1,14 @@
 """One model of text and a table that learns several tasks at once."""
 
-from .config import WEIGHTINGS, HybridConfig
-from .strategy import HybridStrategy, make_hybrid
+from .config import WEIGHTINGS, MultitaskConfig
+from .strategy import MultitaskStrategy, make_hybrid
 from .tasks import LossWeights, TaskLosses, Walk
 
 __all__ = [
     "WEIGHTINGS",
-    "HybridConfig",
-    "HybridStrategy",
     "LossWeights",
+    "MultitaskConfig",
+    "MultitaskStrategy",
     "TaskLosses",
     "Walk",
     "make_hybrid",

@@ -8,8 +8,8 @@ WEIGHTINGS = ("sum", "dwa", "gradnorm", "pcgrad")
 
 
 @dataclass(frozen=True, kw_only=True)
-class HybridConfig:
-    """The hybrid model and the weighting of its losses."""
+class MultitaskConfig:
+    """The model of text and a table, and the weighting of its losses."""
 
     weighting: str = "sum"
     """How losses are weighed: sum (1 each), dwa (dynamic weight averaging, once an epoch), gradnorm (similar training

@@ -1,4 +1,4 @@
-"""`HybridStrategy`: a model of text and a table learns several tasks at once inside the one training loop.
+"""`MultitaskStrategy`: a model of text and a table learns several tasks at once inside the one training loop.
 
 B batch, L tokens, C columns, F features, K losses, E experts.
 """
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lab.base import CheckpointError, TrainingError, require
 from lab.datasets import MultitaskData
 from lab.mahia import ExpertRouter, HybridEfficientModel, Routing, collect_routing, memory_profile
-from lab.multitask.config import HybridConfig
+from lab.multitask.config import MultitaskConfig
 from lab.multitask.tasks import LossWeights, TaskLosses
 from lab.nn import train_mode
 from lab.state import clone_tree
@@ -25,7 +25,7 @@ COMPONENT = "component"
 """First part of the names of the numbers that say what a component of the model needs, in bytes."""
 
 
-def make_hybrid(config: HybridConfig, data: MultitaskData) -> HybridEfficientModel:
+def make_hybrid(config: MultitaskConfig, data: MultitaskData) -> HybridEfficientModel:
     """The model for the inputs and tasks of `data`."""
     router = ExpertRouter(config.fused_dim, config.experts, config.experts_per_sample, bias_rate=config.bias_rate)
     return HybridEfficientModel(
@@ -42,7 +42,7 @@ def make_hybrid(config: HybridConfig, data: MultitaskData) -> HybridEfficientMod
     )
 
 
-class HybridStrategy:
+class MultitaskStrategy:
     """Trains `network` on the sum of its tasks' weighted losses and the router's balance loss.
 
     A step: `encode` once, every loss from its features, one walk back through the encoder, one clipped optimizer step.
@@ -66,7 +66,7 @@ class HybridStrategy:
         network: HybridEfficientModel,
         criterion: TaskLosses,
         config: OptimizerConfig,
-        hybrid: HybridConfig,
+        hybrid: MultitaskConfig,
         *,
         seed: int,
         epochs: int,
@@ -208,11 +208,11 @@ class HybridStrategy:
 
     def mutate_now(self, epoch: int, step: int, data: EpochData) -> str:
         """Refused: this network keeps its structure."""
-        raise TrainingError("a run of recipe aso-se or agent", "recipe hybrid", "start lab train with one of these")
+        raise TrainingError("a run of recipe aso-se or agent", "recipe multitask", "start lab train with one of these")
 
     def set_temperature(self, temperature: float) -> None:
         """Refused: nothing is sampled."""
-        raise TrainingError("a run of recipe aso-se", "recipe hybrid, which samples nothing", "leave it")
+        raise TrainingError("a run of recipe aso-se", "recipe multitask, which samples nothing", "leave it")
 
     @property
     def morphs(self) -> tuple[dict[str, Any], ...]:
@@ -245,7 +245,7 @@ class HybridStrategy:
             CheckpointError: the state belongs to another recipe or architecture.
         """
         if "weights" not in state:
-            raise CheckpointError("a checkpoint of recipe hybrid", "one of another recipe", "resume with its recipe")
+            raise CheckpointError("a checkpoint of recipe multitask", "one of another recipe", "resume with its recipe")
         self.fixed.load_state_dict(state)
         self.weights.load_state_dict(clone_tree(state["weights"]))
         self._rule_point = clone_tree(state["weights"]["point"])

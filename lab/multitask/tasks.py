@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 from lab.base import ConfigError
 from lab.datasets import Task
 from lab.mahia import DynamicWeightAveraging, GradNorm, PCGrad, backward_by_loss
-from lab.multitask.config import HybridConfig
+from lab.multitask.config import MultitaskConfig
 
 
 class TaskLosses:
@@ -84,7 +84,7 @@ class LossWeights:
         seed: run seed; the order in which pcgrad projects follows from it.
     """
 
-    def __init__(self, config: HybridConfig, names: Sequence[str], *, seed: int) -> None:
+    def __init__(self, config: MultitaskConfig, names: Sequence[str], *, seed: int) -> None:
         self.names = tuple(names)
         self.rule: DynamicWeightAveraging | GradNorm | PCGrad | None = None
         count = len(self.names)

@@ -13,6 +13,7 @@ from lab.datasets import Streams
 from lab.nn import Blend, Cell
 from lab.runs.build import make_strategy
 from lab.runs.config import RunConfig
+from lab.store import translate_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +36,8 @@ class NetworkInput:
         Raises:
             CheckpointError: it states none.
         """
-        if checkpoint.base.get("config", {}).get("recipe") == "hybrid":
-            came = "one of recipe hybrid, whose network takes a text and a table"
+        if translate_config(checkpoint.base.get("config", {})).get("recipe") == "multitask":
+            came = "one of recipe multitask, whose network takes a text and a table"
             raise CheckpointError("a checkpoint of a network of images", came, "give a run of another recipe")
         stated = checkpoint.base.get("input")
         if stated is None or "config" not in checkpoint.base:

@@ -21,6 +21,7 @@ from lab.base import ConfigError, StoreError, require_range
 from lab.store.process import STALE_SECONDS, ProcessIdentity
 from lab.store.records import EVENT_RECORDS, Record
 from lab.store.schema import DATABASE, FINITE, NAN, reading
+from lab.store.translation import translate_config
 
 _LIVE_ROWS = "JOIN attempt a ON a.number = r.attempt WHERE (a.cutoff IS NULL OR r.step < a.cutoff)"
 
@@ -220,11 +221,10 @@ class RunReader:
         return tuple([AttemptRow(number=r[0], first_step=r[1], cutoff=r[2], started=r[3]) for r in rows])
 
     def config(self) -> dict[str, Any]:
-        """The settings of the latest attempt."""
+        """The settings of the latest attempt, in today's words where an earlier version wrote them."""
         with reading(self._path) as connection:
             row = connection.execute("SELECT config FROM attempt ORDER BY number DESC LIMIT 1").fetchone()
-        config: dict[str, Any] = json.loads(row[0])
-        return config
+        return translate_config(json.loads(row[0]))
 
     def state(self) -> str:
         """running, finished, failed, or stale: the writer has gone, or gave no sign for ten seconds."""
