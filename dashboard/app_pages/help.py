@@ -51,7 +51,7 @@ def page() -> None:
     st.markdown("\n".join(f"- **{word}**: {text}" for word, text in MEANINGS.items()))
     st.subheader("Several losses")
     st.markdown(
-        "A run of recipe hybrid trains one model of a text and a table on several tasks at once. Its page shows the "
+        "A run of recipe multitask trains one model of a text and a table on several tasks at once. Its page shows the "
         "load of the router's experts, the weight of each loss, and what each component of the model needs."
     )
     st.markdown("\n".join(f"- **{name}**: {text}" for name, text in WEIGHTINGS.items()))

@@ -19,7 +19,7 @@ from lab.charts import (
 )
 
 NO_CELL = (
-    "This run is of recipe hybrid: one model of a text and a table learns several tasks at once. It has no cell, so "
+    "This run is of recipe multitask: one model of a text and a table learns several tasks at once. It has no cell, so "
     "there is no genotype, no architecture probabilities and no Gumbel temperature to show."
 )
 WEIGHTINGS = {
@@ -38,7 +38,7 @@ ACCURACY_HELP = "Share of samples that the task with classes gets right."
 
 def weighting_text(snapshot: Snapshot) -> str:
     """What the run's weighting does."""
-    name = str(snapshot.config.get("hybrid", {}).get("weighting", ""))
+    name = str(snapshot.config.get("multitask", {}).get("weighting", ""))
     return WEIGHTINGS.get(name, f"Weighting {name}." if name else "")
 
 

@@ -56,9 +56,9 @@ def is_agent(snapshot: Snapshot) -> bool:
     return snapshot.config.get("recipe") == "agent"
 
 
-def is_hybrid(snapshot: Snapshot) -> bool:
+def is_multitask(snapshot: Snapshot) -> bool:
     """Whether the run trains a model of a text and a table, which has no cell."""
-    return snapshot.config.get("recipe") == "hybrid"
+    return snapshot.config.get("recipe") == "multitask"
 
 
 def offers(snapshot: Snapshot, command: str) -> bool:
@@ -68,8 +68,8 @@ def offers(snapshot: Snapshot, command: str) -> bool:
     if told:
         return command in told
     if command == "mutate":
-        return not is_hybrid(snapshot) and not (is_agent(snapshot) and policy_of(snapshot) == "none")
-    return command != "set_temperature" or not (is_agent(snapshot) or is_hybrid(snapshot))
+        return not is_multitask(snapshot) and not (is_agent(snapshot) and policy_of(snapshot) == "none")
+    return command != "set_temperature" or not (is_agent(snapshot) or is_multitask(snapshot))
 
 
 def policy_of(snapshot: Snapshot) -> str:

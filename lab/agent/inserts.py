@@ -106,7 +106,7 @@ class LayerTypeSelector:
 @dataclass(frozen=True, kw_only=True)
 class _Insert(MorphOperator):
     score: str = "random"
-    """Where, by a name of `LAYER_SCORES`; random where `lab bench scores` finds none that is better."""
+    """Where, by a name of `LAYER_SCORES`; random where `lab experiment scores` finds none that is better."""
 
     def __post_init__(self) -> None:
         require_choice("score", self.score, LAYER_SCORES.keys())
@@ -118,7 +118,7 @@ class BranchOperator(_Insert):
 
     name: ClassVar[str] = "branch"
     score: str = "little_information"
-    """Where, by a name of `LAYER_SCORES`; the best that `lab bench scores` finds."""
+    """Where, by a name of `LAYER_SCORES`; the best that `lab experiment scores` finds."""
 
     def candidates(self, context: ActionContext) -> Iterable[Morph]:
         """See `MorphOperator.candidates`."""

@@ -167,8 +167,8 @@ class PruneByEntropy(MorphOperator):
     score: str = "information"
     """Which layer, by a name of `LAYER_SCORES`."""
     units: str = "taylor"
-    """Which units stay, by a name of `UNIT_SCORES`; entropy is the documented choice, `lab bench scores` prefers this
-    one."""
+    """Which units stay, by a name of `UNIT_SCORES`; entropy is the documented choice, `lab experiment scores` prefers
+    this one."""
 
     def __post_init__(self) -> None:
         require_range("ratio", self.ratio, 0, 1, open_low=True)
@@ -195,7 +195,7 @@ class ExpandWithMI(MorphOperator):
     ratio: float = 0.5
     """Share by which its units grow, > 0; at least one is added."""
     score: str = "little_redundancy"
-    """Which layer, by a name of `LAYER_SCORES`; information is the documented choice, and says nothing (`lab bench
+    """Which layer, by a name of `LAYER_SCORES`; information is the documented choice, and says nothing (`lab experiment
     scores`)."""
 
     def __post_init__(self) -> None:

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from lab.base import CheckpointError, require_range
-from lab.checkpoint.checkpoint import Checkpoint
-from lab.checkpoint.files import CheckpointFile, load_checkpoint, read_file
+from lab.checkpoint.head import CheckpointFile, read_file, verify
 
 
 def list_checkpoints(directory: str | Path) -> tuple[CheckpointFile, ...]:
@@ -24,32 +23,6 @@ def list_checkpoints(directory: str | Path) -> tuple[CheckpointFile, ...]:
     return tuple(sorted(found, key=lambda file: (file.written, file.step, file.path.name)))
 
 
-def latest_checkpoint(
-    directory: str | Path, reasons: tuple[str, ...] | None = None
-) -> tuple[Checkpoint, CheckpointFile, tuple[CheckpointError, ...]]:
-    """The last checkpoint that reads whole, its file, and what was wrong with the newer ones that were passed over.
-
-    Args:
-        reasons: only checkpoints made for one of these.
-
-    Raises:
-        CheckpointError: there is no good one.
-    """
-    passed: list[CheckpointError] = []
-    for file in reversed(list_checkpoints(directory)):
-        if reasons is not None and file.reason not in reasons:
-            continue
-        try:
-            return load_checkpoint(file.path), file, tuple(passed)
-        except CheckpointError as error:
-            passed.append(error)
-    raise CheckpointError(
-        f"a good checkpoint in {directory}",
-        f"{len(passed)} damaged ones" if passed else "none",
-        "start a new run",
-    )
-
-
 def examine_checkpoints(directory: str | Path) -> tuple[tuple[Path, CheckpointFile | None, str], ...]:
     """Every checkpoint of `directory` read whole: its `.pt`, its head, and what is wrong with it (empty: nothing).
 
@@ -67,7 +40,7 @@ def examine_checkpoints(directory: str | Path) -> tuple[tuple[Path, CheckpointFi
 def fault(path: Path) -> str:
     """Why the checkpoint at `path` does not read whole; empty where it does."""
     try:
-        load_checkpoint(path)
+        verify(path)
     except CheckpointError as error:
         return str(error)
     return ""

@@ -31,11 +31,11 @@ from torch import Tensor, nn
 
 from lab.base import TrainingError, require, require_choice, require_range
 from lab.explore.choice import NONE, best_genotype
+from lab.explore.kinds import SAMPLING_KINDS
 from lab.explore.schedules import ConstantSchedule, Schedule, ScheduleState
 from lab.nn import Sample
 from lab.space import Genotype, Space
 
-SAMPLING_KINDS = ("gumbel", "gdas", "mixture")
 INITIAL_SCALE = 1e-3
 RECENT = 200
 """SampleStats behind `GumbelExplorer.draws`."""

@@ -6,10 +6,8 @@ import time
 from pathlib import Path
 
 from lab.base import StoreError
+from lab.store.place import RUNS_ROOT
 from lab.store.reader import RunReader, RunSummary
-
-RUNS_ROOT = Path("runs")
-"""Where runs lie unless a person says otherwise: a folder of the working directory."""
 
 
 def list_runs(root: Path | str = RUNS_ROOT) -> tuple[RunSummary, ...]:

@@ -10,7 +10,8 @@ from lab.base import ConfigError, DataError
 from lab.experiments import search, zero_cost
 from lab.experiments.asose import aso_se, settings
 from lab.experiments.proxy import open_proxy
-from lab.experiments.search_methods import METHODS, SearchBench
+from lab.experiments.search_methods import OTHERS, SearchBench
+from lab.experiments.table_settings import METHODS
 from lab.results.record import Clock
 from lab.space import NB201, Genotype
 from lab.train import Split
@@ -132,3 +133,7 @@ def test_the_search_of_aso_se_uses_every_phase(proxy):
     assert found.details["events"][0]["status"] == "Live network"
     assert found.evaluations == 1 + sum(event["status"] == "applied" for event in found.details["events"])
     assert "none" not in found.genotype.primitives
+
+
+def test_every_method_that_can_be_asked_for_is_there():
+    assert ("aso-se", *OTHERS) == METHODS
