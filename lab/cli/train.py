@@ -80,7 +80,7 @@ class TrainCommand:
     workers: int = _DEFAULT.workers
     """Processes that prepare batches; 0 prepares them in the training process."""
     on_oom: str = _DEFAULT.on_oom
-    """Where the networks cannot be created for want of memory: stop, smaller (fewer channels) or cpu."""
+    """Where the networks cannot be created if memory runs out: stop, smaller (fewer channels) or cpu."""
     threads: int = 0
     """CPU threads; 0 leaves one core free for the page. The bits of a run depend on it."""
     save_dir: Path = RUNS_ROOT
@@ -156,7 +156,7 @@ def _resumed(given: RunConfig, saved: RunConfig) -> RunConfig:
     ]
     if different:
         raise ConfigError(
-            "the settings that the run was started with", ", ".join(different), "leave these flags away to resume"
+            "the settings that the run was started with", ", ".join(different), "remove these flags to resume"
         )
     return saved
 

@@ -186,7 +186,7 @@ class HybridStrategy:
         )
 
     def end_epoch(self, epoch: int, data: EpochData) -> Evaluation:
-        """Move the weights that move by epochs; read the decision split."""
+        """Move the weights that move by epochs; read the selection split."""
         if not self.trainer.rollbacks.end_epoch():
             self.weights.end_epoch()
         evaluation = evaluate(self.model, data.selection(), self.criterion)
@@ -199,7 +199,7 @@ class HybridStrategy:
 
     @property
     def offers(self) -> Offers:
-        """A lower learning rate, and a roll-back to the beginning of the epoch."""
+        """A lower learning rate, and a rollback to the beginning of the epoch."""
         return {**self.trainer.offers(), Rollback: self.rollback}
 
     def rollback(self, request: Rollback, moment: RequestContext | None = None) -> Outcome:
