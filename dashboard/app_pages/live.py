@@ -43,7 +43,7 @@ def pick_history(snapshot: Snapshot) -> int | None:
         return None
     return int(
         st.select_slider(
-            "Genotype as it was at this moment of the run",
+            "Genotype at this moment of the run",
             list(range(count)),
             value=count - 1,
             format_func=lambda index: history_label(snapshot, index),
@@ -85,10 +85,10 @@ def follow_run(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: CurveVi
         few = len(snapshot.of("genotype")) < 2
         text = "Show the genotype as it was earlier in the run."
         if is_agent(snapshot):
-            text = "Recipe agent has no genotype to look back at: the table of actions tells what was changed."
+            text = "Recipe agent has no genotype history: the table of actions lists what was changed."
         elif is_multitask(snapshot):
-            text = "Recipe multitask has no genotype to look back at."
-        st.toggle("Look back", key="history", disabled=few, help=text)
+            text = "Recipe multitask has no genotype history."
+        st.toggle("History", key="history", disabled=few, help=text)
     history = pick_history(snapshot)
     downloads(snapshot, history)
     body = agent.body if is_agent(snapshot) else hybrid.body if is_multitask(snapshot) else panels.body

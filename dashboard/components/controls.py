@@ -20,8 +20,8 @@ ICONS = {
     "stop": ":material/stop_circle:",
 }
 HELP = {
-    "pause": "The run waits after its present step; nothing is lost.",
-    "resume": "The run goes on.",
+    "pause": "The run waits after the current step; nothing is lost.",
+    "resume": "The run continues.",
     "mutate": "The network changes its own cell at the next step.",
     "checkpoint": "The run writes a checkpoint now.",
     "set_temperature": "Sets the Gumbel temperature.",
@@ -30,11 +30,11 @@ HELP = {
 
 
 AGENT_LABEL = "Mutate now: one action"
-AGENT_HELP = "The agent takes one action at the next step; its trial says whether the change is kept or taken back."
-NOT_OFFERED = "This run does not offer it in its present phase."
+AGENT_HELP = "The agent takes one action at the next step; its trial says whether the change is kept or rolled back."
+NOT_OFFERED = "Not available in the current phase of this run."
 NOBODY_ACTS = "Disabled: this run uses --policy none."
 KEPT_STRUCTURE = "Recipe multitask keeps the structure of its model."
-NOTHING_DRAWN = "This recipe draws no cell: there is no temperature to set."
+NOTHING_DRAWN = "This recipe samples no cell: there is no temperature to set."
 
 
 def _reason(snapshot: Snapshot, command: str) -> str:

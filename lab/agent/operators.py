@@ -38,7 +38,7 @@ class ActionContext:
     strength: float = 1.0
     """Factor on how much is changed, in (0, 1]."""
     excluded: frozenset[str] = frozenset()
-    """Places, as `target_of` names them, where a change was taken back of late."""
+    """Places, as `target_of` names them, where a change was rolled back of late."""
     max_growth: float = 4.0
     """Factor by which one change may at most multiply parameters or operations, > 1."""
     budget: Callable[[MorphPlan], str] | None = None
@@ -68,7 +68,7 @@ class StructuralOperator(ABC):
 
     @abstractmethod
     def apply(self, context: ActionContext, optimizer: Optimizer | None = None) -> tuple[MorphReport, ...]:
-        """Change the model in place, and the optimizer with it; the changes in order, to be taken back from the last.
+        """Change the model in place, and the optimizer with it; the changes in order, to be rolled back from the last.
 
         Raises:
             MorphError: nothing can be done, with the reason; the model is untouched.

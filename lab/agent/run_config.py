@@ -26,9 +26,9 @@ class EvolveConfig:
     probe_steps: int = 12
     """Training steps that a changed network and its control copy take before they are compared, >= 0."""
     least_reward: float = 0.0
-    """Reward below which a change is taken back."""
+    """Reward below which a change is rolled back."""
     reject_z: float = 1.64
-    """A change is taken back when the mean paired loss difference on the selection split is above this many standard
+    """A change is rolled back when the mean paired loss difference on the selection split is above this many standard
     errors, >= 0; 1.64 is one-sided 95 %."""
     max_parameters: int | None = None
     """Parameters that the network may have, >= 1; None for no limit."""

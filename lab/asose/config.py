@@ -81,7 +81,7 @@ class ASOSEConfig:
     mutation_kind: str = "guided"
     """random, guided (by the architecture probabilities) or conservative (half the strength)."""
     reject_z: float = 1.64
-    """A mutation is taken back when the mean paired loss difference on the decision split is above this many standard
+    """A mutation is rolled back when the mean paired loss difference on the selection split is above this many standard
     errors, >= 0; 1.64 is one-sided 95 %."""
     arch_lr: float = 3e-4
     """Learning rate of the architecture parameters (Adam), > 0."""
@@ -119,7 +119,7 @@ class ASOSEConfig:
             self.mutation_test == "before" or not self.growth_kinds,
             expected="growth none with mutation_test restart, which goes back to weights of the first size",
             got=f"growth {self.growth}",
-            hint="leave one of the two away",
+            hint="remove one of the two",
         )
         require_range("mutation_frequency", self.mutation_frequency, 1)
         require_range("mutation_strength", self.mutation_strength, 0, 1, open_low=True)

@@ -70,12 +70,12 @@ class LiveNetworkController:
         return self.live.child
 
     def read(self, data: EpochData) -> Evaluation:
-        """The live network on the decision split."""
+        """The live network on the selection split."""
         return self.group.broadcast(evaluate(self.child, data.selection(), self.criterion))
 
     def mutation_phase(self, epoch: int, step: int, cycle: int, data: EpochData) -> None:
         """Take the live network in the first cycle (0); grow and mutate it in later ones, where they are due."""
-        # Before the restore point: a mutation that is taken back leaves the network as large as it is.
+        # Before the restore point: a mutation that is rolled back leaves the network as large as it is.
         if self.live.child is not None and self._grows(cycle):
             self.records += self.growth.grow(
                 self.live.child,
@@ -91,7 +91,7 @@ class LiveNetworkController:
             text = f"the cell changes every {self.config.mutation_frequency} cycles; this one trains it as it is"
             self.records.append(AlertEvent(level="info", title="No mutation", text=text))
         elif not self.mutate(epoch, data, requested="schedule"):
-            text = f"no cell to go to: {len(self.mutator.excluded)} are excluded"
+            text = f"no candidate cell left, {len(self.mutator.excluded)} are excluded"
             self.records.append(AlertEvent(level="warning", title="No mutation", text=text))
         self.group.broadcast_buffers(self.child)
         self._check_ranks("network after the mutation phase")
@@ -152,7 +152,7 @@ class LiveNetworkController:
         if accepted:
             self.records += self.mutator.accept(evaluation, f"kept: {text}")
         else:
-            reason = f"taken back: {text}" if worse else "taken back: the transition was not complete"
+            reason = f"rolled back: {text}" if worse else "rolled back: the transition was not complete"
             self.records += self.mutator.reject(evaluation, reason)
             self.restore(reason)
         self._check_ranks("network after the decision")

@@ -150,7 +150,7 @@ def summary(evolved: "RunReport", fixed: "RunReport") -> ReportTable:
     )
     notes = (
         f"{evolved.dataset}: {mutations['applied']} mutations, {mutations['accepted']} accepted, "
-        f"{mutations['rejected']} taken back; largest output change at a mutation "
+        f"{mutations['rejected']} rolled back; largest output change at a mutation "
         f"{evolved.network['largest_difference']:.1e} (relative, eval mode)",
         f"runs in {Path(evolved.run_dir).parent}",
     )

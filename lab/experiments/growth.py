@@ -233,7 +233,7 @@ def summary(result: dict[str, Any]) -> ReportTable:
     notes = []
     for level in figures["levels"]:
         needs = [f"{arm} {'never' if level[arm] is None else f'{level[arm] / 1e12:.2f}'}" for arm in arms]
-        notes.append(f"TFLOP to reach {level['accuracy']:.1%} on the decision split: {', '.join(needs)}")
+        notes.append(f"TFLOP to reach {level['accuracy']:.1%} on the selection split: {', '.join(needs)}")
     columns = ("arm", "test accuracy", "test loss", "parameters", "epochs", "TFLOP", "CPU seconds")
     return ReportTable(
         title=f"growth on {result['config']['dataset']}", columns=columns, rows=tuple(rows), notes=tuple(notes)

@@ -187,7 +187,7 @@ class MultitaskStrategy:
         )
 
     def end_epoch(self, epoch: int, data: EpochData) -> Evaluation:
-        """Move the weights that move by epochs; read the decision split."""
+        """Move the weights that move by epochs; read the selection split."""
         if not self.trainer.rollbacks.end_epoch():
             self.weights.end_epoch()
         evaluation = evaluate(self.model, data.selection(), self.criterion)
@@ -200,7 +200,7 @@ class MultitaskStrategy:
 
     @property
     def offers(self) -> Offers:
-        """A lower learning rate, and a roll-back to the beginning of the epoch."""
+        """A lower learning rate, and a rollback to the beginning of the epoch."""
         return {**self.trainer.offers(), Rollback: self.rollback}
 
     def rollback(self, request: Rollback, moment: RequestContext | None = None) -> Outcome:

@@ -50,7 +50,7 @@ class TaskLosses:
         return torch.stack(list(self.parts(outputs, targets).values())).sum(0)
 
     def hits(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
-        """Whether each sample (B,) was classified right."""
+        """Whether each sample (B,) was classified correctly."""
         return outputs[self.accuracy_of].argmax(-1) == targets[self.accuracy_of]
 
 

@@ -88,7 +88,7 @@ class RunConfig:
     workers: int = 0
     """Processes that prepare batches, >= 0; 0 prepares them in the training process."""
     on_oom: str = "stop"
-    """Where the networks cannot be created for want of memory: stop, smaller (half the channels, again and again) or
+    """Where the networks cannot be created if memory runs out: stop, smaller (half the channels, again and again) or
     cpu."""
     detect_anomaly: bool = False
     """Run under torch's anomaly detection, several times slower."""
@@ -128,7 +128,7 @@ class RunConfig:
                 getattr(self, name) == value,
                 expected=f"{name} {value} with recipe multitask",
                 got=str(getattr(self, name)),
-                hint=f"leave --{name.replace('_', '-')} away",
+                hint=f"remove --{name.replace('_', '-')}",
             )
         require(
             self.adaptive_batch != "on",
@@ -140,7 +140,7 @@ class RunConfig:
             self.data.train_limit is None,
             expected="all records of multitask",
             got=f"train_limit {self.data.train_limit}",
-            hint="leave --train-limit away",
+            hint="remove --",
         )
 
     @property

@@ -395,7 +395,7 @@ def test_several_ranks_are_refused():
 
 def test_a_run_that_diverges_is_rolled_back_and_then_fails_in_words(tmp_path):
     config = make("gradnorm", epochs=6, search={"weight_lr": 1e6, "grad_clip": 1e9, "save_checkpoints": False})
-    with pytest.raises(TrainingError, match="roll-backs in a row"):
+    with pytest.raises(TrainingError, match="rollbacks in a row"):
         Run(config, save_dir=tmp_path, name="wild").execute()
     events = RunReader(tmp_path / "wild").events(kinds=("intervention",)).events
     assert {event.payload["action"] for event in events} == {"rollback"}
