@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lab.agent.policy import AttentionPolicyNetwork
 from lab.agent.replay import Experience, ExperienceBuffer, ReplayBatch
 from lab.base import ConfigError, derive_seed, require_range
+from lab.state import preserved_rng
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +90,7 @@ class QLearner:
         self.config = config or LearnerConfig()
         self.device = torch.device(device)
         self.num_actions = num_actions
-        with torch.random.fork_rng(devices=()):
-            torch.manual_seed(derive_seed(seed, "agent", "weights"))
+        with preserved_rng(derive_seed(seed, "agent", "weights")):
             self.policy_net = self._network(state_dim)
             self.target_net = self._network(state_dim)
         self.target_net.load_state_dict(self.policy_net.state_dict())

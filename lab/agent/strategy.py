@@ -9,7 +9,6 @@ from random import Random
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from lab.agent.batch import Labelled
 from lab.agent.dynamic import AgentConfig, DynamicArchitecture
@@ -19,10 +18,24 @@ from lab.agent.run_config import EvolveConfig
 from lab.agent.trial import PairedJudge
 from lab.base import CheckpointError, ConfigError, TrainingError, derive_seed
 from lab.morph import MorphPlan
-from lab.nn import eval_mode
+from lab.nn import measure_flops
 from lab.state import state_digest
 from lab.store import ActionEvent, AlertEvent, Record
-from lab.train import Alone, EpochData, Evaluation, FixedStrategy, Group, OptimizerConfig, StepReport
+from lab.train import (
+    EpochData,
+    EpochPlan,
+    Evaluation,
+    Moment,
+    Mutate,
+    Offers,
+    OptimizerConfig,
+    Outcome,
+    Split,
+    StepOptions,
+    StepReport,
+    StrategyState,
+    WeightTrainer,
+)
 
 PROBE_OFFSET = 2_000_000
 """Epoch number, above any real one, from which trials take the order of their training batches."""
@@ -42,11 +55,11 @@ class Probes:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         if self.data is None:
             return iter(())
-        return self.data.batches("weights", PROBE_OFFSET + self.round)
+        return self.data.batches(Split.TRAIN, PROBE_OFFSET + self.round)
 
 
 class AgentStrategy:
-    """Trains `network` as `FixedStrategy` does; every few epochs the agent, or a baseline policy, changes it.
+    """Trains `network` as `SupervisedStrategy` does; every few epochs the agent, or a baseline policy, changes it.
 
     Args:
         network: any network (B, C, H, W) -> logits; surgery is in place.
@@ -54,8 +67,7 @@ class AgentStrategy:
         evolve: when the agent acts, and what it may spend.
         seed: run seed.
         epochs: of the run.
-        group: the processes that train together; rank 0 chooses and decides.
-        how: of a step, see `FixedStrategy`.
+        options: how a step is taken; among several processes rank 0 chooses and decides.
     """
 
     def __init__(
@@ -66,21 +78,21 @@ class AgentStrategy:
         *,
         seed: int,
         epochs: int,
-        group: Group | None = None,
-        **how: Any,
+        options: StepOptions | None = None,
     ) -> None:
-        self.group: Group = group or Alone()
+        options = options or StepOptions()
+        self.group = options.group
         self.evolve = evolve
         self.seed = seed
-        self.fixed = FixedStrategy(network, config, epochs=epochs, group=group, **how)
-        self.records: list[Record] = self.fixed.records
+        self.trainer = WeightTrainer(network, config, epochs=epochs, options=options)
+        self.records: list[Record] = self.trainer.records
         self.probes = Probes()
         self.agent = DynamicArchitecture(
             network,
             StructuralEvolution(
                 max_parameters=evolve.max_parameters, max_flops=evolve.max_flops, max_latency=evolve.max_latency
             ),
-            optimizer=self.fixed.optimizer,
+            optimizer=self.trainer.optimizer,
             train_loader=self.probes,
             config=AgentConfig(probe_steps=0 if evolve.policy == "schedule" else evolve.probe_steps),
             learner=FEW_ACTIONS,
@@ -99,13 +111,8 @@ class AgentStrategy:
 
     @property
     def phase(self) -> str:
-        """weight_retraining, then finished."""
-        return self.fixed.phase
-
-    @property
-    def segment(self) -> str:
-        """Another one after each round: a trial trains the network."""
-        return f"{self.fixed.segment} {self._rounds}"
+        """training, then finished."""
+        return self.trainer.phase
 
     @property
     def network(self) -> nn.Module:
@@ -115,21 +122,23 @@ class AgentStrategy:
     def _train_step(self, model: nn.Module, batch: Labelled) -> None:
         assert isinstance(batch.inputs, Tensor)
         model.train()
-        self.fixed.weight_step(model, batch.inputs, batch.labels_B)
+        self.trainer.weight_step(model, batch.inputs, batch.labels_B)
 
-    def begin_epoch(self, epoch: int, step: int, data: EpochData) -> str:
-        """Let the agent act where a round is due, then prepare the epoch; the weights part."""
-        self.price(data)
+    def begin_epoch(self, epoch: int, step: int, data: EpochData) -> EpochPlan | None:
+        """Let the agent act where a round is due, then prepare the epoch; None where the compute is spent."""
+        self.measure_flops(data)
+        share = None
         if self.evolve.compute is not None:
             self.spent = self.group.share(self.spent)
-            self.fixed.share = min(self.spent / self.evolve.compute, 1.0)
+            share = min(self.spent / self.evolve.compute, 1.0)
             if self.spent >= self.evolve.compute:
                 self.finish(epoch, data)
-                return "weights"
+                return None
         due = epoch >= self.evolve.evolve_from and (epoch - self.evolve.evolve_from) % self.evolve.evolve_every == 0
         if due and self.evolve.policy != "none":
             self._round(data, self.evolve.evolve_actions)
-        return self.fixed.begin_epoch(epoch, step, data)
+        # A trial trains the network: losses before and after a round are different quantities.
+        return replace(self.trainer.begin_epoch(epoch, share), segment=f"{self.phase} {self._rounds}")
 
     def _round(self, data: EpochData, actions: int) -> list[ActionEvent]:
         """So many actions, each a transaction; what happened."""
@@ -151,7 +160,7 @@ class AgentStrategy:
             _, info = self.agent.apply_tentative(action, state, held_out)
             events.append(self._account(info, self.agent.subject.steps_samples - before, samples))
             metrics = {}
-            self.price(data)
+            self.measure_flops(data)
         self.records += events
         if self.group.size > 1:
             self.group.align(self.network)
@@ -189,18 +198,15 @@ class AgentStrategy:
             info=told,
         )
 
-    def price(self, data: EpochData) -> float:
+    def measure_flops(self, data: EpochData) -> float:
         """Floating-point operations of a forward of one image by the network as it is now."""
         x_BCHW, _ = next(data.decisions())
-        # With gradients torch takes the path whose operations are counted.
-        with eval_mode(self.network), FlopCounterMode(display=False) as counter:
-            self.network(x_BCHW[:1])
-        self._flops = float(counter.get_total_flops())
+        self._flops = float(measure_flops(self.network, x_BCHW[:1]))
         return self._flops
 
     def step(self, x_BCHW: Tensor, y_B: Tensor) -> StepReport:
         """One clipped step on the weights."""
-        report = self.fixed.step(x_BCHW, y_B)
+        report = self.trainer.step(x_BCHW, y_B)
         self.spent += TRAINING * self._flops * len(y_B) * self.group.size
         stats = self.agent.get_stats()
         more = {
@@ -213,65 +219,64 @@ class AgentStrategy:
         return replace(report, more=more)
 
     def end_epoch(self, epoch: int, data: EpochData) -> Evaluation:
-        """Read the decision split."""
-        return self.fixed.end_epoch(epoch, data)
+        """Evaluate on the selection split."""
+        return self.trainer.end_epoch(data)
 
     def finish(self, epoch: int, data: EpochData) -> None:
         """The network is what it is."""
-        if self.fixed.phase != "finished":
-            self.fixed.finish(epoch, data)
+        self.trainer.finish(epoch)
 
-    def lower_rate(self, factor: float) -> tuple[float, float] | None:
-        """Multiply the learning rate by `factor`."""
-        return self.fixed.lower_rate(factor)
+    @property
+    def offers(self) -> Offers:
+        """A lower rate, a roll-back, and an action of the agent where its policy acts."""
+        offered = dict(self.trainer.offers())
+        if self.evolve.policy != "none":
+            offered[Mutate] = self.mutate
+        return offered
 
-    def gentler_mutation(self, factor: float) -> None:
-        """The agent's changes are on trial each: there is no strength to lower."""
-        return
-
-    def rollback(self, reason: str) -> None:
-        """Restore the beginning of the epoch, behind the agent's round."""
-        self.fixed.rollback(reason)
-
-    def mutate_now(self, epoch: int, step: int, data: EpochData) -> str:
+    def mutate(self, request: Mutate, moment: Moment) -> Outcome:
         """One action of the agent now.
 
         Raises:
             TrainingError: none is possible.
         """
-        if self.evolve.policy == "none":
-            raise TrainingError("a run whose policy acts", "--policy none", "start it with --policy agent")
-        events = self._round(data, 1)
+        events = self._round(moment.data, 1)
         if not events:
             raise TrainingError("a possible action", "none", "raise the limits")
-        self.fixed.set_restore_point()
+        self.trainer.set_restore_point()
         event = events[0]
         state = "kept" if event.accepted else "taken back" if event.applied else "refused"
-        return f"{event.action}: {state}: {event.info.get('reason', event.info.get('error', ''))}"
+        return Outcome(text=f"{event.action}: {state}: {event.info.get('reason', event.info.get('error', ''))}")
 
-    def set_temperature(self, temperature: float) -> None:
-        """Refused: nothing is sampled."""
-        self.fixed.set_temperature(temperature)
+    def state(self) -> StrategyState:
+        """Network and plans of the changes that stand, optimizer, what the agent has learnt, the compute spent."""
+        return StrategyState(
+            plans=tuple({"kind": "plan", "plan": plan.to_json()} for plan in self.agent.morphs),
+            tensors={
+                **self.trainer.state_dict(),
+                "agent": self.agent.state_dict(),
+                "counts": dict(self.counts),
+                "numbers": [self.regret, self.largest_difference, self.spent, self._flops, float(self._rounds)],
+            },
+            summary=self.summary(),
+            roots=(*self.trainer.roots, *self.agent.modules()),
+        )
 
-    @property
-    def morphs(self) -> tuple[dict[str, Any], ...]:
-        """The plans of the changes that stand, in order."""
-        return tuple({"kind": "plan", "plan": plan.to_json()} for plan in self.agent.morphs)
-
-    def rebuild(self, morphs: tuple[dict[str, Any], ...]) -> None:
-        """Replay plans on the fresh network.
+    def restore(self, state: StrategyState) -> None:
+        """Replay the plans on the fresh network, and go on exactly where `state` was taken.
 
         Raises:
-            CheckpointError: steps of another recipe.
+            CheckpointError: the state belongs to another recipe or architecture.
             MorphError: a plan of another network.
         """
-        if any(step.get("kind") != "plan" for step in morphs):
+        if "agent" not in state.tensors or any(plan.get("kind") != "plan" for plan in state.plans):
             raise CheckpointError("a checkpoint of recipe agent", "one of another recipe", "resume with its recipe")
-        self.agent.replay(tuple(MorphPlan.from_json(step["plan"]) for step in morphs))
-
-    def modules(self) -> tuple[object, ...]:
-        """Network, optimizer, and what the agent learns with."""
-        return (*self.fixed.modules(), *self.agent.modules())
+        self.agent.replay(tuple(MorphPlan.from_json(plan["plan"]) for plan in state.plans))
+        self.trainer.load_state_dict(state.tensors)
+        self.agent.load_state_dict(state.tensors["agent"])
+        self.counts = dict(state.tensors["counts"])
+        self.regret, self.largest_difference, self.spent, self._flops, rounds = state.tensors["numbers"]
+        self._rounds = int(rounds)
 
     def adopt(self, state: dict[str, Any]) -> None:
         """Begin with what the agent of another run had learnt: its policy and its replay.
@@ -286,33 +291,10 @@ class AgentStrategy:
         except ConfigError as error:
             raise CheckpointError(error.expected, error.came, "give another --agent-from") from error
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that the next step depends on."""
-        return {
-            **self.fixed.state_dict(),
-            "agent": self.agent.state_dict(),
-            "counts": dict(self.counts),
-            "numbers": [self.regret, self.largest_difference, self.spent, self._flops, float(self._rounds)],
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on exactly where `state_dict` was taken.
-
-        Raises:
-            CheckpointError: the state belongs to another recipe or architecture.
-        """
-        if "agent" not in state:
-            raise CheckpointError("a checkpoint of recipe agent", "one of another recipe", "resume with its recipe")
-        self.fixed.load_state_dict(state)
-        self.agent.load_state_dict(state["agent"])
-        self.counts = dict(state["counts"])
-        self.regret, self.largest_difference, self.spent, self._flops, rounds = state["numbers"]
-        self._rounds = int(rounds)
-
     def summary(self) -> dict[str, Any]:
         """Parameters, actions, what they lost in hindsight, the compute spent."""
         return {
-            **self.fixed.summary(),
+            **self.trainer.summary(),
             "model": self.evolve.model,
             "policy": self.evolve.policy,
             "actions": dict(self.counts),

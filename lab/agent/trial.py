@@ -19,7 +19,7 @@ from lab.agent.measure import evaluate
 from lab.agent.reward import MultiObjectiveReward, Reward
 from lab.base import require_range
 from lab.morph import MorphReport
-from lab.state import ModelSnapshot, OptimizerSnapshot, RandomSnapshot
+from lab.state import ModelSnapshot, OptimizerSnapshot, preserved_rng
 
 TrainStep = Callable[[nn.Module, Labelled], None]
 """Takes one optimizer step of a model on a batch."""
@@ -107,14 +107,15 @@ def paired(before: Reading, after: Reading) -> tuple[float, float]:
 @contextmanager
 def undone(model: nn.Module, optimizer: Optimizer | None) -> Iterator[None]:
     """Whatever happens to model, optimizer and the global random streams inside the block is undone, bit for bit."""
-    kept: list[Any] = [ModelSnapshot(model), RandomSnapshot()]
+    kept: list[ModelSnapshot | OptimizerSnapshot] = [ModelSnapshot(model)]
     if optimizer is not None:
         kept.append(OptimizerSnapshot(optimizer))
-    try:
-        yield
-    finally:
-        for snapshot in kept:
-            snapshot.restore()
+    with preserved_rng():
+        try:
+            yield
+        finally:
+            for snapshot in kept:
+                snapshot.restore()
 
 
 def plain_step(optimizer: Optimizer, grad_clip: float = 5.0) -> TrainStep:

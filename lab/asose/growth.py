@@ -17,7 +17,7 @@ from lab.base import TrainingError, derive_seed
 from lab.morph import MorphPlan, Widen, apply
 from lab.nn import STAGES, Cell, EvolvableNetwork, Sample, SuperNet, estimate_statistics, staged
 from lab.space import Genotype
-from lab.state import seeded
+from lab.state import preserved_rng
 from lab.store import GrowthEvent
 from lab.train import relative_difference
 from lab.train.evaluate import outputs
@@ -136,7 +136,7 @@ class Growth:
         return f"backbone.cells.{number}"
 
     def _add_cell(self, stage: int, optimizer: Optimizer) -> int:
-        with seeded(derive_seed(self.seed, "growth", len(self.steps))):
+        with preserved_rng(derive_seed(self.seed, "growth", len(self.steps))):
             number = self.supernet.add_cell(stage)
         optimizer.param_groups[0]["params"].extend(self.supernet.backbone.cell(number).parameters())
         return number

@@ -6,8 +6,6 @@ B batch, C channels, H height, W width.
 import math
 from typing import Any
 
-import torch
-
 from lab.asose.architecture import ArchitectureTrainer
 from lab.asose.config import ASOSEConfig
 from lab.asose.events import describe_search
@@ -16,9 +14,9 @@ from lab.asose.live_network import LiveNetwork
 from lab.asose.mutator import Mutator
 from lab.nn import EvolvableNetwork, SuperNet
 from lab.space import Genotype, Table
-from lab.state import clone_tree, state_digest
+from lab.state import clone_tree, rng_state, set_rng_state, state_digest
 from lab.store import AlertEvent, Record, RollbackEvent
-from lab.train import Criterion, EpochData, Evaluation, Group, OptimizerConfig, evaluate
+from lab.train import Criterion, EpochData, Evaluation, Group, OptimizerConfig, Split, evaluate
 
 STRENGTH_FLOOR = 1 / 8
 """Smallest scale of the mutation strength."""
@@ -138,7 +136,7 @@ class Evolution:
         return True
 
     def _hand_over_steps(self, data: EpochData) -> int:
-        return math.ceil(self.config.weight_training_epochs * data.length("weights") / 2)
+        return math.ceil(self.config.weight_training_epochs * data.length(Split.TRAIN) / 2)
 
     def advance(self) -> float | None:
         """Move every hand-over on by one training step; the latest one's beta, None where none is live."""
@@ -175,7 +173,7 @@ class Evolution:
                 "live": self.live.state_dict(),
                 "growth": self.growth.state_dict(),
                 "architecture": self.architecture.values(),
-                "torch_rng": torch.get_rng_state(),
+                "rng": rng_state(),
                 "step": step,
             }
         )
@@ -187,7 +185,7 @@ class Evolution:
         self.live.load_state_dict(point["live"])
         self.growth.load_state_dict(point["growth"])
         self.architecture.restore(point["architecture"])
-        torch.set_rng_state(point["torch_rng"])
+        set_rng_state(point["rng"] if "rng" in point else {"torch": point["torch_rng"]})
         barred = self.mutator.barred[-1].to_json() if self.mutator.barred else None
         self.records.append(RollbackEvent(reason=reason, to_step=point["step"], barred=barred))
         self.tell_genotype("rollback")

@@ -14,23 +14,32 @@ from lab.asose.architecture import ArchitectureTrainer
 from lab.asose.config import ASOSEConfig
 from lab.asose.live_changes import Evolution
 from lab.base import TrainingError
-from lab.mahia import PrecisionManager
 from lab.nn import SuperNet, train_mode
 from lab.space import Table
 from lab.state import clone_tree
 from lab.store import AlertEvent, PhaseEvent, Record, TemperatureEvent
 from lab.train import (
-    Alone,
-    Compiler,
     Criterion,
     EpochData,
+    EpochPlan,
     Evaluation,
-    Group,
+    Moment,
+    Mutate,
+    Offers,
     OptimizerConfig,
+    Outcome,
+    ReduceLR,
+    ReduceMutationStrength,
+    Request,
+    Rollback,
+    SetTemperature,
+    Split,
     StepNumbers,
+    StepOptions,
     StepReport,
-    WeightStep,
+    StrategyState,
 )
+from lab.train.commands import Handler
 from lab.train.optimizer import LearningRate
 from lab.train.restore import RollbackLimit
 
@@ -45,8 +54,7 @@ class ASOSEStrategy:
         seed: run seed.
         epochs: epochs of the run, over which the learning rate falls.
         table: true accuracies of the space's cells; only shown, never used.
-        precision, accumulation, adaptive_batch, compiler: how a step on the weights is taken, see `WeightStep`.
-        group: the processes that train together; default: this one alone.
+        options: how a step on the weights is taken.
     """
 
     def __init__(
@@ -58,34 +66,25 @@ class ASOSEStrategy:
         seed: int,
         epochs: int,
         table: Table | None = None,
-        precision: PrecisionManager | None = None,
-        accumulation: int = 1,
-        adaptive_batch: bool = False,
-        compiler: Compiler | None = None,
-        group: Group | None = None,
+        options: StepOptions | None = None,
     ) -> None:
         self.config = config
         weights = weights or OptimizerConfig()
         self.epochs = epochs
         self.space = supernet.space
-        group = group or Alone()
-        self.architecture = ArchitectureTrainer(supernet, config, seed=seed, accumulation=accumulation, group=group)
+        options = options or StepOptions()
+        group = options.group
+        self.architecture = ArchitectureTrainer(
+            supernet, config, seed=seed, accumulation=options.accumulation, group=group
+        )
         self.explorer = self.architecture.explorer
         self.evolution = Evolution(supernet, self.architecture, config, weights, seed=seed, group=group, table=table)
         self.live = self.evolution.live
         self.mutator = self.evolution.mutator
         self.growth = self.evolution.growth
-        self.weight_step = WeightStep(
-            self.live.optimizer,
-            grad_clip=weights.grad_clip,
-            precision=precision,
-            accumulation=accumulation,
-            adaptive=adaptive_batch,
-            group=group,
-            compiler=compiler,
-        )
         self.records: list[Record] = []
-        self.evolution.records = self.weight_step.records = self.records
+        self.evolution.records = self.records
+        self.weight_step = options.weight_step(self.live.optimizer, grad_clip=weights.grad_clip, records=self.records)
         self._phase = "warmup"
         self._left = config.warmup_epochs
         self._fresh = True
@@ -112,17 +111,12 @@ class ASOSEStrategy:
         return self._phase
 
     @property
-    def segment(self) -> str:
-        """Phase and cycle."""
-        return f"{self._phase} {self.cycle}"
-
-    @property
     def network(self) -> nn.Module | None:
         """The child; None before the first mutation phase."""
         return self.live.child
 
-    def begin_epoch(self, epoch: int, step: int, data: EpochData) -> str:
-        """Prepare `epoch`; mutation phases are passed through here. finished where no epoch is left to train."""
+    def begin_epoch(self, epoch: int, step: int, data: EpochData) -> EpochPlan | None:
+        """Prepare `epoch`; mutation phases are passed through here. None where no epoch is left to train."""
         while self._phase == "mutation":
             self._announce(epoch, 0)
             self.evolution.mutation_phase(epoch, step, self.cycle, data)
@@ -131,7 +125,7 @@ class ASOSEStrategy:
                 self.evolution.decide(self.evolution.read(data))
             self._pass_empty_phases()
         if self._phase == "finished":
-            return "finished"
+            return None
         if self._fresh:
             self._fresh = False
             self._announce(epoch, self._left)
@@ -141,7 +135,8 @@ class ASOSEStrategy:
                 self._tell_temperature(self.config.temperature_schedule)
         self.rate.begin(epoch, self._phase_share())
         self.architecture.scores = []
-        return "architecture" if self._phase == "arch_training" else "weights"
+        split = Split.SEARCH if self._phase == "arch_training" else Split.TRAIN
+        return EpochPlan(split=split, segment=f"{self._phase} {self.cycle}")
 
     def step(self, x_BCHW: Tensor, y_B: Tensor) -> StepReport:
         """One step of the phase: supernet weights, architecture parameters, or the live network's weights."""
@@ -256,76 +251,79 @@ class ASOSEStrategy:
         self._phase = "finished"
         self._announce(epoch, 0)
 
-    def lower_rate(self, factor: float) -> tuple[float, float] | None:
-        """Multiply the weights' learning rate by `factor`."""
-        return self.rate.lower(factor)
+    @property
+    def offers(self) -> Offers:
+        """A calmer training, a roll-back, another temperature; a mutation where there is a live network."""
+        offered: dict[type[Request], Handler] = {
+            ReduceLR: self._reduce_lr,
+            ReduceMutationStrength: self._reduce_mutation_strength,
+            Rollback: self.rollback,
+            SetTemperature: self._set_temperature,
+        }
+        if self.live.child is not None and self._phase != "finished":
+            offered[Mutate] = self.mutate
+        return offered
 
-    def gentler_mutation(self, factor: float) -> tuple[float, float] | None:
-        """Multiply the mutation strength by `factor`."""
-        return self.evolution.gentler(factor)
+    def _reduce_lr(self, request: ReduceLR, moment: Moment) -> Outcome | None:
+        changed = self.rate.lower(request.factor)
+        return None if changed is None else Outcome(before=changed[0], after=changed[1])
 
-    def rollback(self, reason: str) -> None:
+    def _reduce_mutation_strength(self, request: ReduceMutationStrength, moment: Moment) -> Outcome | None:
+        changed = self.evolution.gentler(request.factor)
+        return None if changed is None else Outcome(before=changed[0], after=changed[1])
+
+    def rollback(self, request: Rollback, moment: Moment | None = None) -> Outcome:
         """Restore the last restore point; pending mutations are rejected and their genotypes barred.
 
         Raises:
             TrainingError: `max_rollbacks` in a row.
         """
-        self.rollbacks.add(reason)
+        self.rollbacks.add(request.reason)
         pending = bool(self.mutator.pending)
-        self.records += self.mutator.reject(None, f"taken back: {reason}")
-        self.evolution.restore(reason)
+        self.records += self.mutator.reject(None, f"taken back: {request.reason}")
+        self.evolution.restore(request.reason)
         self.rate.lower(0.5)
         if pending:
             self._next_phase()
+        return Outcome(text=request.reason)
 
-    def mutate_now(self, epoch: int, step: int, data: EpochData) -> str:
+    def mutate(self, request: Mutate, moment: Moment) -> Outcome:
         """Mutate the live network at once.
 
         Raises:
-            TrainingError: there is no live network yet, or every edge is under hand-over.
+            TrainingError: every edge is under hand-over, or every other cell is barred.
         """
-        if self.live.child is None:
-            raise TrainingError("a live network", f"phase {self._phase}", "wait until the first mutation phase")
-        if self._phase == "finished":
-            raise TrainingError("a run that goes on", "its end", "start another run")
         if not self.mutator.pending:
-            self.evolution.set_restore_point(step)
-        if not self.evolution.mutate(epoch, data, requested="control"):
+            self.evolution.set_restore_point(moment.step)
+        if not self.evolution.mutate(moment.epoch, moment.data, requested="control"):
             raise TrainingError(
                 "a cell that is neither barred nor under hand-over", "none", "wait until the hand-over has ended"
             )
         if self._phase == "weight_retraining":
             self._left = max(self._left, self.config.weight_training_epochs)
-        return f"mutation {self.mutator.number} applied"
+        return Outcome(text=f"mutation {self.mutator.number} applied")
 
-    def set_temperature(self, temperature: float) -> None:
-        """Set the Gumbel temperature until the schedule's next step."""
-        self.explorer.set_temperature(temperature)
+    def _set_temperature(self, request: SetTemperature, moment: Moment) -> Outcome:
+        before = self.explorer.temperature
+        self.explorer.set_temperature(request.temperature)
         self._tell_temperature("control")
+        text = f"temperature set to {request.temperature:g}"
+        return Outcome(text=text, before=before, after=request.temperature)
 
     def _tell_temperature(self, schedule: str) -> None:
         self.records.append(TemperatureEvent(temperature=self.explorer.temperature, schedule=schedule))
 
-    @property
-    def morphs(self) -> tuple[dict[str, Any], ...]:
-        """Every growth so far, in order."""
-        return self.growth.steps
-
-    def rebuild(self, morphs: tuple[dict[str, Any], ...]) -> None:
-        """Give the fresh supernet the structure of a checkpoint.
-
-        Raises:
-            MorphError: these are no growths of this network.
-        """
-        self.growth.replay(morphs, self.live.optimizer)
-
-    def modules(self) -> tuple[object, ...]:
-        """Supernet, child, explorer and both optimizers."""
+    def state(self) -> StrategyState:
+        """Supernet, live network, explorer, optimizers, phase, and every growth so far."""
         parts = (self.live.supernet, self.live.child, self.explorer, self.live.optimizer, self.architecture.optimizer)
-        return tuple(part for part in parts if part is not None)
+        return StrategyState(
+            plans=self.growth.steps,
+            tensors=self._tensors(),
+            summary=self.summary(),
+            roots=tuple(part for part in parts if part is not None),
+        )
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that the next step depends on."""
+    def _tensors(self) -> dict[str, Any]:
         return {
             **self.evolution.state_dict(),
             "architecture": self.architecture.state_dict(),
@@ -335,13 +333,26 @@ class ASOSEStrategy:
             "numbers": {name: getattr(self, name) for name in _NUMBERS},
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on exactly where `state_dict` was taken.
+    def restore(self, state: StrategyState) -> None:
+        """Go on exactly where `state` was taken.
 
         Raises:
             CheckpointError: the state belongs to another architecture.
+            MorphError: its plans are no growths of this network.
         """
-        state = clone_tree(state)
+        self.growth.replay(state.plans, self.live.optimizer)
+        self._load_tensors(clone_tree(state.tensors))
+
+    def restore_networks(self, state: StrategyState) -> None:
+        """Supernet and live network alone: the explorer's stream is one of the device that the run computed on.
+
+        Raises:
+            CheckpointError, MorphError: as for `restore`.
+        """
+        self.growth.replay(state.plans, self.live.optimizer)
+        self.live.load_state_dict(state.tensors["live"])
+
+    def _load_tensors(self, state: dict[str, Any]) -> None:
         self.evolution.load_state_dict(state)
         self.architecture.load_state_dict(state["architecture"])
         self.weight_step.load_state_dict(state["step"])

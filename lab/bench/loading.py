@@ -17,9 +17,9 @@ from lab.base import Table
 from lab.bench.settings import LoadingBench
 from lab.datasets import DataConfig, Streams, WorkerBatches, open_streams
 from lab.device import DeviceLoader, choose_device
-from lab.nn import EvolvableNetwork
+from lab.nn import EvolvableNetwork, six_convolutions
 from lab.results import machine
-from lab.train import FixedStrategy, OptimizerConfig, six_convolutions
+from lab.train import OptimizerConfig, SupervisedStrategy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ def _ways(config: LoadingBench, device: torch.device) -> list[Way]:
     return ways
 
 
-def _strategy(config: LoadingBench, streams: Streams, device: torch.device) -> FixedStrategy:
+def _strategy(config: LoadingBench, streams: Streams, device: torch.device) -> SupervisedStrategy:
     network = EvolvableNetwork(
         six_convolutions(),
         channels=config.channels,
@@ -94,10 +94,10 @@ def _strategy(config: LoadingBench, streams: Streams, device: torch.device) -> F
         num_classes=streams.bundle.num_classes,
         in_channels=streams.bundle.shape[0],
     ).to(device)
-    return FixedStrategy(network, OptimizerConfig(), epochs=config.rounds + 1)
+    return SupervisedStrategy(network, OptimizerConfig(), epochs=config.rounds + 1)
 
 
-def _epoch_seconds(way: Way, epoch: int, strategy: FixedStrategy | None) -> float:
+def _epoch_seconds(way: Way, epoch: int, strategy: SupervisedStrategy | None) -> float:
     """Wall-clock seconds of an epoch's batches, with a training step on each or alone."""
     began = time.perf_counter()
     for x_BCHW, y_B in way.batches(epoch):

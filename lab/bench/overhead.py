@@ -17,7 +17,7 @@ from lab.datasets import DataConfig
 from lab.results import machine
 from lab.runs import Parts, RunConfig, build
 from lab.store import RunWriter
-from lab.train import DeviceConfig, StoreSink, TrainingLoop
+from lab.train import DeviceConfig, Split, StoreSink, TrainingLoop
 
 
 def run(config: OverheadBench) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def run(config: OverheadBench) -> dict[str, Any]:
         )
         loop.run_epoch()
         pairs = [_pair(loop, parts, whole_first=number % 2 == 0) for number in range(config.rounds)]
-        rows = len(loop.history) * parts.data.length("weights")
+        rows = len(loop.history) * parts.data.length(Split.TRAIN)
     ratios = sorted(whole / bare for whole, bare in pairs)
     whole, bare = (statistics.median(column) for column in zip(*pairs, strict=True))
     return {
@@ -81,8 +81,9 @@ def _pair(loop: TrainingLoop, parts: Parts, *, whole_first: bool) -> tuple[float
 
 def _bare_epoch(parts: Parts, epoch: int) -> None:
     """An epoch of the same steps with nobody told."""
-    part = parts.strategy.begin_epoch(epoch, 0, parts.data)
-    for x_BCHW, y_B in parts.data.batches(part, epoch):
+    plan = parts.strategy.begin_epoch(epoch, 0, parts.data)
+    assert plan is not None
+    for x_BCHW, y_B in parts.data.batches(plan.split, epoch):
         parts.strategy.step(x_BCHW, y_B)
     parts.strategy.end_epoch(epoch, parts.data)
     parts.strategy.records.clear()

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import lab.nn
 import lab.runs
-import lab.train
 from lab.asose import ASOSEConfig
 from lab.base import Table
 from lab.cli.dashboard import PORT, show, stay
@@ -122,8 +122,8 @@ def compare_networks(config: RunConfig, save_dir: Path, name: str) -> "tuple[Run
 def fixed_baseline(config: RunConfig, evolved: "RunReport") -> RunConfig:
     """The run of six 3x3 convolutions nearest in size to the evolved network, for the same epochs."""
     bundle = lab.runs.build(config).streams.bundle
-    channels = lab.train.channels_for(
-        lab.train.six_convolutions(),
+    channels = lab.nn.channels_for(
+        lab.nn.six_convolutions(),
         evolved.network["parameters"],
         layers=config.layers,
         num_classes=bundle.num_classes,

@@ -24,7 +24,7 @@ from torch.optim import Optimizer
 
 from lab.base import DataError, Report, Table, TrainingError, require_range
 from lab.device.split import batch_length, batch_part
-from lab.state import random_streams, restore_streams
+from lab.state import rng_state, set_rng_state
 
 _ALLOCATOR_TEXTS = re.compile(
     r"DefaultCPUAllocator: (can't allocate memory|not enough memory)"
@@ -301,7 +301,7 @@ class _Before:
         self._parameters = [*model.parameters(), *(p for group in optimizer.param_groups for p in group["params"])]
         self._clear_gradients()
         self._buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
-        self._streams = random_streams()
+        self._streams = rng_state()
 
     def _clear_gradients(self) -> None:
         for parameter in self._parameters:
@@ -313,4 +313,4 @@ class _Before:
         self._clear_gradients()
         for buffer, value in self._buffers:
             buffer.copy_(value)
-        restore_streams(self._streams)
+        set_rng_state(self._streams)

@@ -14,6 +14,7 @@ from lab.doctor.audit import AuditReport, audit
 from lab.doctor.backward import BackwardReport, explain_backward
 from lab.doctor.process import ProcessReport, process_check
 from lab.doctor.simulate import SimulationReport, simulate
+from lab.state import preserved_rng
 
 Placement = str | torch.device | Mapping[str, torch.device | str]
 """A device for the whole model, or devices by prefix of module names."""
@@ -139,7 +140,7 @@ def _backward(
         for _ in range(2):
             loss(twin(*args, **kwargs), batch).backward()
 
-    with torch.random.fork_rng():
+    with preserved_rng():
         return explain_backward(two_passes, model=twin)
 
 

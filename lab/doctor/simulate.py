@@ -7,13 +7,11 @@ weights and of a forward on the CPU. Not covered: backward, memory, kernels that
 constructor decided by `torch.cuda.is_available()`.
 """
 
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._subclasses import fake_tensor
@@ -22,10 +20,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from lab.base import PlacementError, Report, Table
+from lab.doctor.kernels import ShapesMode
 from lab.doctor.misplaced import FIXES, Call, Operand, cause_of, operands_of
 from lab.doctor.place import Place, traceback_place
 from lab.doctor.shadow import NUMPY, FollowMode, LabelMismatch, common_label, indexed, shadow, shadow_copy
 from lab.doctor.stand_in import Copied, Places, map_tensors, stand_in_copy
+from lab.state import preserved_rng
 
 OK = "ok"
 MISMATCH = "mismatch"
@@ -130,10 +130,11 @@ def simulate(
             placed = map_tensors(arguments, lambda _, tensor: shadow(tensor.detach().to("cpu", copy=True), at))
             stack.enter_context(FollowMode())
         else:
-            mode = FakeTensorMode(allow_non_fake_inputs=True)
+            mode = FakeTensorMode(allow_non_fake_inputs=True, allow_fallback_kernels=False)
             copied = stand_in_copy(model, places, lambda tensor, where: _fake(mode, tensor, where))
             placed = map_tensors(arguments, lambda _, tensor: _fake(mode, tensor, at))
             stack.enter_context(mode)
+            stack.enter_context(ShapesMode())
         stack.enter_context(calls)
         try:
             copied.model(*placed[0], **placed[1])
@@ -257,12 +258,10 @@ def _device(device: torch.device | str) -> torch.device:
 @contextmanager
 def _unchanged_streams() -> Iterator[None]:
     """Random streams come out as they went in; cuDNN, which a machine without a GPU cannot ask, is off inside."""
-    python, numpy, cudnn = random.getstate(), np.random.get_state(), torch.backends.cudnn.enabled
-    with torch.random.fork_rng(devices=[]):
+    cudnn = torch.backends.cudnn.enabled
+    with preserved_rng():
         try:
             torch.backends.cudnn.enabled = False
             yield
         finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
             torch.backends.cudnn.enabled = cudnn

@@ -9,7 +9,7 @@ from lab.experiments.proxy import MOMENTUM, WEIGHT_DECAY, Proxy
 from lab.monitor import MonitorConfig, StabilityMonitor
 from lab.results.record import Clock
 from lab.store import AlertEvent, MutationEvent, Record
-from lab.train import NullSink, OptimizerConfig, TrainingLoop
+from lab.train import NullSink, OptimizerConfig, Split, TrainingLoop
 
 EPOCH_LIMIT = 10_000
 
@@ -111,10 +111,10 @@ def _affordable_epochs(proxy: Proxy, seconds: float, clock: Clock, steps: int = 
     config = settings(proxy, warmup_epochs=1, trial_epochs=1, cycles=1)
     strategy = ASOSEStrategy(proxy.supernet(), config, seed=proxy.seed, epochs=config.planned_epochs)
     strategy.begin_epoch(0, 0, proxy.data)
-    batches = proxy.data.batches("weights", 0)
+    batches = proxy.data.batches(Split.TRAIN, 0)
     strategy.step(*next(batches))
     began = clock.used
     for x_BCHW, y_B in itertools.islice(batches, steps):
         strategy.step(x_BCHW, y_B)
-    epoch_seconds = (clock.used - began) / steps * proxy.data.length("weights")
+    epoch_seconds = (clock.used - began) / steps * proxy.data.length(Split.TRAIN)
     return max(1, round(seconds / epoch_seconds))

@@ -50,7 +50,7 @@ def measure(config: EvolveBench, policy: str, seed: int) -> dict[str, Any]:
     first = _build(config, policy, seed, compute=None)
     assert isinstance(first.strategy, AgentStrategy)
     images = first.data.length("weights") * config.batch_size
-    compute = first.strategy.price(first.data) * 3.0 * images * config.start_epochs
+    compute = first.strategy.measure_flops(first.data) * 3.0 * images * config.start_epochs
     parts = _build(config, policy, seed, compute=compute)
     strategy = parts.strategy
     assert isinstance(strategy, AgentStrategy)

@@ -4,7 +4,7 @@ Grown: the real strategy with one cell that stays (no search, no mutation) and a
 wider between its cycles. Scratch: the architecture that came out, fresh weights, the same optimizer, trained for as
 many epochs as the compute of the grown run allows. Start: the architecture that it began with, never grown, for the
 same compute. Longer: as scratch, for as many epochs as the grown run had, which costs more.
-Compute is counted, not timed: the forward pass of one image by `FlopCounterMode`, times three for forward and backward,
+Compute is counted, not timed: the forward pass of one image by `measure_flops`, times three for forward and backward,
 times the images seen; so it holds on any machine.
 """
 
@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from lab.asose import ASOSEConfig, ASOSEStrategy
 from lab.base import Table, derive_seed
@@ -26,12 +25,12 @@ from lab.datasets import DataConfig
 from lab.experiments.runs_figure import curves_by_seed
 from lab.experiments.training_settings import GROWTH_ARMS, GrowthBench
 from lab.experiments.weights import draw_again
-from lab.nn import Cell, EvolvableNetwork, eval_mode
+from lab.nn import Cell, EvolvableNetwork, measure_flops
 from lab.results import machine
 from lab.results.record import Records, progress_bar
 from lab.runs import Parts, RunConfig, build
 from lab.space import NB201, Genotype
-from lab.train import DeviceConfig, FixedStrategy, NullSink, OptimizerConfig, TrainingLoop, evaluate
+from lab.train import DeviceConfig, NullSink, OptimizerConfig, SupervisedStrategy, TrainingLoop, evaluate
 
 NEVER = 1000
 UNUSED = 0.05
@@ -121,7 +120,7 @@ def measure_grown(config: GrowthBench, seed: int) -> dict[str, Any]:
     strategy = parts.strategy
     assert isinstance(strategy, ASOSEStrategy)
     row = _train(parts, strategy, run_config.total_epochs)
-    return {**row, "seed": seed, "morphs": list(strategy.morphs), "mutations": strategy.mutator.counts}
+    return {**row, "seed": seed, "morphs": list(strategy.state().plans), "mutations": strategy.mutator.counts}
 
 
 def measure_fixed(config: GrowthBench, grown: dict[str, Any], arm: str) -> dict[str, Any]:
@@ -131,7 +130,7 @@ def measure_fixed(config: GrowthBench, grown: dict[str, Any], arm: str) -> dict[
     strategy = parts.strategy
     assert isinstance(strategy, ASOSEStrategy)
     if arm != "start":
-        strategy.rebuild(tuple(grown["morphs"]))
+        strategy.growth.replay(tuple(grown["morphs"]), strategy.live.optimizer)
     network = EvolvableNetwork.from_supernet(strategy.live.supernet, Genotype.from_arch_str(config.cell))
     for module in network.modules():
         if isinstance(module, Cell):
@@ -139,11 +138,11 @@ def measure_fixed(config: GrowthBench, grown: dict[str, Any], arm: str) -> dict[
     draw_again(network, derive_seed(seed, "scratch"))
     affordable = max(1, round(grown["compute"] / _epoch_compute(network, parts)))
     epochs = grown["epochs"] if arm == "longer" else affordable
-    row = _train(parts, FixedStrategy(network, OptimizerConfig(weight_lr=config.weight_lr), epochs=epochs), epochs)
+    row = _train(parts, SupervisedStrategy(network, OptimizerConfig(weight_lr=config.weight_lr), epochs=epochs), epochs)
     return {**row, "seed": seed}
 
 
-def _train(parts: Parts, strategy: ASOSEStrategy | FixedStrategy, epochs: int) -> dict[str, Any]:
+def _train(parts: Parts, strategy: ASOSEStrategy | SupervisedStrategy, epochs: int) -> dict[str, Any]:
     loop = TrainingLoop(
         strategy, parts.data, parts.monitor, NullSink(), epochs=epochs, save=lambda reason: None, save_every=NEVER
     )
@@ -175,14 +174,7 @@ def _epoch_compute(network: nn.Module, parts: Parts) -> float:
     """Floating-point operations of one epoch on the weights part."""
     stream = parts.streams.weights
     images = len(stream) * stream.batch_size
-    return float(flops(network, stream.shape) * PASSES * images)
-
-
-def flops(network: nn.Module, shape: tuple[int, int, int]) -> int:
-    """Floating-point operations of convolutions and products in a forward pass of one image (C, H, W)."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad(), eval_mode(network):
-        network(torch.zeros(1, *shape))
-    return int(counter.get_total_flops())
+    return float(measure_flops(network, torch.zeros(1, *stream.shape)) * PASSES * images)
 
 
 def _parameters(network: nn.Module) -> int:

@@ -18,6 +18,7 @@ from lab.explore import GumbelExplorer
 from lab.nn import Sample, SuperNet, train_mode
 from lab.results.record import Clock
 from lab.space import Genotype, sample
+from lab.train import Split
 
 OWN_EPOCHS = 3
 """Epochs that random search trains each cell for itself."""
@@ -61,7 +62,7 @@ def inherited_ranking(proxy: Proxy, clock: Clock) -> Found:
     supernet = proxy.supernet()
     optimizer = proxy.optimizer(supernet)
     explorer = GumbelExplorer(proxy.space, 1.0, seed=derive_seed(proxy.seed, "explorer"))
-    batches = proxy.endless("weights")
+    batches = proxy.endless(Split.TRAIN)
     steps = 0
     while clock.share < 1.0 - RANKING_SHARE:
         proxy.set_rate(optimizer, clock.share / (1.0 - RANKING_SHARE))
@@ -97,7 +98,7 @@ def _differentiable(proxy: Proxy, clock: Clock, explorer: GumbelExplorer, temper
     designer = torch.optim.Adam(
         explorer.parameters(), lr=ARCHITECTURE_LR, betas=ARCHITECTURE_BETAS, weight_decay=ARCHITECTURE_DECAY
     )
-    weights, architecture = proxy.endless("weights"), proxy.endless("architecture")
+    weights, architecture = proxy.endless(Split.TRAIN), proxy.endless(Split.SEARCH)
     first, last = temperatures
     steps = 0
     while not clock.over:

@@ -17,7 +17,7 @@ from lab.datasets import DataBundle, DataConfig, load, open_streams
 from lab.nn import EvolvableNetwork, SuperNet, estimate_statistics, train_mode
 from lab.results.record import Clock
 from lab.space import Genotype, Space
-from lab.train import Evaluation, StreamData, evaluate
+from lab.train import Evaluation, Split, StreamData, evaluate
 
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
@@ -68,19 +68,19 @@ class Proxy:
         for group in optimizer.param_groups:
             group["lr"] = max(value, 1e-4 * self.weight_lr)
 
-    def endless(self, part: str) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of `part`, epoch after epoch."""
+    def endless(self, split: Split) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of `split`, epoch after epoch."""
         epoch = 0
         while True:
-            yield from self.data.batches(part, epoch)
+            yield from self.data.batches(split, epoch)
             epoch += 1
 
     def train_alone(self, genotype: Genotype, epochs: int, clock: Clock) -> Evaluation | None:
         """Held-out reading of a fresh network of `genotype` after `epochs` of its own; None where the budget ended."""
         network = self.network(genotype, *genotype.indices)
         optimizer = self.optimizer(network)
-        steps = epochs * self.data.length("weights")
-        for step, batch in zip(range(steps), self.endless("weights"), strict=False):
+        steps = epochs * self.data.length(Split.TRAIN)
+        for step, batch in zip(range(steps), self.endless(Split.TRAIN), strict=False):
             if clock.over:
                 return None
             self.set_rate(optimizer, step / steps)

@@ -23,7 +23,7 @@ from lab.nn import EvolvableNetwork
 from lab.results import machine
 from lab.results.record import Bar, Records, progress_bar
 from lab.space import NB125, Genotype
-from lab.train import FixedStrategy, NullSink, OptimizerConfig, StreamData, TrainingLoop, evaluate
+from lab.train import NullSink, OptimizerConfig, StreamData, SupervisedStrategy, TrainingLoop, evaluate
 
 
 def run(config: TableBench) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def _train(ops: str, streams: Streams, config: TableBench, seed: int) -> dict[st
         num_classes=streams.bundle.num_classes,
         in_channels=streams.bundle.shape[0],
     )
-    strategy = FixedStrategy(network, OptimizerConfig(weight_lr=config.weight_lr), epochs=config.epochs)
+    strategy = SupervisedStrategy(network, OptimizerConfig(weight_lr=config.weight_lr), epochs=config.epochs)
     data = StreamData(streams)
     loop = TrainingLoop(
         strategy,

@@ -1,8 +1,9 @@
 """Networks given the weights of new ones."""
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
+
+from lab.state import preserved_rng
 
 
 def draw_again(network: nn.Module, seed: int, optimizer: Optimizer | None = None) -> None:
@@ -12,8 +13,7 @@ def draw_again(network: nn.Module, seed: int, optimizer: Optimizer | None = None
         seed: of the draw; torch's own stream is as before afterwards.
         optimizer: its state of these parameters is emptied.
     """
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(seed)
+    with preserved_rng(seed):
         for module in network.modules():
             if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.Linear):
                 module.reset_parameters()

@@ -17,6 +17,7 @@ from lab.experiments.proxy import Proxy
 from lab.nn import EvolvableNetwork
 from lab.results.record import Clock
 from lab.space import Genotype, neighbours, sample
+from lab.train import Split
 
 CLIMBS = 3
 """Local searches from random cells; the best end counts."""
@@ -80,7 +81,7 @@ SCORES: Mapping[str, Score] = MappingProxyType({"parameters": parameters, "synfl
 
 def local_search(score: Score, proxy: Proxy, clock: Clock) -> Found:
     """From random cells to the neighbour with the best score while there is a better one; the best end of all."""
-    x_BCHW = next(proxy.data.batches("weights", 0))[0]
+    x_BCHW = next(proxy.data.batches(Split.TRAIN, 0))[0]
     known: dict[Genotype, float] = {}
 
     def value(genotype: Genotype) -> float:

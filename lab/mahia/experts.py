@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, silu
 
 from lab.base import DataError, require_range
+from lab.mahia.grouped import ALIGNMENT, grouped_product
 
-ALIGNMENT = 16
-"""Bytes of which a row must be a multiple in torch's grouped product."""
 GROUPED_DTYPES = {"cpu": (torch.float32, torch.bfloat16, torch.float16), "cuda": (torch.bfloat16,)}
 """Where the grouped product is used, and in which dtypes."""
 AMPERE = (8, 0)
@@ -81,20 +80,19 @@ class SwiGLUExperts(nn.Module):
         if not trusted:
             _checked(counts_E.tolist(), x_PD, len(self))
         offsets_E = counts_E.cumsum(0, dtype=torch.int32)
-        hidden_P2H = nn.functional.grouped_mm(x_PD, gate_up.transpose(1, 2), offs=offsets_E)
-        gate_PH, up_PH = hidden_P2H.chunk(2, dim=-1)
-        y_PD: Tensor = nn.functional.grouped_mm(silu(gate_PH) * up_PH, down.transpose(1, 2), offs=offsets_E)
-        return y_PD
+        gate_PH, up_PH = grouped_product(x_PD, gate_up, offsets_E).chunk(2, dim=-1)
+        return grouped_product(silu(gate_PH) * up_PH, down, offsets_E)
 
     def _loop(self, x_PD: Tensor, gate_up: Tensor, down: Tensor, counts: list[int]) -> Tensor:
         # One unbind, not one index an expert: its backward makes the gradient of all experts in one piece.
         weights = zip(gate_up.unbind(0), down.unbind(0), strict=True)
         parts = []
         for x_RD, (gate_up_2HD, down_DH) in zip(x_PD.split(counts), weights, strict=True):
-            if len(x_RD):
+            # Without any row all of them run, so that the result still hangs on the weights.
+            if len(x_RD) or not len(x_PD):
                 gate_RH, up_RH = linear(x_RD, gate_up_2HD).chunk(2, dim=-1)
                 parts.append(linear(silu(gate_RH) * up_RH, down_DH))
-        return torch.cat(parts) if parts else x_PD.new_zeros(x_PD.shape)
+        return torch.cat(parts)
 
     def extra_repr(self) -> str:
         experts, dim, hidden = self.down.shape

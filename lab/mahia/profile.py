@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lab.base import Report, Table
 from lab.device import measure_memory, named_tensors
+from lab.state import preserved_rng
 
 WHOLE = "(whole model)"
 
@@ -78,7 +79,7 @@ def memory_profile(model: nn.Module, *inputs: Any) -> MemoryProfile:
     """
     tensors = [tensor for _, tensor in named_tensors((model, inputs))]
     device = tensors[0].device if tensors else torch.device("cpu")
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with preserved_rng():
         twin = copy.deepcopy(model)
         calls = _calls(twin, inputs)
         rows, instrument = [], ""

@@ -19,7 +19,15 @@ from lab.morph.edit import carry_out, check_optimizer
 from lab.morph.morph import compare, double
 from lab.morph.plan import MorphPlan
 from lab.morph.trace import MODEL_ERRORS, Example
-from lab.state import ModelSnapshot, OptimizerSnapshot, RandomSnapshot, seeded, structure_digest, weight_digest
+from lab.state import (
+    ModelSnapshot,
+    OptimizerSnapshot,
+    preserved_rng,
+    rng_state,
+    set_rng_state,
+    structure_digest,
+    weight_digest,
+)
 
 DEPTH = "_morphs"
 """Attribute of a changed model: how many changes stand."""
@@ -42,7 +50,7 @@ class Digests:
 class _Undo:
     model: ModelSnapshot
     optimizer: OptimizerSnapshot | None
-    random: RandomSnapshot
+    random: dict[str, Any]
     depth: int
 
 
@@ -126,7 +134,7 @@ def apply(
     undo = _Undo(
         model=ModelSnapshot(model),
         optimizer=None if optimizer is None else OptimizerSnapshot(optimizer),
-        random=RandomSnapshot(),
+        random=rng_state(),
         depth=vars(model).get(DEPTH, 0) + 1,
     )
     done = False
@@ -166,7 +174,7 @@ def _restore(undo: _Undo) -> None:
     undo.model.restore()
     if undo.optimizer is not None:
         undo.optimizer.restore()
-    undo.random.restore()
+    set_rng_state(undo.random)
 
 
 def rollback(report: MorphReport) -> nn.Module:
@@ -196,7 +204,7 @@ def verify(report: MorphReport, batch: Example) -> float:
     Raises:
         MorphError: the snapshot was released, or the forward fails on the batch.
     """
-    with seeded():
+    with preserved_rng():
         try:
             before, after = _both(report)
             return compare(before.double(), after.double(), double(batch))[1]
@@ -214,7 +222,7 @@ def loss_change(report: MorphReport, loss_fn: Callable[[nn.Module, Any], Tensor]
     Raises:
         MorphError: the snapshot was released.
     """
-    with seeded(), torch.no_grad():
+    with preserved_rng(), torch.no_grad():
         before, after = _both(report)
         return float(loss_fn(before.eval(), batch)), float(loss_fn(after.eval(), batch))
 

@@ -16,9 +16,10 @@ from torch.optim import Optimizer
 from lab.base import MorphError
 from lab.morph.parts import build_part
 from lab.morph.plan import MorphPlan
-from lab.morph.steps import Append, Pad, Regroup, Resize, SetAttribute, SetGenotype, TensorStep, Wrap
-from lab.space import Genotype
-from lab.state import seeded
+from lab.morph.steps import Append, Pad, Regroup, Resize, SetAttribute, TensorStep, Transition, Wrap
+from lab.nn import Cell, EvolvableNetwork, make_primitive
+from lab.space import Edge, Space
+from lab.state import preserved_rng
 
 # Power of the gradient that each entry of an optimizer's state grows with.
 MOMENTS = {
@@ -71,8 +72,8 @@ def carry_out(plan: MorphPlan, model: nn.Module, optimizer: Optimizer | None) ->
             changes.setdefault(step.tensor, []).append(step)
         elif isinstance(step, SetAttribute):
             setattr(model.get_submodule(step.module), step.attribute, step.value)
-        elif isinstance(step, SetGenotype):
-            setattr(model, "genotype", Genotype.from_json(step.genotype))  # noqa: B010 - an attribute of some models
+        elif isinstance(step, Transition):
+            _begin_transition(step, model, plan.seed, optimizer)
         else:
             _wrap(step, model, plan.seed, optimizer)
     if changes:
@@ -145,7 +146,7 @@ def _wrap(step: Wrap, model: nn.Module, seed: int, optimizer: Optimizer | None) 
     neighbour = nearest_parameter(model, step.path)
     known, old = {id(module) for module in model.modules()}, {id(tensor) for tensor in model.parameters()}
     # Built on the CPU, so that the same seed gives the same weights whatever the device.
-    with seeded(seed), torch.device("cpu"):
+    with preserved_rng(seed), torch.device("cpu"):
         part = build_part(step.kind, body, parent, name, step.arguments)
     fresh = [parameter for parameter in part.parameters() if id(parameter) not in old]
     for module in part.modules():
@@ -155,6 +156,44 @@ def _wrap(step: Wrap, model: nn.Module, seed: int, optimizer: Optimizer | None) 
     parent._modules[name] = part
     if optimizer is not None and fresh:
         _join(fresh, neighbour, optimizer)
+
+
+class _FreshPrimitives:
+    """New primitives with weights of their own; drawn on the CPU, so that a seed gives the same ones anywhere."""
+
+    def __init__(
+        self, step: Transition, space: Space, cells: list[Cell], neighbours: list[Tensor | None], seed: int
+    ) -> None:
+        self.step = step
+        self.space = space
+        self.cells = cells
+        self.neighbours = neighbours
+        self.seed = seed
+
+    def extract(self, edge: Edge, number: int, name: str) -> nn.Module:
+        cell = self.cells[number]
+        stride = cell.strides[cell.rows.index(self.space.edge_index(edge))]
+        with preserved_rng(self.seed), torch.device("cpu"):
+            made = make_primitive(name, self.step.channels[number], stride, self.space)
+        for module in made.modules():
+            _like(module, self.neighbours[number], set())
+        return made
+
+
+def _begin_transition(step: Transition, model: nn.Module, seed: int, optimizer: Optimizer | None) -> None:
+    if not isinstance(model, EvolvableNetwork):
+        raise MorphError("an EvolvableNetwork", type(model).__name__, "use the plan on a network of its kind")
+    space, edge, old = model.genotype.space, Edge(*step.edge), {id(tensor) for tensor in model.parameters()}
+    row = space.edge_index(edge)
+    cells = [(p, m) for p, m in model.named_modules() if isinstance(m, Cell) and row in m.rows]
+    paths = [f"{path}.edges.{cell.rows.index(row)}" for path, cell in cells]
+    neighbours = [nearest_parameter(model, path) for path in paths]
+    source = _FreshPrimitives(step, space, [cell for _, cell in cells], neighbours, seed)
+    model.mutate(model.genotype.replace(edge, step.primitive), source)
+    for path, neighbour in zip(paths, neighbours, strict=True):
+        fresh = [p for p in model.get_submodule(path).parameters() if id(p) not in old]
+        if optimizer is not None and fresh:
+            _join(fresh, neighbour, optimizer)
 
 
 def _like(module: nn.Module, neighbour: Tensor | None, old: set[int]) -> None:

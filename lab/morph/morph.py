@@ -2,8 +2,6 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from math import isfinite
 from typing import Any, ClassVar
@@ -11,14 +9,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
-from torch.utils.flop_counter import FlopCounterMode
 
 from lab.base import MorphError
 from lab.morph.edit import carry_out
 from lab.morph.plan import MorphPlan
 from lab.morph.steps import Step
 from lab.morph.trace import MODEL_ERRORS, Example, run
-from lab.state import seeded, structure_digest
+from lab.nn import count_flops
+from lab.state import preserved_rng, structure_digest
 
 EXACT = 1e-10
 """Largest relative difference in float64 of an exact change."""
@@ -62,7 +60,7 @@ class Morph(ABC):
         Raises:
             MorphError: it is not possible here, with the reason.
         """
-        with seeded():
+        with preserved_rng():
             self.draft(model, example, seed)
 
     def plan(self, model: nn.Module, example: Example, *, seed: int = 0) -> MorphPlan:
@@ -77,7 +75,7 @@ class Morph(ABC):
         Raises:
             MorphError: the operation cannot be exact here, with the reason.
         """
-        with seeded():
+        with preserved_rng():
             draft = self.draft(model, example, seed)
             exact = self.exact if draft.exact is None else draft.exact
             plan = MorphPlan(
@@ -145,28 +143,16 @@ def compare(before: nn.Module, after: nn.Module, example: Example) -> tuple[tupl
     Both models are changed: modes, statistics, dropout. Train mode is left out where `before` cannot run in it, as
     BatchNorm of a single value.
     """
-    with _counted() as old:
+    with count_flops() as old:
         expected = _outputs(before, example, training=False)
-    with _counted() as new:
+    with count_flops() as new:
         worst = max(map(_relative, _outputs(after, example, training=False), expected), default=0.0)
-    flops = int(old.get_total_flops()), int(new.get_total_flops())
+    flops = old.total, new.total
     try:
         expected = _outputs(before, example, training=True)
     except ValueError:
         return flops, worst
     return flops, max([worst, *map(_relative, _outputs(after, example, training=True), expected)])
-
-
-@contextmanager
-def _counted() -> Iterator[FlopCounterMode]:
-    """Counts operations; attention takes its parts, since those of its fused form are not counted."""
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with FlopCounterMode(display=False) as counter:
-            yield counter
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
 
 
 def _outputs(model: nn.Module, example: Example, training: bool) -> list[Tensor]:
@@ -177,7 +163,7 @@ def _outputs(model: nn.Module, example: Example, training: bool) -> list[Tensor]
             if isinstance(value, float) and ("drop" in name.lower() or (stochastic and name == "p")):
                 setattr(module, name, 0.0)
     # What is random beyond that draws the same for both.
-    with torch.no_grad(), seeded(0):
+    with torch.no_grad(), preserved_rng(0):
         leaves = pytree.tree_leaves(run(model, example))
     return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 

@@ -10,8 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from lab.base import MorphError
-from lab.nn import Blend, make_primitive
-from lab.space import SPACES
 
 
 def scale_channels(gate_C: Tensor, x: Tensor, dim: int) -> Tensor:
@@ -168,18 +166,11 @@ def _branch(body: nn.Module, parent: nn.Module, name: str, arguments: dict[str, 
     return Branched(body, nn.Sequential(conv, nn.ReLU(), Gate(out, 1)))
 
 
-def _blend(body: nn.Module, parent: nn.Module, name: str, arguments: dict[str, Any]) -> nn.Module:
-    stride, space = arguments.get("stride", 1), SPACES[arguments.get("space", "nb201")]
-    new = make_primitive(arguments["new"], arguments["channels"], stride, space)
-    return Blend(body, new, arguments["old"], arguments["new"])
-
-
 PARTS: dict[str, Callable[[nn.Module, nn.Module, str, dict[str, Any]], nn.Module]] = {
     "identity_layer": _identity_layer,
     "gated_layer": _gated_layer,
     "shortcut": _shortcut,
     "attention": _attention,
-    "blend": _blend,
     "branch": _branch,
 }
 

@@ -72,7 +72,7 @@ class MorphPlan(Report):
             data = json.loads(text)
             if data.pop("schema") != SCHEMA:
                 raise MorphError(f"a plan of schema {SCHEMA}", "another one", "make the plan again")
-            steps = tuple(step_from_dict(step) for step in data.pop("steps"))
+            steps = tuple(step_from_dict(step) for step in _present_steps(data))
             for name in ("units", "shares", "parameters", "flops"):
                 data[name] = tuple(data[name])
             return cls(steps=steps, **data)
@@ -92,3 +92,13 @@ class MorphPlan(Report):
         if self.note:
             rows.append(("note", self.note))
         return (Table(title="Plan", columns=("what", "value"), rows=tuple(rows)),)
+
+
+def _present_steps(data: dict[str, Any]) -> list[dict[str, Any]]:
+    """The steps of a plan's data, taken out; those of a swap that earlier versions wrote become a transition."""
+    steps: list[dict[str, Any]] = data.pop("steps")
+    if not any(step.get("step") == "genotype" for step in steps):
+        return steps
+    channels = [step["arguments"]["channels"] for step in steps if step["step"] == "wrap"]
+    edge, primitive = data["arguments"]["edge"], data["arguments"]["primitive"]
+    return [{"step": "transition", "edge": edge, "primitive": primitive, "channels": channels}]

@@ -159,14 +159,18 @@ class Wrap:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SetGenotype:
-    """The network says of itself that it is of another genotype, given as `Genotype.to_json` does."""
+class Transition:
+    """An `EvolvableNetwork` begins to hand an edge over to a new primitive, in all cells of its type."""
 
-    genotype: dict[str, Any]
+    edge: tuple[str, int, int]
+    """Cell type, target node, source node."""
+    primitive: str
+    channels: tuple[int, ...]
+    """Of the maps that pass the edge in each of these cells."""
 
 
 TensorStep = Resize | Pad | Regroup | Append
-Step = TensorStep | SetAttribute | Wrap | SetGenotype
+Step = TensorStep | SetAttribute | Wrap | Transition
 
 
 def layout_of(dim: Dim, unit: Space) -> tuple[Part, ...]:
@@ -210,8 +214,9 @@ def step_to_dict(step: Step) -> dict[str, Any]:
     if isinstance(step, SetAttribute):
         value = list(step.value) if isinstance(step.value, tuple) else step.value
         return {"step": "set", "module": step.module, "attribute": step.attribute, "value": value}
-    if isinstance(step, SetGenotype):
-        return {"step": "genotype", "genotype": step.genotype}
+    if isinstance(step, Transition):
+        numbers = {"edge": list(step.edge), "channels": list(step.channels)}
+        return {"step": "transition", "primitive": step.primitive, **numbers}
     return {"step": "wrap", "path": step.path, "kind": step.kind, "arguments": step.arguments}
 
 
@@ -235,7 +240,8 @@ def step_from_dict(data: dict[str, Any]) -> Step:
         return SetAttribute(module=data["module"], attribute=data["attribute"], value=value)
     if data.get("step") == "wrap":
         return Wrap(path=data["path"], kind=data["kind"], arguments=data["arguments"])
-    if data.get("step") == "genotype":
-        return SetGenotype(genotype=data["genotype"])
-    expected = "a step: resize, pad, regroup, append, set, wrap or genotype"
+    if data.get("step") == "transition":
+        edge, channels = tuple(data["edge"]), tuple(data["channels"])
+        return Transition(edge=edge, primitive=data["primitive"], channels=channels)
+    expected = "a step: resize, pad, regroup, append, set, wrap or transition"
     raise MorphError(expected, repr(data.get("step")), "load a plan that MorphPlan.to_json wrote")

@@ -8,7 +8,7 @@ from torch import nn
 from lab.base import MorphError
 from lab.morph.inserts import shapes_of
 from lab.morph.morph import Draft, Morph
-from lab.morph.steps import SetGenotype, Step, Wrap
+from lab.morph.steps import Transition
 from lab.morph.trace import Example
 from lab.nn import Blend, Cell, EvolvableNetwork
 from lab.space import Edge
@@ -20,7 +20,7 @@ class SwapOp(Morph):
 
     `EvolvableNetwork.set_beta` moves beta to 1 while the network trains, `settle` then drops the old primitive. The new
     primitive has weights of its own and a BatchNorm without statistics: give it some with `lab.nn.estimate_statistics`
-    before beta grows. `EvolvableNetwork.mutate` does the same with the weights of a supernet.
+    before beta grows. The change itself is `EvolvableNetwork.mutate`, which the search calls with a supernet's weights.
     """
 
     edge: tuple[str, int, int]
@@ -49,16 +49,6 @@ class SwapOp(Morph):
             raise MorphError("another primitive than the edge has", old, "choose one of the others")
         if any(isinstance(model.get_submodule(path), Blend) for path in paths):
             raise MorphError("an edge that is not under hand-over", str(edge), "wait until its hand-over has ended")
-        steps: list[Step] = []
-        strides = [cells[name].strides[place] for name, place in places.items()]
-        for path, stride, shapes in zip(paths, strides, shapes_of(model, example, *paths), strict=True):
-            arguments = {
-                "old": old,
-                "new": self.primitive,
-                "channels": shapes.into[1],
-                "stride": stride,
-                "space": space.name,
-            }
-            steps.append(Wrap(path=path, kind="blend", arguments=arguments))
-        steps.append(SetGenotype(genotype=genotype.replace(edge, self.primitive).to_json()))
-        return Draft(steps=tuple(steps), note=f"{old} -> {self.primitive}, beta 0")
+        channels = tuple(shapes.into[1] for shapes in shapes_of(model, example, *paths))
+        step = Transition(edge=self.edge, primitive=self.primitive, channels=channels)
+        return Draft(steps=(step,), note=f"{old} -> {self.primitive}, beta 0")

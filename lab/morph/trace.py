@@ -1,8 +1,7 @@
 """Trace a model once and work out which dimensions of its weights belong to the same width."""
 
 import copy
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,7 @@ from lab.base import MorphError
 from lab.morph.call import Call, Roles, Value, tensors
 from lab.morph.dims import Dim, Space, fix, plain, resolve
 from lab.morph.rules import apply_rule
+from lab.nn import plain_attention
 
 # What running somebody's model can raise: anything else is a fault of ours or of the machine.
 MODEL_ERRORS = (
@@ -56,17 +56,6 @@ def run(model: nn.Module, example: Example) -> Any:
     return model(*args, **kwargs)
 
 
-@contextmanager
-def _plain_attention() -> Iterator[None]:
-    # The fused path of an encoder layer is one operation that hides every width.
-    enabled = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(enabled)
-
-
 def _give_weights(model: nn.Module) -> None:
     """A normalisation without weights gets some, so that the trace sees which width its sizes repeat."""
     like = next((tensor for tensor in model.parameters() if tensor.is_floating_point()), torch.empty(0))
@@ -97,7 +86,7 @@ def trace_widths(model: nn.Module, example: Example) -> Widths:
         return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
     try:
-        with torch.no_grad(), _plain_attention():
+        with torch.no_grad(), plain_attention():
             graph = make_fx(forward, tracing_mode="fake", _allow_non_fake_inputs=True)(state, args, kwargs)
     except MODEL_ERRORS as error:
         line = (str(error).splitlines() or [type(error).__name__])[0][:300]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lab.base import CheckpointError, TrainingError, require
+from lab.base import CheckpointError, require
 from lab.datasets import MultitaskData
 from lab.mahia import ExpertRouter, HybridEfficientModel, Routing, collect_routing, memory_profile
 from lab.multitask.config import MultitaskConfig
@@ -17,7 +17,22 @@ from lab.multitask.tasks import LossWeights, TaskLosses
 from lab.nn import train_mode
 from lab.state import clone_tree
 from lab.store import Record
-from lab.train import EpochData, Evaluation, FixedStrategy, OptimizerConfig, StepReport, evaluate
+from lab.train import (
+    EpochData,
+    EpochPlan,
+    Evaluation,
+    Moment,
+    Offers,
+    OptimizerConfig,
+    Outcome,
+    Rollback,
+    Split,
+    StepOptions,
+    StepReport,
+    StrategyState,
+    WeightTrainer,
+    evaluate,
+)
 
 Inputs = tuple[Tensor, Tensor]
 """Token ids (B, L) and columns (B, C)."""
@@ -55,7 +70,7 @@ class MultitaskStrategy:
         hybrid: the weighting of the losses.
         seed: run seed.
         epochs: of the run.
-        how: precision, see `FixedStrategy`.
+        options: how a step is taken; of it the precision alone.
 
     Raises:
         ConfigError: the network's outputs are not the tasks.
@@ -70,7 +85,7 @@ class MultitaskStrategy:
         *,
         seed: int,
         epochs: int,
-        **how: Any,
+        options: StepOptions | None = None,
     ) -> None:
         require(
             set(network.heads) == set(criterion.names),
@@ -81,39 +96,34 @@ class MultitaskStrategy:
         self.model = network
         self.criterion = criterion
         self.hybrid = hybrid
-        self.fixed = FixedStrategy(network, config, epochs=epochs, **how)
-        self.records: list[Record] = self.fixed.records
+        self.trainer = WeightTrainer(network, config, epochs=epochs, options=options)
+        self.records: list[Record] = self.trainer.records
         self.weights = LossWeights(hybrid, criterion.names, seed=seed)
         self._rule_point = clone_tree(self.weights.state_dict())
         self._profile: dict[str, float] = {}
 
     @property
     def phase(self) -> str:
-        """weight_retraining, then finished."""
-        return self.fixed.phase
-
-    @property
-    def segment(self) -> str:
-        """The phase."""
-        return self.fixed.segment
+        """training, then finished."""
+        return self.trainer.phase
 
     @property
     def network(self) -> nn.Module:
         """The model."""
         return self.model
 
-    def begin_epoch(self, epoch: int, step: int, data: EpochData) -> str:
-        """Set the epoch's learning rate; the weights part. At the run's first step each component is measured."""
-        part = self.fixed.begin_epoch(epoch, step, data)
+    def begin_epoch(self, epoch: int, step: int, data: EpochData) -> EpochPlan:
+        """Set the epoch's learning rate; the train split. At the run's first step each component is measured."""
+        plan = self.trainer.begin_epoch(epoch)
         self.weights.begin_epoch()
         self._rule_point = clone_tree(self.weights.state_dict())
         if step == 0:
             self._profile = self._components(data)
-        return part
+        return plan
 
     def _components(self, data: EpochData) -> dict[str, float]:
         """Bytes of each component by name: parameters, state, kept for backward, peak."""
-        inputs, _ = next(data.batches("weights", 0))
+        inputs, _ = next(data.batches(Split.TRAIN, 0))
         train_mode(self.model)
         found: dict[str, float] = {}
         for row in memory_profile(self.model, *inputs).components:
@@ -124,7 +134,7 @@ class MultitaskStrategy:
     def step(self, inputs: Inputs, targets: dict[str, Tensor]) -> StepReport:
         """One clipped step on all losses. Where a loss or the gradient is not finite no parameter changes."""
         train_mode(self.model)
-        precision, optimizer = self.fixed.weight_step.precision, self.fixed.optimizer
+        precision, optimizer = self.trainer.weight_step.precision, self.trainer.optimizer
         optimizer.zero_grad(set_to_none=True)
         with collect_routing(self.model) as found, precision.autocast():
             features_BF = self.model.encode(*inputs)
@@ -146,7 +156,7 @@ class MultitaskStrategy:
         walk = self.weights.backward(features_BF, losses_of, of_encoder=of_encoder, scale=scale)
         precision.unscale(optimizer)
         trained = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = nn.utils.clip_grad_norm_(trained, self.fixed.config.grad_clip)
+        norm = nn.utils.clip_grad_norm_(trained, self.trainer.config.grad_clip)
         wanted = (norm, walk.conflict, balance.detach(), hits[0], walk.losses_K, walk.norms_K, *_loads(routings))
         numbers = torch.cat([value.double().flatten() for value in wanted]).tolist()
         return self._update(numbers, weights)
@@ -157,9 +167,9 @@ class MultitaskStrategy:
         norm, conflict, balance, accuracy = numbers[:4]
         losses, norms, loads = numbers[4 : 4 + count], numbers[4 + count : 4 + 2 * count], numbers[4 + 2 * count :]
         loss = sum(losses)
-        precision = self.fixed.weight_step.precision
+        precision = self.trainer.weight_step.precision
         finite = math.isfinite(loss) and math.isfinite(norm)
-        taken = precision.update(self.fixed.optimizer, finite=finite)
+        taken = precision.update(self.trainer.optimizer, finite=finite)
         if taken:
             self.weights.end_step(losses, norms)
         overflow = not taken and math.isfinite(loss) and precision.scaler.is_enabled()
@@ -172,88 +182,61 @@ class MultitaskStrategy:
             loss=loss,
             accuracy=accuracy,
             grad_norm=None if overflow else norm,
-            lr=self.fixed.rate.value,
+            lr=self.trainer.rate.value,
             more=more,
         )
 
     def end_epoch(self, epoch: int, data: EpochData) -> Evaluation:
         """Move the weights that move by epochs; read the decision split."""
-        if not self.fixed.rollbacks.end_epoch():
+        if not self.trainer.rollbacks.end_epoch():
             self.weights.end_epoch()
         evaluation = evaluate(self.model, data.decisions(), self.criterion)
-        self.fixed.rate.observe(evaluation.loss)
+        self.trainer.rate.observe(evaluation.loss)
         return evaluation
 
     def finish(self, epoch: int, data: EpochData) -> None:
         """The network is what it is."""
-        if self.fixed.phase != "finished":
-            self.fixed.finish(epoch, data)
+        self.trainer.finish(epoch)
 
-    def lower_rate(self, factor: float) -> tuple[float, float] | None:
-        """Multiply the learning rate by `factor`."""
-        return self.fixed.lower_rate(factor)
+    @property
+    def offers(self) -> Offers:
+        """A lower learning rate, and a roll-back to the beginning of the epoch."""
+        return {**self.trainer.offers(), Rollback: self.rollback}
 
-    def gentler_mutation(self, factor: float) -> None:
-        """This network does not mutate."""
-        return
-
-    def rollback(self, reason: str) -> None:
+    def rollback(self, request: Rollback, moment: Moment | None = None) -> Outcome:
         """Restore the beginning of the epoch: network, memories, optimizer, weights of the losses.
 
         Raises:
             TrainingError: `max_rollbacks` in a row.
         """
-        self.fixed.rollback(reason)
+        outcome = self.trainer.rollback(request, moment)
         self.weights.load_state_dict(clone_tree(self._rule_point))
+        return outcome
 
-    def mutate_now(self, epoch: int, step: int, data: EpochData) -> str:
-        """Refused: this network keeps its structure."""
-        raise TrainingError("a run of recipe aso-se or agent", "recipe multitask", "start lab train with one of these")
+    def state(self) -> StrategyState:
+        """Model, optimizer, learning rate, restore point, weights of the losses."""
+        return StrategyState(
+            tensors={**self.trainer.state_dict(), "weights": {**self.weights.state_dict(), "point": self._rule_point}},
+            summary=self.summary(),
+            roots=self.trainer.roots,
+        )
 
-    def set_temperature(self, temperature: float) -> None:
-        """Refused: nothing is sampled."""
-        raise TrainingError("a run of recipe aso-se", "recipe multitask, which samples nothing", "leave it")
-
-    @property
-    def morphs(self) -> tuple[dict[str, Any], ...]:
-        """None: the network is what it is."""
-        return ()
-
-    def rebuild(self, morphs: tuple[dict[str, Any], ...]) -> None:
-        """Nothing to rebuild.
-
-        Raises:
-            CheckpointError: the checkpoint's network had grown.
-        """
-        self.fixed.rebuild(morphs)
-
-    def modules(self) -> tuple[object, ...]:
-        """Network and optimizer."""
-        return self.fixed.modules()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that the next step depends on."""
-        return {
-            **self.fixed.state_dict(),
-            "weights": {**self.weights.state_dict(), "point": self._rule_point},
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on exactly where `state_dict` was taken.
+    def restore(self, state: StrategyState) -> None:
+        """Go on exactly where `state` was taken.
 
         Raises:
             CheckpointError: the state belongs to another recipe or architecture.
         """
-        if "weights" not in state:
+        if "weights" not in state.tensors or state.plans:
             raise CheckpointError("a checkpoint of recipe multitask", "one of another recipe", "resume with its recipe")
-        self.fixed.load_state_dict(state)
-        self.weights.load_state_dict(clone_tree(state["weights"]))
-        self._rule_point = clone_tree(state["weights"]["point"])
+        self.trainer.load_state_dict(state.tensors)
+        self.weights.load_state_dict(clone_tree(state.tensors["weights"]))
+        self._rule_point = clone_tree(state.tensors["weights"]["point"])
 
     def summary(self) -> dict[str, Any]:
         """Parameters, tasks, and how their losses are weighed at the end."""
         return {
-            **self.fixed.summary(),
+            **self.trainer.summary(),
             "model": type(self.model).__name__,
             "tasks": list(self.criterion.names),
             "weighting": self.hybrid.weighting,

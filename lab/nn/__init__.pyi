@@ -1,12 +1,14 @@
 """Networks that can be searched and changed: primitives, cells, the supernet, the evolvable child."""
 
+from .baselines import BASELINES, channels_for, parse_cell, six_convolutions
 from .blend import Blend
 from .cell import Backbone, Cell
 from .darts import DARTSBackbone, DARTSCell
 from .darts_primitives import DARTS_PRIMITIVES, FactorizedReduce
-from .evolvable import EvolvableNetwork
+from .evolvable import EvolvableNetwork, OpSource
 from .families import FAMILIES, Family, family, make_primitive
-from .modes import eval_mode, train_mode
+from .flops import FlopCount, count_flops, measure_flops
+from .modes import eval_mode, plain_attention, train_mode
 from .primitives import NB201_PRIMITIVES, Absent, AveragePool, ConvNorm, Skip, Zero
 from .sample import Sample
 from .seed_cnn import SeedCNN, seed_cnn
@@ -16,6 +18,7 @@ from .statistics import STATISTICS_BATCHES, estimate_statistics, norm_layers
 from .supernet import MixedEdge, SuperNet
 
 __all__ = [
+    "BASELINES",
     "DARTS_PRIMITIVES",
     "FAMILIES",
     "NB201_PRIMITIVES",
@@ -32,7 +35,9 @@ __all__ = [
     "EvolvableNetwork",
     "FactorizedReduce",
     "Family",
+    "FlopCount",
     "MixedEdge",
+    "OpSource",
     "Sample",
     "SeedCNN",
     "Skip",
@@ -40,13 +45,19 @@ __all__ = [
     "StageCell",
     "SuperNet",
     "Zero",
+    "channels_for",
+    "count_flops",
     "estimate_statistics",
     "eval_mode",
     "family",
     "make_primitive",
+    "measure_flops",
     "norm_layers",
+    "parse_cell",
+    "plain_attention",
     "seed_cnn",
     "share",
+    "six_convolutions",
     "staged",
     "train_mode",
 ]

@@ -1,6 +1,7 @@
 """`EvolvableNetwork`: the live network of one genotype, changed in place without a jump of its output."""
 
 from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -11,8 +12,15 @@ from lab.nn.families import family, make_primitive
 from lab.nn.share import share
 from lab.nn.stages import staged
 from lab.nn.statistics import norm_layers
-from lab.nn.supernet import MixedEdge, SuperNet
+from lab.nn.supernet import SuperNet
 from lab.space import Edge, Genotype
+
+
+class OpSource(Protocol):
+    """Gives the new primitives of a mutation."""
+
+    def extract(self, edge: Edge, number: int, name: str) -> nn.Module:
+        """The primitive `name` for the `number`-th cell of the edge's type."""
 
 
 class EvolvableNetwork(nn.Module):
@@ -82,11 +90,15 @@ class EvolvableNetwork(nn.Module):
         logits_BN: Tensor = self.backbone(x_BCHW)
         return logits_BN
 
-    def mutate(self, genotype: Genotype, supernet: SuperNet) -> tuple[_BatchNorm, ...]:
+    def mutate(self, genotype: Genotype, source: OpSource) -> tuple[_BatchNorm, ...]:
         """Begin the hand-over to `genotype`; the output does not change by one bit.
 
         Where a node takes another source, the edge that leaves goes from its primitive to 0 and the edge that comes
         from 0 to its primitive, with the same beta.
+
+        Args:
+            genotype: the next one.
+            source: of the new primitives, such as the supernet, whose parameters they then have.
 
         Returns:
             The BatchNorm layers of the new primitives, whose statistics are to be estimated before beta grows.
@@ -107,12 +119,8 @@ class EvolvableNetwork(nn.Module):
         layers: list[_BatchNorm] = []
         like = self.backbone.classifier.weight
         for edit in edits:
-            row = genotype.space.edge_index(edit.edge)
-            sources = supernet.backbone.places(row)
-            for (edges, place), (mixed, _) in zip(self.backbone.places(row), sources, strict=True):
-                source = mixed[place]
-                assert isinstance(source, MixedEdge)
-                new = source.take(edit.new)
+            for number, (edges, place) in enumerate(self.backbone.places(genotype.space.edge_index(edit.edge))):
+                new = source.extract(edit.edge, number, edit.new)
                 layers += norm_layers(new)
                 edges[place] = Blend(edges[place], new, edit.old, edit.new, like=like).train(self.training)
         self.genotype = genotype

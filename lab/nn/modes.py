@@ -1,8 +1,9 @@
-"""Train mode, and eval mode for a while with each module's own mode back afterwards."""
+"""Train mode, eval mode for a while with each module's own mode back afterwards, attention without its fused path."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 
@@ -22,3 +23,14 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """MultiheadAttention and encoder layers without their fused path, one operation that hides what it does."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)

@@ -13,7 +13,7 @@ from lab.nn.primitives import Absent
 from lab.nn.sample import Sample
 from lab.nn.share import share
 from lab.nn.stages import StageCell, staged
-from lab.space import ABSENT, Space
+from lab.space import ABSENT, Edge, Space
 
 SKIP = "skip_connect"
 
@@ -106,6 +106,13 @@ class SuperNet(nn.Module):
         cell.beta = torch.zeros(())
         cell.to(reference.device, reference.dtype).train(self.training)
         return backbone.add_cell(stage, cell)
+
+    def extract(self, edge: Edge, number: int, name: str) -> nn.Module:
+        """The primitive `name` on `edge` in the `number`-th cell of its type, with the same parameters."""
+        edges, place = self.backbone.places(self.space.edge_index(edge))[number]
+        mixed = edges[place]
+        assert isinstance(mixed, MixedEdge)
+        return mixed.take(name)
 
     def edge(self, cell: int, row: int) -> MixedEdge:
         """All primitives on the space's edge `row` in cell number `cell`, which must be of the edge's cell type."""

@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
 
 import torch
 
@@ -16,25 +15,26 @@ from lab.device import choose_device, is_oom
 from lab.mahia import PrecisionManager
 from lab.monitor import StabilityMonitor
 from lab.multitask import MultitaskStrategy, TaskLosses, make_hybrid
-from lab.nn import EvolvableNetwork, SuperNet
+from lab.nn import EvolvableNetwork, SuperNet, parse_cell
 from lab.nn.named import make_model
 from lab.runs.config import RunConfig
 from lab.space import SPACES, find_table
+from lab.state import seed_rng
 from lab.store import OomEvent
 from lab.train import (
     Alone,
     Compiler,
     Criterion,
-    FixedStrategy,
     Group,
     Reading,
     RecordData,
     RunData,
+    StepOptions,
     Strategy,
     StreamData,
+    SupervisedStrategy,
 )
 from lab.train.group import local_device
-from lab.train.supervised import parse_cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ def run_device(config: RunConfig) -> torch.device:
 
 
 def build(config: RunConfig, group: Group | None = None) -> Parts:
-    """Compose a run. Sets torch's thread count and its global seed, which the initial weights follow.
+    """Compose a run. Sets torch's thread count and the seed of every global random stream.
 
     Raises:
         LabError: a device, data set or setting that cannot be had.
@@ -131,7 +131,7 @@ def _compose(config: RunConfig, device: torch.device, group: Group) -> Parts:
     # Workers hand batches over through the main memory.
     held = torch.device("cpu") if config.workers else device
     streams = open_streams(replace(config.data, seed=config.seed), batch_size=config.batch_size, device=held)
-    torch.manual_seed(derive_seed(config.seed, "init"))
+    seed_rng(derive_seed(config.seed, "init"))
     strategy = make_strategy(
         config,
         num_classes=streams.bundle.num_classes,
@@ -159,7 +159,7 @@ def _compose_multitask(config: RunConfig, device: torch.device, group: Group) ->
     )
     records = load_multitask(config.seed, decisions_share=config.data.decisions_share)
     criterion = TaskLosses(records.tasks)
-    torch.manual_seed(derive_seed(config.seed, "init"))
+    seed_rng(derive_seed(config.seed, "init"))
     strategy = MultitaskStrategy(
         make_hybrid(config.multitask, records).to(device),
         criterion,
@@ -167,7 +167,7 @@ def _compose_multitask(config: RunConfig, device: torch.device, group: Group) ->
         config.multitask,
         seed=config.seed,
         epochs=config.total_epochs,
-        precision=PrecisionManager(config.precision, device),
+        options=StepOptions(precision=PrecisionManager(config.precision, device)),
     )
     return Parts(
         config=config,
@@ -210,27 +210,24 @@ def make_strategy(
 ) -> Strategy:
     """The strategy of `config` with fresh networks on `device`, for images (in_channels, size, size)."""
     images = Images(num_classes=num_classes, in_channels=in_channels, size=size, device=device)
-    how: dict[str, Any] = {
-        "epochs": config.total_epochs,
-        "precision": PrecisionManager(config.precision, device),
-        "accumulation": config.accumulation,
-        "adaptive_batch": config.adaptive_batch == "on" or (config.adaptive_batch == "auto" and device.type == "cuda"),
-        "compiler": _compiler(config, device, group),
-        "group": group,
-    }
-    return FACTORIES[config.recipe](config, images, how)
+    return FACTORIES[config.recipe](config, images, _step_options(config, device, group))
 
 
-def _make_search(config: RunConfig, images: Images, how: dict[str, Any]) -> Strategy:
+def _make_search(config: RunConfig, images: Images, options: StepOptions) -> Strategy:
     space = SPACES[config.space]
     supernet = SuperNet(space, config.init_channels, config.layers, images.num_classes, images.in_channels)
-    table = find_table(space)
     return ASOSEStrategy(
-        supernet.to(images.device), config.search, config.optimizer, seed=config.seed, table=table, **how
+        supernet.to(images.device),
+        config.search,
+        config.optimizer,
+        seed=config.seed,
+        epochs=config.total_epochs,
+        table=find_table(space),
+        options=options,
     )
 
 
-def _make_fixed(config: RunConfig, images: Images, how: dict[str, Any]) -> Strategy:
+def _make_fixed(config: RunConfig, images: Images, options: StepOptions) -> Strategy:
     network = EvolvableNetwork(
         parse_cell(config.fixed_cell, SPACES[config.space]),
         channels=config.init_channels,
@@ -238,10 +235,10 @@ def _make_fixed(config: RunConfig, images: Images, how: dict[str, Any]) -> Strat
         num_classes=images.num_classes,
         in_channels=images.in_channels,
     )
-    return FixedStrategy(network.to(images.device), config.optimizer, **how)
+    return SupervisedStrategy(network.to(images.device), config.optimizer, epochs=config.total_epochs, options=options)
 
 
-def _make_agent(config: RunConfig, images: Images, how: dict[str, Any]) -> Strategy:
+def _make_agent(config: RunConfig, images: Images, options: StepOptions) -> Strategy:
     model = make_model(
         config.evolve.model,
         num_classes=images.num_classes,
@@ -249,13 +246,30 @@ def _make_agent(config: RunConfig, images: Images, how: dict[str, Any]) -> Strat
         size=images.size,
         channels=config.init_channels,
     )
-    return AgentStrategy(model.to(images.device), config.optimizer, config.evolve, seed=config.seed, **how)
+    return AgentStrategy(
+        model.to(images.device),
+        config.optimizer,
+        config.evolve,
+        seed=config.seed,
+        epochs=config.total_epochs,
+        options=options,
+    )
 
 
-FACTORIES: Mapping[str, Callable[[RunConfig, Images, dict[str, Any]], Strategy]] = MappingProxyType(
+FACTORIES: Mapping[str, Callable[[RunConfig, Images, StepOptions], Strategy]] = MappingProxyType(
     {"aso-se": _make_search, "fixed": _make_fixed, "agent": _make_agent}
 )
 """Recipe on images -> what makes its strategy from the run's settings, the images, and how steps are taken."""
+
+
+def _step_options(config: RunConfig, device: torch.device, group: Group | None) -> StepOptions:
+    return StepOptions(
+        precision=PrecisionManager(config.precision, device),
+        accumulation=config.accumulation,
+        adaptive=config.adaptive_batch == "on" or (config.adaptive_batch == "auto" and device.type == "cuda"),
+        compiler=_compiler(config, device, group),
+        group=group or Alone(),
+    )
 
 
 def _compiler(config: RunConfig, device: torch.device, group: Group | None) -> Compiler | None:

@@ -18,6 +18,7 @@ from lab.mahia import PrecisionManager
 from lab.monitor import StabilityMonitor
 from lab.nn import EvolvableNetwork, SuperNet
 from lab.runs.config import RunConfig
+from lab.runs.environment import read_environment
 from lab.runs.report import RunReport
 from lab.runs.run import Run, find_checkpoint, saved_config
 from lab.space import Genotype, find_table
@@ -27,13 +28,14 @@ from lab.train import (
     DeviceConfig,
     EpochReport,
     LoaderData,
+    Mutate,
     NullSink,
     OptimizerConfig,
     Sink,
+    StepOptions,
     TrainingLoop,
     divide_loader,
 )
-from lab.train.environment import read_environment
 
 
 class TrainingReport(Report):
@@ -109,9 +111,11 @@ class ASOSEFramework:
             seed=seed,
             epochs=config.planned_epochs,
             table=find_table(search_model.space),
-            precision=PrecisionManager(precision, self.device),
-            accumulation=accumulation,
-            adaptive_batch=adaptive_batch,
+            options=StepOptions(
+                precision=PrecisionManager(precision, self.device),
+                accumulation=accumulation,
+                adaptive=adaptive_batch,
+            ),
         )
         self.loop = TrainingLoop(
             self.strategy,
@@ -189,7 +193,7 @@ class ASOSEFramework:
         if self.strategy.live.child is None:
             self.strategy.evolution.take(self.loop.epoch, self.loop.data)
         else:
-            self.strategy.mutate_now(self.loop.epoch, self.loop.global_step, self.loop.data)
+            self.strategy.mutate(Mutate(), self.loop.moment)
 
     def should_early_stop(self) -> bool:
         """Whether the plan has ended, early or not."""
@@ -229,13 +233,13 @@ class ASOSEFramework:
         checkpoint = load_checkpoint(path)
         if checkpoint.base.get("framework") is None:
             raise CheckpointError("a checkpoint of ASOSEFramework", str(path), "use lab train --resume for a run's")
-        self.strategy.rebuild(checkpoint.morphs)
-        self.loop.load_state_dict(checkpoint.state, checkpoint.training_history)
+        self.loop.load_state_dict(checkpoint.state, checkpoint.training_history, checkpoint.morphs)
 
     def _checkpoint(self, reason: str) -> Checkpoint:
+        strategy = self.strategy.state()
         return Checkpoint(
-            base={"framework": True, "seed": self.seed, **self.strategy.summary()},
-            morphs=self.strategy.morphs,
+            base={"framework": True, "seed": self.seed, **strategy.summary},
+            morphs=strategy.plans,
             state=self.loop.state_dict(),
             epoch=self.loop.epoch,
             step=self.loop.global_step,

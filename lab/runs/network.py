@@ -13,7 +13,9 @@ from lab.datasets import Streams
 from lab.nn import Blend, Cell
 from lab.runs.build import make_strategy
 from lab.runs.config import RunConfig
+from lab.state import preserved_rng
 from lab.store import translate_config
+from lab.train import StrategyState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +65,7 @@ def describe_input(streams: Streams) -> dict[str, Any]:
 def restore_network(checkpoint: Checkpoint) -> nn.Module:
     """The network that a run had evolved when `checkpoint` was written: (B, C, H, W) -> logits (B, K); CPU, eval mode.
 
-    Inputs are normalised as `NetworkInput.of(checkpoint)` says. The random stream of torch is as before afterwards.
+    Inputs are normalised as `NetworkInput.of(checkpoint)` says. The random streams are as before afterwards.
 
     Raises:
         CheckpointError: the checkpoint has no such network yet, or is none of a training run.
@@ -71,7 +73,7 @@ def restore_network(checkpoint: Checkpoint) -> nn.Module:
     """
     stated = NetworkInput.of(checkpoint)
     config = RunConfig.from_json(checkpoint.base["config"])
-    with torch.random.fork_rng(devices=()):
+    with preserved_rng():
         strategy = make_strategy(
             config,
             num_classes=len(stated.classes),
@@ -79,13 +81,11 @@ def restore_network(checkpoint: Checkpoint) -> nn.Module:
             size=stated.shape[1],
             device=torch.device("cpu"),
         )
-        strategy.rebuild(checkpoint.morphs)
-        state = checkpoint.state["strategy"]
+        state = StrategyState(plans=checkpoint.morphs, tensors=checkpoint.state["strategy"])
         if isinstance(strategy, ASOSEStrategy):
-            # The networks alone: the explorer's stream is one of the device that the run computed on.
-            strategy.live.load_state_dict(state["live"])
+            strategy.restore_networks(state)
         else:
-            strategy.load_state_dict(state)
+            strategy.restore(state)
     if strategy.network is None:
         raise CheckpointError(
             "a checkpoint with an evolved network",

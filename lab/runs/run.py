@@ -24,6 +24,7 @@ from lab.checkpoint import (
 )
 from lab.runs.build import Parts, build
 from lab.runs.config import RunConfig
+from lab.runs.environment import check_environment, read_environment
 from lab.runs.network import describe_input
 from lab.runs.report import RunReport
 from lab.state import state_digest
@@ -42,7 +43,6 @@ from lab.train import (
     evaluate,
 )
 from lab.train.anomaly import anomaly_detection
-from lab.train.environment import check_environment, read_environment
 from lab.train.group import lost_rank
 from lab.train.sink import SharedSink
 
@@ -175,20 +175,17 @@ class Run:
             group=self.group,
         )
         if self.checkpoint is not None:
-            self.parts.strategy.rebuild(self.checkpoint.morphs)
-            loop.load_state_dict(self.checkpoint.state, self.checkpoint.training_history)
+            saved = self.checkpoint
+            loop.load_state_dict(saved.state, saved.training_history, saved.morphs)
         return loop
 
     def _save(self, loop: TrainingLoop, writer: RunWriter | None, reason: str) -> None:
         if not self.config.checkpoints.save_checkpoints or writer is None:
             return
+        strategy = self.parts.strategy.state()
         checkpoint = Checkpoint(
-            base={
-                "config": self.config.to_json(),
-                **_stated_input(self.parts.data),
-                **self.parts.strategy.summary(),
-            },
-            morphs=self.parts.strategy.morphs,
+            base={"config": self.config.to_json(), **_stated_input(self.parts.data), **strategy.summary},
+            morphs=strategy.plans,
             state=loop.state_dict(),
             epoch=loop.epoch,
             step=loop.global_step,
@@ -204,7 +201,7 @@ class Run:
         writer.record(loop.global_step, event)
 
     def _report(self, loop: TrainingLoop, state: str, seconds: float) -> RunReport:
-        network = self.parts.strategy.network
+        network, strategy = self.parts.strategy.network, self.parts.strategy.state()
         facts: dict[str, Any] = {}
         if network is not None:
             decision = evaluate(network, self.parts.data.decisions(), self.parts.criterion)
@@ -222,9 +219,9 @@ class Run:
             steps=loop.global_step,
             seconds=seconds,
             seed=self.config.seed,
-            network=self.parts.strategy.summary(),
+            network=strategy.summary,
             history=list(loop.history),
-            digest=state_digest(_plain(self.parts.strategy.state_dict())),
+            digest=state_digest(_plain(strategy.tensors)),
             **facts,
         )
         if self.group.rank == 0:

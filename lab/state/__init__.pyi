@@ -1,18 +1,18 @@
 """What a training step depends on: random streams, snapshots, nested state, digests."""
 
 from .digest import state_digest, structure_digest, weight_digest
-from .rng import random_streams, restore_streams
-from .snapshot import ModelSnapshot, OptimizerSnapshot, RandomSnapshot, seeded
+from .rng import preserved_rng, rng_state, seed_rng, set_rng_state
+from .snapshot import ModelSnapshot, OptimizerSnapshot
 from .trees import clone_tree
 
 __all__ = [
     "ModelSnapshot",
     "OptimizerSnapshot",
-    "RandomSnapshot",
     "clone_tree",
-    "random_streams",
-    "restore_streams",
-    "seeded",
+    "preserved_rng",
+    "rng_state",
+    "seed_rng",
+    "set_rng_state",
     "state_digest",
     "structure_digest",
     "weight_digest",

@@ -1,14 +1,10 @@
-"""Snapshots of a model, its optimizer and the random streams, that put back every object and every bit.
+"""Snapshots of a model and its optimizer, that put back every object and every bit.
 
 Each is taken when it is made; `restore` brings that moment back as often as wanted.
 """
 
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -70,38 +66,6 @@ class OptimizerSnapshot:
             self._optimizer.state[key] = dict(value)
         for kept in self._tensors:
             kept.restore()
-
-
-class RandomSnapshot:
-    """The global random states of Python, numpy and torch, CPU and CUDA."""
-
-    def __init__(self) -> None:
-        self._states = (random.getstate(), np.random.get_state(), torch.get_rng_state())
-        self._cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-
-    def restore(self) -> None:
-        """Put the states back."""
-        python, numpy, torch_state = self._states
-        random.setstate(python)
-        np.random.set_state(numpy)
-        torch.set_rng_state(torch_state)
-        if self._cuda:
-            torch.cuda.set_rng_state_all(self._cuda)
-
-
-@contextmanager
-def seeded(seed: int | None = None) -> Iterator[None]:
-    """The global random streams inside the block: from `seed` where one is given; as before the block afterwards."""
-    # torch.manual_seed would also leave a seed behind for a CUDA that is not there yet.
-    kept = RandomSnapshot()
-    try:
-        if seed is not None:
-            torch.default_generator.manual_seed(seed)
-            if torch.cuda.is_initialized():
-                torch.cuda.manual_seed_all(seed)
-        yield
-    finally:
-        kept.restore()
 
 
 def _copy_attributes(attributes: dict[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from .records import (
     TemperatureEvent,
 )
 from .runs import list_runs, new_run_name
-from .translation import translate_config
+from .translation import translate_config, translate_loop_state
 from .writer import RunWriter
 
 __all__ = [
@@ -61,4 +61,5 @@ __all__ = [
     "list_runs",
     "new_run_name",
     "translate_config",
+    "translate_loop_state",
 ]

@@ -65,7 +65,8 @@ class Flusher:
         self.last_error = ""
         self._connection = connection
         self._attempt = attempt
-        self._queue: deque[Scalars | Event] = deque()
+        self.queue: deque[Scalars | Event] = deque()
+        """What waits to be written; the trainer's side appends, and wakes the thread at `FLUSH_ENTRIES`."""
         self._scalar_rows: list[ScalarRow] = []
         self._event_rows: list[EventRow] = []
         self._last_step: int | None = None
@@ -76,12 +77,6 @@ class Flusher:
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="run-writer", daemon=True)
         self._thread.start()
-
-    def put(self, entry: Scalars | Event) -> None:
-        """Queue one entry; never blocks."""
-        self._queue.append(entry)
-        if len(self._queue) >= FLUSH_ENTRIES and not self._wake.is_set():
-            self._wake.set()
 
     def wake(self) -> None:
         """Ask the thread to write now instead of at its next tick."""
@@ -112,7 +107,7 @@ class Flusher:
             self._wake.clear()
             with self._lock:
                 beat_due = time.monotonic() - self._heartbeat >= HEARTBEAT_SECONDS
-                if self._queue or self._scalar_rows or self._event_rows or beat_due:
+                if self.queue or self._scalar_rows or self._event_rows or beat_due:
                     self._flush()
 
     def _flush(self) -> bool:
@@ -142,8 +137,8 @@ class Flusher:
                 begin += size
 
     def _drain(self) -> None:
-        for _ in range(len(self._queue)):
-            entry = self._queue.popleft()
+        for _ in range(len(self.queue)):
+            entry = self.queue.popleft()
             self._last_step = entry.step
             if isinstance(entry, Event):
                 self._event_rows.append((self._attempt, entry.step, entry.time, entry.kind, entry.payload))

@@ -14,13 +14,15 @@ class PhaseEvent:
 
     kind: ClassVar[str] = "phase"
     phase: str
-    """warmup, arch_training, mutation, weight_retraining or finished."""
+    """warmup, arch_training, mutation, weight_retraining, training (of a recipe without a search) or finished."""
     epoch: int
     """First epoch of the phase, counted from 0 over the whole run."""
     epochs: int
     """Planned length in epochs; 0 for a mutation."""
     cycle: int
     """Cycle number, counted from 0."""
+    offers: list[str] = field(default_factory=list)
+    """Commands that the run serves in this phase; empty in runs of versions that did not tell."""
 
 
 @dataclass(frozen=True, kw_only=True)

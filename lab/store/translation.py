@@ -49,3 +49,23 @@ def _rename_multitask(found: dict[str, Any]) -> None:
     if found.get("recipe") == "fixed" and found.get("epochs") is not None and all(name in search for name in names):
         warmup, cycles, *phases = (search[name] for name in names)
         found["epochs"] = min(found["epochs"], warmup + cycles * sum(phases))
+
+
+SPLITS: Mapping[str, str] = MappingProxyType({"weights": "train", "architecture": "search", "decisions": "selection"})
+"""Former name of a split -> its name."""
+
+
+def translate_loop_state(state: Mapping[str, Any]) -> dict[str, Any]:
+    """State of the training loop, as a checkpoint holds it, with today's keys."""
+    found = dict(state)
+    numbers = dict(found["numbers"])
+    if "rng" not in found:
+        found["rng"] = {"torch": found.pop("torch_rng")}
+    if "split" not in found:
+        part = numbers.pop("_part")
+        found["split"] = SPLITS.get(part, part)
+    if "network" in found["strategy"]:  # of a recipe that searches nothing
+        numbers["_segment"] = numbers["_segment"].replace("weight_retraining", "training")
+        monitor = found["monitor"]
+        found["monitor"] = {**monitor, "segment": monitor["segment"].replace("weight_retraining", "training")}
+    return {**found, "numbers": numbers}

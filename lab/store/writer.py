@@ -24,7 +24,7 @@ from typing import Any, NoReturn, Self
 from lab.base import ConfigError, StoreError
 from lab.store.attempt import continue_run, create_run
 from lab.store.control import poll
-from lab.store.flusher import Event, Flusher, Scalars
+from lab.store.flusher import FLUSH_ENTRIES, Event, Flusher, Scalars
 from lab.store.records import EVENT_RECORDS, ControlEvent, Record
 
 _URGENT = frozenset({"phase", "mutation", "rollback", "alert", "control"})
@@ -79,6 +79,7 @@ class RunWriter:
         self.attempt = attempt.number
         self.journal = attempt.journal
         self._flusher = Flusher(connection, attempt.number)
+        self._queue = self._flusher.queue
         atexit.register(self._leave)
         for command in poll(self.run_dir):
             reason = "sent before this attempt began"
@@ -121,7 +122,12 @@ class RunWriter:
             except (TypeError, ValueError, OverflowError) as error:
                 raise StoreError(f"a number as {name}", str(error), "pass a float or a 0-d tensor") from error
         self._step = step
-        self._flusher.put(Scalars(step, time.time(), pairs))
+        self._put(Scalars(step, time.time(), pairs))
+
+    def _put(self, entry: Scalars | Event) -> None:
+        self._queue.append(entry)
+        if len(self._queue) >= FLUSH_ENTRIES:
+            self._flusher.wake()
 
     def event(self, step: int, kind: str, payload: Mapping[str, Any]) -> None:
         """Keep one event; `payload` has the fields of the record of its kind.
@@ -134,7 +140,7 @@ class RunWriter:
         _check_event(kind, payload)
         text = _encode(dict(payload), f"payload of a {kind} event")
         self._step = step
-        self._flusher.put(Event(step, time.time(), kind, text))
+        self._put(Event(step, time.time(), kind, text))
         if kind in _URGENT:
             self._flusher.wake()
 

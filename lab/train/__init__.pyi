@@ -1,5 +1,17 @@
 """Training: one loop, the strategies that plug into it, and whole runs."""
 
+from .commands import (
+    Moment,
+    Mutate,
+    Offers,
+    Outcome,
+    ReduceLR,
+    ReduceMutationStrength,
+    Request,
+    Rollback,
+    SetTemperature,
+    serve,
+)
 from .compile import Compiler
 from .criterion import Criterion, Reading
 from .data import RecordData, RunData, StreamData
@@ -9,9 +21,9 @@ from .loaders import LoaderData, divide_loader
 from .loop import Stopped, TrainingLoop
 from .settings import RATE_SCHEDULES, CheckpointConfig, DeviceConfig, OptimizerConfig
 from .sink import NullSink, Observer, SilentObserver, Sink, StoreSink
-from .step import StepNumbers, WeightStep
-from .strategy import EpochData, EpochReport, Evaluation, StepReport, Strategy
-from .supervised import FixedStrategy, channels_for, six_convolutions
+from .step import StepNumbers, StepOptions, StepReport, WeightStep
+from .strategy import EpochData, EpochPlan, EpochReport, Evaluation, Split, Strategy, StrategyState
+from .supervised import SupervisedStrategy, WeightTrainer
 
 __all__ = [
     "RATE_SCHEDULES",
@@ -22,33 +34,46 @@ __all__ = [
     "Criterion",
     "DeviceConfig",
     "EpochData",
+    "EpochPlan",
     "EpochReport",
     "Evaluation",
-    "FixedStrategy",
     "Group",
     "LoaderData",
+    "Moment",
+    "Mutate",
     "NullSink",
     "Observer",
+    "Offers",
     "OptimizerConfig",
+    "Outcome",
     "Ranks",
     "Reading",
     "RecordData",
+    "ReduceLR",
+    "ReduceMutationStrength",
+    "Request",
+    "Rollback",
     "RunData",
+    "SetTemperature",
     "SilentObserver",
     "Sink",
+    "Split",
     "StepNumbers",
+    "StepOptions",
     "StepReport",
     "Stopped",
     "StoreSink",
     "Strategy",
+    "StrategyState",
     "StreamData",
+    "SupervisedStrategy",
     "TrainingLoop",
     "WeightStep",
-    "channels_for",
+    "WeightTrainer",
     "compare",
     "divide_loader",
     "evaluate",
     "open_group",
     "relative_difference",
-    "six_convolutions",
+    "serve",
 ]

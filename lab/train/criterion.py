@@ -41,10 +41,8 @@ class Criterion:
         reduction = getattr(self.function, "reduction", "mean")
         if reduction != "mean":
             raise ConfigError("a criterion that gives the mean", f"reduction {reduction!r}", "leave reduction away")
-
-    def mean(self, logits_BK: Tensor, y_B: Tensor) -> Tensor:
-        """Mean loss of a batch."""
-        return self.function(logits_BK, y_B)
+        self.mean = self.function
+        """Logits (B, K) and labels (B,) -> the mean loss of the batch."""
 
     def hits(self, logits_BK: Tensor, y_B: Tensor) -> Tensor:
         """Whether the largest logit of each sample (B,) is its label's."""

@@ -11,7 +11,7 @@ from lab.datasets import BatchStream, MultitaskData, MultitaskPart, Streams, Wor
 from lab.device import DeviceLoader
 from lab.nn import STATISTICS_BATCHES
 from lab.train.group import Alone, Group
-from lab.train.strategy import Batches, EpochData
+from lab.train.strategy import Batches, EpochData, Split
 
 STATISTICS_OFFSET = 1_000_000
 """Epoch number, above any real one, from which statistics take their order when one epoch is too short."""
@@ -69,20 +69,21 @@ class StreamData:
         """Whether a program drew the images."""
         return self.streams.bundle.synthetic
 
-    def length(self, part: str) -> int:
-        """Batches in one epoch of `part`."""
-        return len(self._part(part))
+    def length(self, split: Split) -> int:
+        """Batches in one epoch of `split`."""
+        return len(self._split(split))
 
-    def batches(self, part: str, epoch: int, start: int = 0) -> Batches:
-        """The batches of `part` in `epoch` from number `start` on; this rank's rows of each."""
-        stream = self._part(part)
+    def batches(self, split: Split, epoch: int, start: int = 0) -> Batches:
+        """The batches of `split` in `epoch` from number `start` on; this rank's rows of each."""
+        stream = self._split(split)
         source: Batches
         if self.workers:
             loader = WorkerBatches(stream, self.workers, pinned=self.device.type == "cuda")
             source = loader.batches(epoch, start)
         else:
             source = stream.batches(epoch, start)
-        return (self.group.rows(x, y) for x, y in self._moved(source))
+        moved = self._moved(source)
+        return moved if self.group.size == 1 else (self.group.rows(x, y) for x, y in moved)
 
     def statistics(self, epoch: int) -> Iterator[Tensor]:
         """One epoch of the weights part, at least `STATISTICS_BATCHES` and at most twice as many batches."""
@@ -104,8 +105,8 @@ class StreamData:
         """The batches on the device; copied one ahead of the one in use where that is a GPU."""
         return batches if self.streams.weights.device == self.device else iter(DeviceLoader(batches, self.device))
 
-    def _part(self, part: str) -> BatchStream:
-        return {"weights": self.streams.weights, "architecture": self.streams.architecture}[part]
+    def _split(self, split: Split) -> BatchStream:
+        return {Split.TRAIN: self.streams.weights, Split.SEARCH: self.streams.architecture}[split]
 
 
 class RecordData:
@@ -126,7 +127,7 @@ class RecordData:
         self.batch_size = batch_size
         self.seed = seed
         self.device = device
-        next(self.batches("weights", 0))  # says now that a batch is too large
+        next(self.batches(Split.TRAIN, 0))  # says now that a batch is too large
 
     @property
     def title(self) -> str:
@@ -138,13 +139,15 @@ class RecordData:
         """True: a program wrote the texts."""
         return True
 
-    def length(self, part: str) -> int:
-        """Batches in one epoch of `part`."""
-        return len(self._part(part)) // self.batch_size
+    def length(self, split: Split) -> int:
+        """Batches in one epoch of `split`."""
+        return len(self._split(split)) // self.batch_size
 
-    def batches(self, part: str, epoch: int, start: int = 0) -> Batches:
-        """The batches of `part` in `epoch` from number `start` on."""
-        found = self._part(part).batches(self.batch_size, seed=self.seed, epoch=epoch, start_batch=start, training=True)
+    def batches(self, split: Split, epoch: int, start: int = 0) -> Batches:
+        """The batches of `split` in `epoch` from number `start` on."""
+        found = self._split(split).batches(
+            self.batch_size, seed=self.seed, epoch=epoch, start_batch=start, training=True
+        )
         return self._moved(found)
 
     def statistics(self, epoch: int) -> Iterator[Tensor]:
@@ -163,5 +166,5 @@ class RecordData:
         pairs = (((ids_BL, table_BC), targets) for ids_BL, table_BC, targets in batches)
         return iter(DeviceLoader(pairs, self.device))
 
-    def _part(self, part: str) -> MultitaskPart:
-        return {"weights": self.records.weights}[part]
+    def _split(self, split: Split) -> MultitaskPart:
+        return {Split.TRAIN: self.records.weights}[split]

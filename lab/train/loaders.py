@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Subset
 from lab.base import ConfigError, DataError
 from lab.device import DeviceManager
 from lab.nn import STATISTICS_BATCHES
-from lab.train.strategy import Batches
+from lab.train.strategy import Batches, Split
 
 
 class LoaderData:
@@ -31,21 +31,21 @@ class LoaderData:
     """
 
     def __init__(self, train: Any, valid: Any, decision: Any, devices: DeviceManager) -> None:
-        self.loaders = {"weights": train, "architecture": valid}
+        self.loaders = {Split.TRAIN: train, Split.SEARCH: valid}
         self.decision = decision
         self.devices = devices
 
-    def length(self, part: str) -> int:
-        """Batches in one epoch of `part`."""
-        return len(self.loaders[part])
+    def length(self, split: Split) -> int:
+        """Batches in one epoch of `split`."""
+        return len(self.loaders[split])
 
-    def batches(self, part: str, epoch: int, start: int = 0) -> Batches:
-        """The batches of `part` from number `start` on; their order is the loader's own."""
-        return itertools.islice(self._pairs(self.loaders[part]), start, None)
+    def batches(self, split: Split, epoch: int, start: int = 0) -> Batches:
+        """The batches of `split` from number `start` on; their order is the loader's own."""
+        return itertools.islice(self._pairs(self.loaders[split]), start, None)
 
     def statistics(self, epoch: int) -> Iterator[Tensor]:
         """Inputs of the train loader, at least `STATISTICS_BATCHES` and at most twice as many batches."""
-        train = self.loaders["weights"]
+        train = self.loaders[Split.TRAIN]
         count = max(STATISTICS_BATCHES, min(len(train), 2 * STATISTICS_BATCHES))
         endless = itertools.chain.from_iterable(self._pairs(train) for _ in itertools.repeat(None))
         return (x for x, _ in itertools.islice(endless, count))

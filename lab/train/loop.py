@@ -5,29 +5,22 @@ checkpoint holds; no decision reads the clock.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from lab.base import LabError
-from lab.device import process_memory, tensor_bytes
 from lab.monitor import StabilityMonitor, Verdict
-from lab.state import clone_tree
-from lab.store import (
-    AlertEvent,
-    Command,
-    ControlEvent,
-    InterventionEvent,
-    MemoryEvent,
-    StabilityEvent,
-)
+from lab.state import rng_state, set_rng_state
+from lab.store import Command, translate_loop_state
+from lab.train.commands import Moment, Mutate, Outcome, Request, advised, requested, serve
 from lab.train.group import Alone, Group
+from lab.train.journal import Journal
 from lab.train.sink import Observer, SilentObserver, Sink
-from lab.train.strategy import EpochData, EpochReport, Evaluation, StepReport, Strategy
+from lab.train.strategy import EpochData, EpochReport, Evaluation, Split, Strategy, StrategyState
 
 PAUSE_SECONDS = 0.05
-ADVICE_FACTOR = 0.5
 
 
 class Stopped(Exception):
@@ -72,8 +65,8 @@ class TrainingLoop:
         self.epochs = epochs
         self.save = save
         self.save_every = save_every
-        self.cuda = device if device is not None and device.type == "cuda" else None
         self.observer = observer or SilentObserver()
+        self.journal = Journal(sink, self.observer, device)
         self.epoch = 0
         self.batch = 0
         self.global_step = 0
@@ -82,7 +75,7 @@ class TrainingLoop:
         self.quiet_until = 0
         self.best_loss = float("inf")
         self.interrupted = False
-        self._part = ""
+        self._split = Split.TRAIN
         self._segment = ""
         self._verdict: Verdict | None = None
 
@@ -104,23 +97,28 @@ class TrainingLoop:
 
     def run_epoch(self) -> EpochReport | None:
         """Train one epoch, or the rest of one that was interrupted; None where the strategy had none left."""
-        if self.batch == 0:
-            self._part = self.strategy.begin_epoch(self.epoch, self.global_step, self.data)
-            self.sums = [0.0, 0.0]
-            if self._segment != self.strategy.segment:
-                self._segment = self.strategy.segment
-                self.monitor.begin(self.strategy.phase)
-            self._publish()
-            if self.strategy.phase == "finished":
-                return None
+        if self.batch == 0 and not self._begin_epoch():
+            return None
         phase = self.strategy.phase
-        length = self.data.length(self._part)
-        for inputs, targets in self.data.batches(self._part, self.epoch, self.batch):
+        length = self.data.length(self._split)
+        for inputs, targets in self.data.batches(self._split, self.epoch, self.batch):
             self._serve()
             rolled_back = self._step(inputs, targets, length)
             if rolled_back:
                 break
         return self._end_epoch(phase)
+
+    def _begin_epoch(self) -> bool:
+        """Let the strategy prepare the epoch; whether there is one."""
+        plan = self.strategy.begin_epoch(self.epoch, self.global_step, self.data)
+        self.sums = [0.0, 0.0]
+        if plan is not None:
+            self._split = plan.split
+            if self._segment != plan.segment:
+                self._segment = plan.segment
+                self.monitor.begin(self.strategy.phase)
+        self._publish()
+        return plan is not None
 
     def _step(self, inputs: Any, targets: Any, length: int) -> bool:
         report = self.strategy.step(inputs, targets)
@@ -134,30 +132,39 @@ class TrainingLoop:
         self.batch += 1
         self.global_step += 1
         self.observer.on_step(self.epoch, self.epochs, self.strategy.phase, self.batch, length, report.loss)
-        return verdict.advice != "none" and self._act(verdict, report)
+        return verdict.advice != "none" and self._act(verdict)
 
-    def _act(self, verdict: Verdict, report: StepReport) -> bool:
+    def _act(self, verdict: Verdict) -> bool:
         """Do what the monitor advises; whether the network was rolled back."""
-        reason = "; ".join(verdict.reasons) or verdict.state
         if verdict.advice == "rollback":
-            self._tell_stability(verdict)
-            self.strategy.rollback(reason)
-            self.sink.record(self._last_step, InterventionEvent(action="rollback", reason=reason))
-            self._segment = f"after the roll-back at step {self.global_step}"
-            self.monitor.begin(self.strategy.phase)
-            self._publish(self._last_step)
-            return True
+            return self._roll_back(verdict)
         if self.global_step < self.quiet_until:
             return False
-        self.quiet_until = self.global_step + self.data.length(self._part)
-        act = self.strategy.lower_rate if verdict.advice == "lower_rate" else self.strategy.gentler_mutation
-        changed = act(ADVICE_FACTOR)
-        if changed is not None:
-            self._tell_stability(verdict)
-            before, after = changed
-            event = InterventionEvent(action=verdict.advice, reason=reason, before=before, after=after)
-            self.sink.record(self._last_step, event)
+        self.quiet_until = self.global_step + self.data.length(self._split)
+        offers = self.strategy.offers
+        for request in advised(verdict, offers):
+            outcome = serve(offers, request, self.moment)
+            if outcome is not None:
+                self.journal.stability(self._last_step, verdict, offers)
+                reason = "; ".join(verdict.reasons) or verdict.state
+                self.journal.intervention(self._last_step, request, reason, outcome)
+                break
         return False
+
+    def _roll_back(self, verdict: Verdict) -> bool:
+        self.journal.stability(self._last_step, verdict, self.strategy.offers)
+        (request,) = advised(verdict, self.strategy.offers)
+        outcome = serve(self.strategy.offers, request, self.moment) or Outcome()
+        self.journal.intervention(self._last_step, request, outcome.text, outcome)
+        self._segment = f"after the roll-back at step {self.global_step}"
+        self.monitor.begin(self.strategy.phase)
+        self._publish(self._last_step)
+        return True
+
+    @property
+    def moment(self) -> Moment:
+        """Where the run is, for a request."""
+        return Moment(epoch=self.epoch, step=self.global_step, data=self.data)
 
     def _end_epoch(self, phase: str) -> EpochReport:
         steps = max(self.batch, 1)
@@ -173,7 +180,10 @@ class TrainingLoop:
         )
         self.history.append(report.to_dict())
         self._publish(self._last_step)
-        self._tell_epoch(report, {} if evaluation is None else evaluation.parts)
+        parts = {} if evaluation is None else evaluation.parts
+        self.journal.epoch(self._last_step, report, parts, self.strategy.state().roots)
+        if self._verdict is not None:
+            self.journal.stability(self._last_step, self._verdict, self.strategy.offers)
         self.epoch += 1
         self.batch = 0
         self._save_where_due(evaluation)
@@ -188,35 +198,6 @@ class TrainingLoop:
             self.best_loss = evaluation.loss
             self.save("best")
 
-    def _tell_epoch(self, report: EpochReport, parts: Mapping[str, float]) -> None:
-        step = self._last_step
-        name = "arch" if report.phase == "arch_training" else "train"
-        values = {"epoch": float(report.epoch), f"{name}/loss": report.loss, f"{name}/accuracy": report.accuracy}
-        if report.decision_loss is not None and report.decision_accuracy is not None:
-            values |= {"decision/loss": report.decision_loss, "decision/accuracy": report.decision_accuracy}
-            values |= {f"decision/loss/{part}": loss for part, loss in parts.items()}
-        memory = MemoryEvent(
-            rss=process_memory(),
-            tensors=tensor_bytes(self.strategy.modules()),
-            device_allocated=None if self.cuda is None else torch.cuda.memory_allocated(self.cuda),
-        )
-        self.sink.scalars(step, {**values, "memory/rss": memory.rss, "memory/tensors": memory.tensors})
-        self.sink.record(step, memory)
-        if self._verdict is not None:
-            self._tell_stability(self._verdict)
-
-    def _tell_stability(self, verdict: Verdict) -> None:
-        event = StabilityEvent(
-            health=verdict.health,
-            state=verdict.state,
-            oscillation=verdict.oscillation,
-            degradation=verdict.degradation,
-            trend=verdict.trend,
-            reasons=list(verdict.reasons),
-            advice=verdict.advice,
-        )
-        self.sink.record(self._last_step, event)
-
     @property
     def _last_step(self) -> int:
         """The step done last. What a step or an epoch brought about is told there: a run that is resumed from the
@@ -224,10 +205,8 @@ class TrainingLoop:
         return max(self.global_step - 1, 0)
 
     def _publish(self, step: int | None = None) -> None:
-        for record in self.strategy.records:
-            self.sink.record(self.global_step if step is None else step, record)
-            if isinstance(record, AlertEvent):
-                self.observer.on_text(f"{record.title}: {record.text}")
+        step = self.global_step if step is None else step
+        self.journal.records(step, self.strategy.records, self.strategy.offers)
         self.strategy.records.clear()
 
     def _serve(self) -> None:
@@ -236,7 +215,8 @@ class TrainingLoop:
         while True:
             for command in self.sink.commands():
                 paused = self._obey(command, paused)
-            self.interrupted = self.group.any(self.interrupted)
+            if self.group.size > 1:
+                self.interrupted = self.group.any(self.interrupted)
             if self.interrupted:
                 self.save("interrupt")
                 raise Stopped("interrupted")
@@ -245,6 +225,7 @@ class TrainingLoop:
             time.sleep(PAUSE_SECONDS)
 
     def _obey(self, command: Command, paused: bool) -> bool:
+        """Carry out one command and answer it; whether the run pauses from now on."""
         done, text = True, command.name
         try:
             if command.name == "pause":
@@ -256,45 +237,63 @@ class TrainingLoop:
             elif command.name == "checkpoint":
                 self.save("control")
                 text = "checkpoint written"
-            elif command.name == "mutate":
-                self.save("pre_mutation")
-                text = self.strategy.mutate_now(self.epoch, self.global_step, self.data)
-            elif command.name == "set_temperature":
-                self.strategy.set_temperature(float(command.arguments["temperature"]))
-                text = f"temperature set to {command.arguments['temperature']:g}"
+            elif (request := requested(command)) is not None:
+                text = self._ask(request)
             else:
                 done, text = False, f"not a command: {command.arguments.get('reason', '')}"
         except LabError as error:
             done, text = False, str(error)
         self._publish()
-        event = ControlEvent(command=command.name, arguments=command.arguments, done=done, text=text)
-        self.sink.record(self.global_step, event)
-        self.observer.on_text(text)
+        self.journal.answer(self.global_step, command, done=done, text=text)
         return paused
+
+    def _ask(self, request: Request) -> str:
+        """Serve a person's request; what was done.
+
+        Raises:
+            TrainingError: the strategy does not offer it now, or cannot do it.
+        """
+        if isinstance(request, Mutate) and Mutate in self.strategy.offers:
+            self.save("pre_mutation")
+        outcome = serve(self.strategy.offers, request, self.moment)
+        return "nothing changed" if outcome is None else outcome.text
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on, as a tree for a checkpoint."""
         return {
-            "strategy": self.strategy.state_dict(),
+            "strategy": self.strategy.state().tensors,
             "monitor": self.monitor.state_dict(),
-            "torch_rng": torch.get_rng_state(),
+            "rng": rng_state(),
+            "split": str(self._split),
             "numbers": {name: getattr(self, name) for name in _NUMBERS},
             "sums": list(self.sums),
         }
 
-    def load_state_dict(self, state: dict[str, Any], history: tuple[dict[str, Any], ...]) -> None:
+    def load_state_dict(
+        self,
+        state: dict[str, Any],
+        history: tuple[dict[str, Any], ...],
+        plans: tuple[dict[str, Any], ...] = (),
+    ) -> None:
         """Go on exactly where `state_dict` was taken.
+
+        Args:
+            history: the epochs' reports.
+            plans: the changes of structure that the strategy had made.
 
         Raises:
             CheckpointError: the state belongs to another architecture.
+            MorphError: the plans do not fit the network.
         """
-        self.strategy.load_state_dict(state["strategy"])
+        state = translate_loop_state(state)
+        self.strategy.restore(StrategyState(plans=plans, tensors=state["strategy"]))
         self.monitor.load_state_dict(state["monitor"])
-        torch.set_rng_state(clone_tree(state["torch_rng"]))
+        set_rng_state(state["rng"])
+        self._split = Split(state["split"])
         for name in _NUMBERS:
             setattr(self, name, state["numbers"][name])
         self.sums = list(state["sums"])
         self.history = list(history)
 
 
-_NUMBERS = ("epoch", "batch", "global_step", "quiet_until", "best_loss", "_part", "_segment")
+_NUMBERS = ("epoch", "batch", "global_step", "quiet_until", "best_loss", "_segment")

@@ -1,6 +1,7 @@
 """Where a run is told: to its store, or to nobody."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -40,13 +41,9 @@ class StoreSink:
 
     def __init__(self, writer: RunWriter, run_dir: Path) -> None:
         self.writer = writer
-        self.run_dir = run_dir
         self.scalars = writer.scalars
         self.record = writer.record
-
-    def commands(self) -> tuple[Command, ...]:
-        """Commands in the run's control folder."""
-        return control.poll(self.run_dir)
+        self.commands = partial(control.poll, run_dir)
 
 
 class SharedSink:

@@ -6,7 +6,8 @@ B batch, C channels, H height, W width, K classes.
 
 import contextlib
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -23,6 +24,31 @@ from lab.train.group import Alone, Group
 
 
 @dataclass(frozen=True, kw_only=True)
+class StepReport:
+    """One training step."""
+
+    loss: float
+    """Mean loss of the batch, nats."""
+    accuracy: float
+    """Share of the batch that was classified right, in [0, 1]."""
+    grad_norm: float | None
+    """Norm of the gradient before clipping; None where the loss scale of fp16 was too large and nothing changed."""
+    lr: float
+    """Learning rate of the parameters that were trained."""
+    temperature: float | None = None
+    """Gumbel temperature; None where nothing is sampled."""
+    beta: float | None = None
+    """Share of the new primitives in the latest hand-over; None where none is live."""
+    more: Mapping[str, float] = field(default_factory=dict)
+    """What only this kind of training has, by name."""
+
+    def scalars(self) -> dict[str, float]:
+        """Name -> number, for the store."""
+        own = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "more"}
+        return {name: value for name, value in {**own, **self.more}.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
 class StepNumbers:
     """What one step measured."""
 
@@ -32,6 +58,28 @@ class StepNumbers:
     """Share of the batch that was classified right, in [0, 1]."""
     grad_norm: float | None
     """Norm of the gradient before clipping; None where the loss scale was too large and the step was left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepOptions:
+    """How a step on weights is taken; see `WeightStep`."""
+
+    precision: PrecisionManager = field(default_factory=PrecisionManager)
+    accumulation: int = 1
+    """Micro-batches of a batch, >= 1."""
+    adaptive: bool = False
+    """Repeat a step that runs out of memory in smaller micro-batches."""
+    group: Group = field(default_factory=Alone)
+    """The processes that train together."""
+    compiler: Compiler | None = None
+    """Compiles the live network; None compiles nothing."""
+
+    def weight_step(self, optimizer: Optimizer, *, grad_clip: float, records: list[Record]) -> "WeightStep":
+        """The step of `optimizer`; its events go to `records`."""
+        options = {item.name: getattr(self, item.name) for item in fields(self)}
+        step = WeightStep(optimizer, grad_clip=grad_clip, **options)
+        step.records = records
+        return step
 
 
 class WeightStep:
@@ -86,7 +134,7 @@ class WeightStep:
         if compiled and self.compiler is not None:
             forward = self.compiler.of(module, self.records)
         self._parts = []
-        with self.group.merged_statistics(module):
+        with self.group.merged_statistics(module) if self.group.size > 1 else contextlib.nullcontext():
             if self.adaptive:
                 self._transact(module, forward, x_BCHW, y_B, args)
             else:
@@ -145,7 +193,9 @@ class WeightStep:
             if left <= 0:
                 break
             loss, hits, left = loss + value.double() * (rows / length), hits + right, left - rows
-        numbers = self.group.mean(torch.stack([loss, hits.double() / length, norm.double()]))
+        numbers = torch.stack([loss, hits.double() / length, norm.double()])
+        if self.group.size > 1:
+            numbers = self.group.mean(numbers)
         loss_value, accuracy, norm_value = numbers.tolist()
         return loss_value, accuracy, norm_value
 

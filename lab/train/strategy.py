@@ -1,40 +1,18 @@
 """What plugs into the one training loop, and the records that pass between them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from lab.store import Record
+from lab.train.commands import Offers
+from lab.train.step import StepReport
 
 Batches = Iterator[tuple[Any, Any]]
 """Inputs and targets of one batch each: two tensors, or a tuple of a network's arguments and its targets by name."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepReport:
-    """One training step."""
-
-    loss: float
-    """Mean loss of the batch, nats."""
-    accuracy: float
-    """Share of the batch that was classified right, in [0, 1]."""
-    grad_norm: float | None
-    """Norm of the gradient before clipping; None where the loss scale of fp16 was too large and nothing changed."""
-    lr: float
-    """Learning rate of the parameters that were trained."""
-    temperature: float | None = None
-    """Gumbel temperature; None where nothing is sampled."""
-    beta: float | None = None
-    """Share of the new primitives in the latest hand-over; None where none is live."""
-    more: Mapping[str, float] = field(default_factory=dict)
-    """What only this kind of training has, by name."""
-
-    def scalars(self) -> dict[str, float]:
-        """Name -> number, for the store."""
-        own = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "more"}
-        return {name: value for name, value in {**own, **self.more}.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,97 +49,100 @@ class EpochReport:
         """The report as JSON data."""
         return asdict(self)
 
+    def scalars(self) -> dict[str, float]:
+        """Name -> number, for the store."""
+        name = "arch" if self.phase == "arch_training" else "train"
+        values = {"epoch": float(self.epoch), f"{name}/loss": self.loss, f"{name}/accuracy": self.accuracy}
+        if self.decision_loss is not None and self.decision_accuracy is not None:
+            values |= {"decision/loss": self.decision_loss, "decision/accuracy": self.decision_accuracy}
+        return values
+
+
+class Split(StrEnum):
+    """The split whose batches an epoch trains on."""
+
+    TRAIN = "train"
+    """Trains weights."""
+    SEARCH = "search"
+    """Trains architecture parameters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochPlan:
+    """What the epoch that begins will do."""
+
+    split: Split
+    segment: str
+    """Changes where losses before and after are different quantities."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrategyState:
+    """All of a strategy that a checkpoint keeps, what a report says of it, and what holds its memory."""
+
+    plans: tuple[dict[str, Any], ...] = ()
+    """What changed the structure since it was built, in order; JSON data."""
+    tensors: dict[str, Any]
+    """Everything else that the next step depends on, as nested state; tensors are not copied."""
+    summary: dict[str, Any] = field(default_factory=dict)
+    """What the run report says about the network; JSON data, never read back."""
+    roots: tuple[object, ...] = ()
+    """Modules and optimizers whose tensors count as the run's memory; never stored."""
+
 
 class EpochData(Protocol):
-    """Where a run's batches come from. Parts: weights, architecture."""
+    """Where a run's batches come from."""
 
-    def length(self, part: str) -> int:
-        """Batches in one epoch of `part`."""
+    def length(self, split: Split) -> int:
+        """Batches in one epoch of `split`."""
 
-    def batches(self, part: str, epoch: int, start: int = 0) -> Batches:
-        """The batches of `part` in `epoch` from number `start` on."""
+    def batches(self, split: Split, epoch: int, start: int = 0) -> Batches:
+        """The batches of `split` in `epoch` from number `start` on."""
 
     def statistics(self, epoch: int) -> Iterator[Tensor]:
-        """Inputs of the weights part from which BatchNorm statistics are estimated."""
+        """Inputs of the train split from which BatchNorm statistics are estimated."""
 
     def decisions(self) -> Batches:
-        """The decision split in fixed order."""
+        """The selection split in fixed order."""
 
 
 class Strategy(Protocol):
-    """A way to train that the loop drives, an epoch and a step at a time.
-
-    Records that it wants in the store wait in `records` until the loop takes them.
-    """
+    """A way to train that the loop drives, an epoch and a step at a time."""
 
     records: list[Record]
+    """Events for the store; the loop takes them out."""
 
     @property
     def phase(self) -> str:
         """Name of the phase now running; finished at the end; mutation where the next epoch begins with one."""
 
     @property
-    def segment(self) -> str:
-        """Changes where losses before and after are different quantities."""
-
-    @property
     def network(self) -> nn.Module | None:
         """The network that is evaluated; None before there is one."""
 
-    def begin_epoch(self, epoch: int, step: int, data: EpochData) -> str:
-        """Prepare `epoch`; the part whose batches it wants."""
+    @property
+    def offers(self) -> Offers:
+        """What it can be asked now; `Rollback` always."""
+
+    def begin_epoch(self, epoch: int, step: int, data: EpochData) -> EpochPlan | None:
+        """Prepare `epoch`; None where there is none left to train."""
 
     def step(self, inputs: Any, targets: Any, /) -> StepReport:
         """One optimizer step. A loss or gradient that is not finite changes no parameter."""
 
     def end_epoch(self, epoch: int, data: EpochData) -> Evaluation | None:
-        """Finish `epoch`: change phase where one ends; the reading of the decision split where there is one."""
+        """Finish `epoch`: change phase where one ends; the evaluation on the selection split where there is one."""
 
     def finish(self, epoch: int, data: EpochData) -> None:
         """The run ends: leave a network that can be evaluated."""
 
-    def lower_rate(self, factor: float) -> tuple[float, float] | None:
-        """Multiply the learning rate; before and after, None where it is at its floor."""
+    def state(self) -> StrategyState:
+        """All that `restore` needs to go on exactly here."""
 
-    def gentler_mutation(self, factor: float) -> tuple[float, float] | None:
-        """Multiply the mutation strength; before and after, None where it is at its floor."""
-
-    def rollback(self, reason: str) -> None:
-        """Restore the last restore point, bit for bit."""
-
-    def mutate_now(self, epoch: int, step: int, data: EpochData) -> str:
-        """Change the live network at a person's wish; what was done.
+    def restore(self, state: StrategyState) -> None:
+        """Go on exactly where `state` was taken, from a freshly built strategy.
 
         Raises:
-            LabError: it cannot be done now.
+            CheckpointError: the state belongs to another architecture or recipe.
+            MorphError: its plans do not fit the network.
         """
-
-    def set_temperature(self, temperature: float) -> None:
-        """Set the Gumbel temperature until its schedule's next step.
-
-        Raises:
-            LabError: nothing is sampled.
-        """
-
-    @property
-    def morphs(self) -> tuple[dict[str, Any], ...]:
-        """What changed the structure since it was built, in order; a checkpoint keeps it."""
-
-    def rebuild(self, morphs: tuple[dict[str, Any], ...]) -> None:
-        """Give the freshly built networks the structure that had these `morphs`, before their state is loaded."""
-
-    def modules(self) -> tuple[object, ...]:
-        """Modules and optimizers whose tensors count as the run's memory."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """All state, as a tree that a checkpoint can hold; tensors are not copied."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on exactly where `state_dict` was taken.
-
-        Raises:
-            CheckpointError: the state belongs to another architecture.
-        """
-
-    def summary(self) -> dict[str, Any]:
-        """What the run report says about the network; JSON data."""

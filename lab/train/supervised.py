@@ -1,91 +1,53 @@
-"""The baseline: one network of a fixed cell, trained for the same epochs on the same weights split."""
+"""Supervised training: the weights of one network on the train split, and what every strategy needs for that.
 
-from collections.abc import Mapping
-from types import MappingProxyType
+B batch, C channels, H height, W width.
+"""
+
 from typing import Any
 
 from torch import Tensor, nn
 
-from lab.base import CheckpointError, ConfigError, TrainingError
-from lab.mahia import PrecisionManager
-from lab.nn import EvolvableNetwork, train_mode
-from lab.space import DARTS, NB125, NB201, Genotype, Space, parse_genotype
+from lab.base import CheckpointError
+from lab.nn import train_mode
+from lab.space import Genotype
 from lab.state import clone_tree
 from lab.store import AlertEvent, PhaseEvent, Record
-from lab.train.compile import Compiler
+from lab.train.commands import Moment, Offers, Outcome, ReduceLR, Rollback
+from lab.train.criterion import Reading
 from lab.train.evaluate import evaluate
-from lab.train.group import Group
 from lab.train.optimizer import LearningRate, make_weight_optimizer
 from lab.train.restore import RollbackLimit
 from lab.train.settings import OptimizerConfig
-from lab.train.step import WeightStep
-from lab.train.strategy import EpochData, Evaluation, StepReport
+from lab.train.step import StepOptions, StepReport
+from lab.train.strategy import EpochData, EpochPlan, Evaluation, Split, StrategyState
+
+TRAINING = "training"
+"""The one phase of a strategy that searches nothing."""
 
 
-def six_convolutions() -> Genotype:
-    """The cell of six 3x3 convolutions: strong, and found by nobody."""
-    return Genotype(NB201, ("nor_conv_3x3",) * len(NB201.edges))
+class WeightTrainer:
+    """The weights of one network in training: optimizer, learning rate, step, restore point.
 
-
-BASELINES: Mapping[Space, Genotype] = MappingProxyType(
-    {
-        NB201: six_convolutions(),
-        NB125: Genotype(NB125, ("nor_conv_3x3",) * len(NB125.edges)),
-        DARTS: parse_genotype(
-            "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('sep_conv_3x3', 1), "
-            "('sep_conv_3x3', 1), ('skip_connect', 0), ('skip_connect', 0), ('dil_conv_3x3', 2)], "
-            "normal_concat=range(2, 6), reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), "
-            "('max_pool_3x3', 1), ('max_pool_3x3', 0), ('skip_connect', 2), ('skip_connect', 2), "
-            "('max_pool_3x3', 1)], reduce_concat=range(2, 6))"
-        ),
-    }
-)
-"""The fixed cell of each space; for DARTS the one that its authors found on CIFAR-10 (Liu, Simonyan, Yang 2019, figures
-4 and 5, second order)."""
-
-
-def channels_for(genotype: Genotype, parameters: int, *, layers: int, num_classes: int, in_channels: int) -> int:
-    """The number of first-stage channels whose network of `genotype` is nearest to `parameters` in size."""
-
-    def size(channels: int) -> int:
-        net = EvolvableNetwork(
-            genotype, channels=channels, layers=layers, num_classes=num_classes, in_channels=in_channels
-        )
-        return sum(p.numel() for p in net.parameters())
-
-    channels = 1
-    while size(channels + 1) <= parameters:
-        channels += 1
-    return min((channels, channels + 1), key=lambda count: abs(size(count) - parameters))
-
-
-class FixedStrategy:
-    """Trains `network` alone, one phase, no architecture search; how a step is taken: see `WeightStep`."""
+    Args:
+        network: is trained as it is; a change of its structure keeps the optimizer in step.
+        config: optimizer of the weights.
+        epochs: of the run, over which the learning rate falls.
+        options: how a step is taken.
+    """
 
     def __init__(
-        self,
-        network: nn.Module,
-        config: OptimizerConfig,
-        *,
-        epochs: int,
-        precision: PrecisionManager | None = None,
-        accumulation: int = 1,
-        adaptive_batch: bool = False,
-        compiler: Compiler | None = None,
-        group: Group | None = None,
+        self, network: nn.Module, config: OptimizerConfig, *, epochs: int, options: StepOptions | None = None
     ) -> None:
-        self._network = network
+        self.network = network
         self.config = config
         self.epochs = epochs
+        self.records: list[Record] = []
         self.optimizer = make_weight_optimizer(
             network.parameters(),
             lr=config.weight_lr,
             momentum=config.weight_momentum,
             weight_decay=config.weight_decay,
         )
-        self.records: list[Record] = []
-        self._phase = "weight_retraining"
-        self._fresh = True
         self.rate = LearningRate(
             self.optimizer,
             config.weight_lr,
@@ -93,119 +55,83 @@ class FixedStrategy:
             schedule=config.weight_schedule,
             patience=config.rate_patience,
         )
-        self.weight_step = WeightStep(
-            self.optimizer,
-            grad_clip=config.grad_clip,
-            precision=precision,
-            accumulation=accumulation,
-            adaptive=adaptive_batch,
-            group=group,
-            compiler=compiler,
+        self.weight_step = (options or StepOptions()).weight_step(
+            self.optimizer, grad_clip=config.grad_clip, records=self.records
         )
-        self.weight_step.records = self.records
         self.rollbacks = RollbackLimit(config.max_rollbacks)
         self.restore_point: dict[str, Any] | None = None
-        self.share: float | None = None
-        """Share of the run that is done, for the learning-rate schedule phase; None for that of its epochs."""
+        self.phase = TRAINING
+        self._announced = False
 
-    @property
-    def phase(self) -> str:
-        """weight_retraining, then finished."""
-        return self._phase
+    def begin_epoch(self, epoch: int, share: float | None = None) -> EpochPlan:
+        """Announce the phase once, set the restore point and the epoch's learning rate.
 
-    @property
-    def segment(self) -> str:
-        """The phase."""
-        return self._phase
-
-    @property
-    def network(self) -> nn.Module:
-        """The network."""
-        return self._network
-
-    def begin_epoch(self, epoch: int, step: int, data: EpochData) -> str:
-        """Set the epoch's learning rate; the weights part."""
-        if self._fresh:
-            self._fresh = False
-            self.records.append(PhaseEvent(phase=self._phase, epoch=epoch, epochs=self.epochs, cycle=0))
+        Args:
+            share: of the run that is done, for the learning-rate schedule phase; None for that of its epochs.
+        """
+        if not self._announced:
+            self._announced = True
+            self.records.append(PhaseEvent(phase=self.phase, epoch=epoch, epochs=self.epochs, cycle=0))
         self.set_restore_point()
-        self.rate.begin(epoch, epoch / max(self.epochs, 1) if self.share is None else self.share)
-        return "weights"
+        self.rate.begin(epoch, epoch / max(self.epochs, 1) if share is None else share)
+        train_mode(self.network)
+        return EpochPlan(split=Split.TRAIN, segment=self.phase)
+
+    @property
+    def roots(self) -> tuple[object, ...]:
+        """Network and optimizer."""
+        return self.network, self.optimizer
 
     def set_restore_point(self) -> None:
         """Keep the present state for `rollback`."""
         self.restore_point = clone_tree(self._tensors())
 
     def step(self, x_BCHW: Tensor, y_B: Tensor) -> StepReport:
-        """One clipped SGD step."""
-        train_mode(self._network)
-        numbers = self.weight_step(self._network, x_BCHW, y_B, compiled=True)
+        """One clipped step on the weights."""
+        numbers = self.weight_step(self.network, x_BCHW, y_B, compiled=True)
         return StepReport(loss=numbers.loss, accuracy=numbers.accuracy, grad_norm=numbers.grad_norm, lr=self.rate.value)
 
-    def end_epoch(self, epoch: int, data: EpochData) -> Evaluation:
-        """Read the decision split."""
+    def end_epoch(self, data: EpochData, criterion: Reading | None = None) -> Evaluation:
+        """The network on the selection split; a plateau there lowers the learning rate."""
         self.rollbacks.end_epoch()
-        evaluation = evaluate(self._network, data.decisions())
+        evaluation = evaluate(self.network, data.decisions(), criterion)
         self.rate.observe(evaluation.loss)
         return evaluation
 
-    def finish(self, epoch: int, data: EpochData) -> None:
-        """The network is what it is."""
-        self._phase = "finished"
-        self.records.append(PhaseEvent(phase="finished", epoch=epoch, epochs=0, cycle=0))
+    def finish(self, epoch: int) -> None:
+        """Announce the end, once."""
+        if self.phase != "finished":
+            self.phase = "finished"
+            self.records.append(PhaseEvent(phase=self.phase, epoch=epoch, epochs=0, cycle=0))
 
-    def lower_rate(self, factor: float) -> tuple[float, float] | None:
-        """Multiply the learning rate by `factor`."""
-        return self.rate.lower(factor)
+    def offers(self) -> Offers:
+        """What every strategy that trains one network can be asked."""
+        return {ReduceLR: self.reduce_lr, Rollback: self.rollback}
 
-    def gentler_mutation(self, factor: float) -> None:
-        """A fixed network does not mutate."""
-        return
+    def reduce_lr(self, request: ReduceLR, moment: Moment | None = None) -> Outcome | None:
+        """Multiply the learning rate; None where it is at its floor."""
+        changed = self.rate.lower(request.factor)
+        return None if changed is None else Outcome(before=changed[0], after=changed[1])
 
-    def rollback(self, reason: str) -> None:
-        """Restore the beginning of the epoch.
+    def rollback(self, request: Rollback, moment: Moment | None = None) -> Outcome:
+        """Restore the beginning of the epoch, and halve the learning rate.
 
         Raises:
             TrainingError: `max_rollbacks` in a row.
         """
-        self.rollbacks.add(reason)
+        self.rollbacks.add(request.reason)
         assert self.restore_point is not None
         self._load_tensors(clone_tree(self.restore_point))
         self.rate.lower(0.5)
-        self.records.append(AlertEvent(level="warning", title="Rolled back", text=reason))
-
-    def mutate_now(self, epoch: int, step: int, data: EpochData) -> str:
-        """Refused: this network is the fixed baseline."""
-        raise TrainingError("a run of recipe aso-se", "the fixed baseline", "start lab train without --recipe fixed")
-
-    def set_temperature(self, temperature: float) -> None:
-        """Refused: nothing is sampled."""
-        raise TrainingError("a run of recipe aso-se", "the fixed baseline", "start lab train without --recipe fixed")
-
-    @property
-    def morphs(self) -> tuple[dict[str, Any], ...]:
-        """None: the network is what it is."""
-        return ()
-
-    def rebuild(self, morphs: tuple[dict[str, Any], ...]) -> None:
-        """Nothing to rebuild.
-
-        Raises:
-            CheckpointError: the checkpoint's network had grown.
-        """
-        if morphs:
-            raise CheckpointError("a checkpoint of the fixed network", "one that has grown", "resume its own recipe")
-
-    def modules(self) -> tuple[object, ...]:
-        """Network and optimizer."""
-        return self._network, self.optimizer
+        self.records.append(AlertEvent(level="warning", title="Rolled back", text=request.reason))
+        return Outcome(text=request.reason)
 
     def _tensors(self) -> dict[str, Any]:
-        return {"network": self._network.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def _load_tensors(self, state: dict[str, Any]) -> None:
         try:
-            self._network.load_state_dict(state["network"])
+            self.network.load_state_dict(state["network"])
         except RuntimeError as error:
             raise CheckpointError(
                 "a checkpoint of this architecture",
@@ -221,8 +147,8 @@ class FixedStrategy:
             "step": self.weight_step.state_dict(),
             "rate": self.rate.state_dict(),
             "restore_point": self.restore_point,
-            "phase": self._phase,
-            "fresh": self._fresh,
+            "phase": self.phase,
+            "fresh": not self._announced,
             "rollbacks": self.rollbacks.count,
         }
 
@@ -233,33 +159,82 @@ class FixedStrategy:
             CheckpointError: the state belongs to another architecture.
         """
         if "network" not in state:
-            raise CheckpointError("a checkpoint of recipe fixed", "one of another recipe", "resume with its recipe")
+            raise CheckpointError("a checkpoint of one network", "one of another recipe", "resume with its recipe")
         state = clone_tree(state)
         self._load_tensors(state)
         self.restore_point = state["restore_point"]
-        self._phase, self._fresh, self.rollbacks.count = state["phase"], state["fresh"], state["rollbacks"]
+        # Earlier versions called this phase as one of the search's.
+        self.phase = TRAINING if state["phase"] == "weight_retraining" else state["phase"]
+        self._announced, self.rollbacks.count = not state["fresh"], state["rollbacks"]
         self.weight_step.load_state_dict(state["step"])
         self.rate.load_state_dict(state["rate"])
+        train_mode(self.network)
 
     def summary(self) -> dict[str, Any]:
         """Parameters, and the genotype where the network has one."""
-        genotype = getattr(self._network, "genotype", None)
+        genotype = getattr(self.network, "genotype", None)
         return {
             **({"genotype": genotype.to_json()} if isinstance(genotype, Genotype) else {}),
-            "parameters": sum(p.numel() for p in self._network.parameters()),
+            "parameters": sum(p.numel() for p in self.network.parameters()),
         }
 
 
-def parse_cell(text: str, space: Space) -> Genotype:
-    """The genotype of `RunConfig.fixed_cell`; the space's baseline where it is empty.
+class SupervisedStrategy:
+    """Trains `network` alone: one phase, no change of its structure.
 
-    Raises:
-        ConfigError: another notation, or a cell of another space.
+    Args:
+        network: on the device that the batches come on.
+        config: optimizer of the weights.
+        epochs: of the run.
+        options: how a step is taken.
     """
-    try:
-        genotype = parse_genotype(text) if text else BASELINES[space]
-    except ConfigError as error:
-        raise ConfigError(f"--fixed-cell as {error.expected}", error.came, error.todo) from error
-    if genotype.space != space:
-        raise ConfigError(f"--fixed-cell of space {space.name}", genotype.space.name, "set --space accordingly")
-    return genotype
+
+    def __init__(
+        self, network: nn.Module, config: OptimizerConfig, *, epochs: int, options: StepOptions | None = None
+    ) -> None:
+        self.trainer = WeightTrainer(network, config, epochs=epochs, options=options)
+        self.records = self.trainer.records
+        self.step = self.trainer.step
+
+    @property
+    def phase(self) -> str:
+        """training, then finished."""
+        return self.trainer.phase
+
+    @property
+    def network(self) -> nn.Module:
+        """The network."""
+        return self.trainer.network
+
+    @property
+    def offers(self) -> Offers:
+        """A lower learning rate, and a roll-back to the beginning of the epoch."""
+        return self.trainer.offers()
+
+    def begin_epoch(self, epoch: int, step: int, data: EpochData) -> EpochPlan:
+        """Set the epoch's learning rate; the train split."""
+        return self.trainer.begin_epoch(epoch)
+
+    def end_epoch(self, epoch: int, data: EpochData) -> Evaluation:
+        """Evaluate on the selection split."""
+        return self.trainer.end_epoch(data)
+
+    def finish(self, epoch: int, data: EpochData) -> None:
+        """The network is what it is."""
+        self.trainer.finish(epoch)
+
+    def state(self) -> StrategyState:
+        """Network, optimizer, learning rate, restore point."""
+        return StrategyState(
+            tensors=self.trainer.state_dict(), summary=self.trainer.summary(), roots=self.trainer.roots
+        )
+
+    def restore(self, state: StrategyState) -> None:
+        """Go on exactly where `state` was taken.
+
+        Raises:
+            CheckpointError: the state belongs to another architecture, or its network had grown.
+        """
+        if state.plans:
+            raise CheckpointError("a checkpoint of the fixed network", "one that has grown", "resume its own recipe")
+        self.trainer.load_state_dict(state.tensors)

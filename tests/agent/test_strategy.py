@@ -18,6 +18,7 @@ from lab.nn.named import make_model
 from lab.runs import Run, build, find_checkpoint, restore_network, saved_config
 from lab.state import structure_digest
 from lab.store import RunReader
+from lab.train import Moment, Mutate, Rollback, StrategyState, serve
 
 SCRIPT = """
 import json, os, signal, sys
@@ -171,13 +172,14 @@ def test_a_person_may_ask_for_an_action(make_agent_config):
     strategy, data = parts.strategy, parts.data
     strategy.begin_epoch(0, 0, data)
     strategy.records.clear()
-    text = strategy.mutate_now(0, 0, data)
+    moment = Moment(epoch=0, step=0, data=data)
+    text = serve(strategy.offers, Mutate(), moment).text
     (event,) = [record for record in strategy.records if record.kind == "action"]
     assert text.startswith(event.action)
-    strategy.rollback("test")
+    serve(strategy.offers, Rollback(reason="test"), moment)
     assert structure_digest(strategy.network) == event.info["structure"][int(event.accepted)]
-    with pytest.raises(TrainingError, match="a run whose policy acts"):
-        build(make_agent_config(policy="none")).strategy.mutate_now(0, 0, data)
+    with pytest.raises(TrainingError, match="a request that this run offers now"):
+        serve(build(make_agent_config(policy="none")).strategy.offers, Mutate(), moment)
 
 
 def test_a_network_by_name_fits_the_images_or_is_refused():
@@ -229,6 +231,6 @@ def test_another_recipe_does_not_take_its_checkpoint(make_agent_config, make_con
     state = load_checkpoint(find_checkpoint(whole.run_dir, "")).state["strategy"]
     strategy = build(make_agent_config()).strategy
     with pytest.raises(CheckpointError, match="a checkpoint of recipe agent"):
-        strategy.load_state_dict({name: value for name, value in state.items() if name != "agent"})
+        strategy.restore(StrategyState(tensors={name: value for name, value in state.items() if name != "agent"}))
     with pytest.raises(CheckpointError, match="a checkpoint of recipe agent"):
-        strategy.rebuild(({"kind": "width"},))
+        strategy.restore(StrategyState(tensors=state, plans=({"kind": "width"},)))

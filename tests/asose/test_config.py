@@ -86,7 +86,7 @@ def end():
     def train(**search):
         key = repr(sorted(search.items()))
         if key not in known:
-            known[key] = state_digest(run(**search).strategy.state_dict())
+            known[key] = state_digest(run(**search).strategy.state().tensors)
         return known[key]
 
     return train
@@ -124,7 +124,7 @@ def test_no_setting_is_left_out():
 
 
 def test_the_same_settings_give_the_same_end(end):
-    assert state_digest(run().strategy.state_dict()) == end()
+    assert state_digest(run().strategy.state().tensors) == end()
 
 
 @pytest.mark.parametrize("name", CHANGED)
@@ -185,7 +185,7 @@ def test_a_run_ends_where_its_target_is_reached():
 
 
 def test_growth_comes_at_its_cycles_alone():
-    grown = [len(run(growth="width", growth_schedule=cycles).strategy.morphs) for cycles in ((), (2,), (3,))]
+    grown = [len(run(growth="width", growth_schedule=cycles).strategy.state().plans) for cycles in ((), (2,), (3,))]
     assert grown == [2, 1, 1]
 
 
@@ -193,7 +193,7 @@ def test_growth_comes_at_its_cycles_alone():
 def test_precision_changes_the_run(make_config, precision):
     def first(**fields):
         parts = build(make_config(**fields))
-        x, y = next(parts.data.batches(parts.strategy.begin_epoch(0, 0, parts.data), 0))
+        x, y = next(parts.data.batches(parts.strategy.begin_epoch(0, 0, parts.data).split, 0))
         return parts.strategy.step(x, y).loss
 
     assert first(precision=precision) != first()

@@ -6,12 +6,11 @@ import torch
 from lab.asose import TOLERANCE, LiveNetwork
 from lab.base import ConfigError
 from lab.checkpoint import list_checkpoints, load_checkpoint
-from lab.nn import SuperNet
+from lab.nn import BASELINES, SuperNet, parse_cell
 from lab.runs import Run, find_checkpoint, saved_config
 from lab.runs.build import make_strategy
 from lab.space import ABSENT, DARTS, NB201, Genotype, genotype_text, mutate, sample
 from lab.store import RunReader, control
-from lab.train.supervised import BASELINES, parse_cell
 
 PROBE = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(3))
 

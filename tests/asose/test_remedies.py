@@ -174,12 +174,12 @@ def test_a_restarted_mutation_starts_from_the_weights_that_exploration_left(make
     strategy, data = parts.strategy, parts.data
     epoch, weights = 0, None
     while strategy.mutator.number == 0:
-        part = strategy.begin_epoch(epoch, 0, data)
+        plan = strategy.begin_epoch(epoch, 0, data)
         if strategy.phase == "weight_retraining" and strategy.mutator.number == 0:
             weights = strategy.evolution.origin["supernet"]
         if strategy.mutator.number:
             break
-        for x, y in data.batches(part, epoch):
+        for x, y in data.batches(plan.split, epoch):
             strategy.step(x, y)
         strategy.end_epoch(epoch, data)
         epoch += 1

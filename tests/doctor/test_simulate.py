@@ -465,6 +465,52 @@ def test_recurrent_attention_and_convolution_layers_are_ok(follow_data: bool) ->
         assert report.ok, f"{model}: {report}"
 
 
+class Recurrent(nn.Module):
+    """A recurrent layer, with its first hidden state in a tensor that `to()` does not move."""
+
+    def __init__(self, layer: nn.RNNBase | nn.RNNCellBase) -> None:
+        super().__init__()
+        self.layer = layer
+        self.hidden = torch.zeros(2, 3) if isinstance(layer, nn.RNNCellBase) else torch.zeros(1, 2, 3)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.layer(x, (self.hidden, self.hidden) if "LSTM" in type(self.layer).__name__ else self.hidden)
+
+
+@pytest.mark.parametrize("follow_data", [False, True])
+@pytest.mark.parametrize("inference", [False, True])
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM, nn.RNNCell, nn.GRUCell, nn.LSTMCell])
+def test_recurrent_layers_of_every_kind_are_followed(kind: type[nn.Module], inference: bool, follow_data: bool) -> None:
+    layer, x = kind(4, 3), torch.randn(2, 4) if issubclass(kind, nn.RNNCellBase) else torch.randn(5, 2, 4)
+    with torch.inference_mode(inference):
+        for training in (True, False):
+            report = simulate(layer.train(training), x, follow_data=follow_data)
+            assert report.ok, str(report)
+    report = simulate(Recurrent(layer), x, follow_data=follow_data)
+    assert report.verdict == "mismatch", str(report)
+    assert report.module == "layer"
+
+
+class Histogram(nn.Module):
+    """Calls an operation without a meta function, beside a weight."""
+
+    def __init__(self, where: str = "") -> None:
+        super().__init__()
+        self.layer, self.where = nn.Linear(4, 4), where
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.layer(x).detach()
+        edges = torch.linspace(-1, 1, 5, device=self.where or y.device)
+        return self.layer.weight @ torch.histogram(y, edges).hist
+
+
+def test_an_operation_without_a_meta_function_is_run_on_zeros() -> None:
+    assert simulate(Histogram(), torch.randn(2, 4)).ok
+    report = simulate(Histogram("cpu"), torch.randn(2, 4))
+    assert report.verdict == "mismatch", str(report)
+    assert "histogram" in report.operation
+
+
 def test_an_error_of_another_kind_leaves_it_undecided_with_torchs_words() -> None:
     report = simulate(nn.Linear(4, 4), torch.randn(2, 5))
     assert report.verdict == "undecided"

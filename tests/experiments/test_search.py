@@ -14,6 +14,7 @@ from lab.experiments.search import OTHERS, SearchBench
 from lab.experiments.table_settings import METHODS
 from lab.results.record import Clock
 from lab.space import NB201, Genotype
+from lab.train import Split
 
 TINY = {"channels": 2, "batch_size": 16, "seeds": 1}
 
@@ -102,7 +103,7 @@ def test_the_pooled_images_are_means_of_two_by_two(images, proxy):
 
 
 def test_parameters_and_synflow_put_six_convolutions_above_absent_edges(proxy):
-    x = next(proxy.data.batches("weights", 0))[0]
+    x = next(proxy.data.batches(Split.TRAIN, 0))[0]
     cells = [Genotype(NB201, (name,) * 6) for name in ("nor_conv_3x3", "nor_conv_1x1", "none")]
     for name in ("parameters", "synflow"):
         values = [zero_cost.SCORES[name](proxy.network(cell, 1), x) for cell in cells]
@@ -111,7 +112,7 @@ def test_parameters_and_synflow_put_six_convolutions_above_absent_edges(proxy):
 
 
 def test_naswot_is_the_log_determinant_of_agreeing_units(proxy):
-    x = next(proxy.data.batches("weights", 0))[0]
+    x = next(proxy.data.batches(Split.TRAIN, 0))[0]
     network = proxy.network(Genotype(NB201, ("nor_conv_3x3",) * 6), 1)
     assert np.isfinite(zero_cost.naswot(network, x))
     assert zero_cost.naswot(network, x[:1].expand(8, -1, -1, -1)) == -np.inf, "equal images cannot be told apart"

@@ -2,16 +2,19 @@
 
 import copy
 import pickle
+from functools import partial
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.functional import silu
+from torch.utils.flop_counter import FlopCounterMode
 from transformers.models.mixtral.modeling_mixtral import MixtralConfig, MixtralSparseMoeBlock
 
 from lab.base import ConfigError, DataError
-from lab.mahia import ExpertRouter, SwiGLUExperts, collect_routing, grouped_refusal
+from lab.mahia import ExpertRouter, HybridEfficientModel, SwiGLUExperts, collect_routing, grouped_refusal
 
 
 def build(dim=8, experts=6, k=2, hidden=12, **options):
@@ -173,6 +176,60 @@ def test_the_grouped_product_and_the_loop_give_the_same_numbers(counts, dtype):
         assert torch.allclose(one.float(), other.float(), rtol=tolerance, atol=tolerance)
 
 
+REDUCTIONS = {
+    "sum": lambda y: y.sum(),
+    "rows": lambda y: (y.sum(0) * torch.arange(1.0, 9.0)).sum(),
+    "columns": lambda y: (y.sum(1) * torch.arange(1.0, len(y) + 1)).sum(),
+    "transposed": lambda y: (y.t().contiguous() * torch.arange(8.0)[:, None]).sum(),
+    "every second": lambda y: y[::2, ::2].sum(),
+}
+"""Losses whose gradient is expanded, transposed or full of holes."""
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("counts", [(3, 0, 4), (0, 1, 0), (0, 0, 0)], ids=str)
+def test_gradients_of_any_strides_are_those_of_the_loop(counts, dtype, reduction):
+    torch.manual_seed(0)
+    experts, rows = SwiGLUExperts(3, 8, 16).to(dtype), sum(counts)
+    tolerance = 1e-5 if dtype == torch.float32 else 3e-2
+    found = []
+    for grouped in (True, False):
+        x = tokens(rows, 8).to(dtype).requires_grad_()
+        loss = REDUCTIONS[reduction](experts(x, torch.tensor(counts), grouped=grouped))
+        found.append(torch.autograd.grad(loss, [x, *experts.parameters()]))
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one.float(), other.float(), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 8])
+def test_rows_of_any_strides_are_those_of_the_loop(rows):
+    torch.manual_seed(0)
+    experts, counts = SwiGLUExperts(2, 8, 16), torch.tensor([rows // 2, rows - rows // 2])
+    layouts = {
+        "one row, expanded": tokens(8).expand(rows, 8),
+        "one number, expanded": tokens(1, 1).expand(rows, 8),
+        "transposed": tokens(8, rows).t(),
+        "every second column": tokens(rows, 16)[:, ::2],
+        "a column left out": tokens(rows, 9)[:, 1:],
+        "half of the columns": tokens(rows, 16)[:, :8],
+    }
+    for name, x in layouts.items():
+        y = experts(x, counts, grouped=True)
+        assert torch.allclose(y, experts(x, counts, grouped=False), rtol=0, atol=1e-6), name
+
+
+def test_the_gradient_of_a_gradient_goes_through_the_grouped_product():
+    torch.manual_seed(0)
+    experts, counts, found = SwiGLUExperts(2, 8, 16), torch.tensor([2, 3]), []
+    for grouped in (True, False):
+        x = tokens(5, 8).requires_grad_()
+        (gradient,) = torch.autograd.grad(experts(x, counts, grouped=grouped).sum(), x, create_graph=True)
+        found.append(torch.autograd.grad(gradient.square().sum(), [x, *experts.parameters()]))
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("size", "dtype", "reason"),
     [(8, torch.float64, "torch.float64 on cpu"), (5, torch.float32, "rows of 20 bytes, no multiple of 16")],
@@ -300,12 +357,53 @@ def test_the_router_is_exported_with_an_open_number_of_tokens(options):
 def test_the_router_is_traced_in_one_graph_with_its_backward():
     router, x = build(), tokens(20, 8)
     compiled = torch.compile(router, backend="aot_eager", fullgraph=True)
-    compiled(x).square().sum().backward()
+    y = compiled(x)
+    assert torch.equal(y, router(x))
+    y.square().sum().backward()
     found = [parameter.grad.clone() for parameter in router.parameters()]
     router.zero_grad()
     router(x).square().sum().backward()
     for one, parameter in zip(found, router.parameters(), strict=True):
         assert torch.allclose(one, parameter.grad, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_compiled_experts_have_the_gradients_of_eager_ones(dtype):
+    torch.manual_seed(0)
+    experts, counts, found = SwiGLUExperts(3, 8, 16).to(dtype), torch.tensor([3, 0, 4]), []
+    forward = partial(experts.forward, trusted=True)
+    for run in (torch.compile(forward, backend="aot_eager", fullgraph=True), forward):
+        x = tokens(7, 8).to(dtype).requires_grad_()
+        found.append(torch.autograd.grad(run(x, counts).sum(), [x, *experts.parameters()]))
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, rtol=0, atol=1e-6 if dtype == torch.float32 else 1e-2)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # where dynamo breaks a graph
+def test_the_hybrid_model_is_compiled_and_learns_as_it_does_in_eager_mode():
+    torch.manual_seed(0)
+    model = HybridEfficientModel(20, 6, 5, 3, fused_dim=16, embed_dim=8)
+    inputs, found = (torch.randint(1, 20, (4, 6)), tokens(4, 5)), []
+    for compiled in (False, True):
+        network = copy.deepcopy(model)
+        forward = torch.compile(network, backend="aot_eager") if compiled else network
+        y = forward(*inputs)
+        y.square().sum().backward()
+        found.append((y, *(weight.grad for weight in network.parameters() if weight.grad is not None)))
+    assert len(found[0]) == len(found[1])
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, rtol=0, atol=1e-5)
+
+
+def test_a_traced_product_has_the_shapes_and_the_operations_of_the_kernel():
+    experts, x, counts = SwiGLUExperts(3, 8, 16), tokens(7, 8), torch.tensor([3, 0, 4])
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode, FlopCounterMode(display=False) as counter:
+        fake = copy.deepcopy(experts)
+        y = fake(mode.from_tensor(x), mode.from_tensor(counts), trusted=True)
+        y.sum().backward()
+    assert y.shape == (7, 8)
+    assert [weight.grad.shape for weight in fake.parameters()] == [(3, 32, 8), (3, 8, 16)]
+    assert counter.get_total_flops() == 2 * 7 * (8 * 32 + 16 * 8)
 
 
 @pytest.mark.gpu

@@ -1,4 +1,7 @@
+import hashlib
+import json
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -119,3 +122,13 @@ def test_a_swap_in_a_darts_cell_moves_nothing_and_comes_back(cell, x, state, sam
         SwapOp(tuple(absent), "skip_connect").plan(network, x)
     with pytest.raises(MorphError, match="an edge and a primitive of darts"):
         SwapOp(tuple(edge), "none").plan(network, x)
+
+
+def test_a_plan_that_an_earlier_version_wrote_makes_the_same_change(network, x):
+    stored = json.loads((Path(__file__).parent / "stored" / "swap.json").read_text())
+    expected = network.eval()(x)
+    apply(MorphPlan.from_json(stored["plan"]), network)
+    assert torch.equal(network(x), expected)
+    new = [parameter for name, parameter in network.named_parameters() if ".new." in name]
+    digest = hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in new)).hexdigest()
+    assert digest == stored["new_weights"]

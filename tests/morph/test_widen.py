@@ -41,6 +41,19 @@ class Stream(nn.Module):
         return self.head(y.amax((2, 3)))
 
 
+class LearntToken(nn.Module):
+    """A learnt token, expanded to the batch and handed to a submodule, as in CaiT and DETR."""
+
+    def __init__(self):
+        super().__init__()
+        self.token = nn.Parameter(torch.randn(1, 1, 8))
+        self.norm, self.hidden, self.head = nn.LayerNorm(8), nn.Linear(8, 6), nn.Linear(6, 3)
+
+    def forward(self, x_BTD):
+        token_B1D = self.norm(self.token.expand(len(x_BTD), -1, -1))
+        return self.head(self.hidden(torch.cat([token_B1D, x_BTD], 1)).relu())
+
+
 def exact(model, op, x):
     plan = op.plan(model, x)
     before = copy.deepcopy(model).double().eval()(x.double())
@@ -55,6 +68,11 @@ def exact(model, op, x):
 @pytest.fixture
 def small():
     return torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(2))
+
+
+def test_a_learnt_token_that_is_expanded_and_handed_on_is_no_obstacle():
+    plan = exact(LearntToken(), Widen("hidden", 9), torch.randn(4, 5, 8))
+    assert plan.flops == (2 * 4 * 6 * 6 * (8 + 3), 2 * 4 * 6 * 9 * (8 + 3))
 
 
 @pytest.mark.parametrize(("layer", "width"), [("a", 5), ("a", 13), ("b", 7)])

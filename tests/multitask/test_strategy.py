@@ -17,7 +17,19 @@ from lab.monitor import StabilityMonitor
 from lab.multitask import WEIGHTINGS, LossWeights, MultitaskConfig, MultitaskStrategy, TaskLosses
 from lab.runs import NetworkInput, Run, RunConfig, build, find_checkpoint, saved_config
 from lab.store import RunReader
-from lab.train import Alone, OptimizerConfig, TrainingLoop, evaluate
+from lab.train import (
+    Alone,
+    Moment,
+    Mutate,
+    OptimizerConfig,
+    Rollback,
+    SetTemperature,
+    Split,
+    StrategyState,
+    TrainingLoop,
+    evaluate,
+    serve,
+)
 
 TASKS = ("diagnosis", "worst_area", "worst_texture")
 SMALL = {"embed_dim": 8, "table_dim": 16, "fused_dim": 16, "memory_nodes": 8, "fabric_layers": 2}
@@ -128,7 +140,7 @@ def test_one_step_gives_the_gradients_of_the_weighted_sum_and_of_the_balance_los
     parts = build(config)
     strategy, model = parts.strategy, parts.strategy.model
     state = {name: value.clone() for name, value in model.state_dict().items()}
-    (ids_BL, table_BC), targets = next(parts.data.batches("weights", 0))
+    (ids_BL, table_BC), targets = next(parts.data.batches(Split.TRAIN, 0))
     strategy.begin_epoch(0, 1, parts.data)
     report = strategy.step((ids_BL, table_BC), targets)
     found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
@@ -159,7 +171,7 @@ def test_the_encoder_runs_once_a_step_whatever_the_weighting():
         calls = []
         parts.strategy.model.kernel.register_forward_hook(lambda *told, calls=calls: calls.append(1))
         parts.strategy.begin_epoch(0, 1, parts.data)
-        parts.strategy.step(*next(parts.data.batches("weights", 0)))
+        parts.strategy.step(*next(parts.data.batches(Split.TRAIN, 0)))
         assert len(calls) == 1
 
 
@@ -245,7 +257,7 @@ def test_a_loss_that_is_not_finite_changes_no_parameter_and_no_weight():
     parts = build(make("gradnorm"))
     strategy = parts.strategy
     strategy.begin_epoch(0, 1, parts.data)
-    inputs, targets = next(parts.data.batches("weights", 0))
+    inputs, targets = next(parts.data.batches(Split.TRAIN, 0))
     strategy.step(inputs, targets)
     before = [p.detach().clone() for p in strategy.model.parameters()]
     weights = strategy.weights.weights
@@ -261,11 +273,11 @@ def test_a_rollback_restores_network_memories_and_weights():
     strategy.begin_epoch(0, 1, parts.data)
     before = {name: value.clone() for name, value in strategy.model.state_dict().items()}
     rule = strategy.weights.state_dict()
-    for inputs, targets in parts.data.batches("weights", 0):
+    for inputs, targets in parts.data.batches(Split.TRAIN, 0):
         strategy.step(inputs, targets)
     assert strategy.weights.state_dict() != rule
     assert not torch.equal(before["memory.state.nodes_MD"], strategy.model.state_dict()["memory.state.nodes_MD"])
-    strategy.rollback("a test")
+    serve(strategy.offers, Rollback(reason="a test"), Moment(epoch=0, step=1, data=parts.data))
     assert_equal(dict(strategy.model.state_dict()), before)
     assert strategy.weights.state_dict() == rule
 
@@ -360,12 +372,12 @@ def test_tasks_and_outputs_that_do_not_belong_together_are_refused():
 
 def test_what_this_recipe_cannot_do_is_refused_in_words(whole):
     parts = build(make())
-    with pytest.raises(TrainingError, match="aso-se or agent"):
-        parts.strategy.mutate_now(0, 0, parts.data)
-    with pytest.raises(TrainingError, match="samples nothing"):
-        parts.strategy.set_temperature(1.0)
+    moment = Moment(epoch=0, step=0, data=parts.data)
+    for request in (Mutate(), SetTemperature(temperature=1.0)):
+        with pytest.raises(TrainingError, match=rf"offers now \(lower_rate, rollback\).*{request.name}"):
+            serve(parts.strategy.offers, request, moment)
     with pytest.raises(CheckpointError, match="recipe multitask"):
-        parts.strategy.load_state_dict({"network": {}})
+        parts.strategy.restore(StrategyState(tensors={"network": {}}))
     with pytest.raises(TrainingError, match="a run on images"):
         _ = parts.streams
     checkpoint = load_checkpoint(find_checkpoint(whole["sum"].run_dir, ""))

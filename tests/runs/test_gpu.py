@@ -10,7 +10,7 @@ from lab.device import tensor_bytes
 from lab.doctor import audit
 from lab.nn import train_mode
 from lab.runs import Run, build
-from lab.train import NullSink, TrainingLoop
+from lab.train import NullSink, Split, TrainingLoop
 
 pytestmark = [
     pytest.mark.gpu,
@@ -61,7 +61,7 @@ def test_memory_stays_flat_over_fifty_mutations_less_the_present_structure(make_
         parts.strategy.mutator.accept(evolution.read(parts.data), "the test")
         parts.strategy.records.clear()
         torch.cuda.synchronize()
-        left.append(torch.cuda.memory_allocated() - tensor_bytes(parts.strategy.modules()))
+        left.append(torch.cuda.memory_allocated() - tensor_bytes(parts.strategy.state().roots))
     slope = (sum(left[-10:]) - sum(left[10:20])) / 10 / 30
     assert abs(slope) < 1024, f"{slope:.0f} bytes a mutation"
 
@@ -78,7 +78,7 @@ def test_the_loop_is_busy_beside_the_bare_one(make_config, record_property):
     supernet, optimizer = parts.strategy.live.supernet, parts.strategy.live.optimizer
     train_mode(supernet)
     began, images = time.perf_counter(), 0
-    for x, y in parts.data.batches("weights", 5):
+    for x, y in parts.data.batches(Split.TRAIN, 5):
         optimizer.zero_grad(set_to_none=True)
         nn.functional.cross_entropy(supernet(x, parts.strategy.explorer.ask_uniform()), y).backward()
         optimizer.step()

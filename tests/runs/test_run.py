@@ -103,7 +103,7 @@ def test_checkpoints_are_kept_by_reason_and_name_what_they_are(finished, make_co
 
 def test_resuming_elsewhere_is_refused_unless_allowed(finished, tmp_path, monkeypatch):
     path = find_checkpoint(finished.run_dir, tmp_path)
-    monkeypatch.setattr("lab.train.environment._processor", lambda: "another processor")
+    monkeypatch.setattr("lab.runs.environment._processor", lambda: "another processor")
     with pytest.raises(CheckpointError, match="--allow-different-bits"):
         Run(saved_config(path), save_dir=tmp_path, resume=path)
     assert Run(saved_config(path), save_dir=tmp_path, resume=path, allow_different_bits=True).checkpoint

@@ -14,7 +14,7 @@ import torch
 
 from lab.checkpoint import load_checkpoint
 from lab.runs import Run, find_checkpoint, saved_config
-from lab.train.environment import read_environment
+from lab.runs.environment import read_environment
 
 STORED = Path(__file__).resolve().parents[1] / "stored"
 NAMES = sorted(path.name for path in STORED.iterdir())

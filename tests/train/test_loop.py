@@ -9,7 +9,7 @@ from lab.monitor import StabilityMonitor
 from lab.runs import build
 from lab.state import state_digest
 from lab.store import Command
-from lab.train import Stopped, TrainingLoop
+from lab.train import Split, Stopped, TrainingLoop
 
 
 def make_loop(config, sink, saved=None):
@@ -42,7 +42,7 @@ def test_the_monitor_sees_every_step_and_its_health_is_stored(make_config, sink)
     loop = make_loop(make_config(), sink)
     loop.run_epoch()
     steps = [row for row in sink.rows if "loss" in row[1]]
-    assert len(steps) == loop.data.length("weights")
+    assert len(steps) == loop.data.length(Split.TRAIN)
     assert all({"loss", "accuracy", "grad_norm", "lr", "health"} <= set(values) for _, values in steps)
     assert [step for step, _ in steps] == list(range(len(steps)))
 
@@ -70,9 +70,9 @@ def test_each_phase_reads_its_own_split_and_none_reads_test(make_config, sink):
     loop.data.test = lambda: pytest.fail("the test split was read while training")
     loop.run()
     assert set(asked) == {
-        ("warmup", "weights"),
-        ("arch_training", "architecture"),
-        ("weight_retraining", "weights"),
+        ("warmup", "train"),
+        ("arch_training", "search"),
+        ("weight_retraining", "train"),
     }
 
 
@@ -134,7 +134,7 @@ def test_commands_are_carried_out_and_answered(make_config, sink):
     loop.run_epoch()
     answers = {event.command: event for event in sink.of("control")}
     assert not answers["mutate"].done
-    assert "wait until the first mutation phase" in answers["mutate"].text
+    assert "a request that this run offers now" in answers["mutate"].text
     assert answers["set_temperature"].done
     assert answers["checkpoint"].done
     assert "control" in saved
@@ -175,7 +175,7 @@ def test_beta_rises_to_one_over_the_first_half_and_the_old_primitive_is_dropped(
     loop = make_loop(make_config({"weight_training_epochs": 4, "reject_sigmas": 1000.0}), sink)
     loop.run()
     betas = [values["beta"] for _, values in sink.rows if "beta" in values]
-    half = 2 * loop.data.length("weights")
+    half = 2 * loop.data.length(Split.TRAIN)
     assert len(betas) == half
     assert betas == pytest.approx([(i + 1) / half for i in range(half)])
     assert loop.strategy.live.child.blends == {}
@@ -227,3 +227,57 @@ def test_advice_lowers_the_rate_and_is_an_event(make_config, sink, monkeypatch):
     assert [event.action for event in events] == ["lower_rate", "gentler_mutation"], "the second advice came too soon"
     assert events[0].after == pytest.approx(events[0].before / 2)
     assert loop.strategy.evolution.strength_scale == 0.5
+
+
+def advise_at(monkeypatch, advice):
+    """Let the monitor give this advice at these steps, and none at others."""
+    inner = StabilityMonitor.observe
+
+    def observe(self, **values):
+        verdict = inner(self, **values)
+        return dataclasses.replace(verdict, advice=advice.get(values["step"], "none"), reasons=("as the test wants",))
+
+    monkeypatch.setattr(StabilityMonitor, "observe", observe)
+
+
+@pytest.mark.parametrize("recipe", ["fixed", "agent"])
+def test_a_run_is_advised_only_what_its_strategy_offers(make_config, sink, monkeypatch, recipe):
+    loop = make_loop(make_config(recipe=recipe, epochs=1), sink)
+    advise_at(monkeypatch, {5: "gentler_mutation"})
+    before = loop.strategy.trainer.rate.value
+    loop.run_epoch()
+    (event,) = sink.of("intervention")
+    assert (event.action, event.before, event.after) == ("lower_rate", before, before / 2)
+    assert loop.strategy.trainer.rate.value == before / 2
+    assert {item.advice for item in sink.of("stability")} == {"lower_rate", "none"}
+
+
+def test_where_the_mutation_strength_is_at_its_floor_the_rate_is_lowered(make_config, sink, monkeypatch):
+    loop = make_loop(make_config(), sink)
+    advise_at(monkeypatch, {3: "gentler_mutation"})
+    loop.strategy.evolution.strength_scale = 1 / 8
+    loop.run_epoch()
+    assert [event.action for event in sink.of("intervention")] == ["lower_rate"]
+    assert loop.strategy.rate.scale == 0.5
+
+
+def test_a_phase_tells_which_commands_the_run_serves(make_config, sink):
+    loop = make_loop(make_config(), sink)
+    loop.run()
+    offers = {(event.phase, event.cycle): event.offers for event in sink.of("phase")}
+    assert offers["warmup", 0] == ["pause", "resume", "stop", "checkpoint", "set_temperature"]
+    assert "mutate" in offers["weight_retraining", 0]
+    assert "mutate" not in offers["finished", 2]
+    fixed = make_loop(make_config(recipe="fixed", epochs=1), sink)
+    fixed.run_epoch()
+    assert sink.of("phase")[-1].phase == "training"
+    assert sink.of("phase")[-1].offers == ["pause", "resume", "stop", "checkpoint"]
+
+
+def test_a_command_that_is_not_offered_is_answered_with_what_is(make_config, sink):
+    loop = make_loop(make_config(recipe="fixed", epochs=1), sink)
+    sink.waiting = [Command(name="mutate")]
+    loop.run_epoch()
+    (answer,) = sink.of("control")
+    assert not answer.done
+    assert "offers now (lower_rate, rollback)" in answer.text
