@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.asose import ASOSEConfig, ASOSEStrategy
-from lab.base import Table
+from lab.base import ReportTable
 from lab.bench.settings import OverheadBench
 from lab.datasets import DataConfig
 from lab.results import machine
@@ -89,7 +89,7 @@ def _bare_epoch(parts: Parts, epoch: int) -> None:
     parts.strategy.records.clear()
 
 
-def summary(result: dict[str, Any]) -> Table:
+def summary(result: dict[str, Any]) -> ReportTable:
     """The result in one row."""
     figures = result["results"]
     low, high = figures["ratio_quartiles"]
@@ -100,4 +100,4 @@ def summary(result: dict[str, Any]) -> Table:
         f"<= {figures['aim']}",
     )
     columns = ("bare epoch", "with store and monitor", "median of ratios (quartiles)", "aim")
-    return Table(title="overhead of store and monitor", columns=columns, rows=(row,))
+    return ReportTable(title="overhead of store and monitor", columns=columns, rows=(row,))

@@ -137,7 +137,7 @@ class MoeBench:
             require_range(name, getattr(self, name), 1)
         require_range("rounds", self.rounds, 3)
         require_range("k", self.k, 2)
-        require(bool(self.experts), expected="at least one number of experts", came="none", todo="name one")
+        require(bool(self.experts), expected="at least one number of experts", got="none", hint="name one")
         for count in self.experts:
             require_range("experts", count, self.k)
 

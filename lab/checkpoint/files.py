@@ -58,7 +58,7 @@ def save_checkpoint(directory: str | Path, checkpoint: Checkpoint, *, name: str 
             "parent": checkpoint.parent,
             "written": time.time_ns(),
             "base": checkpoint.base,
-            "morphs": list(checkpoint.morphs),
+            "plans": list(checkpoint.plans),
             "environment": checkpoint.environment,
             "training_history": list(checkpoint.training_history),
         }
@@ -88,7 +88,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         epoch=head["epoch"],
         step=head["step"],
         reason=head["reason"],
-        morphs=tuple(head["morphs"]),
+        plans=tuple(head["plans"]),
         training_history=tuple(head["training_history"]),
         environment=head["environment"],
         parent=head["sha256"],

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import lab.nn
 import lab.runs
 from lab.asose import ASOSEConfig
-from lab.base import Table
+from lab.base import ReportTable
 from lab.cli.dashboard import PORT, show, stay
 from lab.cli.parse import parse
 from lab.datasets import DataConfig
@@ -132,7 +132,7 @@ def fixed_baseline(config: RunConfig, evolved: "RunReport") -> RunConfig:
     return replace(config, recipe="fixed", init_channels=channels, epochs=evolved.epochs)
 
 
-def summary(evolved: "RunReport", fixed: "RunReport") -> Table:
+def summary(evolved: "RunReport", fixed: "RunReport") -> ReportTable:
     """The two networks side by side."""
     if evolved.state != "finished":
         return evolved.tables()[0]
@@ -155,4 +155,4 @@ def summary(evolved: "RunReport", fixed: "RunReport") -> Table:
         f"runs in {Path(evolved.run_dir).parent}",
     )
     columns = ("network", "parameters", "epochs", "steps", "time", "test accuracy")
-    return Table(title="lab demo", columns=columns, rows=rows, notes=notes)
+    return ReportTable(title="lab demo", columns=columns, rows=rows, notes=notes)

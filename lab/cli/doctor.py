@@ -11,7 +11,7 @@ from typing import Any
 
 import lab.device
 import lab.doctor
-from lab.base import ConfigError, Report, Table
+from lab.base import ConfigError, Report, ReportTable
 from lab.cli.dashboard import PORT
 from lab.cli.options import POSITIONAL
 from lab.cli.parse import parse
@@ -58,7 +58,7 @@ class MachineReport(Report):
         """The report as JSON data."""
         return {"facts": self.facts, "datasets": list(self.datasets)}
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """Facts, then data sets."""
         rows = tuple(
             (
@@ -70,8 +70,8 @@ class MachineReport(Report):
             for item in self.datasets
         )
         return (
-            Table(title="machine", columns=("what", "found"), rows=tuple(self.facts.items())),
-            Table(title="data sets", columns=("set", "kind", "here", "licence"), rows=rows),
+            ReportTable(title="machine", columns=("what", "found"), rows=tuple(self.facts.items())),
+            ReportTable(title="data sets", columns=("set", "kind", "here", "licence"), rows=rows),
         )
 
 
@@ -88,14 +88,14 @@ def run(arguments: Sequence[str]) -> int:
 
 def examine_model(command: DoctorCommand) -> int:
     """Run all instruments on the model behind `command.target`; 1 where something was found."""
-    from lab.cli.factory import load_subject
+    from lab.cli.user_model import load_user_model
 
-    subject = load_subject(command.target)
+    user_model = load_user_model(command.target)
     placements: list[lab.doctor.Placement] = [name.strip() for name in command.simulate.split(",") if name.strip()]
-    if subject.placement is not None:
-        placements.append(subject.placement)
+    if user_model.placement is not None:
+        placements.append(user_model.placement)
     report = lab.doctor.examine(
-        subject.model, subject.batch, subject.loss, placements=placements, follow_data=command.follow_data
+        user_model.model, user_model.batch, user_model.loss, placements=placements, follow_data=command.follow_data
     )
     sys.stdout.write((report.to_json() if command.json else str(report)) + "\n")
     return 0 if report.ok else 1
@@ -124,7 +124,7 @@ def examine_machine(command: DoctorCommand) -> MachineReport:
         check_port(command.port)
         facts[f"port {command.port}"] = "free"
     except ConfigError as error:
-        facts[f"port {command.port}"] = error.came
+        facts[f"port {command.port}"] = error.got
     return MachineReport(facts=facts, datasets=tuple(describe(command.data_dir)))
 
 

@@ -30,7 +30,7 @@ EXPERIMENTS: Mapping[str, Measurement] = MappingProxyType(
         ),
         "ablation": Measurement(
             settings=experiments.AblationBench,
-            text="the search without one of its phases, or without its hand-over, at equal time",
+            text="the search without one of its phases, or without its transition, at equal time",
         ),
         "growth": Measurement(
             settings=experiments.GrowthBench,

@@ -67,15 +67,15 @@ def _run(arguments: list[str]) -> int:
         return 0
     name = arguments[0]
     if name not in COMMANDS:
-        return complain(str(unknown("a command", name, COMMANDS, "lab --help")))
+        return error_exit(str(unknown("a command", name, COMMANDS, "lab --help")))
     module = importlib.import_module(f"lab.cli.{name}")
     try:
         code: int = module.run(arguments[1:])
     except LabError as error:
-        complain(str(error))
+        error_exit(str(error))
         return 1 if isinstance(error, FAILED) else 2
     except KeyboardInterrupt:
-        complain("interrupted")
+        error_exit("interrupted")
         return 130
     return code
 
@@ -108,7 +108,7 @@ def _is_broken(stream: TextIO) -> bool:
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
-def complain(text: str) -> int:
+def error_exit(text: str) -> int:
     """Write one line to the error stream; the exit code of bad usage."""
     sys.stderr.write(f"lab: {' '.join(text.split())}\n")
     return 2

@@ -136,7 +136,7 @@ class StepFlags:
 class ImageStepFlags(StepFlags):
     """A training step, and what is done where memory is short."""
 
-    accumulation: int = _DEFAULT.accumulation
+    grad_accum_steps: int = _DEFAULT.grad_accum_steps
     """Parts into which a batch is cut, their gradients summed before the one optimizer step."""
     adaptive_batch: str = _DEFAULT.adaptive_batch
     """Where memory runs out in a step, repeat that step in smaller parts with the same gradient: on, off or auto (on

@@ -7,7 +7,7 @@ from lab.base import ConfigError
 
 
 def unknown(
-    what: str, came: str, known: Collection[str], help_command: str, others: Mapping[str, str] = MappingProxyType({})
+    what: str, got: str, known: Collection[str], help_command: str, others: Mapping[str, str] = MappingProxyType({})
 ) -> ConfigError:
     """The error of a name that is not among the known ones, with the nearest of them.
 
@@ -18,9 +18,9 @@ def unknown(
         help_command: what lists them.
         others: names that are meant elsewhere -> how each is spelled.
     """
-    near = nearest(came, [*known, *others])
-    todo = f"did you mean {others.get(near, near)}?" if near else f"see {help_command}"
-    return ConfigError(f"{what} among {', '.join(known)}", repr(came), todo)
+    near = nearest(got, [*known, *others])
+    hint = f"did you mean {others.get(near, near)}?" if near else f"see {help_command}"
+    return ConfigError(f"{what} among {', '.join(known)}", repr(got), hint)
 
 
 def nearest(word: str, known: Collection[str]) -> str:

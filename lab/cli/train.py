@@ -90,8 +90,8 @@ def agreed_recipe(named: str | None, flagged: str | None) -> str | None:
             raise unknown("a recipe", name, RECIPES, "lab train --help")
     found = [FORMER.get(name, name) for name in (named, flagged) if name is not None]
     if len(set(found)) > 1:
-        todo = f"start lab train {found[1]}, or leave --recipe away"
-        raise ConfigError("one recipe", f"{named} and --recipe {flagged}", todo)
+        hint = f"start lab train {found[1]}, or leave --recipe away"
+        raise ConfigError("one recipe", f"{named} and --recipe {flagged}", hint)
     return found[0] if found else None
 
 
@@ -114,7 +114,7 @@ def _overview() -> str:
 
 def _describe(data_dir: str, *, as_json: bool) -> int:
     devices = list_devices()
-    told: dict[str, Any] = {
+    payload: dict[str, Any] = {
         "recipes": list(RECIPES),
         "spaces": list(SPACES),
         "datasets": [*describe(data_dir), describe_multitask()],
@@ -122,10 +122,10 @@ def _describe(data_dir: str, *, as_json: bool) -> int:
         "device": "cuda" if len(devices) > 1 and devices[1] != "mps" else devices[-1],
     }
     if as_json:
-        sys.stdout.write(json.dumps(told, indent=2) + "\n")
+        sys.stdout.write(json.dumps(payload, indent=2) + "\n")
         return 0
     for key in ("recipes", "spaces", "devices"):
-        sys.stdout.write(f"{key}: {', '.join(told[key])}\n")
-    for item in told["datasets"]:
+        sys.stdout.write(f"{key}: {', '.join(payload[key])}\n")
+    for item in payload["datasets"]:
         sys.stdout.write("data set " + ", ".join(f"{name} {value}" for name, value in item.items()) + "\n")
     return 0

@@ -1,4 +1,4 @@
-"""What each phase is for: the search with one phase removed, or without its hand-over, at equal computing time.
+"""What each phase is for: the search with one phase removed, or without its transition, at equal computing time.
 
 Every arm is the real strategy in the one training loop, given the computing time of the whole search: what a removed
 phase frees goes to training weights. The plans are fixed numbers of epochs, chosen so that the arms' CPU seconds agree
@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from lab.asose import ASOSEConfig, ASOSEStrategy
-from lab.base import Table, derive_seed
+from lab.base import ReportTable, derive_seed
 from lab.datasets import DataConfig
 from lab.experiments.runs_figure import dot_rows
 from lab.experiments.training_settings import ABLATION_ARMS, AblationBench
@@ -66,7 +66,7 @@ def search_of(config: AblationBench, arm: str) -> ASOSEConfig:
         retraining, warmup = retraining + round(warmup / config.cycles), 0
     elif arm == "no_arch_training":
         data = DataConfig()
-        cost = data.architecture_share / data.weights_share
+        cost = data.search_share / data.train_share
         warmup, arch_training = warmup + round(config.cycles * arch_training * cost), 0
     elif arm == "no_weight_retraining":
         warmup, retraining = warmup + config.cycles * retraining, 0
@@ -115,7 +115,7 @@ def measure(config: AblationBench, arm: str, seed: int) -> dict[str, Any]:
     seconds = time.process_time() - began
     network = strategy.network
     assert network is not None
-    decision, test = evaluate(network, parts.data.decisions()), evaluate(network, parts.data.test())
+    decision, test = evaluate(network, parts.data.selection()), evaluate(network, parts.data.test())
     return {
         "arm": arm,
         "seed": seed,
@@ -170,7 +170,7 @@ def _figures(found: list[dict[str, Any]], rows: dict[str, list[dict[str, Any]]])
     return figures
 
 
-def summary(result: dict[str, Any]) -> Table:
+def summary(result: dict[str, Any]) -> ReportTable:
     """One row for each arm."""
     rows = []
     for arm, figures in result["results"]["arms"].items():
@@ -198,7 +198,7 @@ def summary(result: dict[str, Any]) -> Table:
     )
     config = result["config"]
     notes = (f"{config['seeds']} seeds; +- standard deviation over seeds, of a difference its standard error",)
-    return Table(title=f"ablation on {config['dataset']}", columns=columns, rows=tuple(rows), notes=notes)
+    return ReportTable(title=f"ablation on {config['dataset']}", columns=columns, rows=tuple(rows), notes=notes)
 
 
 def figure(result: dict[str, Any]) -> str:

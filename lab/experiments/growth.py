@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from lab.asose import ASOSEConfig, ASOSEStrategy
-from lab.base import Table, derive_seed
+from lab.base import ReportTable, derive_seed
 from lab.datasets import DataConfig
 from lab.experiments.runs_figure import curves_by_seed
 from lab.experiments.training_settings import GROWTH_ARMS, GrowthBench
@@ -79,9 +79,9 @@ def _parts(config: GrowthBench, seed: int, epochs: int | None = None) -> tuple[R
         name=config.dataset,
         data_dir=config.data_dir,
         train_limit=config.train_limit,
-        weights_share=1.0 - UNUSED - config.decisions_share,
-        architecture_share=UNUSED,
-        decisions_share=config.decisions_share,
+        train_share=1.0 - UNUSED - config.selection_share,
+        search_share=UNUSED,
+        selection_share=config.selection_share,
     )
     search = ASOSEConfig(
         warmup_epochs=0,
@@ -120,7 +120,7 @@ def measure_grown(config: GrowthBench, seed: int) -> dict[str, Any]:
     strategy = parts.strategy
     assert isinstance(strategy, ASOSEStrategy)
     row = _train(parts, strategy, run_config.total_epochs)
-    return {**row, "seed": seed, "morphs": list(strategy.state().plans), "mutations": strategy.mutator.counts}
+    return {**row, "seed": seed, "plans": list(strategy.state().plans), "mutations": strategy.mutator.counts}
 
 
 def measure_fixed(config: GrowthBench, grown: dict[str, Any], arm: str) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def measure_fixed(config: GrowthBench, grown: dict[str, Any], arm: str) -> dict[
     strategy = parts.strategy
     assert isinstance(strategy, ASOSEStrategy)
     if arm != "start":
-        strategy.growth.replay(tuple(grown["morphs"]), strategy.live.optimizer)
+        strategy.growth.replay(tuple(grown["plans"]), strategy.live.optimizer)
     network = EvolvableNetwork.from_supernet(strategy.live.supernet, Genotype.from_arch_str(config.cell))
     for module in network.modules():
         if isinstance(module, Cell):
@@ -172,7 +172,7 @@ def _train(parts: Parts, strategy: ASOSEStrategy | SupervisedStrategy, epochs: i
 
 def _epoch_compute(network: nn.Module, parts: Parts) -> float:
     """Floating-point operations of one epoch on the weights part."""
-    stream = parts.streams.weights
+    stream = parts.streams.train
     images = len(stream) * stream.batch_size
     return float(measure_flops(network, torch.zeros(1, *stream.shape)) * PASSES * images)
 
@@ -210,7 +210,7 @@ def _reach(found: Sequence[dict[str, Any]], level: float) -> float | None:
     return statistics.mean(reached) if len(reached) == len(found) else None
 
 
-def summary(result: dict[str, Any]) -> Table:
+def summary(result: dict[str, Any]) -> ReportTable:
     """Every arm, and what each needs to reach an accuracy."""
     figures = result["results"]
     rows = []
@@ -235,7 +235,7 @@ def summary(result: dict[str, Any]) -> Table:
         needs = [f"{arm} {'never' if level[arm] is None else f'{level[arm] / 1e12:.2f}'}" for arm in arms]
         notes.append(f"TFLOP to reach {level['accuracy']:.1%} on the decision split: {', '.join(needs)}")
     columns = ("arm", "test accuracy", "test loss", "parameters", "epochs", "TFLOP", "CPU seconds")
-    return Table(
+    return ReportTable(
         title=f"growth on {result['config']['dataset']}", columns=columns, rows=tuple(rows), notes=tuple(notes)
     )
 

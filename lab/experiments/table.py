@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from lab.base import Table, derive_seed
+from lab.base import ReportTable, derive_seed
 from lab.datasets import DataConfig, Streams, open_streams
 from lab.experiments.table_settings import TABLE_DATASET, TableBench
 from lab.monitor import MonitorConfig, StabilityMonitor
@@ -59,9 +59,9 @@ def _seed_rows(config: TableBench, records: Records, seed: int, bar: Bar) -> dic
         DataConfig(
             name=TABLE_DATASET,
             seed=seed,
-            weights_share=config.weights_share,
-            architecture_share=0.1,
-            decisions_share=0.9 - config.weights_share,
+            train_share=config.train_share,
+            search_share=0.1,
+            selection_share=0.9 - config.train_share,
         ),
         batch_size=config.batch_size,
     )
@@ -139,7 +139,7 @@ def _figures(table: list[dict[str, Any]], config: TableBench) -> dict[str, Any]:
     }
 
 
-def summary(result: dict[str, Any]) -> Table:
+def summary(result: dict[str, Any]) -> ReportTable:
     """The best cells, the spread, and what the seeds differ by."""
     figures = result["results"]
     test = f"{TABLE_DATASET}_test"
@@ -151,4 +151,4 @@ def summary(result: dict[str, Any]) -> Table:
     if figures["seed_deviation"] is not None:
         notes.append(f"standard deviation between the seeds of one cell: {figures['seed_deviation']:.2f} points (mean)")
     columns = ("cell", "primitives of edges 1<-0, 2<-0, 2<-1", "digits test accuracy")
-    return Table(title="every cell of nb125 on digits", columns=columns, rows=rows, notes=tuple(notes))
+    return ReportTable(title="every cell of nb125 on digits", columns=columns, rows=rows, notes=tuple(notes))

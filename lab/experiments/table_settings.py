@@ -39,7 +39,7 @@ class TableBench:
     """Samples in a training batch, >= 2."""
     weight_lr: float = 0.1
     """Learning rate, > 0, cosine to 1 %."""
-    weights_share: float = 0.3
+    train_share: float = 0.3
     """Share of digits' training part that trains weights, in (0, 0.85); a tenth stays unused, the rest validates."""
     cells: int = NB125.size
     """Cells that are trained, 1 to 125, in the order of the table; a table is written only where all are."""
@@ -55,13 +55,13 @@ class TableBench:
         require_range("layers", self.layers, 1)
         require_range("batch_size", self.batch_size, 2)
         require_range("weight_lr", self.weight_lr, 0, open_low=True)
-        require_range("weights_share", self.weights_share, 0, 0.85, open_low=True)
+        require_range("train_share", self.train_share, 0, 0.85, open_low=True)
         require_range("cells", self.cells, 1, NB125.size)
 
     @property
     def protocol(self) -> dict[str, Any]:
         """What a trained cell's figures depend on."""
-        names = ("epochs", "channels", "layers", "batch_size", "weight_lr", "weights_share")
+        names = ("epochs", "channels", "layers", "batch_size", "weight_lr", "train_share")
         return {"dataset": TABLE_DATASET, **{name: getattr(self, name) for name in names}}
 
 

@@ -15,8 +15,8 @@ ABLATION_ARMS: Mapping[str, str] = MappingProxyType(
         "no_arch_training": "no arch_training: alpha stays as it was drawn",
         "no_mutation": "no mutation: the first cell is kept",
         "no_weight_retraining": "no weight_retraining: cells run on the supernet's weights",
-        "swap_at_once": "no hand-over: the new primitives at once, beta 1",
-        "fresh_child": "no hand-over: all weights of the new network drawn again",
+        "swap_at_once": "no transition: the new primitives at once, beta 1",
+        "fresh_child": "no transition: all weights of the new network drawn again",
     }
 )
 """Arm -> what it is."""
@@ -90,7 +90,7 @@ class GrowthBench:
     """Folder in which it is looked for."""
     train_limit: int | None = 3000
     """Use about this many training samples, >= 30; None for all."""
-    decisions_share: float = 0.28
+    selection_share: float = 0.28
     """Share of them on which the curves are read, in (0, 0.9); five per cent are unused, the rest trains."""
     cell: str = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
     """The cell, in NAS-Bench-201's notation."""
@@ -120,14 +120,14 @@ class GrowthBench:
     """Where the runs that are done are kept, one JSON for each arm and seed; a repeated call goes on."""
 
     def __post_init__(self) -> None:
-        require_range("decisions_share", self.decisions_share, 0, 0.9, open_low=True)
+        require_range("selection_share", self.selection_share, 0, 0.9, open_low=True)
         require_range("cycles", self.cycles, 2)
         for name in ("channels", "layers", "cycle_epochs", "seeds", "threads"):
             require_range(name, getattr(self, name), 1)
         Genotype.from_arch_str(self.cell)
         for arm in self.arms:
             require_choice("arm", arm, GROWTH_ARMS.keys())
-        require("grown" in self.arms, expected="grown among the arms", came=", ".join(self.arms), todo="add it")
+        require("grown" in self.arms, expected="grown among the arms", got=", ".join(self.arms), hint="add it")
 
 
 @dataclass(frozen=True, kw_only=True)

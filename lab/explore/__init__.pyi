@@ -2,7 +2,7 @@
 
 from .choice import NONE, best_genotype
 from .collapse import Collapse, measure_collapse
-from .explorer import Draws, GumbelExplorer
+from .explorer import GumbelExplorer, SampleStats
 from .kinds import SAMPLING_KINDS
 from .schedules import (
     SCHEDULES,
@@ -23,10 +23,10 @@ __all__ = [
     "Collapse",
     "ConstantSchedule",
     "CosineSchedule",
-    "Draws",
     "ExponentialSchedule",
     "GumbelExplorer",
     "LinearSchedule",
+    "SampleStats",
     "Schedule",
     "ScheduleState",
     "best_genotype",

@@ -13,9 +13,9 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 from lab.base import MorphError
-from lab.morph.call import Call, Roles, Value, tensors
-from lab.morph.dims import Dim, Space, fix, plain, resolve
+from lab.morph.dims import Dim, WidthVar, fix, plain, resolve
 from lab.morph.rules import apply_rule
+from lab.morph.traced_op import Roles, TracedOp, Value, tensors
 from lab.nn import plain_attention
 
 # What running somebody's model can raise: anything else is a fault of ours or of the machine.
@@ -106,7 +106,7 @@ def _interpret(nodes: list[Node], names: list[str], graph: nn.Module) -> Widths:
             shape = _shapes(node)[0] or ()
             if position < len(names):
                 name = names[position]
-                dims[name] = tuple(((Space(size),),) if size > 1 else plain(1) for size in shape)
+                dims[name] = tuple(((WidthVar(size),),) if size > 1 else plain(1) for size in shape)
                 known[node] = Value(dims[name], name, tuple(range(len(shape))))
             else:
                 known[node] = Value(tuple(plain(size) for size in shape))
@@ -135,7 +135,7 @@ def _call(node: Node, known: dict[Node, Any], roles: Roles) -> Any:
     kwargs: Any = torch.fx.node.map_arg(node.kwargs, lambda item: known[item])
     if getattr(node.target, "__name__", "") == "getitem":
         return args[0][args[1]]
-    call = Call(node.target, tuple(args), dict(kwargs), _shapes(node), roles)
+    call = TracedOp(node.target, tuple(args), dict(kwargs), _shapes(node), roles)
     return apply_rule(call)
 
 

@@ -2,14 +2,14 @@
 
 from .config import WEIGHTINGS, MultitaskConfig
 from .strategy import MultitaskStrategy, make_hybrid
-from .tasks import LossWeights, TaskLosses, Walk
+from .tasks import BackwardResult, LossWeights, TaskLosses
 
 __all__ = [
     "WEIGHTINGS",
+    "BackwardResult",
     "LossWeights",
     "MultitaskConfig",
     "MultitaskStrategy",
     "TaskLosses",
-    "Walk",
     "make_hybrid",
 ]

@@ -70,11 +70,11 @@ def test_every_option_reaches_the_run(asked):
 
 
 def test_the_two_records_with_a_name_in_common_have_it_under_their_own_recipe(asked):
-    assert main(["train", "--reject-sigmas", "2"]) == 0
-    assert main(["train", "agent", "--reject-sigmas", "3"]) == 0
+    assert main(["train", "--reject-z", "2"]) == 0
+    assert main(["train", "agent", "--reject-z", "3"]) == 0
     search, agent = asked
-    assert (search.search.reject_sigmas, search.evolve.reject_sigmas) == (2.0, 1.64)
-    assert (agent.search.reject_sigmas, agent.evolve.reject_sigmas) == (1.64, 3.0)
+    assert (search.search.reject_z, search.evolve.reject_z) == (2.0, 1.64)
+    assert (agent.search.reject_z, agent.evolve.reject_z) == (1.64, 3.0)
 
 
 @pytest.mark.parametrize(

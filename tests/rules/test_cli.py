@@ -14,18 +14,18 @@ SHARED = """
 """
 # What the recipes on images take beside that.
 IMAGES = """
-    accumulation adaptive-batch compile data-dir download init-channels on-oom train-limit workers
+    grad_accum_steps adaptive-batch compile data-dir download init-channels on-oom train-limit workers
 """
 SEARCH = """
     allow-none anneal-rate arch-lr arch-training-epochs arch-weight-decay auxiliary-skip beta-decay
     early-stopping-patience enable-gradual-growth exploration-factor growth growth-factor growth-schedule initial-temp
     layers max-skips min-temp mutation-frequency mutation-kind mutation-strength mutation-test performance-threshold
-    preserve-function reject-sigmas sampling selection skip-dropout space stable-epochs target-accuracy
+    preserve-function reject-z sampling selection skip-dropout space stable-epochs target-accuracy
     temperature-schedule total-cycles warmup-epochs weight-training-epochs
 """
 AGENT = """
     agent-from compute evolve-actions evolve-every evolve-from least-reward max-flops max-latency max-parameters model
-    policy probe-steps reject-sigmas
+    policy probe-steps reject-z
 """
 MULTITASK = """
     balance-weight bias-rate dwa-temperature embed-dim experts experts-per-sample fabric-layers fused-dim
