@@ -4,4 +4,4 @@ from lab.base import LabError, Report
 
 __all__ = ["LabError", "Report", "__version__"]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -29,14 +29,14 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "⊘ refused": "nothing was changed; the reason says why.",
         "Trial": "the changed network and a control copy train on the same batches; then both read the decision split.",
         "Probe steps": "the training steps that each of the two takes in a trial.",
-        "Loss change": "loss of the changed network less that of its control copy, in nats, ± one standard error; below zero "
-        "the change helped.",
+        "Loss change": "loss of the changed network less that of its control copy, in nats, ± one standard error; "
+        "below zero the change helped.",
         "Exact": "the change leaves what the network computes as it was; the output difference was measured at that "
         "moment.",
         "Reward": "what the agent learns from: accuracy, size, information and stability, weighed in one number.",
         "Accept rate": "share of the last ten tried changes that were kept.",
-        "Regret": "loss that decisions gave away, in nats: by keeping what was worse than its control copy, or by taking back "
-        "what was better.",
+        "Regret": "loss that decisions gave away, in nats: by keeping what was worse than its control copy, or by "
+        "rejecting what was better.",
         "Exploration ε": "how often the agent takes a random possible action instead of the one it thinks best.",
         "Not possible": "an action that is masked: no place for it, or it would cost more than the run may spend.",
     }

@@ -7,7 +7,7 @@ import streamlit as st
 
 from components.commands import NAMES, Sent, answer, send
 from components.feed import Snapshot
-from components.words import is_agent, is_multitask, plain, policy_of, shown_state
+from components.words import is_agent, is_multitask, offers, plain, policy_of, shown_state
 from lab.base import LabError
 
 SENT, REFUSED = "sent_command", "refused_command"
@@ -31,10 +31,21 @@ HELP = {
 
 AGENT_LABEL = "Mutate now: one action"
 AGENT_HELP = "The agent takes one action at the next step; its trial says whether the change is kept or taken back."
-NOBODY_HELP = "Nobody acts in this run: its policy is none."
-NO_TEMPERATURE = "Recipe agent draws no cell: there is no temperature to set."
-KEPT_HELP = "Recipe multitask keeps the structure of its model."
-NOTHING_DRAWN = "Recipe multitask draws no cell: there is no temperature to set."
+NOT_OFFERED = "This run does not offer it in its present phase."
+NOBODY_ACTS = "Disabled: this run uses --policy none."
+KEPT_STRUCTURE = "Recipe multitask keeps the structure of its model."
+NOTHING_DRAWN = "This recipe draws no cell: there is no temperature to set."
+
+
+def _reason(snapshot: Snapshot, command: str) -> str:
+    """Why a command that is not offered is not."""
+    if command == "set_temperature" and (is_agent(snapshot) or is_multitask(snapshot)):
+        return NOTHING_DRAWN
+    if command == "mutate" and is_multitask(snapshot):
+        return KEPT_STRUCTURE
+    if command == "mutate" and is_agent(snapshot) and policy_of(snapshot) == "none":
+        return NOBODY_ACTS
+    return NOT_OFFERED
 
 
 def _press(snapshot: Snapshot, command: str) -> None:
@@ -65,25 +76,20 @@ def _button(
 def control_row(snapshot: Snapshot) -> None:
     """Mutate, pause or resume, save, temperature, stop; greyed out for a run that no longer listens.
 
-    On a run of recipe agent, mutate is one action of the agent, and there is no temperature; on one of recipe multitask
-    there is neither.
+    What the run does not offer in its present phase is greyed out too. On a run of recipe agent, mutate is one action
+    of the agent.
     """
     state = shown_state(snapshot)
     live = state in ("running", "paused")
-    agent, multitask = is_agent(snapshot), is_multitask(snapshot)
-    if multitask:
-        _button(snapshot, "mutate", enabled=False, help=KEPT_HELP)
-    elif agent:
-        acts = policy_of(snapshot) != "none"
-        help = AGENT_HELP if acts else NOBODY_HELP
-        _button(snapshot, "mutate", enabled=live and acts, primary=True, label=AGENT_LABEL, help=help)
-    else:
-        _button(snapshot, "mutate", enabled=live, primary=True)
+    mutates = offers(snapshot, "mutate")
+    label, help = (AGENT_LABEL, AGENT_HELP) if is_agent(snapshot) else ("", "")
+    help = help if mutates else _reason(snapshot, "mutate")
+    _button(snapshot, "mutate", enabled=live and mutates, primary=mutates, label=label, help=help)
     _button(snapshot, "pause", enabled=state == "running")
     _button(snapshot, "resume", enabled=state == "paused")
     _button(snapshot, "checkpoint", enabled=live)
-    why = NO_TEMPERATURE if agent else NOTHING_DRAWN if multitask else None
-    disabled = not live or agent or multitask
+    draws = offers(snapshot, "set_temperature")
+    disabled, why = not live or not draws, None if draws else _reason(snapshot, "set_temperature")
     with st.popover("Temperature", icon=ICONS["set_temperature"], disabled=disabled, help=why):
         st.number_input("New temperature τ", 0.01, 100.0, 1.0, 0.1, key="temperature")
         _button(snapshot, "set_temperature", enabled=live)

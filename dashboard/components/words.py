@@ -61,6 +61,17 @@ def is_multitask(snapshot: Snapshot) -> bool:
     return snapshot.config.get("recipe") == "multitask"
 
 
+def offers(snapshot: Snapshot, command: str) -> bool:
+    """Whether the run serves `command` in its present phase; runs of versions that did not tell are asked by recipe."""
+    phase = snapshot.latest("phase")
+    told = [] if phase is None else phase.payload.get("offers", [])
+    if told:
+        return command in told
+    if command == "mutate":
+        return not is_multitask(snapshot) and not (is_agent(snapshot) and policy_of(snapshot) == "none")
+    return command != "set_temperature" or not (is_agent(snapshot) or is_multitask(snapshot))
+
+
 def policy_of(snapshot: Snapshot) -> str:
     """Who chooses the actions of an agent's run: agent, or a baseline."""
     return str(snapshot.config.get("evolve", {}).get("policy", "agent"))

@@ -71,7 +71,7 @@ class DynamicArchitecture:
         config: how changes are tried.
         operators: the actions; default those of `evolution`.
         reward: what a change is worth.
-        judge: what is kept.
+        acceptance_test: decides what is kept.
         learner: how the policy learns.
         seed: of the policy, its exploration, and all that operators draw.
         train_step: one training step; default a clipped step of `optimizer` on the cross entropy.

@@ -11,8 +11,8 @@ POLICIES = ("agent", "random", "schedule", "none")
 class EvolveConfig:
     """What the agent evolves, when it acts, and what it may spend."""
 
-    model: str = "seed_cnn"
-    """The network: seed_cnn (whose first layer has init-channels units), a classification model of torchvision
+    model: str = "small_cnn"
+    """The network: small_cnn (whose first layer has init-channels units), a classification model of torchvision
     such as resnet18, or MODULE:FACTORY."""
     policy: str = "agent"
     """Who chooses: agent (it learns), random (any possible action), schedule (wider at each round, without a trial) or

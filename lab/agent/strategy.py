@@ -18,7 +18,7 @@ from lab.agent.run_config import EvolveConfig
 from lab.agent.trial import PairedTest
 from lab.base import CheckpointError, ConfigError, TrainingError, derive_seed
 from lab.morph import MorphPlan
-from lab.nn import measure_flops
+from lab.nn import measure_flops, train_mode
 from lab.state import state_digest
 from lab.store import ActionEvent, AlertEvent, Record
 from lab.train import (
@@ -121,7 +121,7 @@ class AgentStrategy:
 
     def _train_step(self, model: nn.Module, batch: Labelled) -> None:
         assert isinstance(batch.inputs, Tensor)
-        model.train()
+        train_mode(model)
         self.trainer.weight_step(model, batch.inputs, batch.labels_B)
 
     def begin_epoch(self, epoch: int, step: int, data: EpochData) -> EpochPlan | None:

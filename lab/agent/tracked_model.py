@@ -17,6 +17,7 @@ from lab.agent.operators import ActionContext
 from lab.agent.trial import EvalResult, TrainStep, undone
 from lab.base import ConfigError, derive_seed
 from lab.device import batch_part
+from lab.nn import preserved_modes
 from lab.state import structure_digest, weight_digest
 
 EXAMPLE = 4
@@ -137,11 +138,12 @@ class TrackedModel:
         return found
 
     def train(self, probe: list[Labelled]) -> None:
-        """One step on each batch."""
-        for batch in probe:
-            assert self.train_step is not None
-            self.train_step(self.model, batch)
-            self.steps_samples += len(batch)
+        """One step on each batch; every module's mode is as before afterwards."""
+        with preserved_modes(self.model):
+            for batch in probe:
+                assert self.train_step is not None
+                self.train_step(self.model, batch)
+                self.steps_samples += len(batch)
         self.steps += len(probe)
 
     def control_copy(self, probe: list[Labelled], held_out: list[Labelled]) -> EvalResult:

@@ -19,6 +19,7 @@ from lab.agent.measure import evaluate
 from lab.agent.reward import MultiObjectiveReward, Reward
 from lab.base import require_range
 from lab.morph import MorphReport
+from lab.nn import train_mode
 from lab.state import ModelSnapshot, OptimizerSnapshot, preserved_rng
 
 TrainStep = Callable[[nn.Module, Labelled], None]
@@ -119,10 +120,13 @@ def undone(model: nn.Module, optimizer: Optimizer | None) -> Iterator[None]:
 
 
 def plain_step(optimizer: Optimizer, grad_clip: float = 5.0) -> TrainStep:
-    """A step of `optimizer` on the mean cross entropy, gradients clipped to the norm `grad_clip`."""
+    """A step of `optimizer` on the mean cross entropy, gradients clipped to the norm `grad_clip`.
+
+    A model whose own flag says that it trains keeps every module's mode, so that a frozen BatchNorm stays frozen.
+    """
 
     def step(model: nn.Module, batch: Labelled) -> None:
-        model.train()
+        train_mode(model)
         optimizer.zero_grad(set_to_none=True)
         losses_B, _ = batch.losses(model)
         loss = losses_B.mean()

@@ -1,4 +1,4 @@
-"""`LiveNetworkController`: the live network's changes between two restore points: taken, grown, mutated, decided, taken back.
+"""`LiveNetworkController`: extracts, grows and mutates the live network, then accepts or rolls back each mutation.
 
 B batch, C channels, H height, W width.
 """

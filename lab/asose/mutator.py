@@ -118,7 +118,7 @@ class Mutator:
         return self._event(pending, "applied", reason, None)
 
     def advance(self) -> float | None:
-        """Move every transition on by one step before the child runs; the latest one's beta, None where none is live."""
+        """Advance every transition by one step before the child runs; the latest one's beta, None without one."""
         child = self.live.child
         if child is None or not child.transitions:
             return None

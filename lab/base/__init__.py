@@ -1,4 +1,4 @@
-"""What every part stands on: one exception tree, one report shape, named seeds, field checks."""
+"""What every part stands on: one exception tree, one report shape, named seeds, checks, shipped files, extras."""
 
 from lab.base.checks import require, require_choice, require_range
 from lab.base.errors import (
@@ -13,10 +13,14 @@ from lab.base.errors import (
     StudyError,
     TrainingError,
 )
+from lab.base.extras import DISTRIBUTION, EXTRAS, missing_extra, require_extra
 from lab.base.report import Report, ReportTable
+from lab.base.resources import resource
 from lab.base.seeds import derive_seed
 
 __all__ = [
+    "DISTRIBUTION",
+    "EXTRAS",
     "CheckpointError",
     "ConfigError",
     "DataError",
@@ -30,7 +34,10 @@ __all__ = [
     "StudyError",
     "TrainingError",
     "derive_seed",
+    "missing_extra",
     "require",
     "require_choice",
+    "require_extra",
     "require_range",
+    "resource",
 ]

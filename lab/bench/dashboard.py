@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import lab
-from lab.base import ConfigError, ReportTable, StoreError
+from lab.base import ConfigError, ReportTable, StoreError, missing_extra
 from lab.bench.settings import DashboardBench
 from lab.results import machine
 from lab.store import RunReader, control, list_runs
@@ -244,7 +244,7 @@ def _find_playwright() -> Callable[[], Any]:
     try:
         from playwright.sync_api import sync_playwright
     except ImportError as error:
-        raise ConfigError("Playwright, which drives the browser", "none", "pip install 'lab[dev]'") from error
+        raise missing_extra("dev", "driving the browser", "playwright") from error
     return sync_playwright
 
 

@@ -5,7 +5,6 @@ within a round, so that a machine that slows down slows both. The router's losse
 its own outside of the block. Needs the extra `text`.
 """
 
-import importlib.util
 import statistics
 import time
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lab.base import ConfigError, ReportTable, require
+from lab.base import ReportTable, require, require_extra
 from lab.bench.settings import MoeBench
 from lab.device import choose_device
 from lab.mahia import ExpertRouter, grouped_refusal
@@ -76,10 +75,7 @@ def build_blocks(config: MoeBench, experts: int, device: torch.device) -> dict[s
     Raises:
         ConfigError: transformers is not installed.
     """
-    if importlib.util.find_spec("transformers") is None:
-        raise ConfigError(
-            "transformers, to compare with", "none installed", "install the extra text: pip install '.[text]'"
-        )
+    require_extra("text", "a comparison with its Mixtral block", ("transformers",))
     from transformers.models.mixtral.modeling_mixtral import MixtralConfig, MixtralSparseMoeBlock
 
     torch.manual_seed(config.seed)

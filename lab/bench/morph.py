@@ -14,19 +14,19 @@ from torch import Tensor, nn
 from lab.base import ConfigError, ReportTable
 from lab.bench.settings import MorphBench
 from lab.morph import Deepen, InsertResidual, Morph, MorphReport, Widen, apply, rebuild, rollback, verify
-from lab.nn import seed_cnn
+from lab.nn import small_cnn
 from lab.results import machine
 
 
 def _require_known(names: Sequence[str]) -> None:
-    known = {"seed_cnn", *torchvision.models.list_models(module=torchvision.models)}
+    known = {"small_cnn", *torchvision.models.list_models(module=torchvision.models)}
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise ConfigError("seed_cnn or models of torchvision", ", ".join(unknown), "see torchvision.models")
+        raise ConfigError("small_cnn or models of torchvision", ", ".join(unknown), "see torchvision.models")
 
 
 def _build(name: str, size: int) -> nn.Module:
-    model: nn.Module = seed_cnn(size=size) if name == "seed_cnn" else torchvision.models.get_model(name)
+    model: nn.Module = small_cnn(size=size) if name == "small_cnn" else torchvision.models.get_model(name)
     return model
 
 

@@ -12,21 +12,18 @@ from .actions import (
 )
 from .agent import ACTION_ORDER, action_figure, learning_figure, parameter_figure, trial_figure
 from .changes import Change, change_table, mutation_changes
+from .components import COMPONENT, WHOLE, ComponentBytes, component_bytes, component_table
 from .curves import Curve, CurveView, compare_figure, curve_figure, memory_figure, step_range
 from .genotype import CellEdge, cell_edges, edge_table, edge_width, genotype_dot, genotype_figure
 from .hybrid import (
-    COMPONENT,
-    WHOLE,
-    ComponentBytes,
-    component_bytes,
     component_figure,
-    component_table,
     named_series,
     router_figure,
     task_figure,
     weight_figure,
 )
-from .layout import Event, Mark, mutation_marks, note_figure
+from .layout import note_figure
+from .marks import Event, Mark, mutation_marks
 from .probabilities import chosen_columns, probability_figure, probability_table
 from .search import entropy_series, health_word, stability_figure, temperature_figure, timeline_figure
 from .series import Series, count_note, make_series, smooth, thin

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from lab.charts.layout import Event, Mark
+from lab.charts.marks import Event, Mark
 from lab.charts.style import GREEN, GREY, RED
 
 SMALL = 1e-3

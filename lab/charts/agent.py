@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import plotly.graph_objects as go
-
 from lab.charts.actions import OUTCOME_STYLES, Action
 from lab.charts.curves import DEFAULT_VIEW, Curve, CurveView, curve_figure, step_range
-from lab.charts.layout import Mark, axis, make_figure, mark_labels, mark_shapes, note_figure
+from lab.charts.layout import axis, make_figure, mark_labels, mark_shapes, note_figure
+from lab.charts.marks import Mark
+from lab.charts.plotly import go
 from lab.charts.series import Series, thin
 from lab.charts.style import BLUE, GREY, INDIGO, ORANGE, RED, TEAL, LineStyle
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lab.charts.layout import Event
+from lab.charts.marks import Event
 from lab.charts.style import STATUS_SIGNS, edge_label, primitive_style
 from lab.space import ABSENT
 

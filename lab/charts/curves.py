@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 
 from lab.base import require_range
-from lab.charts.layout import Mark, axis, make_figure, mark_labels, mark_shapes, note_figure
+from lab.charts.layout import axis, make_figure, mark_labels, mark_shapes, note_figure
+from lab.charts.marks import Mark
+from lab.charts.plotly import go
 from lab.charts.series import Series, count_note, smooth, thin
 from lab.charts.style import RED, LineStyle, series_style
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 
 from lab.charts.layout import make_figure, note_figure
+from lab.charts.plotly import go
 from lab.charts.style import GREY, LineStyle, edge_label, primitive_style
 from lab.space import SPACES
 

@@ -4,41 +4,16 @@ The numbers come from scalars by name: `router/load/N`, `weight/TASK`, `loss/TAS
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
-import plotly.graph_objects as go
-
+from lab.charts.components import KINDS, WHOLE, ComponentBytes
 from lab.charts.curves import DEFAULT_VIEW, Curve, CurveView, curve_figure
 from lab.charts.layout import axis, make_figure, note_figure
+from lab.charts.plotly import go
 from lab.charts.series import Series
 from lab.charts.shares import PATTERNS
 from lab.charts.style import GREY, LineStyle, series_style
-
-COMPONENT = "component/"
-"""What the names of a component's numbers begin with."""
-WHOLE = "(whole model)"
-"""Name of the whole model among its components."""
-KINDS: Mapping[str, str] = {
-    "parameters": "parameters",
-    "state": "state",
-    "kept": "kept for backward",
-    "peak": "peak",
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComponentBytes:
-    """What one component of a model needs, in bytes."""
-
-    name: str
-    parameters: float
-    state: float
-    """Its buffers."""
-    kept: float
-    """Alive after its forward, for backward."""
-    peak: float
-    """Most alive at once in its forward and backward."""
 
 
 def named_series(scalars: Mapping[str, Series], before: str) -> tuple[Series, ...]:
@@ -51,25 +26,6 @@ def named_series(scalars: Mapping[str, Series], before: str) -> tuple[Series, ..
     if all(series.name.isdigit() for series in found):
         found.sort(key=lambda series: int(series.name))
     return tuple(found)
-
-
-def component_bytes(numbers: Mapping[str, float]) -> tuple[ComponentBytes, ...]:
-    """The components that scalars tell of, by their last values, in the model's order; those told in part are left
-    out."""
-    found: dict[str, dict[str, float]] = {}
-    for name, value in numbers.items():
-        if name.startswith(COMPONENT):
-            component, _, kind = name.removeprefix(COMPONENT).rpartition("/")
-            found.setdefault(component, {})[kind] = value
-    whole = [(name, kinds) for name, kinds in found.items() if kinds.keys() >= KINDS.keys()]
-    return tuple(ComponentBytes(name=name, **{kind: kinds[kind] for kind in KINDS}) for name, kinds in whole)
-
-
-def component_table(rows: Sequence[ComponentBytes]) -> list[dict[str, str]]:
-    """One row for each component, bytes with thousands separated."""
-    return [
-        {"component": row.name, **{title: f"{asdict(row)[kind]:,.0f}" for kind, title in KINDS.items()}} for row in rows
-    ]
 
 
 def component_figure(rows: Sequence[ComponentBytes], *, title: str = "", height: int = 420) -> go.Figure:

@@ -4,60 +4,15 @@ Backgrounds are clear, so that the page shows through. Text has the one colour `
 a dark page sets that one field (and a heat map's `textfont.color`).
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
-import plotly.graph_objects as go
-
-from lab.charts.style import INK, STATUS_COLORS, STATUS_SIGNS
+from lab.charts.marks import Mark
+from lab.charts.plotly import go
+from lab.charts.style import INK
 
 GRID = "rgba(127,136,150,0.25)"
 CLEAR = "rgba(0,0,0,0)"
-
-
-class Event(Protocol):
-    """What a chart needs of an event row."""
-
-    @property
-    def id(self) -> int: ...
-
-    @property
-    def step(self) -> int: ...
-
-    @property
-    def kind(self) -> str: ...
-
-    @property
-    def payload(self) -> dict[str, Any]: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mark:
-    """A moment to point at on a step axis."""
-
-    step: int
-    text: str
-    color: str
-    dash: str = "dot"
-
-
-def mutation_marks(events: Iterable[Event]) -> tuple[Mark, ...]:
-    """One mark for each mutation at the step where it was applied, with its number and its latest status's sign.
-
-    Refused mutations changed nothing and get no mark.
-    """
-    placed: dict[int, tuple[int, str]] = {}
-    for event in events:
-        if event.kind == "mutation":
-            number = int(event.payload["number"])
-            step = placed[number][0] if number in placed else event.step
-            placed[number] = (step, event.payload["status"])
-    return tuple(
-        Mark(step=step, text=f"M{number} {STATUS_SIGNS.get(status, '?')}", color=STATUS_COLORS.get(status, "#7f8896"))
-        for number, (step, status) in placed.items()
-        if status != "refused"
-    )
 
 
 def mark_shapes(marks: Sequence[Mark]) -> list[dict[str, Any]]:

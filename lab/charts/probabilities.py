@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 
 from lab.charts.layout import make_figure, note_figure
+from lab.charts.plotly import go
 from lab.charts.style import INK, edge_label, primitive_style
 
 SCALE: tuple[tuple[float, str], ...] = ((0.0, "rgba(47,126,240,0.05)"), (1.0, "rgba(47,126,240,0.8)"))

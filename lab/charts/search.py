@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import plotly.graph_objects as go
-
 from lab.charts.curves import DEFAULT_VIEW, CurveView, step_range
-from lab.charts.layout import Event, Mark, axis, make_figure, mark_labels, mark_shapes, note_figure
+from lab.charts.layout import axis, make_figure, mark_labels, mark_shapes, note_figure
+from lab.charts.marks import Event, Mark
+from lab.charts.plotly import go
 from lab.charts.series import Series, make_series, thin
 from lab.charts.style import GREEN, INDIGO, ORANGE, RED, phase_style
 

@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import plotly.graph_objects as go
-
 from lab.charts.layout import axis, make_figure
+from lab.charts.plotly import go
 from lab.charts.style import INK, series_style
 
 PATTERNS: tuple[str, ...] = ("", "/", "x", ".")

@@ -5,15 +5,15 @@ from typing import Any
 
 from lab.base import require, require_range
 
-SCHEMA = 1
-"""Number of this form; a file with a higher one is refused."""
+SCHEMA = 2
+"""Number of this form; a file with a higher one is refused. In form 1 `plans` had another name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """All that a run needs to go on with the same bits.
 
-    `base` and `morphs` rebuild the structure, `state` fills it: nested dicts, lists and tuples of tensors, numbers,
+    `base` and `plans` rebuild the structure, `state` fills it: nested dicts, lists and tuples of tensors, numbers,
     strings and None, nothing that runs code when it is read.
     """
 

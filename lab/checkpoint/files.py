@@ -18,6 +18,7 @@ from lab.base import CheckpointError
 from lab.checkpoint.checkpoint import SCHEMA, Checkpoint
 from lab.checkpoint.folder import list_checkpoints
 from lab.checkpoint.head import FORMAT, CheckpointFile, describe_file, file_digest, first_line, verify
+from lab.store import translate_state
 
 
 def save_checkpoint(directory: str | Path, checkpoint: Checkpoint, *, name: str = "") -> CheckpointFile:
@@ -84,7 +85,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"tensors in {tensors}", first_line(error), "use an earlier checkpoint") from error
     return Checkpoint(
         base=head["base"],
-        state=content["state"],
+        state=translate_state(content["state"]),
         epoch=head["epoch"],
         step=head["step"],
         reason=head["reason"],

@@ -8,11 +8,12 @@ from typing import Any
 
 from lab.base import CheckpointError
 from lab.checkpoint.checkpoint import SCHEMA
+from lab.store import translate_head
 
 FORMAT = "lab checkpoint"
 HEAD = (
     *("sha256", "bytes", "parent", "epoch", "step", "reason"),
-    *("base", "morphs", "environment", "training_history"),
+    *("base", "plans", "environment", "training_history"),
 )
 """What every `.json` of a checkpoint has."""
 
@@ -58,6 +59,7 @@ def read_head(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"a checkpoint of form {SCHEMA} or older", f"form {head['schema']} in {beside}", "update lab"
         )
+    head = translate_head(head)
     missing = set(HEAD) - set(head)
     if missing:
         raise CheckpointError("a whole checkpoint head", f"{beside} without {sorted(missing)}", "use another one")

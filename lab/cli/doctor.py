@@ -11,13 +11,14 @@ from typing import Any
 
 import lab.device
 import lab.doctor
+from lab import __version__
 from lab.base import ConfigError, Report, ReportTable
 from lab.cli.dashboard import PORT
 from lab.cli.options import POSITIONAL
 from lab.cli.parse import parse
 from lab.datasets import describe
 
-PACKAGES = ("lab", "torch", "torchvision", "numpy", "scikit-learn", "streamlit", "plotly", "jupyterlab", "ipywidgets")
+PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "streamlit", "plotly", "jupyterlab", "ipywidgets")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "firefox")
 
 
@@ -108,7 +109,7 @@ def examine_machine(command: DoctorCommand) -> MachineReport:
 
     from lab.cli.serve import check_port
 
-    facts = {"python": platform.python_version(), "system": platform.platform()}
+    facts = {"python": platform.python_version(), "system": platform.platform(), "lab": __version__}
     facts |= {package: _version(package) for package in PACKAGES}
     facts["threads"] = str(torch.get_num_threads())
     facts["device"] = str(lab.device.choose_device())

@@ -13,6 +13,7 @@ from typing import TextIO
 
 from lab import __version__
 from lab.base import LabError, StudyError, TrainingError
+from lab.cli.renamed import current_flags
 from lab.cli.suggest import unknown
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
@@ -70,7 +71,7 @@ def _run(arguments: list[str]) -> int:
         return error_exit(str(unknown("a command", name, COMMANDS, "lab --help")))
     module = importlib.import_module(f"lab.cli.{name}")
     try:
-        code: int = module.run(arguments[1:])
+        code: int = module.run(current_flags(arguments[1:]))
     except LabError as error:
         error_exit(str(error))
         return 1 if isinstance(error, FAILED) else 2

@@ -53,7 +53,7 @@ class Option:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
+class OptionGroup:
     """Options that belong together."""
 
     title: str
@@ -61,7 +61,7 @@ class Group:
     options: tuple[Option, ...]
 
 
-def groups_of(record: type) -> tuple[Group, ...]:
+def groups_of(record: type) -> tuple[OptionGroup, ...]:
     """The options of a command: first its own, then each dataclass inside it as a group."""
     own, found = [], []
     hints, docs = typing.get_type_hints(record), field_docs(record)
@@ -70,7 +70,7 @@ def groups_of(record: type) -> tuple[Group, ...]:
         if dataclasses.is_dataclass(hint):
             assert isinstance(hint, type)
             inner = tuple(option for group in groups_of(hint) for option in group.options)
-            found.append(Group(title=item.name, text=_sentence(hint.__doc__ or ""), options=inner))
+            found.append(OptionGroup(title=item.name, text=_sentence(hint.__doc__ or ""), options=inner))
             continue
         kind, optional, many = _type_of(hint)
         own.append(
@@ -84,7 +84,7 @@ def groups_of(record: type) -> tuple[Group, ...]:
                 text=docs.get(item.name, ""),
             )
         )
-    return (Group(title="options", text="", options=tuple(own)), *found) if own else tuple(found)
+    return (OptionGroup(title="options", text="", options=tuple(own)), *found) if own else tuple(found)
 
 
 def flags_of(record: type) -> frozenset[str]:

@@ -12,8 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import lab
-from lab.base import ConfigError, StoreError, require_range
+from lab.base import DISTRIBUTION, ConfigError, StoreError, require_extra, require_range, resource
 
 HOST = "127.0.0.1"
 STARTING_SECONDS = 60.0
@@ -26,10 +25,15 @@ def dashboard_script() -> Path:
     Raises:
         StoreError: this installation came without the folder `dashboard`.
     """
-    path = Path(lab.__file__).resolve().parents[1] / "dashboard" / "app.py"
+    path = resource("dashboard") / "app.py"
     if not path.is_file():
-        raise StoreError("the folder dashboard beside the package", f"no {path}", "work in a clone: pip install -e .")
+        raise StoreError("the page among the lab's files", f"no {path}", f"install {DISTRIBUTION} again")
     return path
+
+
+def settings_folder(script: Path) -> Path:
+    """The folder whose `.streamlit/config.toml` Streamlit reads: the script's own, in a checkout the one above."""
+    return script.parent if (script.parent / ".streamlit").is_dir() else script.parents[1]
 
 
 def check_port(port: int) -> None:
@@ -87,15 +91,16 @@ def dashboard_server(port: int, runs: str | Path) -> Iterator[str]:
     """The page over the runs of a folder, as long as the block runs; gives its address.
 
     Raises:
-        ConfigError: the port is taken.
+        ConfigError: the port is taken, or a package of the extra `page` is not installed.
         StoreError: the server did not come up.
     """
+    require_extra("page", "the dashboard")
     check_port(port)
     environment = {**os.environ, "LAB_RUNS": str(Path(runs).resolve())}
     script = dashboard_script()
     process = subprocess.Popen(
         server_command(port),
-        cwd=script.parents[1],
+        cwd=settings_folder(script),
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -13,7 +13,7 @@ def unknown(
 
     Args:
         what: kind of name.
-        came: the name.
+        got: the name.
         known: those that there are.
         help_command: what lists them.
         others: names that are meant elsewhere -> how each is spelled.

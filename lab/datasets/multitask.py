@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lab.base import DataError, derive_seed, require_range
 from lab.datasets.sources import MULTITASK_SOURCE
-from lab.datasets.splits import stratified_parts
+from lab.datasets.splits import order_seed, stratified_parts
 
 TEST_SHARE = 0.2
 UNTOLD = 0.1
@@ -88,7 +88,7 @@ class MultitaskPart:
             raise DataError(expected, f"{batch_size}", "lower the batch size")
         order_N = torch.arange(len(self))
         if training:
-            generator = torch.Generator().manual_seed(derive_seed(seed, "order", self.name, epoch))
+            generator = torch.Generator().manual_seed(order_seed(seed, self.name, epoch))
             order_N = torch.randperm(len(self), generator=generator)[: len(self) // batch_size * batch_size]
         for rows_B in order_N.split(batch_size)[start_batch:]:
             targets = {name: target_N[rows_B] for name, target_N in self.targets.items()}

@@ -1,9 +1,11 @@
-"""Four parts that never mix: weights, architecture, decisions, test.
+"""Four splits that never mix: train (weights), search (architecture parameters), selection (decisions), test.
 
 K classes; index tensors are int64, sorted, on the CPU.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -11,6 +13,14 @@ from torch import Tensor
 from lab.base import DataError, derive_seed
 from lab.datasets.bundle import DataBundle
 from lab.datasets.config import DataConfig
+
+ORDERS: Mapping[str, str] = MappingProxyType({"train": "weights", "search": "architecture", "selection": "decisions"})
+"""Split -> its name in the seed of its order, which keeps the first names: stored runs must see the same batches."""
+
+
+def order_seed(seed: int, split: str, epoch: int) -> int:
+    """Seed of the order of `split` in `epoch`."""
+    return derive_seed(seed, "order", ORDERS.get(split, split), epoch)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,6 +1,6 @@
 """Batches of one part of a data set: whole tensors on the device, indexed.
 
-Order is a function of (seed, part, epoch) and augmentation a function of (seed, epoch, sample), so that a run can be
+Order is a function of (seed, split, epoch) and augmentation a function of (seed, epoch, sample), so that a run can be
 taken up again inside an epoch and meet the same batches.
 Not covered: sets that do not fit in the device's memory.
 
@@ -18,7 +18,7 @@ from lab.base import DataError, derive_seed, require, require_choice, require_ra
 from lab.datasets.bundle import DataBundle
 from lab.datasets.config import DataConfig
 from lab.datasets.load import load
-from lab.datasets.splits import Splits, split
+from lab.datasets.splits import Splits, order_seed, split
 
 PARTS = ("train", "search", "selection", "test")
 FLOAT_LIMIT = 1_000_000_000
@@ -68,7 +68,7 @@ class BatchStream:
     Args:
         bundle: the data set.
         splits: its division.
-        part: weights, architecture, decisions or test.
+        part: train, search, selection or test.
         normalisation: measured on the train split.
         batch_size: samples in a batch, at least 1.
         seed: run seed.
@@ -129,7 +129,7 @@ class BatchStream:
         """Rows of the part (n,) in the order of `epoch`, on the CPU."""
         if not self.training:
             return torch.arange(self.size)
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", self.part, epoch))
+        generator = torch.Generator().manual_seed(order_seed(self.seed, self.part, epoch))
         return torch.randperm(self.size, generator=generator)
 
     def batches(self, epoch: int = 0, start_batch: int = 0) -> Iterator[tuple[Tensor, Tensor]]:

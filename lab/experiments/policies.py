@@ -1,8 +1,8 @@
 """The evolution agent on a live network against random actions, a growth schedule and no change, at equal compute.
 
 Every policy starts from the same fresh network and ends when it has spent the same number of floating-point operations;
-trials, control copies and readings count. So a change pays only if it gains more than its trial cost. The learning rate follows
-the compute that is spent.
+trials, control copies and evaluations count. So a change pays only if it gains more than its trial cost. The learning
+rate follows the compute that is spent.
 """
 
 import statistics

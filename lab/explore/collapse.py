@@ -34,8 +34,8 @@ def measure_collapse(
     """The collapse meter for `probabilities_EK` (E, K), whose rows sum to 1.
 
     Args:
-        argmax_genotype: the most probable genotype; by default that of the probabilities. Where a node takes some of its
-            edges the two differ with the temperature: edges compete by softmax(alpha).
+        argmax_genotype: the most probable genotype; by default that of the probabilities. Where a node takes some of
+            its edges the two differ with the temperature: edges compete by softmax(alpha).
     """
     probabilities_EK = probabilities_EK.detach().double().cpu()
     entropy_E = -(probabilities_EK * probabilities_EK.clamp_min(1e-300).log()).sum(-1)

@@ -10,8 +10,8 @@ primitives that a genotype can have, and each node takes the edges with the larg
 is itself Gumbel distributed about log w, w = sum over those k of softmax(alpha)_k^(1/tau), and independent of k*. So
 primitives are drawn by softmax(alpha / tau) given that they are not excluded, and edges one after the other, without
 replacement, with probability proportional to w (Gumbel-top-k trick: Kool, van Hoof, Welling 2019, "Stochastic Beams
-and Where to Find Them", section 3). As tau falls the draw goes to `argmax_genotype`. y is over all primitives: what is taken
-gains on `none`, and so its edge on the other edges.
+and Where to Find Them", section 3). As tau falls the draw goes to `argmax_genotype`. y is over all primitives: what
+is taken gains on `none`, and so its edge on the other edges.
 
 Sources: Jang, Gu, Poole 2017, "Categorical Reparameterization with Gumbel-Softmax", section 2; Dong and Yang 2019,
 "Searching for a Robust Neural Architecture in Four GPU Hours" (GDAS), section 3.2, for `sampling="gdas"`, where the

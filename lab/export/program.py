@@ -3,7 +3,6 @@
 B batch, C channels, H height, W width.
 """
 
-import importlib.util
 import logging
 import warnings
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lab.base import ConfigError
+from lab.base import require_extra
 
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
@@ -76,13 +75,7 @@ def onnx_outputs(path: Path, x_BCHW: Tensor) -> Tensor:
 
 def require_onnx() -> None:
     """Raise `ConfigError` unless the packages of the extra `export` are there."""
-    missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ConfigError(
-            f"the packages {', '.join(ONNX_PACKAGES)} for --to onnx",
-            f"no {', '.join(missing)}",
-            "pip install 'lab[export]', or export with --to pt2 or state",
-        )
+    require_extra("export", "--to onnx", ONNX_PACKAGES, otherwise="export with --to pt2 or state")
 
 
 @contextmanager

@@ -8,11 +8,9 @@ import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import plotly.graph_objects as go
-from ipywidgets import FloatLogSlider, Layout, VBox
-
 from lab.base import require_range
 from lab.lesson.picture import Picture
+from lab.lesson.widgets import FloatLogSlider, Layout, VBox, go
 
 TEXT_COLOR = "#767676"
 """Contrast over 4 to 1 with a white and with a black page: a widget cannot know the notebook's theme."""

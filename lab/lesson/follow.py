@@ -11,9 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import plotly.graph_objects as go
-from ipywidgets import HTML, VBox
-
 from lab.base import LabError, TrainingError, require_range
 from lab.charts import (
     Curve,
@@ -28,6 +25,7 @@ from lab.charts import (
 from lab.lesson.feed import RunFeed, RunVersion
 from lab.lesson.picture import Picture
 from lab.lesson.run import RunHandle
+from lab.lesson.widgets import HTML, VBox, go
 
 VIEW = CurveView(limit=1000)
 CURVES_HEIGHT = 320

@@ -10,7 +10,7 @@ page has stopped answering is replaced. What cannot be told apart is a page that
 import time
 from typing import Any
 
-import plotly.graph_objects as go
+from lab.lesson.widgets import go
 
 PATIENCE_SECONDS = 5.0
 """Time without an answer after which a widget is replaced; doubles with each replacement."""

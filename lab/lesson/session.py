@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 import lab
-from lab.base import ReportTable, require_range
+from lab.base import ReportTable, require_extra, require_range
 from lab.device import choose_device
 from lab.lesson.report import LessonReport
 
@@ -56,11 +56,12 @@ def set_up(seed: int = 0, device: str = "auto", threads: int = 1) -> Session:
             and very much time beside another process that trains.
 
     Raises:
-        ConfigError: a negative seed, or no thread.
+        ConfigError: a negative seed, no thread, or no Plotly.
         PlacementError: a device that this machine does not have.
     """
     require_range("seed", seed, 0, 2**63 - 1)
     require_range("threads", threads, 1)
+    require_extra("notebooks", "the lessons' figures", ("plotly",))
     choice = choose_device(device)
     torch.manual_seed(seed)
     torch.set_num_threads(threads)

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import plotly.graph_objects as go
-
 from lab.base import ConfigError, ReportTable
 from lab.charts import share_figure
 from lab.lesson.report import LessonReport
+from lab.lesson.widgets import go
 
 BAR_WIDTH = 20
 """Characters of a bar of share 1 in text."""

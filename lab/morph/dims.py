@@ -1,9 +1,9 @@
 """What the dimensions of tensors are made of: units of widths, in order, and which of them are the same width.
 
-A `WidthVar` is one width that can change, for instance the channels of a convolution. A dimension is a list of segments,
-one after the other (a concatenation), and a segment is a product of factors, the last one fastest (a flattening): after
-`cat` and `flatten` of widths A and B on 7x7 maps a dimension is [(A, 49), (B, 49)]. `unify` says that two dimensions
-are the same; what this implies for their spaces is worked out once and for good.
+A `WidthVar` is one width that can change, for instance the channels of a convolution. A dimension is a list of
+segments, one after the other (a concatenation), and a segment is a product of factors, the last one fastest (a
+flattening): after `cat` and `flatten` of widths A and B on 7x7 maps a dimension is [(A, 49), (B, 49)]. `unify` says
+that two dimensions are the same; what this implies for their widths is worked out at once.
 
 Not covered: a dimension whose units are interleaved from two widths, as after a channel shuffle. Such widths are fixed.
 """

@@ -6,6 +6,7 @@ from typing import Any
 
 from lab.base import MorphError, Report, ReportTable
 from lab.morph.steps import Step, Wrap, step_from_dict, step_to_dict
+from lab.store import translate_plan
 
 SCHEMA = 1
 
@@ -69,7 +70,7 @@ class MorphPlan(Report):
             MorphError: the text is no plan.
         """
         try:
-            data = json.loads(text)
+            data = translate_plan(json.loads(text))
             if data.pop("schema") != SCHEMA:
                 raise MorphError(f"a plan of schema {SCHEMA}", "another one", "make the plan again")
             steps = tuple(step_from_dict(step) for step in _present_steps(data))

@@ -18,9 +18,9 @@ from lab.space import Edge
 class SwapOp(Morph):
     """The edge runs (1 - beta) * old + beta * new, beta 0 at first, in all cells of its type.
 
-    `EvolvableNetwork.set_beta` moves beta to 1 while the network trains, `finalize` then drops the old primitive. The new
-    primitive has weights of its own and a BatchNorm without statistics: give it some with `lab.nn.recalibrate_batchnorm`
-    before beta grows. The change itself is `EvolvableNetwork.mutate`, which the search calls with a supernet's weights.
+    `EvolvableNetwork.set_beta` moves beta to 1 while the network trains, `finalize` then drops the old primitive. The
+    new primitive has weights of its own and a BatchNorm without statistics: call `lab.nn.recalibrate_batchnorm` before
+    beta grows. The change itself is `EvolvableNetwork.mutate`, which the search calls with a supernet's weights.
     """
 
     edge: tuple[str, int, int]

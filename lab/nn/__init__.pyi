@@ -9,11 +9,11 @@ from .evolvable import EvolvableNetwork, OpSource
 from .families import FAMILIES, Family, family, make_primitive
 from .flops import FlopCount, count_flops, measure_flops
 from .interpolated_op import InterpolatedOp
-from .modes import eval_mode, plain_attention, train_mode
-from .primitives import NB201_PRIMITIVES, Absent, AveragePool, ConvNorm, Skip, Zero
+from .modes import eval_mode, plain_attention, preserved_modes, train_mode
+from .primitives import NB201_PRIMITIVES, AveragePool, ConvNorm, Skip, Zero
 from .sample import Sample
 from .sharing import copy_sharing_parameters
-from .small_cnn import SmallCNN, seed_cnn
+from .small_cnn import SmallCNN, seed_cnn, small_cnn
 from .stages import STAGES, StageBackbone, StageCell, staged
 from .supernet import MixedEdge, SuperNet
 
@@ -24,7 +24,6 @@ __all__ = [
     "NB201_PRIMITIVES",
     "STAGES",
     "STATISTICS_BATCHES",
-    "Absent",
     "AveragePool",
     "Backbone",
     "Cell",
@@ -55,9 +54,11 @@ __all__ = [
     "norm_layers",
     "parse_cell",
     "plain_attention",
+    "preserved_modes",
     "recalibrate_batchnorm",
     "seed_cnn",
     "six_convolutions",
+    "small_cnn",
     "staged",
     "train_mode",
 ]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from lab.base import require_range
-from lab.nn.primitives import Absent
+from lab.nn.primitives import Zero
 from lab.nn.sample import Sample
 from lab.space import Edge, Space
 
@@ -45,9 +45,14 @@ class Cell(nn.Module, ABC):
     def run_edges(self, inputs: list[Tensor], sample: Sample | None) -> list[Tensor]:
         """Every node, the `inputs` first."""
         states: list[Tensor | None] = [*inputs, *[None] * (self.nodes - len(inputs))]
+        # A Zero adds nothing to what other edges give, and gets no gradient from it.
+        fed = {
+            target for edge, (target, _) in zip(self.edges, self.endpoints, strict=True) if not isinstance(edge, Zero)
+        }
         for slot, (target, source) in enumerate(self.endpoints):
             edge, edge_id = self.edges[slot], self.edge_ids[slot]
-            if isinstance(edge, Absent) or (sample is not None and not sample.runs(edge_id)):
+            idle = isinstance(edge, Zero) and target in fed
+            if idle or (sample is not None and not sample.runs(edge_id)):
                 continue
             state = states[source]
             assert state is not None

@@ -28,12 +28,15 @@ class EvolvableNetwork(nn.Module):
 
     Built alone it has parameters of its own; `from_supernet` gives a child that holds the supernet's `Parameter`
     objects, so that what one learns the other has, and BatchNorm statistics of its own. `mutate` moves the live child
-    to another genotype: each changed edge runs a `InterpolatedOp` whose beta is 0 at first, so the output is the same bits;
-    `set_beta` moves it on; `finalize` drops the old primitives once beta is 1.
+    to another genotype: each changed edge runs an `InterpolatedOp` whose beta is 0 at first, so the output is
+    bit-identical; `set_beta` raises beta; `finalize` drops the old primitives once beta is 1.
 
     Args:
         genotype: the cell.
-        channels, layers, num_classes, in_channels: as for `SuperNet`.
+        channels: of the first stage, as for `SuperNet`.
+        layers: number of searched cells, as for `SuperNet`.
+        num_classes: N.
+        in_channels: of the input.
     """
 
     def __init__(
@@ -62,7 +65,7 @@ class EvolvableNetwork(nn.Module):
         of its own with `lab.nn.recalibrate_batchnorm`.
 
         Args:
-            blends: edges in transition and the primitive that each comes from; `genotype` is the one it goes to.
+            transitions: edges in transition and the primitive that each comes from; `genotype` is the one it goes to.
 
         Raises:
             ConfigError: the genotype belongs to another space.

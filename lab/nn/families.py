@@ -10,7 +10,7 @@ from lab.base import require, require_choice, require_range
 from lab.nn.cell import Backbone
 from lab.nn.darts import DARTSBackbone
 from lab.nn.darts_primitives import DARTS_PRIMITIVES
-from lab.nn.primitives import NB201_PRIMITIVES, Absent
+from lab.nn.primitives import NB201_PRIMITIVES, Zero
 from lab.nn.stages import StageBackbone
 from lab.space import ABSENT, DARTS, NB125, NB201, Space
 
@@ -66,6 +66,6 @@ def make_primitive(name: str, channels: int, stride: int = 1, space: Space = NB2
         hint="choose one of these",
     )
     if name == ABSENT and space.taken is not None:
-        return Absent(stride)
+        return Zero(stride)
     require_choice("primitive", name, built.primitives.keys())
     return built.primitives[name](channels, stride)

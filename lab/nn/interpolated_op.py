@@ -10,8 +10,10 @@ class InterpolatedOp(nn.Module):
     `beta` is a buffer, so that it is saved with the network; `torch.lerp` makes both ends exact in floating point.
 
     Args:
-        old, new: modules that keep the shape alike.
-        old_name, new_name: of their primitives.
+        old: the module that runs at beta 0.
+        new: the module that runs at beta 1; its output has the shape of `old`'s.
+        old_name: name of the old primitive.
+        new_name: name of the new primitive.
         like: gives device and dtype of beta; by default the first parameter of the two does.
     """
 

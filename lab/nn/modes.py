@@ -14,15 +14,22 @@ def train_mode(model: nn.Module) -> None:
 
 
 @contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """`model` in eval mode inside the block; every module's mode is as before afterwards."""
+def preserved_modes(model: nn.Module) -> Iterator[None]:
+    """Every module's mode is as before after the block."""
     modes = {module: module.training for module in model.modules()}
-    model.eval()
     try:
         yield
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """`model` in eval mode inside the block; every module's mode is as before afterwards."""
+    with preserved_modes(model):
+        model.eval()
+        yield
 
 
 @contextmanager

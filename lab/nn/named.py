@@ -1,4 +1,4 @@
-"""Networks by name: the lab's specimen, torchvision's, or a person's own factory."""
+"""Networks by name: the lab's own, torchvision's, or a user's factory."""
 
 import importlib
 import os
@@ -12,16 +12,17 @@ from torch import nn
 
 from lab.base import ConfigError, require
 from lab.nn.modes import eval_mode
-from lab.nn.small_cnn import seed_cnn as make_seed_cnn
+from lab.nn.small_cnn import small_cnn
 
-SPECIMEN = "seed_cnn"
+OWN = ("small_cnn", "seed_cnn")
+"""The lab's own network, by its name and by the documents' one."""
 
 
 def make_model(name: str, *, num_classes: int, in_channels: int, size: int, channels: int) -> nn.Module:
     """A fresh network for images (B, in_channels, size, size) that gives logits (B, num_classes).
 
     Args:
-        name: seed_cnn (whose first layer has `channels` units), a classification model of torchvision, or
+        name: small_cnn (whose first layer has `channels` units), a classification model of torchvision, or
             MODULE:FACTORY; the factory is called without arguments.
 
     Raises:
@@ -31,14 +32,14 @@ def make_model(name: str, *, num_classes: int, in_channels: int, size: int, chan
         model = load_factory(name)()
         if not isinstance(model, nn.Module):
             raise ConfigError(f"{name}() to give a torch.nn.Module", type(model).__name__, "return the model")
-    elif name == SPECIMEN:
+    elif name in OWN:
         require(
             size % 4 == 0,
-            expected="images whose side is a multiple of 4 for seed_cnn",
+            expected="images whose side is a multiple of 4 for small_cnn",
             got=f"{size}x{size}",
             hint="choose another --model",
         )
-        model = make_seed_cnn(num_classes, size, in_channels, channels)
+        model = small_cnn(num_classes, size, in_channels, channels)
     else:
         model = _of_torchvision(name, num_classes, in_channels, size)
     _check(model, name, num_classes, torch.zeros(2, in_channels, size, size))
@@ -49,7 +50,7 @@ def _of_torchvision(name: str, num_classes: int, in_channels: int, size: int) ->
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
         raise ConfigError(
-            f"{SPECIMEN}, MODULE:FACTORY or a classification model of torchvision",
+            f"{OWN[0]}, MODULE:FACTORY or a classification model of torchvision",
             repr(name),
             "for instance resnet18, mobilenet_v2, vit_b_16",
         )

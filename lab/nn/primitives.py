@@ -12,7 +12,13 @@ from torch import Tensor, nn
 
 
 class Zero(nn.Module):
-    """The primitive that cuts an edge: y = 0, with no gradient to x; a stride shortens the map."""
+    """The primitive `none`, and an edge that its node does not take: y = 0, with no gradient to x.
+
+    A cell runs it only where its node gets nothing else.
+
+    Args:
+        stride: shortens the map.
+    """
 
     def __init__(self, stride: int = 1) -> None:
         super().__init__()
@@ -20,18 +26,6 @@ class Zero(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         return torch.zeros_like(x_BCHW[:, :, :: self.stride, :: self.stride])
-
-
-class Absent(nn.Module):
-    """An edge that its node does not take: a cell leaves it out. In a transition it stands for y = 0."""
-
-    def __init__(self, stride: int = 1) -> None:
-        super().__init__()
-        self.zero = Zero(stride)
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        out: Tensor = self.zero(x_BCHW)
-        return out
 
 
 class Skip(nn.Module):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lab.base import ConfigError
 from lab.nn.families import family, make_primitive
-from lab.nn.primitives import Absent
+from lab.nn.primitives import Zero
 from lab.nn.sample import Sample
 from lab.nn.sharing import copy_sharing_parameters
 from lab.nn.stages import StageCell, staged
@@ -30,8 +30,8 @@ class MixedEdge(nn.Module):
         self.order = tuple(self.primitives.values())
 
     def extract_op(self, name: str) -> nn.Module:
-        """The primitive `name` with the same parameters and statistics of its own; nothing for `ABSENT`."""
-        return Absent(self.stride) if name == ABSENT else copy_sharing_parameters(self.primitives[name])
+        """The primitive `name` with the same parameters and statistics of its own; a `Zero` for `ABSENT`."""
+        return Zero(self.stride) if name == ABSENT else copy_sharing_parameters(self.primitives[name])
 
     def forward(self, x_BCHW: Tensor, sample: Sample, edge_id: int) -> Tensor:
         if sample.choices is not None:

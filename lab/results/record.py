@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from lab.base import ConfigError
+from lab.store import translate_piece
 
 
 class Records:
@@ -40,7 +41,7 @@ class Records:
         if not path.is_file():
             return None
         try:
-            data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            data: dict[str, Any] = translate_piece(json.loads(path.read_text(encoding="utf-8")))
             settings = data.pop("settings")
         except (ValueError, KeyError, AttributeError) as error:
             raise ConfigError(f"a piece of this measurement in {path}", str(error), "remove that file") from error

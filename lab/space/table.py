@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TextIO
 
-from lab.base import ConfigError, DataError
+from lab.base import ConfigError, DataError, resource
 from lab.space.genotype import Genotype
 from lab.space.space import MACRO, NB125, NB201, Space
 
@@ -26,8 +26,8 @@ TABLE_FILES: Mapping[str, str] = MappingProxyType(
 """Name of a space -> its table's file in the folder of LAB_NAS_TABLES."""
 MACRO_SEEDS = 3
 """Trainings of each network in NAS-Bench-Macro's table."""
-SHIPPED = Path(__file__).parents[2] / "data"
-"""The project's own data folder: tables that the lab measured itself."""
+SHIPPED = resource("data")
+"""The folder of tables that the lab measured itself."""
 
 
 class Table:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lab.state.kinds import kind_of
+from lab.state.kinds import entries
 
 
 def state_digest(state: Any) -> str:
@@ -49,9 +49,9 @@ _INTERNAL = frozenset({"training", "_morphs"})
 def structure_digest(model: nn.Module) -> str:
     """BLAKE2 (hexadecimal) over names, kinds, plain attributes and shapes of all tensors; dtypes do not count."""
     digest = hashlib.blake2b(digest_size=16)
-    for name, module in model.named_modules(remove_duplicate=False):
-        digest.update(f"m{name}:{kind_of(type(module))}".encode())
-        for key, value in sorted(vars(module).items()):
+    for name, kind, attributes in entries(model):
+        digest.update(f"m{name}:{kind}".encode())
+        for key, value in sorted(attributes.items()):
             if key not in _INTERNAL and _is_plain(value):
                 digest.update(f"a{key}={value!r}".encode())
     for name, tensor in _tensors(model):

@@ -24,7 +24,16 @@ from .records import (
     TemperatureEvent,
 )
 from .runs import list_runs, new_run_name
-from .translation import translate_config, translate_loop_state
+from .translation import (
+    recipe_of,
+    translate_config,
+    translate_event,
+    translate_head,
+    translate_loop_state,
+    translate_piece,
+    translate_plan,
+    translate_state,
+)
 from .writer import RunWriter
 
 __all__ = [
@@ -60,6 +69,12 @@ __all__ = [
     "control",
     "list_runs",
     "new_run_name",
+    "recipe_of",
     "translate_config",
+    "translate_event",
+    "translate_head",
     "translate_loop_state",
+    "translate_piece",
+    "translate_plan",
+    "translate_state",
 ]

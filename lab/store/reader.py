@@ -21,7 +21,7 @@ from lab.base import ConfigError, StoreError, require_range
 from lab.store.process import STALE_SECONDS, ProcessIdentity
 from lab.store.records import EVENT_RECORDS, Record
 from lab.store.schema import DATABASE, FINITE, NAN, reading
-from lab.store.translation import translate_config
+from lab.store.translation import recipe_of, translate_config, translate_event
 
 _LIVE_ROWS = "JOIN attempt a ON a.number = r.attempt WHERE (a.cutoff IS NULL OR r.step < a.cutoff)"
 
@@ -139,6 +139,7 @@ class RunReader:
     def __init__(self, run_dir: Path | str) -> None:
         self.run_dir = Path(run_dir)
         self._path = self.run_dir / DATABASE
+        self._recipe: str | None = None
         with reading(self._path):
             pass
 
@@ -162,16 +163,15 @@ class RunReader:
         )
 
     def events(self, after: int = 0, kinds: tuple[str, ...] | None = None, limit: int = 10_000) -> EventRows:
-        """Events with id > `after`, of all kinds or of `kinds`, at most `limit`."""
+        """Events with id > `after`, of all kinds or of `kinds`, at most `limit`, under today's names."""
         require_range("limit", limit, 1)
         where, values = _name_filter("r.kind", kinds)
         query = f"SELECT r.id, r.attempt, r.step, r.ts, r.kind, r.payload FROM event r {_LIVE_ROWS}"
         with reading(self._path) as connection:
             rows, cursor = _rows_after(connection, "event", f"{query}{where}", values, after, limit)
-        events = [
-            EventRow(id=row[0], attempt=row[1], step=row[2], time=row[3], kind=row[4], payload=json.loads(row[5]))
-            for row in rows
-        ]
+            if rows and self._recipe is None:
+                self._recipe = recipe_of(_stored_config(connection))
+        events = [_event(row, self._recipe or "") for row in rows]
         return EventRows(cursor=cursor, events=tuple(events))
 
     def bucketed(self, name: str, buckets: int = 1000) -> Buckets:
@@ -221,10 +221,9 @@ class RunReader:
         return tuple([AttemptRow(number=r[0], first_step=r[1], cutoff=r[2], started=r[3]) for r in rows])
 
     def config(self) -> dict[str, Any]:
-        """The settings of the latest attempt, in today's words where an earlier version wrote them."""
+        """The settings of the latest attempt, under today's names."""
         with reading(self._path) as connection:
-            row = connection.execute("SELECT config FROM attempt ORDER BY number DESC LIMIT 1").fetchone()
-        return translate_config(json.loads(row[0]))
+            return translate_config(_stored_config(connection))
 
     def state(self) -> str:
         """running, finished, failed, or stale: the writer has gone, or gave no sign for ten seconds."""
@@ -255,6 +254,17 @@ class RunReader:
             write_errors=errors,
             journal=journal,
         )
+
+
+def _stored_config(connection: Connection) -> dict[str, Any]:
+    row = connection.execute("SELECT config FROM attempt ORDER BY number DESC LIMIT 1").fetchone()
+    config: dict[str, Any] = json.loads(row[0])
+    return config
+
+
+def _event(row: tuple[Any, ...], recipe: str) -> EventRow:
+    payload = translate_event(row[4], json.loads(row[5]), recipe)
+    return EventRow(id=row[0], attempt=row[1], step=row[2], time=row[3], kind=row[4], payload=payload)
 
 
 def _judge(writer: ProcessIdentity, age: float) -> tuple[str, str]:

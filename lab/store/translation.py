@@ -1,7 +1,7 @@
-"""Runs of earlier versions in today's words: the one place that knows how stored names have changed.
+"""Runs of earlier versions under today's names: the one place that knows how stored names have changed.
 
-Every reader of stored settings, events and checkpoint heads goes through here; what is already in today's words passes
-unchanged.
+Every reader of stored settings, events, checkpoints and plans goes through here; what is already under today's names
+passes unchanged. Not covered: free text, such as the reason of a roll-back; class names in digests (`lab.state.kinds`).
 """
 
 from collections.abc import Mapping
@@ -19,19 +19,68 @@ MOVED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """Record of a run's settings -> its fields that lay in `search` before."""
+SETTINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "accumulation": "grad_accum_steps",
+        "reject_sigmas": "reject_z",
+        "weights_share": "train_share",
+        "architecture_share": "search_share",
+        "decisions_share": "selection_share",
+    }
+)
+"""Field of a run's or a measurement's settings -> its name now."""
+SETTING_VALUES: Mapping[str, Mapping[str, str]] = MappingProxyType({"model": {"seed_cnn": "small_cnn"}})
+"""Field of settings -> its values that were another word -> the word now."""
+EVENT_FIELDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {"rollback": {"barred": "excluded"}, "genotype": {"likeliest": "argmax_genotype"}}
+)
+"""Kind of event -> its fields that had another name -> their name now."""
+EVENT_VALUES: Mapping[tuple[str, str], Mapping[str, str]] = MappingProxyType(
+    {
+        ("genotype", "reason"): {"taken": "extracted"},
+        ("intervention", "action"): {"lower_rate": "reduce_lr", "gentler_mutation": "reduce_mutation_strength"},
+        ("oom", "action"): {"smaller parts": "smaller micro-batches"},
+        ("stability", "advice"): {"lower_rate": "reduce_lr", "gentler_mutation": "reduce_mutation_strength"},
+    }
+)
+"""Kind of event and field -> its values that were another word -> the word now."""
+STATE_KEYS: Mapping[str, str] = MappingProxyType({"asked": "sampled", "barred": "excluded", "blends": "transitions"})
+"""Key in the state of a checkpoint -> its name now."""
+OPERATIONS: Mapping[str, str] = MappingProxyType({"together": "compose"})
+"""Operation of a plan -> its name now."""
+WRAPS: Mapping[str, str] = MappingProxyType({"blend": "interpolated_op"})
+"""Kind of a module that a plan puts in -> its name now."""
+STEPS: Mapping[str, str] = MappingProxyType({"settle": "finalize"})
+"""Kind of a step in a checkpoint's plans -> its name now."""
+SPLITS: Mapping[str, str] = MappingProxyType({"weights": "train", "architecture": "search", "decisions": "selection"})
+"""Former name of a split -> its name."""
+SEARCH_PHASE, TRAINING = "weight_retraining", "training"
+"""A phase of the search, and the one phase of every other recipe, which had the former name as well."""
+
+
+def translate_settings(value: Any) -> Any:
+    """Settings as JSON data with today's names of fields, at any depth."""
+    if isinstance(value, Mapping):
+        return {SETTINGS.get(key, key): _setting(key, item) for key, item in value.items()}
+    return [translate_settings(item) for item in value] if isinstance(value, list) else value
+
+
+def _setting(name: str, value: Any) -> Any:
+    words = SETTING_VALUES.get(name)
+    return words.get(value, value) if words and isinstance(value, str) else translate_settings(value)
 
 
 def translate_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a run, as JSON data, with today's names of records and fields."""
-    found = dict(config)
+    found: dict[str, Any] = translate_settings(config)
     if "hybrid" in found or found.get("recipe") == "hybrid":
         _rename_multitask(found)
     search = dict(found.get("search") or {})
     for record, names in MOVED.items():
         if search and record not in found:
             found[record] = {name: search[name] for name in names if name in search}
-    if "reject_sigmas" in search and "evolve" in found:
-        found["evolve"] = {"reject_sigmas": search["reject_sigmas"], **found["evolve"]}
+    if "reject_z" in search and "evolve" in found:
+        found["evolve"] = {"reject_z": search["reject_z"], **found["evolve"]}
     moved = {name for names in MOVED.values() for name in names}
     if search:
         found["search"] = {name: value for name, value in search.items() if name not in moved}
@@ -51,8 +100,81 @@ def _rename_multitask(found: dict[str, Any]) -> None:
         found["epochs"] = min(found["epochs"], warmup + cycles * sum(phases))
 
 
-SPLITS: Mapping[str, str] = MappingProxyType({"weights": "train", "architecture": "search", "decisions": "selection"})
-"""Former name of a split -> its name."""
+def translate_phase(phase: str, recipe: str) -> str:
+    """Name of a phase of a run of `recipe`."""
+    return TRAINING if phase == SEARCH_PHASE and recipe != "aso-se" else phase
+
+
+def translate_event(kind: str, payload: Mapping[str, Any], recipe: str = "aso-se") -> dict[str, Any]:
+    """Payload of an event of a run of `recipe`."""
+    names = EVENT_FIELDS.get(kind, {})
+    found = {names.get(name, name): value for name, value in payload.items()}
+    for (of, field), words in EVENT_VALUES.items():
+        if of == kind and isinstance(found.get(field), str):
+            found[field] = words.get(found[field], found[field])
+    if kind == "phase" and isinstance(found.get("phase"), str):
+        found["phase"] = translate_phase(found["phase"], recipe)
+    info = found.get("info")
+    if kind == "action" and isinstance(info, dict) and isinstance(info.get("changes"), list):
+        found["info"] = {**info, "changes": [_change(text) for text in info["changes"]]}
+    return found
+
+
+def _change(text: Any) -> Any:
+    """`operation {arguments}` of an action's event."""
+    if not isinstance(text, str):
+        return text
+    name, space, rest = text.partition(" ")
+    return f"{OPERATIONS.get(name, name)}{space}{rest}"
+
+
+def translate_plan(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """A plan of surgery as JSON data."""
+    found = dict(plan)
+    if isinstance(found.get("op"), str):
+        found["op"] = OPERATIONS.get(found["op"], found["op"])
+    if isinstance(found.get("steps"), list):
+        found["steps"] = [_renamed_kind(step, WRAPS) for step in found["steps"]]
+    return found
+
+
+def translate_steps(steps: list[Any]) -> list[Any]:
+    """The plans of a checkpoint: what was done to its structure, in order."""
+    return [_renamed_kind(step, STEPS) for step in steps]
+
+
+def _renamed_kind(step: Any, kinds: Mapping[str, str]) -> Any:
+    return (
+        {**step, "kind": kinds.get(step["kind"], step["kind"])} if isinstance(step, dict) and "kind" in step else step
+    )
+
+
+def translate_head(head: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON beside a checkpoint's tensors; its settings are read through `translate_config`."""
+    found = dict(head)
+    if "morphs" in found:
+        found.setdefault("plans", found.pop("morphs"))
+    if isinstance(found.get("plans"), list):
+        found["plans"] = translate_steps(found["plans"])
+    if isinstance(found.get("training_history"), list):
+        recipe = recipe_of(found.get("base"))
+        found["training_history"] = [
+            {**row, "phase": translate_phase(row["phase"], recipe)}
+            if isinstance(row, dict) and isinstance(row.get("phase"), str)
+            else row
+            for row in found["training_history"]
+        ]
+    return found
+
+
+def translate_state(value: Any) -> Any:
+    """The state of a checkpoint, nested dicts, lists and tuples, with today's keys; tensors are the same objects."""
+    if isinstance(value, dict):
+        # The tensors of a module have the names that its author gave them.
+        if all(hasattr(item, "dtype") for item in value.values()):
+            return value
+        return {STATE_KEYS.get(key, key): translate_state(item) for key, item in value.items()}
+    return type(value)([translate_state(item) for item in value]) if isinstance(value, list | tuple) else value
 
 
 def translate_loop_state(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,7 +187,24 @@ def translate_loop_state(state: Mapping[str, Any]) -> dict[str, Any]:
         part = numbers.pop("_part")
         found["split"] = SPLITS.get(part, part)
     if "network" in found["strategy"]:  # of a recipe that searches nothing
-        numbers["_segment"] = numbers["_segment"].replace("weight_retraining", "training")
+        numbers["_segment"] = numbers["_segment"].replace(SEARCH_PHASE, TRAINING)
         monitor = found["monitor"]
-        found["monitor"] = {**monitor, "segment": monitor["segment"].replace("weight_retraining", "training")}
+        found["monitor"] = {**monitor, "segment": monitor["segment"].replace(SEARCH_PHASE, TRAINING)}
     return {**found, "numbers": numbers}
+
+
+def translate_piece(piece: Mapping[str, Any]) -> dict[str, Any]:
+    """A piece of a measurement with its settings."""
+    found: dict[str, Any] = translate_settings(piece)
+    for old, new in (("morphs", "plans"), ("told", "events")):
+        if old in found:
+            found.setdefault(new, found.pop(old))
+    if isinstance(found.get("plans"), list):
+        found["plans"] = translate_steps(found["plans"])
+    return found
+
+
+def recipe_of(base: Any) -> str:
+    """Recipe of a run, from its settings or from a checkpoint's base; aso-se where they say nothing."""
+    config = base.get("config", base) if isinstance(base, Mapping) else {}
+    return str(config.get("recipe", "aso-se")) if isinstance(config, Mapping) else "aso-se"

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lab.agent import DynamicArchitecture
-from lab.nn import seed_cnn
+from lab.nn import small_cnn
 
 
 def make_data(samples=256, size=16, classes=4, seed=0):
@@ -34,7 +34,7 @@ def data():
 def make_network():
     def make(channels=4, seed=0):
         torch.manual_seed(seed)
-        return seed_cnn(num_classes=4, size=16, channels=channels)
+        return small_cnn(num_classes=4, size=16, channels=channels)
 
     return make
 

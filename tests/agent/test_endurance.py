@@ -5,6 +5,7 @@ import os
 from random import Random
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 from torch.nn import Parameter
@@ -30,6 +31,7 @@ def live_bytes():
     return sum(storages.values())
 
 
+@pytest.mark.slow
 def test_random_actions_half_of_them_rejected_lose_no_bit_and_no_byte(make_agent, make_network, data):
     random = Random(1)
     seen = {"kept": 0, "rejected": 0, "refused": 0}

@@ -25,6 +25,7 @@ def pull(learner, generator, means, *, steps):
     return rewards
 
 
+@pytest.mark.slow
 def test_a_bandit_of_seven_arms_is_solved_in_most_seeds():
     best, trends = 0, []
     for seed in range(SEEDS):

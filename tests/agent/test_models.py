@@ -11,12 +11,12 @@ import torchvision
 
 from lab.agent import DynamicArchitecture
 from lab.doctor import audit
-from lab.nn import seed_cnn
+from lab.nn import small_cnn
 from lab.state import structure_digest, weight_digest
 
 ACTIONS = ("prune", "expand", "mutate", "branch", "attention", "hybrid", "residual")
 MODELS = {
-    "seed_cnn": lambda: seed_cnn(),
+    "small_cnn": lambda: small_cnn(),
     "resnet18": lambda: torchvision.models.resnet18(weights=None, num_classes=10),
     "mobilenet_v2": lambda: torchvision.models.mobilenet_v2(weights=None, num_classes=10),
     "vit_b_16": lambda: torchvision.models.VisionTransformer(

@@ -14,6 +14,7 @@ from lab.agent import EvolveConfig
 from lab.base import CheckpointError, ConfigError, TrainingError
 from lab.checkpoint import load_checkpoint
 from lab.export import export_run
+from lab.nn import norm_layers
 from lab.nn.named import make_model
 from lab.runs import Run, build, find_checkpoint, restore_network, saved_config
 from lab.state import structure_digest
@@ -185,10 +186,10 @@ def test_a_person_may_ask_for_an_action(make_agent_config):
 def test_a_network_by_name_fits_the_images_or_is_refused():
     resnet = make_model("resnet18", num_classes=5, in_channels=1, size=32, channels=16)
     assert resnet(torch.zeros(2, 1, 32, 32)).shape == (2, 5)
-    with pytest.raises(ConfigError, match="seed_cnn, MODULE:FACTORY or a classification model of torchvision"):
+    with pytest.raises(ConfigError, match="small_cnn, MODULE:FACTORY or a classification model of torchvision"):
         make_model("resnet", num_classes=5, in_channels=1, size=32, channels=16)
-    with pytest.raises(ConfigError, match="multiple of 4 for seed_cnn, got 30x30"):
-        make_model("seed_cnn", num_classes=5, in_channels=1, size=30, channels=16)
+    with pytest.raises(ConfigError, match="multiple of 4 for small_cnn, got 30x30"):
+        make_model("small_cnn", num_classes=5, in_channels=1, size=30, channels=16)
     with pytest.raises(ConfigError, match="side is a multiple of 16 for vit_b_16, got 8x8"):
         make_model("vit_b_16", num_classes=5, in_channels=1, size=8, channels=16)
 
@@ -212,6 +213,7 @@ def test_a_factory_of_ones_own_is_evolved(make_agent_config, tmp_path, monkeypat
         build(make_agent_config(model="own_network:other"))
 
 
+@pytest.mark.slow
 def test_two_ranks_make_the_same_changes(make_agent_config, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
@@ -234,3 +236,18 @@ def test_another_recipe_does_not_take_its_checkpoint(make_agent_config, make_con
         strategy.restore(StrategyState(tensors={name: value for name, value in state.items() if name != "agent"}))
     with pytest.raises(CheckpointError, match="a checkpoint of recipe agent"):
         strategy.restore(StrategyState(tensors=state, plans=({"kind": "width"},)))
+
+
+def test_a_frozen_normalisation_stays_frozen_in_a_round(make_agent_config):
+    parts = build(make_agent_config())
+    strategy = parts.strategy
+    frozen, other = norm_layers(strategy.network)[:2]
+    frozen.eval()
+    before = {key: value.clone() for key, value in frozen.state_dict().items()}
+    strategy.begin_epoch(1, 0, parts.data)
+    assert strategy.agent.tracked.steps > 0
+    assert strategy.network.training
+    assert not frozen.training
+    assert other.training
+    assert frozen.num_batches_tracked == before["num_batches_tracked"]
+    assert torch.equal(frozen.running_mean[: len(before["running_mean"])], before["running_mean"])

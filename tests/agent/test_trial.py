@@ -7,6 +7,7 @@ import torch
 
 from lab.agent import MultiObjectiveReward, PairedTest, Reward, RewardConfig, Trial
 from lab.agent.trial import EvalResult, paired
+from lab.nn import norm_layers
 
 EXPAND = 1
 
@@ -50,6 +51,26 @@ def test_the_reward_of_an_untrained_expansion_is_its_price_alone(make_agent, dat
     assert ratio > 1.0
     assert info["reward_parts"]["efficiency"] == pytest.approx(math.tanh(1.0 - ratio))
     assert info["reward"] == pytest.approx(0.5 * math.tanh(1.0 - ratio), abs=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_trial_leaves_each_module_in_its_mode(kept, mode, make_network, make_agent, data):
+    model = make_network().train(mode == "train")
+    norms = norm_layers(model)
+    norms[0].eval()
+    agent = make_agent(model, acceptance_test=lambda found: (kept, "told"), probe_steps=3)
+    modes = {name: module.training for name, module in model.named_modules()}
+    averages = {key: value.clone() for key, value in norms[0].state_dict().items()}
+    _, info = agent.apply_tentative(EXPAND, agent.get_state(agent.evaluate(data[1])), data[1])
+    assert info["applied"]
+    assert {name: module.training for name, module in agent.model.named_modules() if name in modes} == modes
+    if mode == "train":
+        frozen = norm_layers(agent.model)[0]
+        assert frozen.num_batches_tracked == averages["num_batches_tracked"]
+        known = frozen.running_mean[: len(averages["running_mean"])]
+        assert torch.equal(known, averages["running_mean"])
+        assert int(norm_layers(agent.model)[1].num_batches_tracked) == (3 if kept else 0)
 
 
 @pytest.mark.parametrize("kept", [True, False])

@@ -43,6 +43,7 @@ def events(report, kind):
     return [event.payload for event in RunReader(report.run_dir).events(kinds=(kind,)).events]
 
 
+@pytest.mark.slow
 def test_a_run_goes_through_all_four_phases(finished):
     cycle = ["arch_training", "mutation", "weight_retraining"]
     assert [payload["phase"] for payload in events(finished, "phase")] == ["warmup", *cycle, *cycle, "finished"]
@@ -51,6 +52,7 @@ def test_a_run_goes_through_all_four_phases(finished):
     assert finished.test_accuracy > 0.2, "it must have learnt something (ten classes)"
 
 
+@pytest.mark.slow
 def test_the_events_tell_what_the_search_believes_and_what_a_mutation_did(finished):
     shown = events(finished, "genotype")[-1]
     assert len(shown["edges"]) == len(shown["probabilities"]) == 28
@@ -64,6 +66,7 @@ def test_the_events_tell_what_the_search_believes_and_what_a_mutation_did(finish
 
 
 @pytest.mark.parametrize("stop_at", [(1, "arch_training", 1), (4, "weight_retraining", 3)])
+@pytest.mark.slow
 def test_a_run_that_was_stopped_ends_with_the_same_bits(config, finished, tmp_path, stop_at):
     class Stopper:
         def on_step(self, epoch, epochs, phase, batch, batches, loss):
@@ -86,6 +89,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(config, finished, tmp_pa
     assert second.test_loss == finished.test_loss
 
 
+@pytest.mark.slow
 def test_checkpoints_before_the_mutation_are_kept(finished):
     assert "pre_mutation" in {file.reason for file in list_checkpoints(finished.run_dir + "/checkpoints")}
 

@@ -87,6 +87,7 @@ def test_the_network_grows_at_each_later_mutation_phase_and_its_output_stays(who
 
 
 @pytest.mark.parametrize("moment", ["growth", "transition"])
+@pytest.mark.slow
 def test_a_run_that_was_killed_while_it_grew_ends_with_the_same_bits(config, whole, tmp_path, moment):
     arguments = [sys.executable, "-c", KILLED, str(tmp_path), json.dumps(config.to_json()), moment]
     killed = subprocess.run(arguments, capture_output=True, text=True, timeout=300)
@@ -146,6 +147,7 @@ def test_a_fresh_cell_learns_and_the_global_stream_is_not_touched(live, x):
     assert all(gradient is not None and gradient.abs().max() > 0 for gradient in gradients)
 
 
+@pytest.mark.slow
 def test_a_fresh_supernet_gets_the_structure_back(live, x):
     growth = growth_of(live, ("depth", "width"))
     for _ in range(4):

@@ -36,11 +36,11 @@ def test_results_are_written_where_they_are_wanted(tmp_path, capsys):
 
 
 def test_the_surgery_bench_times_every_operation_on_every_model():
-    config = morph.MorphBench(models=("seed_cnn",), batch=4, size=32, rounds=3, compiled=())
+    config = morph.MorphBench(models=("small_cnn",), batch=4, size=32, rounds=3, compiled=())
     result = morph.run(config)
-    rows = result["results"]["models"]["seed_cnn"]["operations"]
+    rows = result["results"]["models"]["small_cnn"]["operations"]
     assert len(rows) == 3
     assert all(row["difference_float64"] <= 1e-10 and row["apply_seconds"] > 0 for row in rows)
-    assert "seed_cnn" in str(morph.summary(result))
+    assert "small_cnn" in str(morph.summary(result))
     with pytest.raises(ConfigError, match="resnet17"):
         morph.run(morph.MorphBench(models=("resnet17",)))

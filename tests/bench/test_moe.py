@@ -1,3 +1,5 @@
+import importlib.util
+
 import pytest
 import torch
 from torch import nn
@@ -60,6 +62,6 @@ def test_settings_that_cannot_be_compared_are_refused(settings, match):
 
 
 def test_without_transformers_the_extra_is_named(monkeypatch):
-    monkeypatch.setattr(moe.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match="Install the extra text"):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"no transformers. Run pip install 'asose-lab\[text\]'"):
         moe.run(SMALL)

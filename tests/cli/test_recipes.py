@@ -121,7 +121,7 @@ def test_a_former_spelling_goes_on_and_says_the_new_one_in_one_line(capsys, aske
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.endswith(f"is spelled now: {spelling}")
     assert asked[0].recipe == recipe
-    assert asked[0].evolve.model == ("my.module:factory" if "my." in arguments else "seed_cnn")
+    assert asked[0].evolve.model == ("my.module:factory" if "my." in arguments else "small_cnn")
 
 
 def test_a_bench_that_became_an_experiment_goes_on_and_says_so(capsys, tmp_path):

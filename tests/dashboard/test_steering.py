@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lab.store import control
+from lab.store import PhaseEvent, control
 
 
 @pytest.mark.parametrize("command", ["mutate", "pause", "checkpoint", "stop"])
@@ -213,3 +213,17 @@ def test_scalars_and_the_shown_cell_can_be_downloaded(page: Any, recorder: Calla
     recorder().search()
     labels = {button.label for button in page.open().app.get("download_button")}
     assert labels == {"Scalars (CSV)", "Genotype (DOT)", "Genotype (JSON)"}
+
+
+def test_the_buttons_are_what_the_run_offers_in_its_phase(page: Any, recorder: Callable[..., Any]) -> None:
+    run = recorder()
+    run.steps(0, 3)
+    own = ["pause", "resume", "stop", "checkpoint"]
+    run.run.record(3, PhaseEvent(phase="warmup", epoch=0, epochs=1, cycle=0, offers=[*own, "set_temperature"]))
+    buttons = {button.key: button.disabled for button in page.open().app.button}
+    assert buttons["press_mutate"]
+    assert not buttons["press_pause"]
+    assert not buttons["press_set_temperature"]
+    run.run.record(4, PhaseEvent(phase="training", epoch=0, epochs=1, cycle=0, offers=[*own, "mutate"]))
+    buttons = {button.key: button.disabled for button in page.tick().app.button}
+    assert not buttons["press_mutate"]

@@ -62,6 +62,7 @@ def test_a_changed_default_dtype_is_found() -> None:
         torch.set_default_dtype(torch.float32)
 
 
+@pytest.mark.slow
 def test_two_loads_that_overlapped_are_found_in_the_process_that_they_poisoned() -> None:
     pytest.importorskip("transformers")
     code = textwrap.dedent("""

@@ -9,6 +9,8 @@ from lab.experiments import growth
 from lab.experiments.growth import GrowthBench, settings_of
 from lab.results.record import Records
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):

@@ -22,6 +22,7 @@ def config(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_every_policy_spends_the_same_compute_and_a_repeated_call_trains_nothing(config, monkeypatch):
     result = run(config)
     figures = result["results"]

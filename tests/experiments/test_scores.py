@@ -18,6 +18,7 @@ def config(tmp_path):
     return ScoresBench(depth=3, epochs=(1,), probe_steps=2, networks=2, train_limit=300, folder=tmp_path / "pieces")
 
 
+@pytest.mark.slow
 def test_every_score_is_given_for_every_action_and_a_repeated_call_measures_nothing(config, monkeypatch):
     result = run(config)
     assert result["results"]["situations"] == 2

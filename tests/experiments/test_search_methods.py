@@ -44,6 +44,7 @@ def table(tmp_path, monkeypatch):
     monkeypatch.setenv("LAB_NAS_TABLES", str(tmp_path))
 
 
+@pytest.mark.slow
 def test_every_method_finds_a_cell_in_its_budget_and_a_repeated_call_measures_none(images, tmp_path, table):
     config = SearchBench(data=images, budget=0.3, folder=tmp_path / "runs", **TINY)
     result = search.run(config)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lab.nn import seed_cnn
+from lab.nn import small_cnn
 
 
 def state_of(model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> dict[str, object]:
@@ -58,7 +58,7 @@ def state() -> Callable[..., dict[str, object]]:
 def specimen() -> nn.Module:
     """The small network of the documents, seeded."""
     torch.manual_seed(0)
-    return seed_cnn()
+    return small_cnn()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from lab.morph import (
     rollback,
     verify,
 )
-from lab.nn import seed_cnn
+from lab.nn import small_cnn
 
 pytestmark = [
     pytest.mark.gpu,
@@ -38,7 +38,7 @@ OPS = (
 @pytest.mark.parametrize("op", OPS, ids=str)
 def test_on_the_gpu_a_change_stays_there_and_comes_back_bit_by_bit(op, state, same, train):
     torch.manual_seed(0)
-    model, x = seed_cnn().cuda(), torch.randn(4, 3, 32, 32, device="cuda")
+    model, x = small_cnn().cuda(), torch.randn(4, 3, 32, 32, device="cuda")
     optimizer = torch.optim.Adam(model.parameters())
     train(model, optimizer, x)
     before, stream = state(model, optimizer), torch.cuda.get_rng_state()

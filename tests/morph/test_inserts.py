@@ -7,7 +7,7 @@ from torch import nn
 
 from lab.base import MorphError
 from lab.morph import AddBranch, Deepen, InsertAttention, InsertResidual, Prune, Widen, apply, rollback, verify
-from lab.nn import seed_cnn
+from lab.nn import small_cnn
 
 OPS = (
     Deepen("features.relu2"),
@@ -59,7 +59,7 @@ def test_the_changed_network_pickles_copies_exports_and_loads_its_state(specimen
     expected = specimen(images)
     assert torch.equal(pickle.loads(pickle.dumps(specimen))(images), expected)
     assert torch.equal(copy.deepcopy(specimen)(images), expected)
-    twin = apply(op.plan(seed_cnn(), images), seed_cnn()).model.eval()
+    twin = apply(op.plan(small_cnn(), images), small_cnn()).model.eval()
     twin.load_state_dict(specimen.state_dict())
     assert torch.equal(twin(images), expected)
     exported = torch.export.export(specimen, (images,)).module()

@@ -17,10 +17,10 @@ from torch import nn
 
 from lab.base import MorphError
 from lab.morph import AddBranch, Deepen, InsertAttention, InsertResidual, Prune, Widen, apply
-from lab.nn import seed_cnn
+from lab.nn import small_cnn
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "morphisms.md"
-SIZES = {"vit_b_16": (1, 224), "swin_t": (1, 224), "seed_cnn": (4, 64)}
+SIZES = {"vit_b_16": (1, 224), "swin_t": (1, 224), "small_cnn": (4, 64)}
 MODELS = (
     "resnet18",
     "resnet50",
@@ -34,7 +34,7 @@ MODELS = (
     "convnext_tiny",
     "vit_b_16",
     "swin_t",
-    "seed_cnn",
+    "small_cnn",
 )
 OPS = ("Widen", "Deepen", "InsertResidual", "InsertAttention", "AddBranch", "Prune")
 
@@ -43,7 +43,7 @@ def build(name):
     """The model with random weights everywhere: a head of zeros would prove nothing."""
     torch.manual_seed(0)
     batch, size = SIZES.get(name, (4, 64))
-    model = seed_cnn(size=64) if name == "seed_cnn" else getattr(torchvision.models, name)(weights=None)
+    model = small_cnn(size=64) if name == "small_cnn" else getattr(torchvision.models, name)(weights=None)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
@@ -118,6 +118,7 @@ def table():
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_no_operation_is_wrong_and_the_changed_model_is_an_ordinary_one(name, table):
     model, x = build(name)
     layer, block, tokens = sites(model, x)
@@ -181,10 +182,10 @@ def test_the_page_says_what_was_found(table):
     exact = sum(cell.startswith("exact") for cells in table.values() for op, cell in cells.items() if op in OPS[:5])
     assert exact >= 0.8 * len(MODELS) * 5
     text = PAGE.read_text(encoding="utf-8")
-    begin, end = text.index("| resnet18 |"), text.index("\n\n", text.index("| seed_cnn |"))
+    begin, end = text.index("| resnet18 |"), text.index("\n\n", text.index("| small_cnn |"))
     if os.environ.get("LAB_WRITE_DOCS"):
         text = text[:begin] + "\n".join(rows) + text[end:]
         PAGE.write_text(text, encoding="utf-8")
-        end = text.index("\n\n", text.index("| seed_cnn |"))
+        end = text.index("\n\n", text.index("| small_cnn |"))
     figure = re.compile(r"\d+e[+-]\d+")
     assert [figure.sub("N", row) for row in text[begin:end].splitlines()] == [figure.sub("N", row) for row in rows]

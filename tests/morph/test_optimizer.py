@@ -22,7 +22,7 @@ from lab.morph import (
     Widen,
     apply,
 )
-from lab.nn import seed_cnn
+from lab.nn import small_cnn
 
 KINDS = {
     "sgd": lambda groups: torch.optim.SGD(groups, momentum=0.9),
@@ -33,7 +33,7 @@ KINDS = {
 
 def build(kind, lr=0.01):
     torch.manual_seed(0)
-    model = seed_cnn().double()
+    model = small_cnn().double()
     # Decay that the optimizer adds to the gradient is no gradient of the loss, and does not fold.
     decay = 1e-3 if kind == "adamw" else 0.0
     groups = [

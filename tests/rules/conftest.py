@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("lab", "dashboard", "notebooks", "tests", "docs", "data", ".ci", ".streamlit")
+FOLDERS = ("lab", "dashboard", "notebooks", "tests", "docs", "data", ".ci", ".github", ".streamlit")
 MADE = {"__pycache__", ".ipynb_checkpoints"}
 
 

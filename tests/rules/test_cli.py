@@ -14,7 +14,7 @@ SHARED = """
 """
 # What the recipes on images take beside that.
 IMAGES = """
-    grad_accum_steps adaptive-batch compile data-dir download init-channels on-oom train-limit workers
+    grad-accum-steps adaptive-batch compile data-dir download init-channels on-oom train-limit workers
 """
 SEARCH = """
     allow-none anneal-rate arch-lr arch-training-epochs arch-weight-decay auxiliary-skip beta-decay

@@ -1,4 +1,4 @@
-"""Names say what a thing is; tracked text names no machine and no registry."""
+"""Names say what a thing is, each class has its own, a test's fits a line; text names no machine and no registry."""
 
 import ast
 import re
@@ -10,6 +10,8 @@ FORBIDDEN = {
     "advanced", "enhanced", "improved", "intelligent", "new", "optimised", "optimized", "smart", "unified",
     "helpers", "misc", "util", "utils",
 }  # fmt: skip
+LONGEST_TEST = 80
+"""Characters of a test's name."""
 MACHINE = re.compile(r"(?<![\w.])/(?:home|Users|root|work|farm|tmp|opt)/[A-Za-z.]")
 HOSTS = re.compile(r"pypi\.org|pythonhosted\.org|download\.pytorch\.org|index[-]url|conda\.anaconda\.org")
 
@@ -32,6 +34,23 @@ def name_violations(path: str, source: str) -> list[str]:
     return found
 
 
+def class_places(sources: dict[str, str]) -> dict[str, list[str]]:
+    """Where each class is defined, by its name."""
+    found: dict[str, list[str]] = {}
+    for path, source in sources.items():
+        if path.endswith(".py"):
+            for node in ast.walk(ast.parse(source)):
+                if isinstance(node, ast.ClassDef):
+                    found.setdefault(node.name, []).append(f"{path}:{node.lineno}")
+    return found
+
+
+def long_tests(source: str) -> list[str]:
+    """Names of tests with more than `LONGEST_TEST` characters."""
+    names = [node.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+    return [name for name in names if name.startswith("test_") and len(name) > LONGEST_TEST]
+
+
 def place_violations(path: str, text: str) -> list[str]:
     """Paths of one machine and hosts of package registries."""
     found = []
@@ -43,6 +62,20 @@ def place_violations(path: str, text: str) -> list[str]:
 def test_no_module_or_class_has_an_adjective_or_a_version(sources: dict[str, str]) -> None:
     found = [violation for path, text in sources.items() for violation in name_violations(path, text)]
     assert sources
+    assert not found, "\n".join(found)
+
+
+def test_no_class_name_stands_in_two_files(sources: dict[str, str]) -> None:
+    places = class_places(sources)
+    assert len(places) > 300
+    found = [f"{name}: {', '.join(where)}" for name, where in places.items() if len(where) > 1]
+    assert not found, "\n".join(found)
+
+
+def test_no_test_name_is_longer_than_the_limit(texts: dict[str, str]) -> None:
+    tests = {path: text for path, text in texts.items() if path.startswith("tests/") and path.endswith(".py")}
+    assert tests
+    found = [f"{path}: {name} ({len(name)})" for path, text in tests.items() for name in long_tests(text)]
     assert not found, "\n".join(found)
 
 
@@ -71,6 +104,16 @@ def test_the_name_rule_sees_each_fault(path: str, source: str) -> None:
 def test_the_name_rule_accepts_plain_nouns() -> None:
     source = "class SuperNet: ...\nclass NewtonStep: ...\nclass OOMTransaction: ...\nclass NB201: ..."
     assert name_violations("lab/nn/supernet.py", source) == []
+
+
+def test_the_class_rule_sees_a_name_in_two_files_private_ones_too() -> None:
+    places = class_places({"lab/a/x.py": "class _Watch: ...", "lab/b/y.py": "def f():\n    class _Watch: ..."})
+    assert places == {"_Watch": ["lab/a/x.py:1", "lab/b/y.py:2"]}
+
+
+def test_the_length_rule_sees_one_character_too_many() -> None:
+    source = f"def test_{'a' * 76}(): ...\ndef test_{'b' * 75}(): ...\ndef helper_{'c' * 90}(): ..."
+    assert long_tests(source) == [f"test_{'a' * 76}"]
 
 
 def test_the_place_rule_sees_paths_and_hosts_and_lets_relative_ones_be() -> None:

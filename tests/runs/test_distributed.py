@@ -15,6 +15,8 @@ from lab.store import RunReader
 from lab.train import SingleProcess
 from lab.train.group import local_device, lost_rank, world_size
 
+pytestmark = pytest.mark.slow
+
 STEP = """
 import json, sys
 import torch

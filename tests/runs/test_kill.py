@@ -68,6 +68,7 @@ def test_the_run_has_everything_on_that_could_lose_bits(whole):
 
 
 @pytest.mark.parametrize("phase", ["warmup", "arch_training", "mutation", "weight_retraining"])
+@pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_bits_after_it_was_resumed(config, tmp_path, whole, phase):
     arguments = [sys.executable, "-c", KILLED, str(tmp_path), phase, json.dumps(config.to_json())]
     killed = subprocess.run(arguments, capture_output=True, text=True, timeout=300)

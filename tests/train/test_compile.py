@@ -40,6 +40,7 @@ def test_the_compiled_network_is_the_network_and_is_compiled_once(compiler, live
     assert "structure 1, graph 1 in all" in records[0].text
 
 
+@pytest.mark.slow
 def test_each_mutation_is_compiled_anew_however_many_there_are(live):
     compiler, records = Compiler(torch.device("cpu"), backend="eager"), []
     x = torch.randn(8, 1, 8, 8)

@@ -1,4 +1,4 @@
-"""The README's tree names every source file of the project, and nothing that is not there.
+"""The tree of docs/architecture.md names every source file of the project, and nothing that is not there.
 
 The tree is the fenced block with a line that starts with `lab/`. Each line holds, after its indentation (spaces or
 box-drawing characters), one name or several joined by ", ", and after two spaces or more a description. A name that
@@ -13,7 +13,10 @@ import pytest
 
 FOLDERS_ONLY = ("tests/", "docs/results/")
 NAMED_SUFFIXES = (".py", ".ipynb", ".md", ".toml", ".txt")
-NAMED_FILES = ("Makefile", "LICENSE", ".gitignore", ".ci/run")
+NAMED_FILES = (
+    *("Makefile", "LICENSE", "CITATION.cff", "mkdocs.yml", ".gitignore", ".pre-commit-config.yaml"),
+    *(".ci/run", ".github/workflows/ci.yml"),
+)
 
 
 def tree_block(text: str) -> list[str]:
@@ -59,24 +62,21 @@ def must_be_named(tracked: Iterable[str]) -> set[str]:
     return needed
 
 
-def readme_violations(readme: str, tracked: Iterable[str]) -> list[str]:
+def tree_violations(page: str, tracked: Iterable[str]) -> list[str]:
     """What the tree leaves out, and what it names that is not there."""
     tracked = set(tracked)
-    named = set(tree_paths(tree_block(readme)))
+    named = set(tree_paths(tree_block(page)))
     if not named:
-        return ["README.md: no fenced tree with a line lab/"]
+        return ["docs/architecture.md: no fenced tree with a line lab/"]
     folders = {path[: at + 1] for path in tracked for at, char in enumerate(path) if char == "/"}
     missing = must_be_named(tracked) - named
     gone = named - tracked - folders
     return [f"not in the tree: {path}" for path in sorted(missing)] + [f"not there: {path}" for path in sorted(gone)]
 
 
-def test_the_readme_tree_names_every_source_file_and_nothing_else(
-    texts: dict[str, str], tracked: tuple[str, ...]
-) -> None:
-    assert "README.md" in texts, "README.md is not among the project's files"
-    found = readme_violations(texts["README.md"], tracked)
-    assert not found, "\n".join(found)
+def test_the_tree_names_every_source_file_and_nothing_else(texts: dict[str, str], tracked: tuple[str, ...]) -> None:
+    found = tree_violations(texts["docs/architecture.md"], tracked)
+    assert not found, "run python .ci/tree.py:\n" + "\n".join(found)
 
 
 TREE = """# lab
@@ -97,7 +97,7 @@ FILES += ["lab/base/seeds.py", "lab/nn/cell.py", "tests/conftest.py", "tests/bas
 
 
 def test_the_tree_rule_accepts_a_tree_that_is_complete() -> None:
-    assert readme_violations(TREE, FILES) == []
+    assert tree_violations(TREE, FILES) == []
 
 
 @pytest.mark.parametrize(
@@ -112,9 +112,9 @@ def test_the_tree_rule_accepts_a_tree_that_is_complete() -> None:
     ],
 )
 def test_the_tree_rule_sees_a_file_that_is_not_named(added: str, violation: str) -> None:
-    assert readme_violations(TREE, [*FILES, added]) == [violation]
+    assert tree_violations(TREE, [*FILES, added]) == [violation]
 
 
-def test_the_tree_rule_sees_a_name_that_is_gone_and_a_readme_without_a_tree() -> None:
-    assert readme_violations(TREE, [f for f in FILES if f != "lab/base/seeds.py"]) == ["not there: lab/base/seeds.py"]
-    assert readme_violations("# lab\n", FILES) == ["README.md: no fenced tree with a line lab/"]
+def test_the_tree_rule_sees_a_name_that_is_gone_and_a_page_without_a_tree() -> None:
+    assert tree_violations(TREE, [f for f in FILES if f != "lab/base/seeds.py"]) == ["not there: lab/base/seeds.py"]
+    assert tree_violations("# lab\n", FILES) == ["docs/architecture.md: no fenced tree with a line lab/"]

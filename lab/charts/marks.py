@@ -1,0 +1,51 @@
+"""Moments to point at on a step axis, from a run's events. No Plotly: the command line reads them too."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from lab.charts.style import STATUS_COLORS, STATUS_SIGNS
+
+
+class Event(Protocol):
+    """What a chart needs of an event row."""
+
+    @property
+    def id(self) -> int: ...
+
+    @property
+    def step(self) -> int: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def payload(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """A moment to point at on a step axis."""
+
+    step: int
+    text: str
+    color: str
+    dash: str = "dot"
+
+
+def mutation_marks(events: Iterable[Event]) -> tuple[Mark, ...]:
+    """One mark for each mutation at the step where it was applied, with its number and its latest status's sign.
+
+    Refused mutations changed nothing and get no mark.
+    """
+    placed: dict[int, tuple[int, str]] = {}
+    for event in events:
+        if event.kind == "mutation":
+            number = int(event.payload["number"])
+            step = placed[number][0] if number in placed else event.step
+            placed[number] = (step, event.payload["status"])
+    return tuple(
+        Mark(step=step, text=f"M{number} {STATUS_SIGNS.get(status, '?')}", color=STATUS_COLORS.get(status, "#7f8896"))
+        for number, (step, status) in placed.items()
+        if status != "refused"
+    )
