@@ -90,15 +90,15 @@ class DoctorBench:
 class MorphBench:
     """Settings of `lab bench morph`."""
 
-    models: tuple[str, ...] = ("seed_cnn", "resnet18", "mobilenet_v2", "convnext_tiny")
-    """`seed_cnn` or names of torchvision's classification models."""
+    models: tuple[str, ...] = ("small_cnn", "resnet18", "mobilenet_v2", "convnext_tiny")
+    """`small_cnn` or names of torchvision's classification models."""
     batch: int = 32
     """Samples of a training step, >= 4."""
     size: int = 64
     """Side of the images in pixels, a multiple of 4, >= 32."""
     rounds: int = 5
     """Times that each is timed, >= 3."""
-    compiled: tuple[str, ...] = ("seed_cnn", "resnet18")
+    compiled: tuple[str, ...] = ("small_cnn", "resnet18")
     """Models whose changed network is compiled with inductor as well; needs a C++ compiler."""
     seed: int = 0
     """Seed of weights and inputs."""

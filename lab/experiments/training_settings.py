@@ -140,7 +140,7 @@ class EvolveBench:
     """Folder in which it is looked for."""
     train_limit: int | None = 4000
     """Use about this many training samples, >= 30; None for all."""
-    model: str = "seed_cnn"
+    model: str = "small_cnn"
     """The network at first, as `lab train agent --model`."""
     channels: int = 4
     """Units of its first layer, >= 1."""
