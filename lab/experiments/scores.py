@@ -32,6 +32,7 @@ from lab.agent.trial import Reading, paired, plain_step, undone
 from lab.base import MorphError, Table, derive_seed, require_range
 from lab.datasets import DataConfig, open_streams
 from lab.morph import Morph, Prune, Widen, apply
+from lab.morph.trace import Traces
 from lab.results import machine
 from lab.results.record import Records, progress_bar
 
@@ -121,6 +122,7 @@ class _Subject:
         torch.manual_seed(self.seed)
         channels, size, _ = self.streams.bundle.shape
         self.random = Random(self.seed)
+        self.traces = Traces()
         self.model = plain_network(config.depth, channels, size, self.streams.bundle.num_classes, self.random)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=config.lr, momentum=0.9)
         self.step = plain_step(self.optimizer)
@@ -189,7 +191,7 @@ class _Subject:
     def _effect(self, morph: Morph) -> float | None:
         """Gain of held-out loss against the twin, nats; None where the change is not possible."""
         try:
-            plan = morph.plan(self.model, self.held_out[0].inputs[:4])
+            plan = morph.plan(self.model, self.held_out[0].inputs[:4], traces=self.traces)
         except MorphError:
             return None
         with undone(self.model, self.optimizer):
