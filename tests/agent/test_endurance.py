@@ -5,6 +5,7 @@ import os
 from random import Random
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 from torch.nn import Parameter
@@ -28,6 +29,15 @@ def live_bytes():
             if item.is_leaf and item.grad is not None:
                 storages[item.grad.untyped_storage().data_ptr()] = item.grad.untyped_storage().nbytes()
     return sum(storages.values())
+
+
+@pytest.fixture(autouse=True)
+def young_objects():
+    """Only what is made from here on is looked through: a process of many tests holds a million objects."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def test_random_actions_half_of_them_rejected_lose_no_bit_and_no_byte(make_agent, make_network, data):
