@@ -14,7 +14,7 @@ PANELS = {
     "*output difference* proves it. Then the new primitives are blended in, and the decision split says whether "
     "the change is kept (✔ accepted) or taken back (✘ rejected).",
     "Architecture probabilities": "How strongly the search believes in each primitive on each edge: softmax(α/τ). "
-    "◆ is what the live network has, ▲ the likeliest where it is another one.",
+    "◆ is what the live network has, ▲ the argmax_genotype where it is another one.",
     "Temperature and entropy": "The Gumbel temperature τ decides how freely the search tries things out. As it falls, "
     "the entropy falls: the search makes up its mind. The dotted line, ln(primitives), is that of knowing nothing.",
     "Loss and accuracy": "Thick: moving average; pale: raw. *Batches* are what each step trains the weights on; "

@@ -7,7 +7,7 @@ import streamlit as st
 from components import agent, hybrid, panels
 from components.controls import control_row
 from components.export import scalars_csv
-from components.feed import RunFeed, Snapshot
+from components.feed import Snapshot, SnapshotFeed
 from components.figures import drawn_edges, history_label, shown_genotype
 from components.plot import load_plotly
 from components.resources import drawing_cache, feed_of, root_of_page
@@ -76,19 +76,19 @@ def downloads(snapshot: Snapshot, history: int | None) -> None:
             )
 
 
-def follow_run(root: Path, feed: RunFeed, snapshot: Snapshot, view: CurveView, run_every: float | None) -> None:
+def follow_run(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: CurveView, run_every: float | None) -> None:
     """Name, buttons and history stand still; status and body are drawn anew at each tick, by one fragment."""
     line = st.container(horizontal=True, vertical_alignment="center", gap="small")
     line.subheader(plain(snapshot.summary.name), width="content")
     with st.container(horizontal=True, vertical_alignment="center"):
         control_row(snapshot)
         few = len(snapshot.of("genotype")) < 2
-        told = "Show the genotype as it was earlier in the run."
+        text = "Show the genotype as it was earlier in the run."
         if is_agent(snapshot):
-            told = "Recipe agent has no genotype to look back at: the table of actions tells what was changed."
+            text = "Recipe agent has no genotype to look back at: the table of actions tells what was changed."
         elif is_hybrid(snapshot):
-            told = "Recipe hybrid has no genotype to look back at."
-        st.toggle("Look back", key="history", disabled=few, help=told)
+            text = "Recipe hybrid has no genotype to look back at."
+        st.toggle("Look back", key="history", disabled=few, help=text)
     history = pick_history(snapshot)
     downloads(snapshot, history)
     body = agent.body if is_agent(snapshot) else hybrid.body if is_hybrid(snapshot) else panels.body
@@ -103,7 +103,7 @@ def follow_run(root: Path, feed: RunFeed, snapshot: Snapshot, view: CurveView, r
             return
         if (shown_state(now), len(now.of("genotype")) > 1, run_folders(root)) != drawn_for:
             st.rerun()
-        picture = panels.Picture(snapshot=now, view=view, history=history, cache=drawing_cache())
+        picture = panels.PageFrame(snapshot=now, view=view, history=history, cache=drawing_cache())
         with line:
             panels.status(picture)
         body(picture)

@@ -27,16 +27,15 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "✔ kept": "the change stays, with all that the network learnt in its trial.",
         "✘ taken back": "it was tried and undone: every bit is as it was before.",
         "⊘ refused": "nothing was changed; the reason says why.",
-        "Trial": "the changed network and an unchanged twin train on the same batches; then both read the decision "
-        "split.",
+        "Trial": "the changed network and a control copy train on the same batches; then both read the decision split.",
         "Probe steps": "the training steps that each of the two takes in a trial.",
-        "Loss change": "loss of the changed network less that of its twin, in nats, ± one standard error; below zero "
+        "Loss change": "loss of the changed network less that of its control copy, in nats, ± one standard error; below zero "
         "the change helped.",
         "Exact": "the change leaves what the network computes as it was; the output difference was measured at that "
         "moment.",
         "Reward": "what the agent learns from: accuracy, size, information and stability, weighed in one number.",
         "Accept rate": "share of the last ten tried changes that were kept.",
-        "Regret": "loss that decisions gave away, in nats: by keeping what was worse than its twin, or by taking back "
+        "Regret": "loss that decisions gave away, in nats: by keeping what was worse than its control copy, or by taking back "
         "what was better.",
         "Exploration ε": "how often the agent takes a random possible action instead of the one it thinks best.",
         "Not possible": "an action that is masked: no place for it, or it would cost more than the run may spend.",
@@ -96,7 +95,9 @@ def action_lines(action: Action) -> tuple[str, ...]:
         moved = number(action.difference, ".1e")
         lines.append(f"{'exact' if action.exact else 'not exact'}: output moved by {moved} at that moment")
     if action.loss_change is not None:
-        lines.append(f"loss change {action.loss_text} nats after {action.probe_steps} probe steps beside its twin")
+        lines.append(
+            f"loss change {action.loss_text} nats after {action.probe_steps} probe steps beside its control copy"
+        )
         parts = ", ".join(f"{name} {value:+.2f}" for name, value in action.reward_parts.items())
         lines.append(f"reward {number(action.reward, '+.3f')}" + (f", weighed from {parts}" if parts else ""))
     if action.parameters_text:
@@ -112,8 +113,8 @@ def state_line(action: Action) -> str:
         "updates": "updates of its policy",
         "probe_steps": "training steps in trials",
     }
-    told = [f"{action.state[key]:,} {name}" for key, name in names.items() if key in action.state]
-    return f"After action {action.number}: {', '.join(told)}." if told else ""
+    text = [f"{action.state[key]:,} {name}" for key, name in names.items() if key in action.state]
+    return f"After action {action.number}: {', '.join(text)}." if text else ""
 
 
 def parameter_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
@@ -127,7 +128,7 @@ def learning_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
     return learning_figure(accept_rate, epsilon, regret, marks=figures.marks_of(snapshot), view=view)
 
 
-def body(picture: panels.Picture) -> None:
+def body(picture: panels.PageFrame) -> None:
     """What a person should look at first, headline numbers, actions, trials, network, curves, all actions."""
     snapshot = picture.snapshot
     found = agent_actions(snapshot.events)
@@ -159,7 +160,7 @@ def body(picture: panels.Picture) -> None:
         panels.alerts(snapshot)
 
 
-def _timeline(picture: panels.Picture, found: Sequence[Action]) -> None:
+def _timeline(picture: panels.PageFrame, found: Sequence[Action]) -> None:
     shown = in_window(picture.snapshot, found, picture.view)
     policy = words.policy_of(picture.snapshot)
     who = "The agent chooses." if policy == "agent" else f"Policy {policy} chooses, not the agent: a baseline."
@@ -184,7 +185,7 @@ def _latest(found: Sequence[Action]) -> None:
         st.markdown("\n".join(f"- {plain(line)}" for line in action_lines(found[-1])))
 
 
-def _trials(picture: panels.Picture, found: Sequence[Action]) -> None:
+def _trials(picture: panels.PageFrame, found: Sequence[Action]) -> None:
     shown = in_window(picture.snapshot, found, picture.view)
     tried = [action for action in found if action.loss_change is not None]
     last = f"; the latest {tried[-1].loss_text} nats" if tried else ""
@@ -218,7 +219,7 @@ def _meanings() -> None:
         st.markdown("\n".join(f"- **{word}**: {text}" for word, text in MEANINGS.items()))
 
 
-def _parameters(picture: panels.Picture) -> None:
+def _parameters(picture: panels.PageFrame) -> None:
     snapshot = picture.snapshot
     with panels.card("Parameters", "Size of the live network; A3 ✔ is the third action, kept."):
         now = number(snapshot.series("agent/parameters").last, ",.0f")
@@ -230,7 +231,7 @@ def _parameters(picture: panels.Picture) -> None:
         )
 
 
-def _learning(picture: panels.Picture, found: Sequence[Action]) -> None:
+def _learning(picture: panels.PageFrame, found: Sequence[Action]) -> None:
     snapshot = picture.snapshot
     names = ("agent/accept_rate", "agent/epsilon", "agent/regret")
     rate, epsilon, regret = (snapshot.series(name).last for name in names)
@@ -242,8 +243,8 @@ def _learning(picture: panels.Picture, found: Sequence[Action]) -> None:
             f"Accept rate, now {number(rate, '.0%')}, exploration, now {number(epsilon, '.0%')}, "
             f"and regret so far, {number(regret, '.4f')} nats, over steps",
         )
-        if found and (told := state_line(found[-1])):
-            st.caption(plain(told))
+        if found and (text := state_line(found[-1])):
+            st.caption(plain(text))
 
 
 def _all_actions(found: Sequence[Action]) -> None:

@@ -75,8 +75,8 @@ def control_row(snapshot: Snapshot) -> None:
         _button(snapshot, "mutate", enabled=False, help=KEPT_HELP)
     elif agent:
         acts = policy_of(snapshot) != "none"
-        told = AGENT_HELP if acts else NOBODY_HELP
-        _button(snapshot, "mutate", enabled=live and acts, primary=True, label=AGENT_LABEL, help=told)
+        help = AGENT_HELP if acts else NOBODY_HELP
+        _button(snapshot, "mutate", enabled=live and acts, primary=True, label=AGENT_LABEL, help=help)
     else:
         _button(snapshot, "mutate", enabled=live, primary=True)
     _button(snapshot, "pause", enabled=state == "running")

@@ -71,7 +71,7 @@ class _Column:
         return self._series
 
 
-class RunFeed:
+class SnapshotFeed:
     """The rows of one run, kept up to date; may be shared between threads.
 
     Raises:

@@ -74,7 +74,7 @@ def kpis(snapshot: Snapshot) -> tuple[Kpi, ...]:
     )
 
 
-def body(picture: panels.Picture) -> None:
+def body(picture: panels.PageFrame) -> None:
     """What a person should look at first, headline numbers, router, weights, losses, memory, the usual curves."""
     snapshot = picture.snapshot
     panels.notices(picture)
@@ -103,11 +103,11 @@ def _told(found: tuple[Series, ...], form: str) -> str:
     return ", ".join(f"{series.name} {number(series.last, form)}" for series in found) or "none yet"
 
 
-def _depends(picture: panels.Picture, *groups: tuple[Series, ...]) -> tuple[object, ...]:
+def _depends(picture: panels.PageFrame, *groups: tuple[Series, ...]) -> tuple[object, ...]:
     return (picture.view, *(len(series) for found in groups for series in found), picture.lengths())
 
 
-def _router(picture: panels.Picture) -> None:
+def _router(picture: panels.PageFrame) -> None:
     loads = named_series(picture.snapshot.scalars, "router/load/")
     with panels.card("Router load", "Share of the work that each expert gets; the dotted line is an even share."):
         picture.figure(
@@ -118,7 +118,7 @@ def _router(picture: panels.Picture) -> None:
         )
 
 
-def _weights(picture: panels.Picture) -> None:
+def _weights(picture: panels.PageFrame) -> None:
     weights = named_series(picture.snapshot.scalars, "weight/")
     with panels.card("Weights of the losses", "How much each loss counts in the gradient; their sum is their number."):
         picture.figure(
@@ -127,11 +127,11 @@ def _weights(picture: panels.Picture) -> None:
             lambda: weight_figure(weights, view=picture.view),
             f"Weight of each loss over steps; now {_told(weights, '.2f')}",
         )
-        if told := weighting_text(picture.snapshot):
-            st.caption(plain(told))
+        if text := weighting_text(picture.snapshot):
+            st.caption(plain(text))
 
 
-def _tasks(picture: panels.Picture) -> None:
+def _tasks(picture: panels.PageFrame) -> None:
     batches = named_series(picture.snapshot.scalars, "loss/")
     decisions = named_series(picture.snapshot.scalars, "decision/loss/")
     with panels.card("Loss of each task", "As it is, unweighted; a diamond is the decision split after an epoch."):
@@ -143,7 +143,7 @@ def _tasks(picture: panels.Picture) -> None:
         )
 
 
-def _components(picture: panels.Picture) -> None:
+def _components(picture: panels.PageFrame) -> None:
     rows = components_of(picture.snapshot)
     with panels.card(
         "Memory of the components", "Measured once on the first batch, in training: forward and backward of each."

@@ -19,7 +19,7 @@ ACCURACY_HELP = "Share of images that are classified rightly."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class PageFrame:
     """What one tick draws: a snapshot, how to draw it, and the figures drawn before."""
 
     snapshot: Snapshot
@@ -38,7 +38,7 @@ class Picture:
         return (*(len(self.snapshot.series(name)) for name in names), self.snapshot.version[2])
 
 
-def status(picture: Picture) -> None:
+def status(picture: PageFrame) -> None:
     """One line of badges: state, data set, attempt, freshness, the last command."""
     snapshot = picture.snapshot
     state = words.shown_state(snapshot)
@@ -55,7 +55,7 @@ def status(picture: Picture) -> None:
     command_line(snapshot)
 
 
-def body(picture: Picture) -> None:
+def body(picture: PageFrame) -> None:
     """What a person should look at first, headline numbers, the timeline, the genotype, the curves."""
     notices(picture)
     headline(words.kpis(picture.snapshot))
@@ -80,7 +80,7 @@ def body(picture: Picture) -> None:
         alerts(picture.snapshot)
 
 
-def curves(picture: Picture, *, loss: str = LOSS_HELP, accuracy: str = ACCURACY_HELP) -> None:
+def curves(picture: PageFrame, *, loss: str = LOSS_HELP, accuracy: str = ACCURACY_HELP) -> None:
     """What every run has: loss, accuracy, stability, memory; what the first two are stands beside them."""
     left, right = st.columns(2)
     with left:
@@ -101,7 +101,7 @@ def headline(kpis: Sequence[words.Kpi]) -> None:
             st.metric(kpi.label, kpi.value, help=kpi.help, border=True)
 
 
-def notices(picture: Picture) -> None:
+def notices(picture: PageFrame) -> None:
     """What a person should know before anything else: how a run ended, values that are no numbers, rows to come."""
     snapshot = picture.snapshot
     _dead_run(picture)
@@ -113,7 +113,7 @@ def notices(picture: Picture) -> None:
         st.info("Reading a long run: the curves fill up.", icon=":material/hourglass_top:")
 
 
-def _timeline(picture: Picture) -> None:
+def _timeline(picture: PageFrame) -> None:
     snapshot = picture.snapshot
     events = snapshot.version[2]
     with card("Phases", "Warm-up trains weights alone; then the architecture is searched, mutated and retrained."):
@@ -132,7 +132,7 @@ def card(title: str, help: str) -> Any:
     return place
 
 
-def _dead_run(picture: Picture) -> None:
+def _dead_run(picture: PageFrame) -> None:
     summary = picture.snapshot.summary
     stopped = summary.state == "finished" and bool(summary.reason)
     if summary.state not in ("failed", "stale") and not stopped:
@@ -156,7 +156,7 @@ def alerts(snapshot: Snapshot) -> None:
             st.dataframe(rows, hide_index=True, alt="Alerts with level, step, title and reason")
 
 
-def _genotype(picture: Picture, event: EventRow | None, change: Change | None) -> None:
+def _genotype(picture: PageFrame, event: EventRow | None, change: Change | None) -> None:
     edges = figures.drawn_edges(event, change)
     title = "Genotype" if event is None else f"Genotype at step {event.step:,}"
     with card(title, "The cell of the network. A thick edge is a primitive that the search believes in; ★ is new."):
@@ -175,7 +175,7 @@ def _genotype(picture: Picture, event: EventRow | None, change: Change | None) -
                 st.dataframe(edge_table(edges), hide_index=True, alt="Edges of the cell with primitive and probability")
 
 
-def _what_changed(picture: Picture, change: Change | None) -> None:
+def _what_changed(picture: PageFrame, change: Change | None) -> None:
     with card("What changed", "The latest mutation: which edges, by how much the output moved, and what came of it."):
         for line in words.growth_lines(picture.snapshot)[:3]:
             st.markdown(f"- ⬆ {words.plain(line)}")
@@ -190,19 +190,19 @@ def _what_changed(picture: Picture, change: Change | None) -> None:
         loss = "" if "decision loss" in change.reason else change.loss_text
         facts = [change.difference_text, loss, change.requested_text, change.reason]
         st.markdown("  \n".join(words.plain(fact) for fact in facts if fact))
-        blend = picture.snapshot.series("beta")
-        if change.status == "applied" and len(blend):
-            share = blend.value[-1]
+        beta = picture.snapshot.series("beta")
+        if change.status == "applied" and len(beta):
+            share = beta.value[-1]
             if 0.0 <= share <= 1.0:
-                st.progress(float(share), f"hand-over to the new primitives: {share:.0%}")
+                st.progress(float(share), f"transition to the new primitives: {share:.0%}")
         with st.expander("All mutations"):
             rows = change_table(mutation_changes(picture.snapshot.events))
             st.dataframe(rows, hide_index=True, alt="All mutations, the latest first")
 
 
-def _probabilities(picture: Picture, event: EventRow | None) -> None:
+def _probabilities(picture: PageFrame, event: EventRow | None) -> None:
     with card(
-        "Architecture probabilities", "softmax(α/τ) on each edge. ◆ is what the network has, ▲ what is likeliest."
+        "Architecture probabilities", "softmax(α/τ) on each edge. ◆ is what the network has, ▲ what is argmax_genotype."
     ):
         picture.figure(
             "probabilities",
@@ -217,7 +217,7 @@ def _probabilities(picture: Picture, event: EventRow | None) -> None:
                 )
 
 
-def _temperature(picture: Picture) -> None:
+def _temperature(picture: PageFrame) -> None:
     snapshot = picture.snapshot
     with card(
         "Temperature and entropy", "As the temperature falls the search makes up its mind; M1, M2 are mutations."
@@ -233,7 +233,7 @@ def _temperature(picture: Picture) -> None:
         )
 
 
-def _curve(picture: Picture, measure: str, help: str) -> None:
+def _curve(picture: PageFrame, measure: str, help: str) -> None:
     snapshot = picture.snapshot
     panel = figures.loss_panel if measure == "loss" else figures.accuracy_panel
     title = measure.capitalize()
@@ -244,7 +244,7 @@ def _curve(picture: Picture, measure: str, help: str) -> None:
         picture.figure(measure, depends, lambda: panel(snapshot, picture.view), alt)
 
 
-def _stability(picture: Picture) -> None:
+def _stability(picture: PageFrame) -> None:
     snapshot = picture.snapshot
     with card("Stability", "Health from 1 (steady) to 0 (failed), with the monitor's reasons and what was done."):
         depends = (picture.view, picture.lengths("health"))
@@ -264,7 +264,7 @@ def _stability(picture: Picture) -> None:
                     st.caption(words.plain(line))
 
 
-def _memory(picture: Picture) -> None:
+def _memory(picture: PageFrame) -> None:
     snapshot = picture.snapshot
     with card("Memory", "Memory of the training process, and of the tensors that live in it."):
         depends = (picture.view.last, picture.lengths("memory/rss", "memory/tensors"))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from components.feed import RunFeed
+from components.feed import SnapshotFeed
 from components.figures import DrawingCache
 from components.root import runs_root
 
@@ -16,9 +16,9 @@ def root_of_page() -> Path:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def feed_of(run_dir: str) -> RunFeed:
+def feed_of(run_dir: str) -> SnapshotFeed:
     """The feed of a run; a folder that cannot be read raises `StoreError` each time anew."""
-    return RunFeed(Path(run_dir))
+    return SnapshotFeed(Path(run_dir))
 
 
 @st.cache_resource(show_spinner=False)

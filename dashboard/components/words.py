@@ -196,11 +196,11 @@ def resume_command(run_dir: Path) -> str | None:
 
 
 def rank_text(event: EventRow | None) -> str:
-    """True rank of the likeliest cell for each column of a loaded table; empty where none was loaded."""
+    """True rank of the most probable cell for each column of a loaded table; empty where none was loaded."""
     if event is None or not event.payload["rank"]:
         return ""
     ranks = ", ".join(f"{rank:,} on {column}" for column, rank in event.payload["rank"].items())
-    return f"True rank of the likeliest cell, 1 the best: {ranks}"
+    return f"True rank of the most probable cell, 1 the best: {ranks}"
 
 
 def needs_attention(snapshot: Snapshot) -> bool:

@@ -1,6 +1,7 @@
 """The evolution agent: what it measures, what it does to a network, how it judges that, how it learns."""
 
 from .batch import Labelled, read_batch, read_loader
+from .cell_search import CellSearch, CellSearchConfig
 from .compound import AdaptiveOperator, CompoundOperator
 from .discrete import MutateDiscrete
 from .dynamic import AgentConfig, DynamicArchitecture
@@ -25,16 +26,15 @@ from .inserts import (
 )
 from .learner import LearnerConfig, QLearner
 from .measure import LayerMeasure, Measures, measure
-from .operators import ExpandWithMI, MorphOperator, PruneByEntropy, Situation, StructuralOperator
+from .operators import ActionContext, ExpandWithMI, MorphOperator, PruneByEntropy, StructuralOperator
 from .policy import AttentionPolicyNetwork
 from .replay import Experience, ExperienceBuffer, ReplayBatch
 from .reward import MultiObjectiveReward, ParetoFront, Reward, RewardConfig
 from .run_config import POLICIES, EvolveConfig
 from .scores import LAYER_SCORES, UNIT_SCORES
-from .search import CellSearch, CellSearchConfig
 from .state import FEATURES
 from .strategy import AgentStrategy
-from .trial import PairedJudge, Trial
+from .trial import PairedTest, Trial
 
 __all__ = [
     "FEATURES",
@@ -42,6 +42,7 @@ __all__ = [
     "LAYER_SCORES",
     "POLICIES",
     "UNIT_SCORES",
+    "ActionContext",
     "AdaptiveOperator",
     "AgentConfig",
     "AgentStrategy",
@@ -66,7 +67,7 @@ __all__ = [
     "MorphOperator",
     "MultiObjectiveReward",
     "MutateDiscrete",
-    "PairedJudge",
+    "PairedTest",
     "ParetoFront",
     "PruneByEntropy",
     "QLearner",
@@ -74,7 +75,6 @@ __all__ = [
     "ResidualOperator",
     "Reward",
     "RewardConfig",
-    "Situation",
     "StructuralEvolution",
     "StructuralOperator",
     "Trial",

@@ -43,8 +43,8 @@ class Labelled:
             output = model(*inputs) if isinstance(inputs, tuple) else model(inputs)
         found = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", output)
         if not isinstance(found, Tensor) or found.dim() != 2 or len(found) != len(self):
-            came = f"{tuple(found.shape)}" if isinstance(found, Tensor) else type(output).__name__
-            raise DataError(f"logits ({len(self)}, K), or an output that has them", came, "wrap the model so")
+            got = f"{tuple(found.shape)}" if isinstance(found, Tensor) else type(output).__name__
+            raise DataError(f"logits ({len(self)}, K), or an output that has them", got, "wrap the model so")
         return found
 
     def losses(self, model: nn.Module) -> tuple[Tensor, Tensor]:
@@ -69,8 +69,8 @@ def read_batch(batch: object, model: nn.Module, device: torch.device) -> Labelle
     else:
         inputs, labels = _named(batch, model)
     if not isinstance(labels, Tensor) or labels.dim() != 1 or labels.is_floating_point() or not len(labels):
-        came = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
-        raise DataError("labels (B,) of integers, at least one", came, "give the class of each sample")
+        got = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
+        raise DataError("labels (B,) of integers, at least one", got, "give the class of each sample")
     if batch_length(inputs) != len(labels):
         raise DataError(f"{len(labels)} inputs, as many as labels", f"{batch_length(inputs)}", "mend the loader")
     inputs, labels = place(inputs, device), place(labels, device)

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch.optim import Optimizer
 
-from lab.agent.operators import MorphOperator, Situation, StructuralOperator, take_back
+from lab.agent.operators import ActionContext, MorphOperator, StructuralOperator, rollback_all
 from lab.base import MorphError, require_choice, require_range
 from lab.morph import Morph, MorphReport
 
@@ -33,12 +33,12 @@ class CompoundOperator(StructuralOperator):
     def __post_init__(self) -> None:
         require_range("number of operators", len(self.operators), 1)
 
-    def refusal(self, situation: Situation) -> str:
+    def refusal(self, context: ActionContext) -> str:
         """Why none of them is possible; empty where one is."""
-        reasons = [operator.refusal(situation) for operator in self.operators]
+        reasons = [operator.refusal(context) for operator in self.operators]
         return "" if "" in reasons else "; ".join(reasons)
 
-    def apply(self, situation: Situation, optimizer: Optimizer | None = None) -> tuple[MorphReport, ...]:
+    def apply(self, context: ActionContext, optimizer: Optimizer | None = None) -> tuple[MorphReport, ...]:
         """See `StructuralOperator.apply`; a failure that is no refusal leaves the model as it was."""
         reports: list[MorphReport] = []
         reasons: list[str] = []
@@ -46,13 +46,13 @@ class CompoundOperator(StructuralOperator):
         try:
             for operator in self.operators:
                 try:
-                    reports += operator.apply(situation, optimizer)
+                    reports += operator.apply(context, optimizer)
                 except MorphError as error:
-                    reasons.append(f"{operator.name}: {error.came}")
+                    reasons.append(f"{operator.name}: {error.got}")
             done = True
         finally:
             if not done:
-                take_back(reports)
+                rollback_all(reports)
         if not reports:
             raise MorphError("an operator that is possible", "; ".join(reasons), "choose another action")
         return tuple(reports)
@@ -89,6 +89,6 @@ class AdaptiveOperator(MorphOperator):
         """The same operator at another progress."""
         return replace(self, progress=progress)
 
-    def candidates(self, situation: Situation) -> Iterable[Morph]:
+    def candidates(self, context: ActionContext) -> Iterable[Morph]:
         """Those of the base at this strength."""
-        return self.base.candidates(replace(situation, strength=situation.strength * self.strength))
+        return self.base.candidates(replace(context, strength=context.strength * self.strength))

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from lab.agent.operators import MorphOperator, Situation, ranked
+from lab.agent.operators import ActionContext, MorphOperator, ranked
 from lab.agent.scores import LAYER_SCORES
 from lab.base import require_choice, require_range
 from lab.morph import Morph, SetDilation, SetGroups, SetHeads, SetKernel
@@ -36,11 +36,11 @@ class MutateDiscrete(MorphOperator):
         require_range("largest_kernel", self.largest_kernel, 3)
         require_range("largest_dilation", self.largest_dilation, 1)
 
-    def candidates(self, situation: Situation) -> Iterable[Morph]:
+    def candidates(self, context: ActionContext) -> Iterable[Morph]:
         """See `MorphOperator.candidates`; the settings of one layer in drawn order."""
-        random = Random(situation.seed)
-        for layer in (*ranked(situation, self.score), *_attentions(situation.model)):
-            settings = list(self._settings(layer, situation.model.get_submodule(layer)))
+        random = Random(context.seed)
+        for layer in (*ranked(context, self.score), *_attentions(context.model)):
+            settings = list(self._settings(layer, context.model.get_submodule(layer)))
             random.shuffle(settings)
             yield from settings
 

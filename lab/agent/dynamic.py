@@ -16,12 +16,21 @@ from lab.agent.batch import Labelled, read_loader
 from lab.agent.evolution import StructuralEvolution
 from lab.agent.information import InformationBottleneck
 from lab.agent.learner import LearnerConfig, QLearner
-from lab.agent.operators import StructuralOperator, place_of, take_back
+from lab.agent.operators import StructuralOperator, rollback_all, target_of
 from lab.agent.replay import Experience
 from lab.agent.reward import MultiObjectiveReward
 from lab.agent.state import FEATURES, encode
-from lab.agent.subject import Subject
-from lab.agent.trial import Judge, PairedJudge, Reading, TrainStep, Trial, account, compare_with_twin, plain_step
+from lab.agent.tracked_model import TrackedModel
+from lab.agent.trial import (
+    AcceptanceTest,
+    EvalResult,
+    PairedTest,
+    TrainStep,
+    Trial,
+    account,
+    compare_with_control,
+    plain_step,
+)
 from lab.base import MorphError, require, require_range
 from lab.device import require_device
 from lab.morph import MorphPlan, MorphReport, apply
@@ -33,7 +42,7 @@ class AgentConfig:
     """How the agent tries changes."""
 
     probe_steps: int = 0
-    """Training steps of the changed network and of its unchanged twin before they are compared, >= 0."""
+    """Training steps of the changed network and of its control copy before they are compared, >= 0."""
     episode_actions: int = 8
     """Actions of an episode, >= 1."""
     measure_samples: int = 256
@@ -86,7 +95,7 @@ class DynamicArchitecture:
         config: AgentConfig | None = None,
         operators: Mapping[str, StructuralOperator] | None = None,
         reward: MultiObjectiveReward | None = None,
-        judge: Judge | None = None,
+        acceptance_test: AcceptanceTest | None = None,
         learner: LearnerConfig | None = None,
         seed: int = 0,
         train_step: TrainStep | None = None,
@@ -102,18 +111,18 @@ class DynamicArchitecture:
         require(
             self.config.probe_steps == 0 or (train_loader is not None and optimizer is not None),
             expected="optimizer= and train_loader= with probe steps",
-            came="none" if optimizer is None and train_loader is None else "one of them",
-            todo="give both, or probe_steps=0",
+            got="none" if optimizer is None and train_loader is None else "one of them",
+            hint="give both, or probe_steps=0",
         )
         self.evolution = evolution or StructuralEvolution()
         self.optimizer = optimizer
         self.operators = dict(operators or self.evolution.operators())
         self.actions = tuple(self.operators)
         self.reward = reward or MultiObjectiveReward()
-        self.judge: Judge = judge or PairedJudge()
+        self.acceptance_test: AcceptanceTest = acceptance_test or PairedTest()
         self.learner = QLearner(len(FEATURES), len(self.actions), learner, device=self.device, seed=seed)
         self.agree = agree
-        self.subject = Subject(
+        self.tracked = TrackedModel(
             self.model,
             self.evolution,
             ib or InformationBottleneck(),
@@ -126,18 +135,18 @@ class DynamicArchitecture:
         )
         self.reports: list[MorphReport] = []
         """Changes that stand, in order, their snapshots released."""
-        self.barred: frozenset[str] = frozenset()
+        self.excluded: frozenset[str] = frozenset()
         self.taken = 0
         """Actions so far."""
         self._kept: list[bool] = []
         self._position = 0
         self._last_reward = 0.0
         self._metrics: dict[str, float] = {}
-        self._first_parameters = self.subject.parameters
+        self._first_parameters = self.tracked.parameters
         self._refusals: tuple[str, dict[str, str]] = ("", {})
 
     @property
-    def morphs(self) -> tuple[MorphPlan, ...]:
+    def plans(self) -> tuple[MorphPlan, ...]:
         """Plans of the changes that stand, in order; `lab.morph.rebuild` replays them on a fresh network."""
         return tuple(report.plan for report in self.reports)
 
@@ -156,7 +165,7 @@ class DynamicArchitecture:
         Raises:
             DataError: no loss or accuracy, or one that is no number.
         """
-        known = {**self._metrics, **metrics, "parameters": float(self.subject.parameters)}
+        known = {**self._metrics, **metrics, "parameters": float(self.tracked.parameters)}
         history = {
             "progress": self._position / self.config.episode_actions,
             "accept_rate": self.accept_rate,
@@ -172,7 +181,7 @@ class DynamicArchitecture:
 
     def refusals(self) -> dict[str, str]:
         """Why each impossible action is impossible; empty before a sample has been seen."""
-        if not self.subject.look():
+        if not self.tracked.look():
             return {}
         key = structure_digest(self.model)
         if self._refusals[0] != key:
@@ -180,7 +189,7 @@ class DynamicArchitecture:
         return {name: reason for name, reason in self._refusals[1].items() if reason}
 
     def _refusal(self, name: str) -> str:
-        return self.operators[name].refusal(self.subject.situation(self.taken, self.barred))
+        return self.operators[name].refusal(self.tracked.context(self.taken, self.excluded))
 
     def select_action(self, state: Tensor, training: bool = True) -> int:
         """Number of a possible action: with `training` sometimes a random one, else the one of the largest value.
@@ -202,7 +211,7 @@ class DynamicArchitecture:
     def apply_tentative(self, action: int, state: Tensor, mini_loader: Iterable[object]) -> tuple[bool, dict[str, Any]]:
         """Try an action as a transaction: keep the changed network, or restore every bit.
 
-        The changed network and an unchanged twin each take `probe_steps` optimizer steps on the same batches from the
+        The changed network and a control copy each take `probe_steps` optimizer steps on the same batches from the
         same random state, and are compared sample by sample on `mini_loader`.
 
         Args:
@@ -221,22 +230,22 @@ class DynamicArchitecture:
         name = self.actions[action]
         batches = read_loader(mini_loader, self.model, self.device)
         before = self._read(batches)
-        digests = self.subject.digests
+        digests = self.tracked.digests
         reason = self.refusals().get(name, "")
         if reason:
             return self._refused(name, reason)
-        probe = self.subject.probe(self.config.probe_steps)
-        twin = self.subject.twin(probe, batches)
+        probe = self.tracked.probe(self.config.probe_steps)
+        control = self.tracked.control_copy(probe, batches)
         try:
-            reports = self.operators[name].apply(self.subject.situation(self.taken, self.barred), self.optimizer)
+            reports = self.operators[name].apply(self.tracked.context(self.taken, self.excluded), self.optimizer)
         except MorphError as error:
             # Worked out it seemed possible, tried it was not: known from now on, as long as the structure stays.
-            self._refusals[1][name] = error.came
+            self._refusals[1][name] = error.got
             return self._refused(name, str(error))
         if not any(report.applied for report in reports):
-            take_back(reports)
+            rollback_all(reports)
             return self._refused(name, "the change left every bit as it was")
-        trial, kept, why = self._try(reports, twin, probe, batches)
+        trial, kept, why = self._try(reports, control, probe, batches)
         self._conclude(name, reports, kept=kept)
         metrics = self._read(batches) if kept else before
         info = {
@@ -252,34 +261,34 @@ class DynamicArchitecture:
         return kept, info
 
     def _try(
-        self, reports: tuple[MorphReport, ...], twin: Reading, probe: list[Labelled], batches: list[Labelled]
+        self, reports: tuple[MorphReport, ...], control: EvalResult, probe: list[Labelled], batches: list[Labelled]
     ) -> tuple[Trial, bool, str]:
-        """Train the changed network, compare it with its twin, decide."""
+        """Train the changed network, compare it with its control copy, decide."""
         done = False
         try:
-            self.subject.train(probe)
-            after = Reading.of(self.model, batches)
-            trial = compare_with_twin(reports, twin, after, steps=len(probe), reward=self.reward)
-            kept, why = self.agree(self.judge(trial))
+            self.tracked.train(probe)
+            after = EvalResult.of(self.model, batches)
+            trial = compare_with_control(reports, control, after, steps=len(probe), reward=self.reward)
+            kept, why = self.agree(self.acceptance_test(trial))
             done = True
         finally:
             # Whatever goes wrong in a trial, the network is what it was.
             if not done:
-                take_back(reports)
+                rollback_all(reports)
         return trial, kept, why
 
     def _conclude(self, name: str, reports: tuple[MorphReport, ...], *, kept: bool) -> None:
         self._kept.append(kept)
         if not kept:
-            take_back(reports)
-            self.barred |= {place_of(report.plan) for report in reports}
-            # A barred place matters to the action that was made there alone.
+            rollback_all(reports)
+            self.excluded |= {target_of(report.plan) for report in reports}
+            # A excluded place matters to the action that was made there alone.
             self._refusals[1][name] = self._refusal(name)
             return
         for report in reports:
             report.release()
         self.reports += reports
-        self.barred = frozenset()
+        self.excluded = frozenset()
 
     def _remember(
         self, action: int, state: Tensor, trial: Trial, before: dict[str, float], metrics: dict[str, float]
@@ -310,7 +319,7 @@ class DynamicArchitecture:
 
     def begin_round(self) -> None:
         """Begin anew what a run that is taken up again also begins anew: probe batches, what is possible."""
-        self.subject.begin_round()
+        self.tracked.begin_round()
         self._refusals = ("", {})
 
     def replay(self, plans: Iterable[MorphPlan]) -> None:
@@ -332,7 +341,7 @@ class DynamicArchitecture:
         return False, {"action": name, "applied": False, "accepted": False, "measured": False, "error": reason}
 
     def _read(self, batches: list[Labelled]) -> dict[str, float]:
-        self._metrics = self.subject.read(batches)
+        self._metrics = self.tracked.read(batches)
         return dict(self._metrics)
 
     def get_stats(self) -> dict[str, Any]:
@@ -344,8 +353,8 @@ class DynamicArchitecture:
             "epsilon": self.learner.epsilon,
             "experiences": len(self.learner.buffer),
             "updates": self.learner.updates,
-            "probe_steps": self.subject.steps,
-            "parameters": self.subject.parameters,
+            "probe_steps": self.tracked.steps,
+            "parameters": self.tracked.parameters,
             "device": str(self.device),
         }
 
@@ -353,9 +362,9 @@ class DynamicArchitecture:
         """Everything that the next action depends on beyond network, optimizer and `morphs`."""
         return {
             "learner": self.learner.state_dict(),
-            "barred": sorted(self.barred),
+            "excluded": sorted(self.excluded),
             "taken": self.taken,
-            "steps": [self.subject.steps, self.subject.steps_samples],
+            "steps": [self.tracked.steps, self.tracked.steps_samples],
             "kept": list(self._kept),
             "position": self._position,
             "last_reward": self._last_reward,
@@ -370,10 +379,10 @@ class DynamicArchitecture:
             ConfigError: it belongs to an agent of other actions.
         """
         self.learner.load_state_dict(state["learner"])
-        self.barred = frozenset(state["barred"])
+        self.excluded = frozenset(state["excluded"])
         self.taken = state["taken"]
-        self.subject.steps, self.subject.steps_samples = state["steps"]
+        self.tracked.steps, self.tracked.steps_samples = state["steps"]
         self._kept, self._position = list(state["kept"]), state["position"]
         self._last_reward, self._metrics = state["last_reward"], dict(state["metrics"])
         self._first_parameters = state["first_parameters"]
-        self.subject.measures, self._refusals = None, ("", {})
+        self.tracked.measures, self._refusals = None, ("", {})

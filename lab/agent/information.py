@@ -63,8 +63,8 @@ def mutual_information(x_N: Tensor, y_N: Tensor, *, seed: int = 0) -> float:
     require(
         x.shape == y.shape and x.shape[1] == 1,
         expected="two columns of the same length",
-        came=f"{tuple(x_N.shape)} and {tuple(y_N.shape)}",
-        todo="pair the samples",
+        got=f"{tuple(x_N.shape)} and {tuple(y_N.shape)}",
+        hint="pair the samples",
     )
     found = mutual_info_regression(x, y[:, 0], n_neighbors=NEIGHBOURS, random_state=seed)
     return float(found[0])
@@ -81,8 +81,8 @@ def label_information(x_NC: Tensor, labels_N: Tensor, *, seed: int = 0) -> Tenso
     require(
         len(labels) == len(x),
         expected=f"{len(x)} labels",
-        came=len(labels),
-        todo="give one label for each sample",
+        got=len(labels),
+        hint="give one label for each sample",
     )
     # Where every column says nothing the estimator gives whole zeros.
     return torch.from_numpy(mutual_info_classif(x, labels, n_neighbors=NEIGHBOURS, random_state=seed)).double()

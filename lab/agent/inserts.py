@@ -16,10 +16,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from lab.agent.operators import ATTEMPTS, MorphOperator, Situation, ranked
+from lab.agent.operators import ATTEMPTS, ActionContext, MorphOperator, ranked
 from lab.agent.scores import LAYER_SCORES
 from lab.base import MorphError, require_choice, require_range
-from lab.morph import AddBranch, Deepen, InsertAttention, InsertResidual, Morph, Together, apply
+from lab.morph import AddBranch, Compose, Deepen, InsertAttention, InsertResidual, Morph, apply
 from lab.morph.widths import find_module
 from lab.nn import eval_mode
 
@@ -31,25 +31,25 @@ ADDED = ("Branched", "Residual", "Deepened", "TokenAttention")
 """Classes of what was added before: nothing is added inside, so that additions do not nest."""
 
 
-def open_layers(situation: Situation, score: str) -> list[str]:
+def open_layers(context: ActionContext, score: str) -> list[str]:
     """The measured layers but the last that are no part of an earlier addition, the largest score first."""
-    model = situation.model
+    model = context.model
     added = [name for name, module in model.named_modules() if type(module).__name__ in ADDED]
     return [
         name
-        for name in ranked(situation, score)
+        for name in ranked(context, score)
         if not any(name == part or name.startswith(f"{part}.") for part in added)
     ]
 
 
-def gate_gradient(situation: Situation, morph: Morph) -> float:
+def gate_gradient(context: ActionContext, morph: Morph) -> float:
     """|dL/dg|^2 of the gate of an addition, summed over channels, from the measured samples; nothing is changed.
 
     Raises:
         MorphError: it cannot be added there, or it has no gate.
     """
-    plan = morph.plan(situation.model, situation.example, seed=situation.seed)
-    model = deepcopy(situation.model)
+    plan = morph.plan(context.model, context.example, seed=context.seed)
+    model = deepcopy(context.model)
     old = {id(parameter) for parameter in model.parameters()}
     apply(plan, model).release()
     fresh = [parameter for parameter in model.parameters() if id(parameter) not in old]
@@ -58,7 +58,7 @@ def gate_gradient(situation: Situation, morph: Morph) -> float:
     gates = [p for p in fresh if not names[id(p)].endswith("bias") and not bool(p.any())]
     if not gates:
         raise MorphError("an addition with a gate", morph.name, "judge it by another score")
-    batch = situation.measures.batch
+    batch = context.measures.batch
     with eval_mode(model), torch.enable_grad():
         losses_B, _ = batch.losses(model)
         slopes: tuple[Tensor, ...] = torch.autograd.grad(losses_B.mean(), gates)
@@ -77,26 +77,26 @@ class LayerTypeSelector:
             require_choice("kinds", kind, KINDS.keys())
         require_range("number of kinds", len(self.kinds), 1)
 
-    def possible(self, situation: Situation, layer: str) -> tuple[str, ...]:
+    def possible(self, context: ActionContext, layer: str) -> tuple[str, ...]:
         """The kinds that can be added at `layer`, as far as they can be worked out without trying."""
         found = []
         for kind in self.kinds:
             with suppress(MorphError):
-                KINDS[kind](layer).try_draft(situation.model, situation.example)
+                KINDS[kind](layer).check_steps(context.model, context.example)
                 found.append(kind)
         return tuple(found)
 
-    def rank(self, situation: Situation, layer: str) -> dict[str, float]:
+    def rank(self, context: ActionContext, layer: str) -> dict[str, float]:
         """The kinds that are possible at `layer` with their gate gradients, the largest first.
 
         Raises:
             MorphError: there is no such layer.
         """
-        find_module(situation.model, layer)
+        find_module(context.model, layer)
         found: dict[str, float] = {}
         for kind in self.kinds:
             try:
-                found[kind] = gate_gradient(situation, KINDS[kind](layer))
+                found[kind] = gate_gradient(context, KINDS[kind](layer))
             except MorphError:
                 # Not possible here: the ranking is over what is.
                 continue
@@ -120,9 +120,9 @@ class BranchOperator(_Insert):
     score: str = "little_information"
     """Where, by a name of `LAYER_SCORES`; the best that `lab bench scores` finds."""
 
-    def candidates(self, situation: Situation) -> Iterable[Morph]:
+    def candidates(self, context: ActionContext) -> Iterable[Morph]:
         """See `MorphOperator.candidates`."""
-        return map(AddBranch, open_layers(situation, self.score))
+        return map(AddBranch, open_layers(context, self.score))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,17 +137,17 @@ class AttentionOperator(_Insert):
         super().__post_init__()
         require_range("heads", self.heads, 0)
 
-    def candidates(self, situation: Situation) -> Iterable[Morph]:
+    def candidates(self, context: ActionContext) -> Iterable[Morph]:
         """See `MorphOperator.candidates`; layers that give vectors are passed over."""
-        for layer in open_layers(situation, self.score):
-            if not _gives_vectors(situation.model.get_submodule(layer), situation):
+        for layer in open_layers(context, self.score):
+            if not _gives_vectors(context.model.get_submodule(layer), context):
                 yield InsertAttention(layer, self.heads)
 
 
-def _gives_vectors(module: nn.Module, situation: Situation) -> bool:
+def _gives_vectors(module: nn.Module, context: ActionContext) -> bool:
     """Whether a linear layer is fed with the flattened maps of a convolutional network."""
-    convolutional = any(isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d) for m in situation.model.modules())
-    tokens = any(isinstance(m, nn.MultiheadAttention) for m in situation.model.modules())
+    convolutional = any(isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d) for m in context.model.modules())
+    tokens = any(isinstance(m, nn.MultiheadAttention) for m in context.model.modules())
     return isinstance(module, nn.Linear) and convolutional and not tokens
 
 
@@ -157,9 +157,9 @@ class ResidualOperator(_Insert):
 
     name: ClassVar[str] = "residual"
 
-    def candidates(self, situation: Situation) -> Iterable[Morph]:
+    def candidates(self, context: ActionContext) -> Iterable[Morph]:
         """See `MorphOperator.candidates`."""
-        return map(InsertResidual, open_layers(situation, self.score))
+        return map(InsertResidual, open_layers(context, self.score))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,18 +170,18 @@ class HybridOperator(_Insert):
     selector: LayerTypeSelector = LayerTypeSelector()
     """Which kinds."""
 
-    def candidates(self, situation: Situation) -> Iterable[Morph]:
+    def candidates(self, context: ActionContext) -> Iterable[Morph]:
         """See `MorphOperator.candidates`."""
-        for layer in open_layers(situation, self.score):
-            best = list(self.selector.rank(situation, layer))[:2]
+        for layer in open_layers(context, self.score):
+            best = list(self.selector.rank(context, layer))[:2]
             if len(best) == 2:
-                yield Together(tuple(KINDS[kind](layer) for kind in best))
+                yield Compose(tuple(KINDS[kind](layer) for kind in best))
 
-    def refusal(self, situation: Situation) -> str:
+    def refusal(self, context: ActionContext) -> str:
         """See `StructuralOperator.refusal`; without a budget no kinds are ranked."""
-        if situation.budget is not None:
-            return super().refusal(situation)
-        for layer in islice(open_layers(situation, self.score), ATTEMPTS):
-            if len(self.selector.possible(situation, layer)) >= 2:
+        if context.budget is not None:
+            return super().refusal(context)
+        for layer in islice(open_layers(context, self.score), ATTEMPTS):
+            if len(self.selector.possible(context, layer)) >= 2:
                 return ""
         return "no layer where two kinds of addition are possible"

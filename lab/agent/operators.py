@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Situation:
+class ActionContext:
     """What an operator sees when it is asked for a change."""
 
     model: nn.Module
@@ -37,8 +37,8 @@ class Situation:
     """Of everything that the operator draws."""
     strength: float = 1.0
     """Factor on how much is changed, in (0, 1]."""
-    barred: frozenset[str] = frozenset()
-    """Places, as `place_of` names them, where a change was taken back of late."""
+    excluded: frozenset[str] = frozenset()
+    """Places, as `target_of` names them, where a change was taken back of late."""
     max_growth: float = 4.0
     """Factor by which one change may at most multiply parameters or operations, > 1."""
     budget: Callable[[MorphPlan], str] | None = None
@@ -53,7 +53,7 @@ class Situation:
         return {name: layer for name, layer in self.measures.layers.items() if name in names}
 
 
-def place_of(change: Morph | MorphPlan) -> str:
+def target_of(change: Morph | MorphPlan) -> str:
     """The kind of a change and where it is made: its name and its first argument."""
     name, asked = (change.op, change.arguments) if isinstance(change, MorphPlan) else (change.name, change.arguments())
     return f"{name} {next(iter(asked.values()))}"
@@ -65,11 +65,11 @@ class StructuralOperator(ABC):
     name: ClassVar[str]
 
     @abstractmethod
-    def refusal(self, situation: Situation) -> str:
+    def refusal(self, context: ActionContext) -> str:
         """Why nothing can be done now; empty where something can. The model is not touched."""
 
     @abstractmethod
-    def apply(self, situation: Situation, optimizer: Optimizer | None = None) -> tuple[MorphReport, ...]:
+    def apply(self, context: ActionContext, optimizer: Optimizer | None = None) -> tuple[MorphReport, ...]:
         """Change the model in place, and the optimizer with it; the changes in order, to be taken back from the last.
 
         Raises:
@@ -81,10 +81,10 @@ class MorphOperator(StructuralOperator):
     """An action that is one change at the best place where it is possible."""
 
     @abstractmethod
-    def candidates(self, situation: Situation) -> Iterable[Morph]:
+    def candidates(self, context: ActionContext) -> Iterable[Morph]:
         """The changes that it would make, best first."""
 
-    def plan(self, situation: Situation) -> MorphPlan:
+    def plan(self, context: ActionContext) -> MorphPlan:
         """The best candidate that is possible and allowed; at most `ATTEMPTS` are tried.
 
         Raises:
@@ -92,69 +92,69 @@ class MorphOperator(StructuralOperator):
         """
 
         def plan(morph: Morph) -> MorphPlan:
-            made = morph.plan(situation.model, situation.example, seed=situation.seed, traces=situation.traces)
-            reason = "" if situation.budget is None else situation.budget(made)
+            made = morph.plan(context.model, context.example, seed=context.seed, traces=context.traces)
+            reason = "" if context.budget is None else context.budget(made)
             growth = max(new / max(old, 1) for old, new in (made.parameters, made.flops))
-            if growth > situation.max_growth:
-                reason = f"{growth:.1f} times the cost at once, over the limit of {situation.max_growth:g}"
+            if growth > context.max_growth:
+                reason = f"{growth:.1f} times the cost at once, over the limit of {context.max_growth:g}"
             if reason:
                 raise MorphError("a change within the limits", reason, "raise the limits")
             return made
 
-        return self._first(situation, plan)
+        return self._first(context, plan)
 
-    def _first(self, situation: Situation, attempt: Callable[[Morph], T]) -> T:
+    def _first(self, context: ActionContext, attempt: Callable[[Morph], T]) -> T:
         """What `attempt` gives for the first candidate that it takes.
 
         Raises:
             MorphError: it takes none, with the last reason.
         """
         reason = "no layer to act on"
-        free = (morph for morph in self.candidates(situation) if place_of(morph) not in situation.barred)
+        free = (morph for morph in self.candidates(context) if target_of(morph) not in context.excluded)
         for morph in islice(free, ATTEMPTS):
             try:
                 return attempt(morph)
             except MorphError as error:
-                reason = error.came
+                reason = error.got
         raise MorphError(f"a place for {self.name}", reason, "choose another action")
 
-    def refusal(self, situation: Situation) -> str:
+    def refusal(self, context: ActionContext) -> str:
         """See `StructuralOperator.refusal`.
 
         Where there is a budget the change is planned, for its cost; else it is only worked out, which a large network
         allows twenty times as often. A plan that then fails is a refusal of `apply`.
         """
         try:
-            if situation.budget is None:
-                self._first(situation, lambda morph: _try_draft(situation, morph))
+            if context.budget is None:
+                self._first(context, lambda morph: _try_draft(context, morph))
             else:
-                self.plan(situation)
+                self.plan(context)
         except MorphError as error:
-            return error.came
+            return error.got
         return ""
 
-    def apply(self, situation: Situation, optimizer: Optimizer | None = None) -> tuple[MorphReport, ...]:
+    def apply(self, context: ActionContext, optimizer: Optimizer | None = None) -> tuple[MorphReport, ...]:
         """See `StructuralOperator.apply`."""
-        return (apply(self.plan(situation), situation.model, optimizer),)
+        return (apply(self.plan(context), context.model, optimizer),)
 
 
-def _try_draft(situation: Situation, morph: Morph) -> None:
-    morph.try_draft(situation.model, situation.example, traces=situation.traces)
+def _try_draft(context: ActionContext, morph: Morph) -> None:
+    morph.check_steps(context.model, context.example, traces=context.traces)
 
 
-def take_back(reports: Iterable[MorphReport]) -> None:
+def rollback_all(reports: Iterable[MorphReport]) -> None:
     """Roll back changes, the last one first."""
     for report in reversed(tuple(reports)):
         rollback(report)
 
 
-def ranked(situation: Situation, score: str) -> list[str]:
+def ranked(context: ActionContext, score: str) -> list[str]:
     """Names of the measured layers but the last, the largest score first; equal ones in the order of the forward.
 
     The units of the last layer are the logits.
     """
-    random = Random(situation.seed)
-    found = {name: LAYER_SCORES[score](layer, random) for name, layer in list(situation.layers.items())[:-1]}
+    random = Random(context.seed)
+    found = {name: LAYER_SCORES[score](layer, random) for name, layer in list(context.layers.items())[:-1]}
     return sorted(found, key=lambda name: -found[name])
 
 
@@ -182,13 +182,13 @@ class PruneByEntropy(MorphOperator):
         require_choice("score", self.score, LAYER_SCORES.keys())
         require_choice("units", self.units, UNIT_SCORES.keys())
 
-    def candidates(self, situation: Situation) -> Iterable[Morph]:
+    def candidates(self, context: ActionContext) -> Iterable[Morph]:
         """See `MorphOperator.candidates`."""
-        for layer in ranked(situation, self.score):
-            found = situation.layers[layer]
-            keep = max(self.least, found.width - max(1, round(found.width * self.ratio * situation.strength)))
+        for layer in ranked(context, self.score):
+            found = context.layers[layer]
+            keep = max(self.least, found.width - max(1, round(found.width * self.ratio * context.strength)))
             if keep < found.width:
-                worth_C = UNIT_SCORES[self.units](found, Random(situation.seed))
+                worth_C = UNIT_SCORES[self.units](found, Random(context.seed))
                 kept = sorted(worth_C.argsort(descending=True)[:keep].tolist())
                 yield Prune(layer, tuple(kept))
 
@@ -208,10 +208,10 @@ class ExpandWithMI(MorphOperator):
         require_range("ratio", self.ratio, 0, open_low=True)
         require_choice("score", self.score, LAYER_SCORES.keys())
 
-    def candidates(self, situation: Situation) -> Iterable[Morph]:
+    def candidates(self, context: ActionContext) -> Iterable[Morph]:
         """See `MorphOperator.candidates`; where only certain widths are legal, the next one."""
-        for layer in ranked(situation, self.score):
-            width = situation.layers[layer].width
-            wanted = width + max(1, round(width * self.ratio * situation.strength))
+        for layer in ranked(context, self.score):
+            width = context.layers[layer].width
+            wanted = width + max(1, round(width * self.ratio * context.strength))
             yield Widen(layer, wanted)
             yield Widen(layer, 2 * width)

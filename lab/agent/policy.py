@@ -43,8 +43,8 @@ class AttentionPolicyNetwork(nn.Module):
         require(
             hidden_dim > 0 and hidden_dim % heads == 0,
             expected=f"a hidden_dim that is a multiple of {heads} heads",
-            came=hidden_dim,
-            todo="change one of the two",
+            got=hidden_dim,
+            hint="change one of the two",
         )
         self.input_dim = input_dim
         self.num_actions = num_actions

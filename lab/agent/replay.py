@@ -108,8 +108,8 @@ class ExperienceBuffer:
         require(
             experience.action < self.num_actions,
             expected=f"an action below {self.num_actions}",
-            came=experience.action,
-            todo="make the buffer for the agent's actions",
+            got=experience.action,
+            hint="make the buffer for the agent's actions",
         )
         kept = Experience(
             **{**vars(experience), "state": _kept(experience.state), "next_state": _kept(experience.next_state)}
@@ -182,8 +182,8 @@ class ExperienceBuffer:
         require(
             len(state["kept"]) <= self.capacity,
             expected=f"at most {self.capacity} experiences",
-            came=len(state["kept"]),
-            todo="use the capacity that it was saved with",
+            got=len(state["kept"]),
+            hint="use the capacity that it was saved with",
         )
         self._kept = [Experience(**item) for item in state["kept"]]
         self._priorities = list(state["priorities"])

@@ -115,6 +115,6 @@ def _beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
 def _read(metrics: Mapping[str, float], name: str) -> float:
     value = metrics.get(name)
     if value is None or not math.isfinite(value):
-        came = "nothing" if value is None else f"{value}"
-        raise DataError(f"a finite {name} among the metrics", came, "measure it, or give that objective weight 0")
+        got = "nothing" if value is None else f"{value}"
+        raise DataError(f"a finite {name} among the metrics", got, "measure it, or give that objective weight 0")
     return value

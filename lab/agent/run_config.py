@@ -24,10 +24,10 @@ class EvolveConfig:
     evolve_actions: int = 2
     """Actions in a round, >= 1."""
     probe_steps: int = 12
-    """Training steps that a changed network and its unchanged twin take before they are compared, >= 0."""
+    """Training steps that a changed network and its control copy take before they are compared, >= 0."""
     least_reward: float = 0.0
     """Reward below which a change is taken back."""
-    reject_sigmas: float = 1.64
+    reject_z: float = 1.64
     """A change is taken back when the mean paired loss difference on the selection split is above this many standard
     errors, >= 0; 1.64 is one-sided 95 %."""
     max_parameters: int | None = None
@@ -48,7 +48,7 @@ class EvolveConfig:
         require_range("evolve_from", self.evolve_from, 0)
         require_range("evolve_actions", self.evolve_actions, 1)
         require_range("probe_steps", self.probe_steps, 0)
-        require_range("reject_sigmas", self.reject_sigmas, 0)
+        require_range("reject_z", self.reject_z, 0)
         for name in ("max_parameters", "max_flops"):
             if getattr(self, name) is not None:
                 require_range(name, getattr(self, name), 1)

@@ -44,8 +44,8 @@ def encode(metrics: Mapping[str, float], history: Mapping[str, float]) -> Tensor
     for name in ("loss", "accuracy", "parameters"):
         value = metrics.get(name)
         if value is None or not math.isfinite(value):
-            came = "none" if value is None else str(value)
-            raise DataError(f"a finite {name} in the metrics", came, "take them from evaluate(loader)")
+            got = "none" if value is None else str(value)
+            raise DataError(f"a finite {name} in the metrics", got, "take them from evaluate(loader)")
     if not 0.0 <= metrics["accuracy"] <= 1.0:
         raise DataError("accuracy as a share in [0, 1]", f"{metrics['accuracy']}", "divide percent by 100")
     read = all(name in metrics for name in READ)

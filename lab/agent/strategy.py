@@ -15,7 +15,7 @@ from lab.agent.dynamic import AgentConfig, DynamicArchitecture
 from lab.agent.evolution import StructuralEvolution
 from lab.agent.learner import LearnerConfig
 from lab.agent.run_config import EvolveConfig
-from lab.agent.trial import PairedJudge
+from lab.agent.trial import PairedTest
 from lab.base import CheckpointError, ConfigError, TrainingError, derive_seed
 from lab.morph import MorphPlan
 from lab.nn import measure_flops
@@ -25,11 +25,11 @@ from lab.train import (
     EpochData,
     EpochPlan,
     Evaluation,
-    Moment,
     Mutate,
     Offers,
     OptimizerConfig,
     Outcome,
+    RequestContext,
     Split,
     StepOptions,
     StepReport,
@@ -45,7 +45,7 @@ TRAINING = 3
 """A training step costs about three forwards: one there and two back."""
 
 
-class Probes:
+class ProbeLoader:
     """The training batches of one round's trials: a function of the seed and of the round."""
 
     def __init__(self) -> None:
@@ -86,20 +86,20 @@ class AgentStrategy:
         self.seed = seed
         self.trainer = WeightTrainer(network, config, epochs=epochs, options=options)
         self.records: list[Record] = self.trainer.records
-        self.probes = Probes()
+        self.probe_loader = ProbeLoader()
         self.agent = DynamicArchitecture(
             network,
             StructuralEvolution(
                 max_parameters=evolve.max_parameters, max_flops=evolve.max_flops, max_latency=evolve.max_latency
             ),
             optimizer=self.trainer.optimizer,
-            train_loader=self.probes,
+            train_loader=self.probe_loader,
             config=AgentConfig(probe_steps=0 if evolve.policy == "schedule" else evolve.probe_steps),
             learner=FEW_ACTIONS,
-            judge=PairedJudge(sigmas=evolve.reject_sigmas, threshold=evolve.least_reward),
+            acceptance_test=PairedTest(z=evolve.reject_z, threshold=evolve.least_reward),
             seed=derive_seed(seed, "agent"),
             train_step=self._train_step,
-            agree=self.group.share,
+            agree=self.group.broadcast,
         )
         self.counts = {"tried": 0, "kept": 0, "refused": 0}
         self.regret = 0.0
@@ -129,7 +129,7 @@ class AgentStrategy:
         self.measure_flops(data)
         share = None
         if self.evolve.compute is not None:
-            self.spent = self.group.share(self.spent)
+            self.spent = self.group.broadcast(self.spent)
             share = min(self.spent / self.evolve.compute, 1.0)
             if self.spent >= self.evolve.compute:
                 self.finish(epoch, data)
@@ -142,10 +142,10 @@ class AgentStrategy:
 
     def _round(self, data: EpochData, actions: int) -> list[ActionEvent]:
         """So many actions, each a transaction; what happened."""
-        self.probes.data, self.probes.round = data, self._rounds
+        self.probe_loader.data, self.probe_loader.round = data, self._rounds
         self.agent.begin_round()
         self._rounds += 1
-        held_out = list(data.decisions())
+        held_out = list(data.selection())
         metrics = self.agent.evaluate(held_out)
         samples = sum(len(y_B) for _, y_B in held_out)
         events: list[ActionEvent] = []
@@ -155,15 +155,15 @@ class AgentStrategy:
                 text = "; ".join(f"{name}: {reason}" for name, reason in self.agent.refusals().items())
                 self.records.append(AlertEvent(level="info", title="No action is possible", text=text))
                 break
-            before = self.agent.subject.steps_samples
+            before = self.agent.tracked.steps_samples
             action = self._choose(state)
             _, info = self.agent.apply_tentative(action, state, held_out)
-            events.append(self._account(info, self.agent.subject.steps_samples - before, samples))
+            events.append(self._account(info, self.agent.tracked.steps_samples - before, samples))
             metrics = {}
             self.measure_flops(data)
         self.records += events
         if self.group.size > 1:
-            self.group.align(self.network)
+            self.group.broadcast_buffers(self.network)
             self.group.check_equal(state_digest(self.network.state_dict()), "network after the agent's round")
         return events
 
@@ -175,11 +175,11 @@ class AgentStrategy:
             expand = self.agent.actions.index("expand")
             return expand if expand in possible else int(possible[0])
         drawn = Random(derive_seed(self.seed, "agent", "random policy", self._rounds, self.agent.taken))
-        return int(self.group.share(drawn.choice(possible)))
+        return int(self.group.broadcast(drawn.choice(possible)))
 
     def _account(self, info: dict[str, Any], trained: int, read: int) -> ActionEvent:
         """Count an action, what it cost and what it lost; its event."""
-        # The network is read before, its twin and the changed one after the trial.
+        # The network is read before, its control copy and the changed one after the trial.
         self.spent += self._flops * (TRAINING * trained * self.group.size + 3 * read)
         if not info["applied"]:
             self.counts["refused"] += 1
@@ -189,18 +189,23 @@ class AgentStrategy:
             self.regret += info["regret"]
             if info["accepted"] and info["exact"]:
                 self.largest_difference = max(self.largest_difference, info["max_difference"])
-        told = {**info, "state": self.agent.get_stats(), "regret_so_far": self.regret, "masked": self.agent.refusals()}
+        payload = {
+            **info,
+            "state": self.agent.get_stats(),
+            "regret_so_far": self.regret,
+            "masked": self.agent.refusals(),
+        }
         return ActionEvent(
             action=info["action"],
             applied=info["applied"],
             accepted=info["accepted"],
             reward=info.get("reward"),
-            info=told,
+            info=payload,
         )
 
     def measure_flops(self, data: EpochData) -> float:
         """Floating-point operations of a forward of one image by the network as it is now."""
-        x_BCHW, _ = next(data.decisions())
+        x_BCHW, _ = next(data.selection())
         self._flops = float(measure_flops(self.network, x_BCHW[:1]))
         return self._flops
 
@@ -234,7 +239,7 @@ class AgentStrategy:
             offered[Mutate] = self.mutate
         return offered
 
-    def mutate(self, request: Mutate, moment: Moment) -> Outcome:
+    def mutate(self, request: Mutate, moment: RequestContext) -> Outcome:
         """One action of the agent now.
 
         Raises:
@@ -251,7 +256,7 @@ class AgentStrategy:
     def state(self) -> StrategyState:
         """Network and plans of the changes that stand, optimizer, what the agent has learnt, the compute spent."""
         return StrategyState(
-            plans=tuple({"kind": "plan", "plan": plan.to_json()} for plan in self.agent.morphs),
+            plans=tuple({"kind": "plan", "plan": plan.to_json()} for plan in self.agent.plans),
             tensors={
                 **self.trainer.state_dict(),
                 "agent": self.agent.state_dict(),
@@ -289,7 +294,7 @@ class AgentStrategy:
         try:
             self.agent.learner.load_state_dict(state["agent"]["learner"])
         except ConfigError as error:
-            raise CheckpointError(error.expected, error.came, "give another --agent-from") from error
+            raise CheckpointError(error.expected, error.got, "give another --agent-from") from error
 
     def summary(self) -> dict[str, Any]:
         """Parameters, actions, what they lost in hindsight, the compute spent."""
@@ -298,9 +303,9 @@ class AgentStrategy:
             "model": self.evolve.model,
             "policy": self.evolve.policy,
             "actions": dict(self.counts),
-            "probe_steps": self.agent.subject.steps,
+            "probe_steps": self.agent.tracked.steps,
             "regret": self.regret,
             "largest_difference": self.largest_difference,
             "compute": self.spent,
-            "changes": [f"{plan.op} {plan.arguments}" for plan in self.agent.morphs],
+            "changes": [f"{plan.op} {plan.arguments}" for plan in self.agent.plans],
         }

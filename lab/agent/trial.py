@@ -1,4 +1,4 @@
-"""A change on trial: the changed network against its unchanged twin, on the same samples and the same random numbers.
+"""A change on trial: the changed network against its control copy, on the same samples and the same random numbers.
 
 N held-out samples.
 """
@@ -26,7 +26,7 @@ TrainStep = Callable[[nn.Module, Labelled], None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Reading:
+class EvalResult:
     """A network on the held-out samples."""
 
     losses_N: Tensor
@@ -37,7 +37,7 @@ class Reading:
     """Class of each."""
 
     @classmethod
-    def of(cls, model: nn.Module, batches: Sequence[Labelled]) -> "Reading":
+    def of(cls, model: nn.Module, batches: Sequence[Labelled]) -> "EvalResult":
         """In eval mode; nothing of the model changes."""
         losses_N, hits_N, labels_N = evaluate(model, batches)
         return cls(losses_N=losses_N, hits_N=hits_N, labels_N=labels_N)
@@ -48,13 +48,13 @@ class Trial:
     """What was measured of a change."""
 
     mean: float
-    """Mean difference of the held-out losses, changed less unchanged twin, nats."""
+    """Mean difference of the held-out losses, changed less control copy, nats."""
     error: float
     """Standard error of that mean, over the paired samples."""
     measured: bool
     """Whether the difference says anything: false for an exact change that has not been trained."""
     reward: Reward
-    """Of going from the twin to the changed network."""
+    """Of going from the control copy to the changed network."""
     steps: int
     """Training steps that each of the two took."""
     parts: tuple[str, ...] = field(default=())
@@ -66,38 +66,38 @@ class Trial:
         return math.isfinite(self.mean)
 
 
-Judge = Callable[[Trial], tuple[bool, str]]
+AcceptanceTest = Callable[[Trial], tuple[bool, str]]
 """Whether a change is kept, and why."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairedJudge:
+class PairedTest:
     """Keeps a change that did not raise the held-out loss for sure and whose reward is large enough.
 
     An exact change that has not been trained is kept: the function is what it was.
     """
 
-    sigmas: float = 1.0
+    z: float = 1.0
     """Standard errors by which the loss must have risen to be worse for sure, >= 0."""
     threshold: float = 0.0
     """Least reward."""
 
     def __post_init__(self) -> None:
-        require_range("sigmas", self.sigmas, 0)
+        require_range("sigmas", self.z, 0)
 
     def __call__(self, trial: Trial) -> tuple[bool, str]:
         """The decision and its reason."""
         told = f"held-out loss {trial.mean:+.2g} +- {trial.error:.1g}, reward {trial.reward.total:+.3f}"
         if not trial.measured:
             return True, "exact and not yet trained"
-        if not trial.finite or trial.mean > self.sigmas * trial.error:
+        if not trial.finite or trial.mean > self.z * trial.error:
             return False, f"worse: {told}"
         if trial.reward.total < self.threshold:
             return False, f"not worth its price: {told}"
         return True, told
 
 
-def paired(before: Reading, after: Reading) -> tuple[float, float]:
+def paired(before: EvalResult, after: EvalResult) -> tuple[float, float]:
     """Mean and standard error of the paired difference of losses, after less before."""
     difference_N = after.losses_N - before.losses_N
     count = len(difference_N)
@@ -135,13 +135,13 @@ def plain_step(optimizer: Optimizer, grad_clip: float = 5.0) -> TrainStep:
     return step
 
 
-def compare_with_twin(
-    reports: Sequence[MorphReport], twin: Reading, after: Reading, *, steps: int, reward: MultiObjectiveReward
+def compare_with_control(
+    reports: Sequence[MorphReport], control: EvalResult, after: EvalResult, *, steps: int, reward: MultiObjectiveReward
 ) -> Trial:
-    """The trial of the changes `reports`: the changed network's reading against that of its twin."""
-    mean, error = paired(twin, after)
+    """The trial of the changes `reports`: the changed network's reading against that of its control copy."""
+    mean, error = paired(control, after)
     finite = math.isfinite(mean)
-    was = _objectives(twin, reports[0].parameters[0], reports[0].flops[0])
+    was = _objectives(control, reports[0].parameters[0], reports[0].flops[0])
     now = _objectives(after, reports[-1].parameters[1], reports[-1].flops[1])
     return Trial(
         mean=mean,
@@ -153,7 +153,7 @@ def compare_with_twin(
     )
 
 
-def _objectives(reading: Reading, parameters: int, flops: int) -> dict[str, float]:
+def _objectives(reading: EvalResult, parameters: int, flops: int) -> dict[str, float]:
     loss = float(reading.losses_N.mean())
     return {
         "loss": loss,

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from lab.asose.config import ASOSEConfig
 from lab.asose.remedies import Remedies
-from lab.asose.selection import drawn_worth, removal_worth
+from lab.asose.selection import perturbation_importance, sampled_importance
 from lab.base import derive_seed
 from lab.explore import NONE, SCHEDULES, GumbelExplorer, best_genotype
 from lab.nn import Sample, SuperNet, train_mode
 from lab.space import Genotype
-from lab.train import Alone, Criterion, EpochData, Group
+from lab.train import Criterion, EpochData, Group, SingleProcess
 
 BETAS = (0.5, 0.999)
 SELECTION_BATCHES = 8
@@ -28,12 +28,18 @@ class ArchitectureTrainer:
     """The explorer, its Adam optimizer, and the accuracy of the cells drawn in the present epoch."""
 
     def __init__(
-        self, supernet: SuperNet, config: ASOSEConfig, *, seed: int, accumulation: int = 1, group: Group | None = None
+        self,
+        supernet: SuperNet,
+        config: ASOSEConfig,
+        *,
+        seed: int,
+        grad_accum_steps: int = 1,
+        group: Group | None = None,
     ) -> None:
         self.supernet = supernet
         self.criterion = Criterion()
-        self.parts = accumulation
-        self.group: Group = group or Alone()
+        self.micro_batches = grad_accum_steps
+        self.group: Group = group or SingleProcess()
         schedule = SCHEDULES[config.temperature_schedule](
             initial_temp=config.initial_temp,
             min_temp=config.min_temp,
@@ -59,17 +65,17 @@ class ArchitectureTrainer:
 
     def draw_uniform(self) -> Sample:
         """What a warm-up step runs: a uniform draw, or the uniform mixture where the sampling is one."""
-        return self.remedies.dress(self.explorer.ask_uniform(hard=self.explorer.sampling != "mixture"))
+        return self.remedies.apply(self.explorer.sample_uniform(hard=self.explorer.sampling != "mixture"))
 
     def select(self, data: EpochData) -> Genotype:
         """The first live cell; under perturbation the decision split measures what each primitive is worth."""
         if self.selection == "argmax":
-            return self.explorer.likeliest
-        images = list(itertools.islice(data.decisions(), SELECTION_BATCHES))
+            return self.explorer.argmax_genotype
+        images = list(itertools.islice(data.selection(), SELECTION_BATCHES))
         if self.explorer.sampling == "mixture":
-            self.worth_EK = removal_worth(self.supernet, self.explorer.probabilities(), images)
+            self.worth_EK = perturbation_importance(self.supernet, self.explorer.probabilities(), images)
         else:
-            self.worth_EK = drawn_worth(self.supernet, self.explorer.ask_uniform, images)
+            self.worth_EK = sampled_importance(self.supernet, self.explorer.sample_uniform, images)
         return best_genotype(self.explorer.space, self.worth_EK)
 
     def guide(self) -> list[list[float]]:
@@ -82,10 +88,10 @@ class ArchitectureTrainer:
     def step(self, x_BCHW: Tensor, y_B: Tensor) -> tuple[float, float, float]:
         """One Adam step on a drawn cell's loss; (loss, accuracy, gradient norm). Not finite: nothing changes."""
         train_mode(self.supernet)
-        sample, alpha = self.remedies.dress(self.explorer.ask()), self.explorer.alpha
+        sample, alpha = self.remedies.apply(self.explorer.sample()), self.explorer.alpha
         gradient_EK, loss, hits = torch.zeros_like(alpha), torch.zeros_like(alpha[0, 0]), torch.zeros_like(alpha[0, 0])
         with self.group.merged_statistics(self.supernet):
-            for x, y in zip(x_BCHW.tensor_split(self.parts), y_B.tensor_split(self.parts), strict=True):
+            for x, y in zip(x_BCHW.tensor_split(self.micro_batches), y_B.tensor_split(self.micro_batches), strict=True):
                 logits_BN = self.supernet(x, sample)
                 part = self.criterion.mean(logits_BN, y) * (len(y) / len(y_B))
                 # The gradient is taken for alpha alone: the weights are frozen without a switch that could be left set.
@@ -103,7 +109,7 @@ class ArchitectureTrainer:
 
     def end_epoch(self) -> None:
         """Take the schedule's next temperature, given the epoch's mean accuracy."""
-        self.explorer.tell(sum(self.scores) / max(len(self.scores), 1))
+        self.explorer.update_temperature(sum(self.scores) / max(len(self.scores), 1))
         self.remedies.end_epoch()
 
     def values(self) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class ASOSEConfig:
     mutation_test: str = "before"
     """What a mutation is held against: before (the loss before it; training alone can make up for a bad one), or
     restart (old and new cell each trained for weight_training_epochs from the weights that exploration left, so that
-    only the cell differs; there is no hand-over then, and nothing grows)."""
+    only the cell differs; there is no transition then, and nothing grows)."""
     preserve_function: bool = True
     """Hand over from the old cell to the new one gradually, from the same output on; False puts the new primitives in
     at once, with whatever output they give."""
@@ -80,7 +80,7 @@ class ASOSEConfig:
     """Factor of a stage's width at a growth, in (1, 4]; at least one channel is added."""
     mutation_kind: str = "guided"
     """random, guided (by the architecture probabilities) or conservative (half the strength)."""
-    reject_sigmas: float = 1.64
+    reject_z: float = 1.64
     """A mutation is taken back when the mean paired loss difference on the decision split is above this many standard
     errors, >= 0; 1.64 is one-sided 95 %."""
     arch_lr: float = 3e-4
@@ -118,8 +118,8 @@ class ASOSEConfig:
         require(
             self.mutation_test == "before" or not self.growth_kinds,
             expected="growth none with mutation_test restart, which goes back to weights of the first size",
-            came=f"growth {self.growth}",
-            todo="leave one of the two away",
+            got=f"growth {self.growth}",
+            hint="leave one of the two away",
         )
         require_range("mutation_frequency", self.mutation_frequency, 1)
         require_range("mutation_strength", self.mutation_strength, 0, 1, open_low=True)
@@ -128,7 +128,7 @@ class ASOSEConfig:
             require_range("growth_schedule", cycle, 2, self.total_cycles)
         require_range("growth_factor", self.growth_factor, 1, 4, open_low=True)
         require_choice("mutation_kind", self.mutation_kind, MUTATION_KINDS)
-        require_range("reject_sigmas", self.reject_sigmas, 0)
+        require_range("reject_z", self.reject_z, 0)
         require_range("arch_lr", self.arch_lr, 0, open_low=True)
         require_range("arch_weight_decay", self.arch_weight_decay, 0)
         require_range("early_stopping_patience", self.early_stopping_patience, 0)

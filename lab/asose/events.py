@@ -9,11 +9,11 @@ def describe_search(explorer: GumbelExplorer, live: Genotype, table: Table | Non
     """What the search believes now; `reason` says why it is told."""
     space = explorer.space
     probabilities_EK = explorer.probabilities()
-    collapse = measure_collapse(space, probabilities_EK, table, explorer.likeliest)
-    draws = explorer.draws
+    collapse = measure_collapse(space, probabilities_EK, table, explorer.argmax_genotype)
+    stats = explorer.sample_stats
     return GenotypeEvent(
         genotype=live.to_json(),
-        likeliest=explorer.likeliest.to_json(),
+        argmax_genotype=explorer.argmax_genotype.to_json(),
         edges=[list(edge) for edge in space.edges],
         primitives=list(space.primitives),
         probabilities=[[round(p, 6) for p in row] for row in probabilities_EK.tolist()],
@@ -21,8 +21,8 @@ def describe_search(explorer: GumbelExplorer, live: Genotype, table: Table | Non
         skip_share=collapse.skip_share,
         dominance=collapse.dominance,
         rank=collapse.rank,
-        diversity=draws.diversity,
-        distance=draws.distance,
-        strength=draws.strength,
+        diversity=stats.diversity,
+        distance=stats.distance,
+        strength=stats.strength,
         reason=reason,
     )

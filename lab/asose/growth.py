@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from lab.base import TrainingError, derive_seed
 from lab.morph import MorphPlan, Widen, apply
-from lab.nn import STAGES, Cell, EvolvableNetwork, Sample, SuperNet, estimate_statistics, staged
+from lab.nn import STAGES, Cell, EvolvableNetwork, Sample, SuperNet, recalibrate_batchnorm, staged
 from lab.space import Genotype
 from lab.state import preserved_rng
 from lab.store import GrowthEvent
@@ -63,7 +63,7 @@ class Growth:
         self.factor = factor
         self.seed = seed
         self.steps: tuple[dict[str, Any], ...] = ()
-        """What was done, in order: `width` with genotype and plan, `depth` with its stage, `settle`."""
+        """What was done, in order: `width` with genotype and plan, `depth` with its stage, `finalize`."""
         self.done = 0
         self.total = 1
 
@@ -76,21 +76,21 @@ class Growth:
         statistics: Iterable[Tensor],
         steps: int,
     ) -> tuple[GrowthEvent, ...]:
-        """Make the next growth; the event says what was measured. Nothing grows while a hand-over is under way.
+        """Make the next growth; the event says what was measured. Nothing grows while a transition is under way.
 
         Args:
-            child: runs on the supernet's parameters; none of its edges is under hand-over.
+            child: runs on the supernet's parameters; none of its edges is in transition.
             optimizer: of the supernet's parameters.
             probe_BCHW: inputs on which the output is compared.
             statistics: inputs for the BatchNorm statistics of a fresh cell.
-            steps: training steps that its hand-over takes.
+            steps: training steps that its transition takes.
 
         Raises:
             MorphError: the stage cannot be widened exactly; nothing has then changed.
             TrainingError: the output of the child moved; the run cannot go on.
         """
-        self.settle(child)
-        grown = [step["kind"] for step in self.steps if step["kind"] != "settle"]
+        self.finalize(child)
+        grown = [step["kind"] for step in self.steps if step["kind"] != "finalize"]
         if not self.kinds or self._handed_over(child):
             return ()
         kind = self.kinds[len(grown) % len(self.kinds)]
@@ -131,7 +131,7 @@ class Growth:
 
     def _deepen(self, child: EvolvableNetwork, optimizer: Optimizer, stage: int, statistics: Iterable[Tensor]) -> str:
         number = self._add_cell(stage, optimizer)
-        estimate_statistics(child, statistics, child.add_cell(stage, self.supernet, number))
+        recalibrate_batchnorm(child, statistics, child.add_cell(stage, self.supernet, number))
         self._note(kind="depth", stage=stage)
         return f"backbone.cells.{number}"
 
@@ -142,7 +142,7 @@ class Growth:
         return number
 
     def advance(self, child: EvolvableNetwork) -> float | None:
-        """Move the hand-over of a fresh cell on by one training step; its beta, None where there is none."""
+        """Move the transition of a fresh cell on by one training step; its beta, None where there is none."""
         cells = self._handed_over(child)
         if not cells:
             return None
@@ -153,13 +153,13 @@ class Growth:
             cell.beta.fill_(beta)
         return beta
 
-    def settle(self, child: EvolvableNetwork) -> None:
-        """Let cells whose hand-over is complete be ordinary ones; the output stays."""
+    def finalize(self, child: EvolvableNetwork) -> None:
+        """Let cells whose transition is complete be ordinary ones; the output stays."""
         cells = self._cells(child)
         if any(cell.beta is not None for cell in cells) and not self._handed_over(child):
             for cell in cells:
                 cell.beta = None
-            self._note(kind="settle")
+            self._note(kind="finalize")
 
     def replay(self, steps: tuple[dict[str, Any], ...], optimizer: Optimizer) -> None:
         """Give a fresh supernet the structure of a checkpoint; its state fills it afterwards.
@@ -180,7 +180,7 @@ class Growth:
             self.steps = (*self.steps, step)
 
     def state_dict(self) -> dict[str, int]:
-        """How far the hand-over is."""
+        """How far the transition is."""
         return {"done": self.done, "total": self.total}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
@@ -198,5 +198,5 @@ class Growth:
         return [module for network in networks for module in network.modules() if isinstance(module, Cell)]
 
     def _handed_over(self, child: EvolvableNetwork) -> list[Cell]:
-        """Cells whose hand-over is not complete."""
+        """Cells whose transition is not complete."""
         return [cell for cell in self._cells(child) if cell.beta is not None and float(cell.beta) < 1.0]

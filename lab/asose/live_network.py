@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from lab.base import CheckpointError, TrainingError
-from lab.nn import EvolvableNetwork, Sample, SuperNet, estimate_statistics
+from lab.nn import EvolvableNetwork, Sample, SuperNet, recalibrate_batchnorm
 from lab.space import Edge, Genotype
-from lab.state import clone_tree
+from lab.state import clone_state
 from lab.train import relative_difference
 from lab.train.evaluate import outputs
 from lab.train.optimizer import make_weight_optimizer
@@ -35,7 +35,7 @@ class LiveNetwork:
             supernet.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay
         )
 
-    def take(self, genotype: Genotype, statistics: Iterable[Tensor], probe_BCHW: Tensor) -> float:
+    def extract(self, genotype: Genotype, statistics: Iterable[Tensor], probe_BCHW: Tensor) -> float:
         """Make the child of `genotype` and give it statistics of its own.
 
         Returns:
@@ -53,12 +53,12 @@ class LiveNetwork:
                 f"a difference of {difference:g}",
                 "report this: the extraction is at fault",
             )
-        estimate_statistics(child, statistics)
+        recalibrate_batchnorm(child, statistics)
         self.child = child
         return difference
 
     def mutate(self, genotype: Genotype, statistics: Iterable[Tensor], probe_BCHW: Tensor) -> float:
-        """Begin the hand-over of the child to `genotype`.
+        """Begin the transition of the child to `genotype`.
 
         Returns:
             The relative output difference on `probe_BCHW` that the change made, statistics estimated, beta 0.
@@ -68,17 +68,17 @@ class LiveNetwork:
         """
         if self.child is None:
             raise TrainingError("a live network", "none yet", "wait until the first exploration phase has ended")
-        kept = clone_tree(self.state_dict())
+        kept = clone_state(self.state_dict())
         before = outputs(self.child, probe_BCHW)
         layers = self.child.mutate(genotype, self.supernet)
-        estimate_statistics(self.child, statistics, layers)
+        recalibrate_batchnorm(self.child, statistics, layers)
         difference = relative_difference(outputs(self.child, probe_BCHW), before)
         if not difference <= TOLERANCE:
             self.load_state_dict(kept)
             raise TrainingError(
                 f"a mutation that moves the output by at most {TOLERANCE:g}",
                 f"a difference of {difference:g}",
-                "report this: the hand-over is at fault",
+                "report this: the transition is at fault",
             )
         return difference
 
@@ -92,7 +92,7 @@ class LiveNetwork:
             if child is None
             else {
                 "genotype": child.genotype.to_json(),
-                "blends": [[*edge, name] for edge, name in child.blends.items()],
+                "transitions": [[*edge, name] for edge, name in child.transitions.items()],
                 "buffers": dict(child.named_buffers()),
             },
         }
@@ -117,8 +117,10 @@ class LiveNetwork:
         self.child = None
         if state["child"] is not None:
             genotype = Genotype.from_json(state["child"]["genotype"])
-            blends = {Edge(cell, target, source): name for cell, target, source, name in state["child"]["blends"]}
-            self.child = EvolvableNetwork.from_supernet(self.supernet, genotype, blends)
+            transitions = {
+                Edge(cell, target, source): name for cell, target, source, name in state["child"]["transitions"]
+            }
+            self.child = EvolvableNetwork.from_supernet(self.supernet, genotype, transitions)
             with torch.no_grad():
                 for name, buffer in self.child.named_buffers():
                     buffer.copy_(state["child"]["buffers"][name])

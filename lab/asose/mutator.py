@@ -15,7 +15,7 @@ from lab.train import Evaluation, compare, relative_difference
 from lab.train.evaluate import outputs
 
 DRAWS = 100
-"""Draws after which no new genotype is looked for."""
+"""SampleStats after which no new genotype is looked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,25 +50,25 @@ class Mutator:
     are not taken back by a roll-back, so a rejected draw is not repeated.
     """
 
-    def __init__(self, live: LiveNetwork, *, kind: str, seed: int, reject_sigmas: float) -> None:
+    def __init__(self, live: LiveNetwork, *, kind: str, seed: int, reject_z: float) -> None:
         self.live = live
         self.kind = kind
         self.seed = seed
-        self.reject_sigmas = reject_sigmas
+        self.reject_z = reject_z
         self.number = 0
         self.accepted = 0
         self.rejected = 0
         self.largest_difference = 0.0
         self.pending: tuple[Pending, ...] = ()
-        self.barred: tuple[Genotype, ...] = ()
+        self.excluded: tuple[Genotype, ...] = ()
 
     def propose(self, current: Genotype, strength: float, probabilities: list[list[float]]) -> Genotype | None:
-        """Another genotype that is not barred and changes no edge under hand-over; None after `DRAWS` draws."""
+        """Another genotype that is not excluded and changes no edge in transition; None after `DRAWS` draws."""
         busy = {edge for pending in self.pending for edge in pending.edges if pending.beta < 1.0}
         for draw in range(DRAWS):
             rng = Random(derive_seed(self.seed, "mutation", self.number + 1, draw))
             target = mutate(current, strength, self.kind, rng, probabilities)
-            if target not in self.barred and not busy & {edit.edge for edit in current.diff(target)}:
+            if target not in self.excluded and not busy & {edit.edge for edit in current.diff(target)}:
                 return target
         return None
 
@@ -82,7 +82,7 @@ class Mutator:
         statistics: Iterable[Tensor],
         probe_BCHW: Tensor,
     ) -> MutationEvent:
-        """Begin the hand-over to `target` over `steps` training steps; the event that says what was measured.
+        """Begin the transition to `target` over `steps` training steps; the event that says what was measured.
 
         With 0 steps there is none: the new primitives are put in at once, and the event holds the difference that
         this made.
@@ -98,7 +98,7 @@ class Mutator:
         if expected is not None:
             changed = [edit.edge for edit in old.diff(target)]
             child.set_beta(1.0, changed)
-            child.settle(changed)
+            child.finalize(changed)
             difference = relative_difference(outputs(child, probe_BCHW), expected)
         self.number += 1
         self.largest_difference = max(self.largest_difference, difference)
@@ -114,29 +114,29 @@ class Mutator:
             steps_total=steps,
         )
         self.pending = (*self.pending, pending)
-        reason = f"hand-over over {steps} steps begins" if steps else "put in at once, without a hand-over"
+        reason = f"transition over {steps} steps begins" if steps else "put in at once, without a transition"
         return self._event(pending, "applied", reason, None)
 
     def advance(self) -> float | None:
-        """Move every hand-over on by one step before the child runs; the latest one's beta, None where none is live."""
+        """Move every transition on by one step before the child runs; the latest one's beta, None where none is live."""
         child = self.live.child
-        if child is None or not child.blends:
+        if child is None or not child.transitions:
             return None
         moved = []
         for pending in self.pending:
             stepped = replace(pending, steps_done=pending.steps_done + 1)
-            live = [edge for edge in pending.edges if edge in child.blends]
+            live = [edge for edge in pending.edges if edge in child.transitions]
             if live:
                 child.set_beta(stepped.beta, live)
                 if stepped.beta == 1.0:
-                    child.settle(live)
+                    child.finalize(live)
             moved.append(stepped)
         self.pending = tuple(moved)
         return self.pending[-1].beta if self.pending else None
 
     @property
     def complete(self) -> bool:
-        """Whether no hand-over is under way."""
+        """Whether no transition is under way."""
         return all(pending.beta == 1.0 for pending in self.pending)
 
     def worse(self, after: Evaluation) -> tuple[bool, str]:
@@ -147,13 +147,13 @@ class Mutator:
             f"decision loss {first.loss_before:.4f} -> {after.loss:.4f}, paired difference "
             f"{comparison.mean:+.4f} +- {comparison.error:.4f}"
         )
-        return comparison.worse(self.reject_sigmas), text
+        return comparison.worse(self.reject_z), text
 
     def accept(self, after: Evaluation, reason: str) -> list[Record]:
         """Keep the pending mutations; earlier rejected genotypes may be proposed again."""
         events: list[Record] = [self._event(pending, "accepted", reason, after.loss) for pending in self.pending]
         self.accepted += len(self.pending)
-        self.pending, self.barred = (), ()
+        self.pending, self.excluded = (), ()
         return events
 
     def reject(self, after: Evaluation | None, reason: str) -> list[Record]:
@@ -161,7 +161,7 @@ class Mutator:
         loss = None if after is None else after.loss
         events: list[Record] = [self._event(pending, "rejected", reason, loss) for pending in self.pending]
         self.rejected += len(self.pending)
-        self.barred = (*self.barred, *(pending.new for pending in self.pending))
+        self.excluded = (*self.excluded, *(pending.new for pending in self.pending))
         self.pending = ()
         return events
 
@@ -171,13 +171,13 @@ class Mutator:
         return {"applied": self.number, "accepted": self.accepted, "rejected": self.rejected}
 
     def state_dict(self) -> dict[str, Any]:
-        """Counters, pending mutations and barred genotypes."""
+        """Counters, pending mutations and excluded genotypes."""
         return {
             "number": self.number,
             "accepted": self.accepted,
             "rejected": self.rejected,
             "largest_difference": self.largest_difference,
-            "barred": [genotype.to_json() for genotype in self.barred],
+            "excluded": [genotype.to_json() for genotype in self.excluded],
             "pending": [
                 {**vars(pending), "old": pending.old.to_json(), "new": pending.new.to_json()}
                 for pending in self.pending
@@ -188,7 +188,7 @@ class Mutator:
         """Go on where `state_dict` was taken."""
         self.number, self.accepted, self.rejected = state["number"], state["accepted"], state["rejected"]
         self.largest_difference = state["largest_difference"]
-        self.barred = tuple(Genotype.from_json(item) for item in state["barred"])
+        self.excluded = tuple(Genotype.from_json(item) for item in state["excluded"])
         self.pending = tuple(
             Pending(**{**item, "old": Genotype.from_json(item["old"]), "new": Genotype.from_json(item["new"])})
             for item in state["pending"]

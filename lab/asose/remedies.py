@@ -36,7 +36,7 @@ class Remedies:
         """Share of the scheduled exploration that is done, in [0, 1]; 0 throughout the warm-up."""
         return self.explorer.schedule.progress(self.explorer.state.epoch)
 
-    def dress(self, sample: Sample) -> Sample:
+    def apply(self, sample: Sample) -> Sample:
         """`sample` with the dropout and the auxiliary skip that are due."""
         left = 1.0 - self.share
         dropout, auxiliary = self.config.skip_dropout * left, self.config.auxiliary_skip * left
@@ -49,7 +49,7 @@ class Remedies:
         """Gradient (E, K) of w * mean over the edges of logsumexp(alpha): w softmax(alpha) / E."""
         alpha = self.explorer.alpha
         weight = self.config.beta_decay * self.share
-        permitted = alpha.masked_fill(self.explorer.barred_EK, -torch.inf)
+        permitted = alpha.masked_fill(self.explorer.excluded_EK, -torch.inf)
         return weight / len(alpha) * permitted.softmax(-1) if weight else torch.zeros_like(alpha)
 
     def end_epoch(self) -> None:
@@ -57,8 +57,10 @@ class Remedies:
         order = self.explorer.alpha.detach().argsort(dim=-1).tolist()
         self.stable = self.stable + 1 if order == self.order else 0
         self.order = order
-        collapse = measure_collapse(self.explorer.space, self.explorer.probabilities(), None, self.explorer.likeliest)
-        skips = round(collapse.skip_share * len(self.explorer.likeliest.rows))
+        collapse = measure_collapse(
+            self.explorer.space, self.explorer.probabilities(), None, self.explorer.argmax_genotype
+        )
+        skips = round(collapse.skip_share * len(self.explorer.argmax_genotype.rows))
         if self.config.max_skips and skips >= self.config.max_skips:
             self.stopped = f"{skips} skip connections in the most probable cell"
         elif self.config.stable_epochs and self.stable >= self.config.stable_epochs:

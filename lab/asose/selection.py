@@ -53,7 +53,7 @@ def held_out_loss(supernet: SuperNet, sample: Sample, images: Images) -> float:
     return total / count
 
 
-def drawn_worth(supernet: SuperNet, draw: Callable[[], Sample], images: Images, draws: int = DRAWS) -> Tensor:
+def sampled_importance(supernet: SuperNet, draw: Callable[[], Sample], images: Images, draws: int = DRAWS) -> Tensor:
     """How much lower the held-out loss of drawn cells is for each primitive on each edge, (E, K) in nats.
 
     An additive model is fitted to (cell, loss) of `draws` hard samples, all read on the same images: worth is minus the
@@ -78,7 +78,7 @@ def drawn_worth(supernet: SuperNet, draw: Callable[[], Sample], images: Images, 
     return (means_E1 - effect_EK).masked_fill(~seen_EK, -torch.inf)
 
 
-def removal_worth(supernet: SuperNet, mixture_EK: Tensor, images: Images) -> Tensor:
+def perturbation_importance(supernet: SuperNet, mixture_EK: Tensor, images: Images) -> Tensor:
     """How much the held-out loss of the mixture rises when a primitive is taken out of an edge, (E, K) in nats.
 
     The edge's other shares are scaled to add up to 1; minus infinity where a primitive has no share.

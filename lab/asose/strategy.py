@@ -12,18 +12,17 @@ from torch import Tensor, nn
 
 from lab.asose.architecture import ArchitectureTrainer
 from lab.asose.config import ASOSEConfig
-from lab.asose.live_changes import Evolution
+from lab.asose.controller import LiveNetworkController
 from lab.base import TrainingError
 from lab.nn import SuperNet, train_mode
 from lab.space import Table
-from lab.state import clone_tree
+from lab.state import clone_state
 from lab.store import AlertEvent, PhaseEvent, Record, TemperatureEvent
 from lab.train import (
     Criterion,
     EpochData,
     EpochPlan,
     Evaluation,
-    Moment,
     Mutate,
     Offers,
     OptimizerConfig,
@@ -31,6 +30,7 @@ from lab.train import (
     ReduceLR,
     ReduceMutationStrength,
     Request,
+    RequestContext,
     Rollback,
     SetTemperature,
     Split,
@@ -41,7 +41,7 @@ from lab.train import (
 )
 from lab.train.commands import Handler
 from lab.train.optimizer import LearningRate
-from lab.train.restore import RollbackLimit
+from lab.train.rollback_limit import RollbackLimit
 
 
 class ASOSEStrategy:
@@ -75,15 +75,17 @@ class ASOSEStrategy:
         options = options or StepOptions()
         group = options.group
         self.architecture = ArchitectureTrainer(
-            supernet, config, seed=seed, accumulation=options.accumulation, group=group
+            supernet, config, seed=seed, grad_accum_steps=options.grad_accum_steps, group=group
         )
         self.explorer = self.architecture.explorer
-        self.evolution = Evolution(supernet, self.architecture, config, weights, seed=seed, group=group, table=table)
-        self.live = self.evolution.live
-        self.mutator = self.evolution.mutator
-        self.growth = self.evolution.growth
+        self.controller = LiveNetworkController(
+            supernet, self.architecture, config, weights, seed=seed, group=group, table=table
+        )
+        self.live = self.controller.live
+        self.mutator = self.controller.mutator
+        self.growth = self.controller.growth
         self.records: list[Record] = []
-        self.evolution.records = self.records
+        self.controller.records = self.records
         self.weight_step = options.weight_step(self.live.optimizer, grad_clip=weights.grad_clip, records=self.records)
         self._phase = "warmup"
         self._left = config.warmup_epochs
@@ -103,7 +105,7 @@ class ASOSEStrategy:
 
     def set_criterion(self, criterion: Criterion) -> None:
         """Train and judge by another loss than the cross-entropy."""
-        self.weight_step.criterion = self.architecture.criterion = self.evolution.criterion = criterion
+        self.weight_step.criterion = self.architecture.criterion = self.controller.criterion = criterion
 
     @property
     def phase(self) -> str:
@@ -119,10 +121,10 @@ class ASOSEStrategy:
         """Prepare `epoch`; mutation phases are passed through here. None where no epoch is left to train."""
         while self._phase == "mutation":
             self._announce(epoch, 0)
-            self.evolution.mutation_phase(epoch, step, self.cycle, data)
+            self.controller.mutation_phase(epoch, step, self.cycle, data)
             self._enter("weight_retraining", self.config.weight_training_epochs)
             if self._left <= 0:
-                self.evolution.decide(self.evolution.read(data))
+                self.controller.decide(self.controller.read(data))
             self._pass_empty_phases()
         if self._phase == "finished":
             return None
@@ -130,7 +132,7 @@ class ASOSEStrategy:
             self._fresh = False
             self._announce(epoch, self._left)
             if not self.mutator.pending:
-                self.evolution.set_restore_point(step)
+                self.controller.set_restore_point(step)
             if self._phase == "arch_training":
                 self._tell_temperature(self.config.temperature_schedule)
         self.rate.begin(epoch, self._phase_share())
@@ -148,9 +150,9 @@ class ASOSEStrategy:
             train_mode(self.live.supernet)
             numbers = self.weight_step(self.live.supernet, x_BCHW, y_B, self.architecture.draw_uniform())
         else:
-            beta = self.evolution.advance()
-            train_mode(self.evolution.child)
-            numbers = self.weight_step(self.evolution.child, x_BCHW, y_B, compiled=True)
+            beta = self.controller.advance()
+            train_mode(self.controller.child)
+            numbers = self.weight_step(self.controller.child, x_BCHW, y_B, compiled=True)
         return StepReport(
             loss=numbers.loss,
             accuracy=numbers.accuracy,
@@ -169,12 +171,12 @@ class ASOSEStrategy:
         if self._phase == "arch_training":
             self.architecture.end_epoch()
             self._tell_temperature(self.config.temperature_schedule)
-            self.evolution.tell_genotype("epoch")
+            self.controller.tell_genotype("epoch")
             self._end_exploration()
         elif self._phase == "weight_retraining":
-            evaluation = self.evolution.read(data)
-            if self._left <= 0 and self.evolution.decide(evaluation) == "rejected":
-                evaluation = self.evolution.read(data)
+            evaluation = self.controller.read(data)
+            if self._left <= 0 and self.controller.decide(evaluation) == "rejected":
+                evaluation = self.controller.read(data)
             self._watch(evaluation)
         if self._left <= 0 and self._phase != "finished":
             self._next_phase()
@@ -242,12 +244,12 @@ class ASOSEStrategy:
             self._enter("finished", 0)
 
     def finish(self, epoch: int, data: EpochData) -> None:
-        """Leave a live network that is no mixture: an unfinished hand-over is taken back."""
+        """Leave a live network that is no mixture: an unfinished transition is taken back."""
         if self.live.child is None:
-            self.evolution.take(epoch, data)
+            self.controller.extract_child(epoch, data)
         if self.mutator.pending:
-            self.evolution.decide(self.evolution.read(data))
-        self.growth.settle(self.evolution.child)
+            self.controller.decide(self.controller.read(data))
+        self.growth.finalize(self.controller.child)
         self._phase = "finished"
         self._announce(epoch, 0)
 
@@ -264,16 +266,16 @@ class ASOSEStrategy:
             offered[Mutate] = self.mutate
         return offered
 
-    def _reduce_lr(self, request: ReduceLR, moment: Moment) -> Outcome | None:
+    def _reduce_lr(self, request: ReduceLR, moment: RequestContext) -> Outcome | None:
         changed = self.rate.lower(request.factor)
         return None if changed is None else Outcome(before=changed[0], after=changed[1])
 
-    def _reduce_mutation_strength(self, request: ReduceMutationStrength, moment: Moment) -> Outcome | None:
-        changed = self.evolution.gentler(request.factor)
+    def _reduce_mutation_strength(self, request: ReduceMutationStrength, moment: RequestContext) -> Outcome | None:
+        changed = self.controller.reduce_strength(request.factor)
         return None if changed is None else Outcome(before=changed[0], after=changed[1])
 
-    def rollback(self, request: Rollback, moment: Moment | None = None) -> Outcome:
-        """Restore the last restore point; pending mutations are rejected and their genotypes barred.
+    def rollback(self, request: Rollback, moment: RequestContext | None = None) -> Outcome:
+        """Restore the last restore point; pending mutations are rejected and their genotypes excluded.
 
         Raises:
             TrainingError: `max_rollbacks` in a row.
@@ -281,29 +283,29 @@ class ASOSEStrategy:
         self.rollbacks.add(request.reason)
         pending = bool(self.mutator.pending)
         self.records += self.mutator.reject(None, f"taken back: {request.reason}")
-        self.evolution.restore(request.reason)
+        self.controller.restore(request.reason)
         self.rate.lower(0.5)
         if pending:
             self._next_phase()
         return Outcome(text=request.reason)
 
-    def mutate(self, request: Mutate, moment: Moment) -> Outcome:
+    def mutate(self, request: Mutate, moment: RequestContext) -> Outcome:
         """Mutate the live network at once.
 
         Raises:
-            TrainingError: every edge is under hand-over, or every other cell is barred.
+            TrainingError: every edge is in transition, or every other cell is excluded.
         """
         if not self.mutator.pending:
-            self.evolution.set_restore_point(moment.step)
-        if not self.evolution.mutate(moment.epoch, moment.data, requested="control"):
+            self.controller.set_restore_point(moment.step)
+        if not self.controller.mutate(moment.epoch, moment.data, requested="control"):
             raise TrainingError(
-                "a cell that is neither barred nor under hand-over", "none", "wait until the hand-over has ended"
+                "a cell that is neither excluded nor in transition", "none", "wait until the transition has ended"
             )
         if self._phase == "weight_retraining":
             self._left = max(self._left, self.config.weight_training_epochs)
         return Outcome(text=f"mutation {self.mutator.number} applied")
 
-    def _set_temperature(self, request: SetTemperature, moment: Moment) -> Outcome:
+    def _set_temperature(self, request: SetTemperature, moment: RequestContext) -> Outcome:
         before = self.explorer.temperature
         self.explorer.set_temperature(request.temperature)
         self._tell_temperature("control")
@@ -325,7 +327,7 @@ class ASOSEStrategy:
 
     def _tensors(self) -> dict[str, Any]:
         return {
-            **self.evolution.state_dict(),
+            **self.controller.state_dict(),
             "architecture": self.architecture.state_dict(),
             "step": self.weight_step.state_dict(),
             "rate": self.rate.state_dict(),
@@ -341,7 +343,7 @@ class ASOSEStrategy:
             MorphError: its plans are no growths of this network.
         """
         self.growth.replay(state.plans, self.live.optimizer)
-        self._load_tensors(clone_tree(state.tensors))
+        self._load_tensors(clone_state(state.tensors))
 
     def restore_networks(self, state: StrategyState) -> None:
         """Supernet and live network alone: the explorer's stream is one of the device that the run computed on.
@@ -353,7 +355,7 @@ class ASOSEStrategy:
         self.live.load_state_dict(state.tensors["live"])
 
     def _load_tensors(self, state: dict[str, Any]) -> None:
-        self.evolution.load_state_dict(state)
+        self.controller.load_state_dict(state)
         self.architecture.load_state_dict(state["architecture"])
         self.weight_step.load_state_dict(state["step"])
         for name in _NUMBERS:

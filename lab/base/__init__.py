@@ -13,7 +13,7 @@ from lab.base.errors import (
     StudyError,
     TrainingError,
 )
-from lab.base.report import Report, Table
+from lab.base.report import Report, ReportTable
 from lab.base.seeds import derive_seed
 
 __all__ = [
@@ -25,9 +25,9 @@ __all__ = [
     "MorphError",
     "PlacementError",
     "Report",
+    "ReportTable",
     "StoreError",
     "StudyError",
-    "Table",
     "TrainingError",
     "derive_seed",
     "require",

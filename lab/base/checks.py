@@ -6,10 +6,10 @@ from collections.abc import Collection
 from lab.base.errors import ConfigError
 
 
-def require(condition: bool, *, expected: str, came: object, todo: str) -> None:
+def require(condition: bool, *, expected: str, got: object, hint: str) -> None:
     """Raise `ConfigError` unless `condition` holds."""
     if not condition:
-        raise ConfigError(expected, str(came), todo)
+        raise ConfigError(expected, str(got), hint)
 
 
 def require_range(name: str, value: float, low: float, high: float = math.inf, *, open_low: bool = False) -> None:

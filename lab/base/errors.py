@@ -11,7 +11,7 @@
     |-- TrainingError      a run that cannot go on
     `-- StudyError         a tuning study that cannot go on
 
-Each says three things: what was expected, what came, what to do.
+Each says three things: what was expected, what it got, what to do.
 """
 
 
@@ -21,14 +21,24 @@ class LabError(Exception):
     Arguments are phrases without a final full stop, `expected` and `came` readable after those words.
     """
 
-    def __init__(self, expected: str, came: str, todo: str) -> None:
-        super().__init__(expected, came, todo)
+    def __init__(self, expected: str, got: str, hint: str) -> None:
+        super().__init__(expected, got, hint)
         self.expected = expected
-        self.came = came
-        self.todo = todo
+        self.got = got
+        self.hint = hint
 
     def __str__(self) -> str:
-        return f"expected {self.expected}; came {self.came}; {self.todo}"
+        got = self.got.removesuffix(".")
+        verb = "found" if got.split(" ")[0].rstrip(",") in ("none", "no", "nothing") else "got"
+        return f"expected {self.expected}, {verb} {got}. {_sentence(self.hint)}"
+
+
+def _sentence(text: str) -> str:
+    """`text` with a capital and a full stop; a name of code, such as a flag or a call, stays as it is."""
+    word = text.split(" ")[0].rstrip(",:;")
+    plain = word.isalpha() and word.islower() and word != "lab"
+    text = text[0].upper() + text[1:] if plain else text
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 class ConfigError(LabError):

@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class ReportTable:
     """A titled table of strings that renders as aligned text and as HTML."""
 
     title: str
@@ -53,7 +53,7 @@ class Report(ABC):
         """The report as JSON-ready data."""
 
     @abstractmethod
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """The report as tables, in reading order."""
 
     def to_json(self) -> str:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import lab
-from lab.base import ConfigError, StoreError, Table, require_range
+from lab.base import ConfigError, ReportTable, StoreError, require_range
 from lab.results import machine
 from lab.store import RunReader, control, list_runs
 
@@ -146,7 +146,7 @@ def spread(seconds: Sequence[float]) -> dict[str, float]:
     return {"count": len(ordered), "median_s": statistics.median(ordered), "p95_s": high, "max_s": ordered[-1]}
 
 
-def summary(result: dict[str, Any]) -> Table:
+def summary(result: dict[str, Any]) -> ReportTable:
     """The result, one row for each latency."""
     figures = result["results"]
     aim = figures["aim"]
@@ -169,7 +169,7 @@ def summary(result: dict[str, Any]) -> Table:
         f"{result['machine']['load_average']:.1f} on {result['machine']['cores']} cores"
     )
     columns = ("latency", "median", "95 %", "largest", "count", "aim")
-    return Table(title="dashboard", columns=columns, rows=rows, notes=(note,))
+    return ReportTable(title="dashboard", columns=columns, rows=rows, notes=(note,))
 
 
 def _press(page: Any, reader: RunReader) -> dict[str, Any]:
@@ -216,7 +216,7 @@ def _training(root: Path) -> Iterator[RunReader]:
 
 def _taken(reader: RunReader) -> bool:
     events = reader.events(kinds=("genotype",)).events
-    return any(event.payload["reason"] == "taken" for event in events)
+    return any(event.payload["reason"] == "extracted" for event in events)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lab.base import Table, require_range
+from lab.base import ReportTable, require_range
 from lab.doctor import explain_backward
 from lab.results import machine
 
@@ -48,7 +48,7 @@ def run(config: DoctorBench) -> dict[str, Any]:
         torch.set_num_threads(before)
 
 
-def summary(result: dict[str, Any]) -> Table:
+def summary(result: dict[str, Any]) -> ReportTable:
     """One row for each network."""
     rows = tuple(
         (
@@ -62,7 +62,7 @@ def summary(result: dict[str, Any]) -> Table:
         for name, figures in result["results"].items()
     )
     columns = ("network", "bare step", "watched, times", "anomaly mode, times", "operations a step", "found")
-    return Table(title="explain_backward: cost of the watch", columns=columns, rows=rows)
+    return ReportTable(title="explain_backward: cost of the watch", columns=columns, rows=rows)
 
 
 def _measure(step: Step, config: DoctorBench) -> dict[str, Any]:

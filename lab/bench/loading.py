@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab.base import Table, require_range
+from lab.base import ReportTable, require_range
 from lab.datasets import DataConfig, Streams, WorkerBatches, open_streams
 from lab.device import DeviceLoader, choose_device
 from lab.nn import EvolvableNetwork, six_convolutions
@@ -73,7 +73,7 @@ class Way:
 
     def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of an epoch, on the device."""
-        stream = self.streams.weights
+        stream = self.streams.train
         if not self.workers:
             return stream.batches(epoch)
         found = WorkerBatches(stream, self.workers, pinned=self.pinned).batches(epoch)
@@ -94,7 +94,7 @@ def run(config: LoadingBench) -> dict[str, Any]:
             if round_number:  # The first round warms up.
                 seconds[way.title][0].append(alone)
                 seconds[way.title][1].append(training)
-    images = len(ways[0].streams.weights) * config.batch_size
+    images = len(ways[0].streams.train) * config.batch_size
     rows = [_figures(way, images, *seconds[way.title]) for way in ways]
     for row in rows:
         row["training_ratio"] = row["training_images_per_second"] / rows[0]["training_images_per_second"]
@@ -150,7 +150,7 @@ def _figures(way: Way, images: int, alone: list[float], training: list[float]) -
     }
 
 
-def summary(result: dict[str, Any]) -> Table:
+def summary(result: dict[str, Any]) -> ReportTable:
     """One row for each way."""
     figures = result["results"]
     rows = tuple(
@@ -166,4 +166,4 @@ def summary(result: dict[str, Any]) -> Table:
     columns = ("batches come from", "loader alone, images/s", "training, images/s", "ratio to the first", "spread")
     title = f"loading {result['config']['dataset']} on {figures['device']}"
     notes = (f"medians over {result['config']['rounds']} epochs of {figures['images_in_an_epoch']:,} images",)
-    return Table(title=title, columns=columns, rows=rows, notes=notes)
+    return ReportTable(title=title, columns=columns, rows=rows, notes=notes)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lab.base import ConfigError, Table, require, require_range
+from lab.base import ConfigError, ReportTable, require, require_range
 from lab.device import choose_device
 from lab.mahia import ExpertRouter, grouped_refusal
 from lab.results import machine
@@ -58,7 +58,7 @@ class MoeBench:
             require_range(name, getattr(self, name), 1)
         require_range("rounds", self.rounds, 3)
         require_range("k", self.k, 2)
-        require(bool(self.experts), expected="at least one number of experts", came="none", todo="name one")
+        require(bool(self.experts), expected="at least one number of experts", got="none", hint="name one")
         for count in self.experts:
             require_range("experts", count, self.k)
 
@@ -149,8 +149,8 @@ def check_same(blocks: dict[str, nn.Module], x_BTD: Tensor) -> float:
     require(
         difference < SAME,
         expected=f"outputs that differ by less than {SAME}",
-        came=f"{difference:.1e}",
-        todo="compare with another release of transformers",
+        got=f"{difference:.1e}",
+        hint="compare with another release of transformers",
     )
     return difference
 
@@ -190,7 +190,7 @@ def _figures(
     }
 
 
-def summary(result: dict[str, Any]) -> Table:
+def summary(result: dict[str, Any]) -> ReportTable:
     """One row for each number of experts."""
     figures, config, ways = result["results"], result["config"], ("router", *PEERS)
     rows = tuple(
@@ -211,4 +211,4 @@ def summary(result: dict[str, Any]) -> Table:
         f"cost of {last} experts against {first}: {ratios}",
     )
     title = f"{config['tokens']} tokens, width {config['dim']}, hidden {config['hidden']}, k = {config['k']}"
-    return Table(title=title, columns=columns, rows=rows, notes=notes)
+    return ReportTable(title=title, columns=columns, rows=rows, notes=notes)

@@ -11,7 +11,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from lab.base import ConfigError, Table, require_range
+from lab.base import ConfigError, ReportTable, require_range
 from lab.morph import Deepen, InsertResidual, Morph, MorphReport, Widen, apply, rebuild, rollback, verify
 from lab.nn import seed_cnn
 from lab.results import machine
@@ -149,7 +149,7 @@ def _inductor(name: str, config: MorphBench) -> dict[str, Any]:
     return {"compile_seconds": seconds, "relative_difference": difference}
 
 
-def summary(result: dict[str, Any]) -> Table:
+def summary(result: dict[str, Any]) -> ReportTable:
     """One row for each model and operation, times in steps of training."""
     rows = []
     for name, figures in result["results"]["models"].items():
@@ -174,4 +174,4 @@ def summary(result: dict[str, Any]) -> Table:
     ]
     columns = ("model", "operation", "step", "apply", "roll back", "copy and rebuild", "plan", "difference")
     title = f"surgery, in training steps of the same model (aim: apply <= {result['results']['aim']:g})"
-    return Table(title=title, columns=columns, rows=tuple(rows), notes=tuple(notes))
+    return ReportTable(title=title, columns=columns, rows=tuple(rows), notes=tuple(notes))

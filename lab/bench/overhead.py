@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.asose import ASOSEConfig, ASOSEStrategy
-from lab.base import Table, require_range
+from lab.base import ReportTable, require_range
 from lab.datasets import DataConfig
 from lab.results import machine
 from lab.runs import Parts, RunConfig, build
@@ -108,7 +108,7 @@ def _bare_epoch(parts: Parts, epoch: int) -> None:
     parts.strategy.records.clear()
 
 
-def summary(result: dict[str, Any]) -> Table:
+def summary(result: dict[str, Any]) -> ReportTable:
     """The result in one row."""
     figures = result["results"]
     low, high = figures["ratio_quartiles"]
@@ -119,4 +119,4 @@ def summary(result: dict[str, Any]) -> Table:
         f"<= {figures['aim']}",
     )
     columns = ("bare epoch", "with store and monitor", "median of ratios (quartiles)", "aim")
-    return Table(title="overhead of store and monitor", columns=columns, rows=(row,))
+    return ReportTable(title="overhead of store and monitor", columns=columns, rows=(row,))

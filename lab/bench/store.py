@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lab.base import StoreError, Table, require_range
+from lab.base import ReportTable, StoreError, require_range
 from lab.results import machine
 from lab.store import RunReader, RunWriter
 
@@ -77,7 +77,7 @@ def run(config: StoreBench) -> dict[str, Any]:
     }
 
 
-def summary(result: dict[str, Any]) -> Table:
+def summary(result: dict[str, Any]) -> ReportTable:
     """The result, one row for each measurement."""
     figures = result["results"]
     writing, reading, flat_out, kill = (
@@ -95,7 +95,7 @@ def summary(result: dict[str, Any]) -> Table:
         ("after SIGKILL", f"{kill['state']}, {kill['rows']:,} rows, integrity {kill['integrity']}", "readable"),
         ("age of the newest row at SIGKILL", f"{kill['newest_row_age_s']:.2f} s", ""),
     )
-    return Table(title="run store", columns=("measurement", "value", "aim"), rows=rows)
+    return ReportTable(title="run store", columns=("measurement", "value", "aim"), rows=rows)
 
 
 def _writing(root: Path, steps: int) -> dict[str, float]:

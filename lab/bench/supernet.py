@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lab.base import Table, require_range
+from lab.base import ReportTable, require_range
 from lab.explore import GumbelExplorer
 from lab.nn import SuperNet
 from lab.results import machine
@@ -53,7 +53,7 @@ def run(config: SupernetBench) -> dict[str, Any]:
         began = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
         explorer.alpha.grad = None
-        nn.functional.cross_entropy(net(x_BCHW, explorer.ask(hard=hard)), y_B).backward()
+        nn.functional.cross_entropy(net(x_BCHW, explorer.sample(hard=hard)), y_B).backward()
         optimizer.step()
         return time.perf_counter() - began
 
@@ -68,7 +68,7 @@ def run(config: SupernetBench) -> dict[str, Any]:
     }
 
 
-def summary(result: dict[str, Any]) -> Table:
+def summary(result: dict[str, Any]) -> ReportTable:
     """The result in one row."""
     figures = result["results"]
     row = (
@@ -77,4 +77,4 @@ def summary(result: dict[str, Any]) -> Table:
         f"{figures['ratio']:.2f}",
         f">= {figures['aim']}",
     )
-    return Table(title="supernet step", columns=("hard sample", "full mixture", "ratio", "aim"), rows=(row,))
+    return ReportTable(title="supernet step", columns=("hard sample", "full mixture", "ratio", "aim"), rows=(row,))

@@ -1,7 +1,7 @@
 """What the evolution agent did, in words: each action with its surgery, its trial and what became of it.
 
 An action is kept, taken back or refused; each has a sign, a symbol and a colour of its own. Loss changes are those of
-the changed network less its unchanged twin on the same held-out samples: below zero the change helped.
+the changed network less its control copy on the same held-out samples: below zero the change helped.
 """
 
 import ast
@@ -71,7 +71,7 @@ class Action:
     difference: float | None
     """Relative output change at the moment of the surgery, before any training."""
     probe_steps: int | None
-    """Training steps that the changed network and its twin took each."""
+    """Training steps that the changed network and its control copy took each."""
     loss_change: float | None
     """Mean difference of the held-out losses, nats."""
     loss_error: float | None
@@ -159,9 +159,9 @@ def read_change(text: str) -> tuple[Surgery, ...]:
 
     `together` is several operations; a text of another form is told whole, without a layer.
     """
-    name, _, told = text.partition(" ")
+    name, _, arguments_text = text.partition(" ")
     try:
-        arguments = ast.literal_eval(told)
+        arguments = ast.literal_eval(arguments_text)
     except (ValueError, SyntaxError):
         arguments = None
     if not isinstance(arguments, dict) or not arguments:

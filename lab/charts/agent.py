@@ -80,7 +80,7 @@ def trial_figure(found: Sequence[Action], *, title: str = "", height: int = 440)
     """
     tried = [action for action in found if action.loss_change is not None]
     if not tried:
-        text = "No measured action yet: a change is measured once it has been trained beside its twin."
+        text = "No measured action yet: a change is measured once it has been trained beside its control copy."
         return note_figure(text, height=height, title=title)
     data: list[dict[str, Any]] = []
     for outcome in ("kept", "taken back"):
@@ -129,23 +129,23 @@ def _trials(chosen: Sequence[Action], outcome: str) -> list[dict[str, Any]]:
         "arrayminus": [_squeeze(mean) - _squeeze(mean - error) for mean, error in measured],
         "color": OUTCOME_STYLES[outcome].color,
     }
-    told = [f"{action.number} {action.outcome_text}: {action.loss_text} nats" for action in chosen]
+    text = [f"{action.number} {action.outcome_text}: {action.loss_text} nats" for action in chosen]
     changes = _markers(
         chosen,
         [_squeeze(mean) for mean, _ in measured],
         outcome,
         error_y=bars,
-        text=told,
+        text=text,
         hovertemplate="%{text}<extra></extra>",
     )
-    told = [f"{action.number} {action.outcome_text}: reward" for action in chosen]
+    text = [f"{action.number} {action.outcome_text}: reward" for action in chosen]
     rewards = _markers(
         chosen,
         [action.reward for action in chosen],
         outcome,
         yaxis="y2",
         showlegend=False,
-        text=told,
+        text=text,
         hovertemplate="%{text} %{y:+.3f}<extra></extra>",
     )
     return [changes, rewards]

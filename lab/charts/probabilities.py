@@ -43,7 +43,7 @@ def probability_figure(snapshot: Mapping[str, Any] | None, *, title: str = "", h
     height = height or max(400, 60 + ROW_HEIGHT * len(snapshot["edges"]))
     values = np.asarray(snapshot["probabilities"], dtype=np.float64)
     live = chosen_columns(snapshot["genotype"], snapshot)
-    best = chosen_columns(snapshot["likeliest"], snapshot)
+    best = chosen_columns(snapshot["argmax_genotype"], snapshot)
     many = values.shape[1] > FEW
     texts = [
         [_cell_text(values[row, column], column == live[row], column == best[row]) for column in range(values.shape[1])]

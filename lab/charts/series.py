@@ -28,8 +28,8 @@ class Series:
         require(
             self.step.shape == self.value.shape and self.step.ndim == 1,
             expected=f"steps and values of series {self.name} as two 1-D arrays of equal length",
-            came=f"shapes {self.step.shape} and {self.value.shape}",
-            todo="give one step for each value",
+            got=f"shapes {self.step.shape} and {self.value.shape}",
+            hint="give one step for each value",
         )
 
     def __len__(self) -> int:

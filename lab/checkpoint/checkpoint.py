@@ -27,7 +27,7 @@ class Checkpoint:
     """Training steps done, >= 0."""
     reason: str
     """epoch, pre_mutation, best, interrupt, control, last, or restored: a copy that begins another run."""
-    morphs: tuple[dict[str, Any], ...] = ()
+    plans: tuple[dict[str, Any], ...] = ()
     """Plans of structural surgery in the order in which they were applied; JSON data."""
     training_history: tuple[dict[str, Any], ...] = ()
     """One JSON record for each epoch."""
@@ -42,6 +42,6 @@ class Checkpoint:
         require(
             self.reason.isidentifier(),
             expected="a reason of letters and underscores",
-            came=repr(self.reason),
-            todo="name the reason in one word",
+            got=repr(self.reason),
+            hint="name the reason in one word",
         )

@@ -23,7 +23,7 @@ from lab.checkpoint.checkpoint import SCHEMA, Checkpoint
 FORMAT = "lab checkpoint"
 HEAD = (
     *("sha256", "bytes", "parent", "epoch", "step", "reason"),
-    *("base", "morphs", "environment", "training_history"),
+    *("base", "plans", "environment", "training_history"),
 )
 """What every `.json` of a checkpoint has."""
 
@@ -84,7 +84,7 @@ def save_checkpoint(directory: str | Path, checkpoint: Checkpoint, *, name: str 
             "parent": checkpoint.parent,
             "written": time.time_ns(),
             "base": checkpoint.base,
-            "morphs": list(checkpoint.morphs),
+            "plans": list(checkpoint.plans),
             "environment": checkpoint.environment,
             "training_history": list(checkpoint.training_history),
         }
@@ -122,7 +122,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         epoch=head["epoch"],
         step=head["step"],
         reason=head["reason"],
-        morphs=tuple(head["morphs"]),
+        plans=tuple(head["plans"]),
         training_history=tuple(head["training_history"]),
         environment=head["environment"],
         parent=head["sha256"],

@@ -25,7 +25,7 @@ BENCHES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "strategies": ("StrategiesBench", "search strategies on a table alone, hundreds of seeds in seconds"),
         "ablation": (
             "AblationBench",
-            "the search without one of its phases, or without its hand-over, at equal time",
+            "the search without one of its phases, or without its transition, at equal time",
         ),
         "growth": ("GrowthBench", "a network that grows while it trains against what came out, from scratch"),
         "agent": ("AgentBench", "the agent on tables of known accuracies, beside searches and beside no learning"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import tyro
 
 from lab.asose import ASOSEConfig
-from lab.base import Table
+from lab.base import ReportTable
 from lab.cli.dashboard import PORT, show, stay
 from lab.cli.progress import TrainingProgress
 from lab.cli.serve import dashboard_server
@@ -125,7 +125,7 @@ def fixed_baseline(config: RunConfig, evolved: RunReport) -> RunConfig:
     return replace(config, recipe="fixed", init_channels=channels, epochs=evolved.epochs)
 
 
-def summary(evolved: RunReport, fixed: RunReport) -> Table:
+def summary(evolved: RunReport, fixed: RunReport) -> ReportTable:
     """The two networks side by side."""
     if evolved.state != "finished":
         return evolved.tables()[0]
@@ -148,4 +148,4 @@ def summary(evolved: RunReport, fixed: RunReport) -> Table:
         f"runs in {Path(evolved.run_dir).parent}",
     )
     columns = ("network", "parameters", "epochs", "steps", "time", "test accuracy")
-    return Table(title="lab demo", columns=columns, rows=rows, notes=notes)
+    return ReportTable(title="lab demo", columns=columns, rows=rows, notes=notes)

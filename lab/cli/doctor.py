@@ -12,10 +12,10 @@ from typing import Any
 import torch
 import tyro
 
-from lab.base import ConfigError, Report, Table
+from lab.base import ConfigError, Report, ReportTable
 from lab.cli.dashboard import PORT
-from lab.cli.factory import load_subject
 from lab.cli.serve import check_port
+from lab.cli.user_model import load_user_model
 from lab.datasets import describe
 from lab.device import choose_device
 from lab.doctor import Placement, examine
@@ -61,7 +61,7 @@ class MachineReport(Report):
         """The report as JSON data."""
         return {"facts": self.facts, "datasets": list(self.datasets)}
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """Facts, then data sets."""
         rows = tuple(
             (
@@ -73,8 +73,8 @@ class MachineReport(Report):
             for item in self.datasets
         )
         return (
-            Table(title="machine", columns=("what", "found"), rows=tuple(self.facts.items())),
-            Table(title="data sets", columns=("set", "kind", "here", "licence"), rows=rows),
+            ReportTable(title="machine", columns=("what", "found"), rows=tuple(self.facts.items())),
+            ReportTable(title="data sets", columns=("set", "kind", "here", "licence"), rows=rows),
         )
 
 
@@ -90,11 +90,13 @@ def run(arguments: Sequence[str]) -> int:
 
 def examine_model(command: DoctorCommand) -> int:
     """Run all instruments on the model behind `command.target`; 1 where something was found."""
-    subject = load_subject(command.target)
+    user_model = load_user_model(command.target)
     placements: list[Placement] = [name.strip() for name in command.simulate.split(",") if name.strip()]
-    if subject.placement is not None:
-        placements.append(subject.placement)
-    report = examine(subject.model, subject.batch, subject.loss, placements=placements, follow_data=command.follow_data)
+    if user_model.placement is not None:
+        placements.append(user_model.placement)
+    report = examine(
+        user_model.model, user_model.batch, user_model.loss, placements=placements, follow_data=command.follow_data
+    )
     sys.stdout.write((report.to_json() if command.json else str(report)) + "\n")
     return 0 if report.ok else 1
 
@@ -117,7 +119,7 @@ def examine_machine(command: DoctorCommand) -> MachineReport:
         check_port(command.port)
         facts[f"port {command.port}"] = "free"
     except ConfigError as error:
-        facts[f"port {command.port}"] = error.came
+        facts[f"port {command.port}"] = error.got
     return MachineReport(facts=facts, datasets=tuple(describe(command.data_dir)))
 
 

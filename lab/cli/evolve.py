@@ -7,7 +7,7 @@ from lab.cli.train import execute
 DESCRIPTION = """The evolution agent changes a live network while it trains, and keeps what proves itself.
 
 lab evolve MODULE:FACTORY | --model seed_cnn|resnet18|mobilenet_v2|vit_b_16|... [options of lab train]. Every change is
-a trial: the changed network against its unchanged twin on held-out samples; what is taken back is taken back bit for
+a trial: the changed network against its control copy on held-out samples; what is taken back is taken back bit for
 bit. --policy random, schedule or none are the baselines. Ctrl-C leaves a checkpoint; --resume goes on with the same
 bits. Several GPUs or machines: torchrun --nproc-per-node N -m lab.cli evolve ...
 """

@@ -49,20 +49,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     name = arguments[0]
     if name not in COMMANDS:
-        return complain(f"expected a command among {', '.join(COMMANDS)}; came {name!r}; see lab --help")
+        return error_exit(f"expected a command among {', '.join(COMMANDS)}, got {name!r}. See lab --help.")
     module = importlib.import_module(f"lab.cli.{name}")
     try:
         code: int = module.run(arguments[1:])
     except LabError as error:
-        complain(str(error))
+        error_exit(str(error))
         return 1 if isinstance(error, FAILED) else 2
     except KeyboardInterrupt:
-        complain("interrupted")
+        error_exit("interrupted")
         return 130
     return code
 
 
-def complain(text: str) -> int:
+def error_exit(text: str) -> int:
     """Write one line to the error stream; the exit code of bad usage."""
     sys.stderr.write(f"lab: {' '.join(text.split())}\n")
     return 2

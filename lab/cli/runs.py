@@ -11,7 +11,7 @@ from typing import Any
 
 import tyro
 
-from lab.base import ConfigError, Table
+from lab.base import ConfigError, ReportTable
 from lab.store import RUNS_ROOT, list_runs
 
 ACTIONS = ("show", "restore")
@@ -38,11 +38,11 @@ def run(arguments: Sequence[str]) -> int:
     command = tyro.cli(RunsCommand, args=list(arguments), prog="lab runs")
     runs = list_runs(command.save_dir)
     if command.json:
-        told: list[dict[str, Any]] = [{**asdict(summary), "path": str(summary.path)} for summary in runs]
-        for row in told:
+        payload: list[dict[str, Any]] = [{**asdict(summary), "path": str(summary.path)} for summary in runs]
+        for row in payload:
             # JSON has no infinity; an unreadable folder has no heartbeat.
             row["heartbeat_age"] = row["heartbeat_age"] if math.isfinite(row["heartbeat_age"]) else None
-        sys.stdout.write(json.dumps(told, indent=2) + "\n")
+        sys.stdout.write(json.dumps(payload, indent=2) + "\n")
         return 0
     if not runs:
         sys.stdout.write(f"no runs in {command.save_dir}; start one with: lab train --save-dir {command.save_dir}\n")
@@ -51,7 +51,9 @@ def run(arguments: Sequence[str]) -> int:
         (summary.name, summary.state, _number(summary.last_step), f"{summary.attempt}", summary.reason)
         for summary in runs
     )
-    table = Table(title=f"runs in {command.save_dir}", columns=("run", "state", "step", "attempt", "why"), rows=rows)
+    table = ReportTable(
+        title=f"runs in {command.save_dir}", columns=("run", "state", "step", "attempt", "why"), rows=rows
+    )
     sys.stdout.write(f"{table}\n")
     return 0
 

@@ -42,7 +42,7 @@ def run(arguments: Sequence[str]) -> int:
     source = choose_checkpoint(find_run(command.run, command.save_dir), command.checkpoint)
     name = command.name or new_run_name(command.save_dir, "restored")
     copy = restore_run(source, command.save_dir, name)
-    told: dict[str, Any] = {
+    payload: dict[str, Any] = {
         "run": str(command.save_dir / name),
         "checkpoint": str(copy.path),
         "epoch": copy.epoch,
@@ -50,8 +50,8 @@ def run(arguments: Sequence[str]) -> int:
         "parent": str(source.path),
         "parent_digest": copy.parent,
     }
-    text = f"{told['run']} begins at epoch {copy.epoch} of {source.path}\ngo on: lab train --resume {told['run']}"
-    sys.stdout.write((json.dumps(told, indent=2) if command.json else text) + "\n")
+    text = f"{payload['run']} begins at epoch {copy.epoch} of {source.path}\ngo on: lab train --resume {payload['run']}"
+    sys.stdout.write((json.dumps(payload, indent=2) if command.json else text) + "\n")
     return 0
 
 

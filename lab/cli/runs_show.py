@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from lab.base import Report, Table
+from lab.base import Report, ReportTable
 from lab.charts import COMPONENT, Action, action_counts, agent_actions, component_bytes, component_table
 from lab.checkpoint import CheckpointFile, examine_checkpoints, list_checkpoints
 from lab.cli.runs import find_run
@@ -70,7 +70,7 @@ class RunDescription(Report):
         """The description as JSON data."""
         return asdict(self)
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """One table for each side of the run that has something to tell."""
         facts = [
             ("state", self.state + (f": {self.reason}" if self.reason else "")),
@@ -79,7 +79,7 @@ class RunDescription(Report):
             ("came from", self.parent or "nothing: it began here"),
             *(self._agent_facts() if self.recipe == "agent" else self._cell_facts()),
         ]
-        tables = [Table(title=self.run, columns=("what", "figure"), rows=tuple(facts))]
+        tables = [ReportTable(title=self.run, columns=("what", "figure"), rows=tuple(facts))]
         settings = tuple((name, f"{value}") for name, value in self.settings.items())
         tables.append(_table("settings other than the defaults", ("setting", "value"), settings))
         columns = ("phase", "epoch", "epochs", "cycle")
@@ -141,8 +141,8 @@ def _action_row(action: Action) -> tuple[str, ...]:
     )
 
 
-def _table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
-    return Table(title=title, columns=columns, rows=tuple(rows))
+def _table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> ReportTable:
+    return ReportTable(title=title, columns=columns, rows=tuple(rows))
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -70,7 +70,7 @@ class TrainCommand:
     """Run seed; every random stream follows from it."""
     precision: str = _DEFAULT.precision
     """float32, bf16, or fp16 with a gradient scaler, for the forward pass of the weights' steps."""
-    accumulation: int = _DEFAULT.accumulation
+    grad_accum_steps: int = _DEFAULT.grad_accum_steps
     """Parts into which a batch is cut, their gradients summed before the one optimizer step."""
     adaptive_batch: str = _DEFAULT.adaptive_batch
     """Where memory runs out in a step, repeat that step in smaller parts with the same gradient: on, off or auto (on
@@ -177,7 +177,7 @@ def _describe(command: TrainCommand) -> int:
     devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
     if torch.backends.mps.is_available():
         devices.append("mps")
-    told: dict[str, Any] = {
+    payload: dict[str, Any] = {
         "recipes": list(RECIPES),
         "spaces": list(SPACES),
         "datasets": [*describe(command.data_dir), describe_multitask()],
@@ -185,10 +185,10 @@ def _describe(command: TrainCommand) -> int:
         "device": str(choose_device().device),
     }
     if command.json:
-        sys.stdout.write(json.dumps(told, indent=2) + "\n")
+        sys.stdout.write(json.dumps(payload, indent=2) + "\n")
     else:
         for key in ("recipes", "spaces", "devices"):
-            sys.stdout.write(f"{key}: {', '.join(told[key])}\n")
-        for item in told["datasets"]:
+            sys.stdout.write(f"{key}: {', '.join(payload[key])}\n")
+        for item in payload["datasets"]:
             sys.stdout.write("data set " + ", ".join(f"{name} {value}" for name, value in item.items()) + "\n")
     return 0

@@ -58,15 +58,15 @@ class DataBundle:
         for part, x, y in (("train", self.x_train, self.y_train), ("test", self.x_test, self.y_test)):
             problem = find_problem(x, y, len(self.classes))
             if problem:
-                expected, came = problem
-                raise DataError(f"{expected} in {self.name}", f"{came} in the {part} part", "mend the data set")
+                expected, got = problem
+                raise DataError(f"{expected} in {self.name}", f"{got} in the {part} part", "mend the data set")
         if self.x_train.shape[1:] != self.x_test.shape[1:] or self.x_train.dtype != self.x_test.dtype:
-            came = " and ".join(f"{tuple(x.shape[1:])} {x.dtype}" for x in (self.x_train, self.x_test))
-            raise DataError(f"train and test images of one form in {self.name}", came, "mend the data set")
+            got = " and ".join(f"{tuple(x.shape[1:])} {x.dtype}" for x in (self.x_train, self.x_test))
+            raise DataError(f"train and test images of one form in {self.name}", got, "mend the data set")
         missing = [name for k, name in enumerate(self.classes) if not (self.y_train == k).any()]
         if missing:
-            came = f"none of {', '.join(missing[:5])}{' and others' if len(missing) > 5 else ''}"
-            raise DataError(f"training samples of every class in {self.name}", came, "add some, or renumber the labels")
+            got = f"none of {', '.join(missing[:5])}{' and others' if len(missing) > 5 else ''}"
+            raise DataError(f"training samples of every class in {self.name}", got, "add some, or renumber the labels")
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -17,11 +17,11 @@ class DataConfig:
     """Fetch a set that is not there (torchvision's sets only)."""
     seed: int = 0
     """Run seed: decides the division, the order of batches and the augmentation. At least 0."""
-    weights_share: float = 0.7
+    train_share: float = 0.7
     """Share of the training part that trains weights, in (0, 1); the three shares add up to 1."""
-    architecture_share: float = 0.15
+    search_share: float = 0.15
     """Share of the training part that trains architecture parameters, in (0, 1)."""
-    decisions_share: float = 0.15
+    selection_share: float = 0.15
     """Share of the training part that decides about changes, in (0, 1)."""
     train_limit: int | None = None
     """Use about this many training samples, each class in proportion; None for all. At least 30."""
@@ -39,16 +39,16 @@ class DataConfig:
     """Test samples of `shapes`, 100 to 100,000."""
 
     def __post_init__(self) -> None:
-        require(bool(self.name.strip()), expected="the name of a data set", came="an empty name", todo="give --dataset")
+        require(bool(self.name.strip()), expected="the name of a data set", got="an empty name", hint="give --dataset")
         require_range("seed", self.seed, 0)
-        shares = (self.weights_share, self.architecture_share, self.decisions_share)
-        for field, share in zip(("weights_share", "architecture_share", "decisions_share"), shares, strict=True):
+        shares = (self.train_share, self.search_share, self.selection_share)
+        for field, share in zip(("train_share", "search_share", "selection_share"), shares, strict=True):
             require_range(field, share, 0, 1, open_low=True)
         require(
             abs(sum(shares) - 1) < 1e-9,
-            expected="weights_share + architecture_share + decisions_share = 1",
-            came=f"{' + '.join(f'{share:g}' for share in shares)} = {sum(shares):g}",
-            todo="change the shares so that they add up to 1",
+            expected="train_share + search_share + selection_share = 1",
+            got=f"{' + '.join(f'{share:g}' for share in shares)} = {sum(shares):g}",
+            hint="change the shares so that they add up to 1",
         )
         if self.train_limit is not None:
             require_range("train_limit", self.train_limit, 30)

@@ -63,12 +63,12 @@ def read_archive(path: Path) -> dict[str, NDArray[np.generic]]:
             with np.load(file, allow_pickle=False) as archive:
                 arrays = {key: archive[key] for key in archive.files if key in (*KEYS, "classes")}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        came = f"{path}, which cannot be read ({' '.join(str(error).split())[:120]})"
-        raise DataError(NPZ_FORM, came, "write it again with numpy.savez, without object arrays") from error
+        got = f"{path}, which cannot be read ({' '.join(str(error).split())[:120]})"
+        raise DataError(NPZ_FORM, got, "write it again with numpy.savez, without object arrays") from error
     foreign = [key for key, value in arrays.items() if not isinstance(value, np.ndarray)]
     if foreign:
-        came = f"{path}, whose {', '.join(foreign)} is no array"
-        raise DataError(NPZ_FORM, came, "write it again with numpy.savez")
+        got = f"{path}, whose {', '.join(foreign)} is no array"
+        raise DataError(NPZ_FORM, got, "write it again with numpy.savez")
     return arrays
 
 
@@ -90,12 +90,12 @@ def pixels_of(array: NDArray[np.generic], where: str) -> Tensor:
         first, last = array.shape[1] in CHANNELS, array.shape[3] in CHANNELS
         if first == last:
             which = "both the second and the last axis could be channels" if first else "no axis of 1, 3 or 4 channels"
-            came = f"shape {array.shape} in {where}: {which}"
-            raise DataError("images NHW, NHWC or NCHW with 1, 3 or 4 channels", came, "transpose or crop the images")
+            got = f"shape {array.shape} in {where}: {which}"
+            raise DataError("images NHW, NHWC or NCHW with 1, 3 or 4 channels", got, "transpose or crop the images")
         array = array if first else array.transpose(0, 3, 1, 2)
     else:
-        came = f"shape {array.shape} in {where}"
-        raise DataError("images NHW, NHWC or NCHW", came, "reshape the images")
+        got = f"shape {array.shape} in {where}"
+        raise DataError("images NHW, NHWC or NCHW", got, "reshape the images")
     return torch.from_numpy(np.array(array, dtype=np.uint8 if array.dtype == np.uint8 else np.float32, order="C"))
 
 
@@ -112,8 +112,8 @@ def load_folder_bundle(config: DataConfig) -> DataBundle:
     test_classes, x_test, y_test = read_pictures(path / "test", config.image_size)
     if test_classes != classes:
         differing = sorted(set(classes) ^ set(test_classes))
-        came = f"{', '.join(differing[:5])} in one of them only"
-        raise DataError(f"the same classes in train/ and test/ of {path}", came, "add or remove those folders")
+        got = f"{', '.join(differing[:5])} in one of them only"
+        raise DataError(f"the same classes in train/ and test/ of {path}", got, "add or remove those folders")
     return DataBundle(
         name=config.name,
         title=path.name,

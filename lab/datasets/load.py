@@ -43,8 +43,8 @@ def read_own(config: DataConfig) -> DataBundle:
         return load_folder_bundle(config)
     expected = f"a data set among {', '.join(NAMES)}, a path to an .npz file, or an image folder"
     close = difflib.get_close_matches(config.name.lower(), NAMES, n=1)
-    todo = f"did you mean {close[0]}?" if close else "choose one of them"
-    raise DataError(expected, repr(config.name), todo)
+    hint = f"did you mean {close[0]}?" if close else "choose one of them"
+    raise DataError(expected, repr(config.name), hint)
 
 
 def with_augmentation(bundle: DataBundle, config: DataConfig) -> DataBundle:
@@ -57,8 +57,8 @@ def with_augmentation(bundle: DataBundle, config: DataConfig) -> DataBundle:
     if not config.augment:
         augmentation = Augmentation()
     if augmentation.shift >= min(bundle.shape[1:]):
-        came = f"shift {augmentation.shift} for images of {bundle.shape[1]}x{bundle.shape[2]} pixels"
-        raise DataError(f"a shift smaller than the images of {bundle.name}", came, "lower shift")
+        got = f"shift {augmentation.shift} for images of {bundle.shape[1]}x{bundle.shape[2]} pixels"
+        raise DataError(f"a shift smaller than the images of {bundle.name}", got, "lower shift")
     return dataclasses.replace(bundle, augmentation=augmentation)
 
 

@@ -47,7 +47,7 @@ class Task:
     classes: tuple[str, ...] = ()
     """Names of the classes; none for a regression."""
     mean: float = 0.0
-    """Of a regression's target over the weights part, in its unit; targets are (value - mean) / deviation."""
+    """Of a regression's target over the train split, in its unit; targets are (value - mean) / deviation."""
     deviation: float = 1.0
     """Standard deviation of it."""
 
@@ -65,7 +65,7 @@ class MultitaskPart:
     ids_NL: Tensor
     """Word ids of the texts, int64."""
     table_NC: Tensor
-    """Columns, float32: mean 0 and deviation 1 over the weights part."""
+    """Columns, float32: mean 0 and deviation 1 over the train split."""
     targets: dict[str, Tensor]
     """Of each task (N,): class numbers int64, or standardised numbers float32."""
 
@@ -112,9 +112,9 @@ class MultitaskData:
     columns: tuple[str, ...]
     """Names of the C columns of the table."""
     tasks: tuple[Task, ...]
-    weights: MultitaskPart
+    train: MultitaskPart
     """Trains weights, and gives the standardisation."""
-    decisions: MultitaskPart
+    selection: MultitaskPart
     """Read after each epoch."""
     test: MultitaskPart
     """Read once, at the end."""
@@ -122,14 +122,14 @@ class MultitaskData:
     @property
     def text_length(self) -> int:
         """L: positions of a text, padding included."""
-        return self.weights.ids_NL.shape[1]
+        return self.train.ids_NL.shape[1]
 
     def text(self, ids_L: Tensor) -> str:
         """The words of one text."""
         return " ".join(self.vocabulary[number] for number in ids_L.tolist() if number)
 
 
-def load_multitask(seed: int = 0, *, decisions_share: float = 0.2) -> MultitaskData:
+def load_multitask(seed: int = 0, *, selection_share: float = 0.2) -> MultitaskData:
     """569 records in three parts, 456 of them for weights and decisions.
 
     Tasks: `diagnosis` (malignant or benign), `worst_area` (square pixels; mostly in the table) and `worst_texture`
@@ -137,32 +137,32 @@ def load_multitask(seed: int = 0, *, decisions_share: float = 0.2) -> MultitaskD
 
     Args:
         seed: of the division of the training records; texts and test part are the same for every seed.
-        decisions_share: share of the training records that decides, in (0, 1).
+        selection_share: share of the training records that decides, in (0, 1).
 
     Raises:
         ConfigError: a share outside its range.
         DataError: a share that leaves a part empty.
     """
-    require_range("decisions_share", decisions_share, 0, 1, open_low=True)
+    require_range("selection_share", selection_share, 0, 1, open_low=True)
     records = load_breast_cancer()
     names = [str(name) for name in records.feature_names]
     values_RF = np.asarray(records.data, dtype=np.float64)
     labels_R = torch.from_numpy(np.asarray(records.target, dtype=np.int64))
     train, test = stratified_parts(labels_R, (1 - TEST_SHARE, TEST_SHARE), seed=derive_seed(0, "multitask", "test"))
-    shares = (1 - decisions_share, decisions_share)
+    shares = (1 - selection_share, selection_share)
     parts = stratified_parts(labels_R[train], shares, seed=derive_seed(seed, "multitask", "splits"))
-    rows = {"weights": train[parts[0]], "decisions": train[parts[1]], "test": test}
+    rows = {"train": train[parts[0]], "selection": train[parts[1]], "test": test}
     empty = [name for name, own in rows.items() if not len(own)]
     if empty:
-        came = f"decisions_share = {decisions_share}, which leaves {' and '.join(empty)} empty"
-        raise DataError("records in every part", came, "move the share away from 0 and 1")
+        got = f"selection_share = {selection_share}, which leaves {' and '.join(empty)} empty"
+        raise DataError("records in every part", got, "move the share away from 0 and 1")
     ids_RL = _texts(values_RF[:, [names.index(f"mean {name}") for name in TOLD]], train.numpy())
     columns = tuple(name for name in names if not name.startswith("worst") and name.removeprefix("mean ") not in TOLD)
-    table_RC, _, _ = _standardised(values_RF[:, [names.index(name) for name in columns]], rows["weights"])
+    table_RC, _, _ = _standardised(values_RF[:, [names.index(name) for name in columns]], rows["train"])
     tasks = [Task(name="diagnosis", classes=tuple(str(name) for name in records.target_names))]
     targets = {"diagnosis": labels_R}
     for task in ("worst_area", "worst_texture"):
-        value_R1, mean, deviation = _standardised(values_RF[:, [names.index(task.replace("_", " "))]], rows["weights"])
+        value_R1, mean, deviation = _standardised(values_RF[:, [names.index(task.replace("_", " "))]], rows["train"])
         targets[task] = value_R1[:, 0]
         tasks.append(Task(name=task, mean=float(mean[0]), deviation=float(deviation[0])))
     made = {
@@ -194,7 +194,7 @@ def describe_multitask() -> dict[str, Any]:
         "synthetic": True,
         "shape": [records.text_length, len(records.columns)],
         "classes": records.tasks[0].outputs,
-        "train": len(records.weights) + len(records.decisions),
+        "train": len(records.train) + len(records.selection),
         "test": len(records.test),
         "needs_download": False,
         "found": True,
@@ -206,7 +206,7 @@ def describe_multitask() -> dict[str, Any]:
 def _standardised(
     values_RC: NDArray[np.float64], weights_N: Tensor
 ) -> tuple[Tensor, NDArray[np.float64], NDArray[np.float64]]:
-    """Columns less their mean, over their deviation, both over the weights part, as float32; the two as well."""
+    """Columns less their mean, over their deviation, both over the train split, as float32; the two as well."""
     own_NC = values_RC[weights_N.numpy()]
     mean_C, deviation_C = own_NC.mean(0), own_NC.std(0)
     return torch.from_numpy(((values_RC - mean_C) / deviation_C).astype(np.float32)), mean_C, deviation_C

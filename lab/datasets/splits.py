@@ -17,11 +17,11 @@ from lab.datasets.config import DataConfig
 class Splits:
     """Indices of the four parts: three disjoint ones of the training part, and the set's own test part."""
 
-    weights: Tensor
+    train: Tensor
     """Indices into `x_train`: these samples train weights, and give the normalisation."""
-    architecture: Tensor
+    search: Tensor
     """Indices into `x_train`: these train architecture parameters."""
-    decisions: Tensor
+    selection: Tensor
     """Indices into `x_train`: these decide which changes stay."""
     test: Tensor
     """Indices into `x_test`: read once, at the end."""
@@ -60,19 +60,17 @@ def split(bundle: DataBundle, config: DataConfig) -> Splits:
     chosen = torch.arange(len(y_N))
     if config.train_limit is not None:
         if config.train_limit > len(y_N):
-            came = f"a limit of {config.train_limit}"
-            raise DataError(f"at most the {len(y_N)} training samples of {bundle.name}", came, "lower train_limit")
+            got = f"a limit of {config.train_limit}"
+            raise DataError(f"at most the {len(y_N)} training samples of {bundle.name}", got, "lower train_limit")
         limit = stratified_parts(y_N, (config.train_limit / len(y_N),), seed=derive_seed(config.seed, "limit"))
         chosen = limit[0]
-    shares = (config.weights_share, config.architecture_share, config.decisions_share)
+    shares = (config.train_share, config.search_share, config.selection_share)
     parts = stratified_parts(y_N[chosen], shares, seed=derive_seed(config.seed, "splits"))
-    weights, architecture, decisions = (chosen[part] for part in parts)
-    splits = Splits(
-        weights=weights, architecture=architecture, decisions=decisions, test=torch.arange(len(bundle.y_test))
-    )
+    train, search, selection = (chosen[part] for part in parts)
+    splits = Splits(train=train, search=search, selection=selection, test=torch.arange(len(bundle.y_test)))
     empty = [name for name, size in splits.sizes().items() if size == 0]
     if empty:
         expected = f"enough training samples in {bundle.name} for three parts"
-        came = f"{len(chosen)} samples, which leave {' and '.join(empty)} empty"
-        raise DataError(expected, came, "add samples or raise that share")
+        got = f"{len(chosen)} samples, which leave {' and '.join(empty)} empty"
+        raise DataError(expected, got, "add samples or raise that share")
     return splits

@@ -20,7 +20,7 @@ from lab.datasets.config import DataConfig
 from lab.datasets.load import load
 from lab.datasets.splits import Splits, split
 
-PARTS = ("weights", "architecture", "decisions", "test")
+PARTS = ("train", "search", "selection", "test")
 FLOAT_LIMIT = 1_000_000_000
 """Bytes up to which a part is held normalised as float32; a larger one is normalised batch by batch."""
 CHUNK = 4096
@@ -28,7 +28,7 @@ CHUNK = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class Normalisation:
-    """Mean and standard deviation of each channel of the weights part; uint8 pixels count as pixel / 255."""
+    """Mean and standard deviation of each channel of the train split; uint8 pixels count as pixel / 255."""
 
     mean: tuple[float, ...]
     """One mean for each channel."""
@@ -69,7 +69,7 @@ class BatchStream:
         bundle: the data set.
         splits: its division.
         part: weights, architecture, decisions or test.
-        normalisation: measured on the weights part.
+        normalisation: measured on the train split.
         batch_size: samples in a batch, at least 1.
         seed: run seed.
         training: shuffle and augment; else the stored order, no augmentation.
@@ -146,8 +146,8 @@ class BatchStream:
         require(
             not self.training,
             expected="the epoch of a shuffled stream",
-            came="a plain loop over it, which would repeat one epoch's order",
-            todo="loop over stream.batches(epoch)",
+            got="a plain loop over it, which would repeat one epoch's order",
+            hint="loop over stream.batches(epoch)",
         )
         return self.batches()
 
@@ -203,12 +203,12 @@ class Streams:
     splits: Splits
     """Its division."""
     normalisation: Normalisation
-    """Measured on the weights part."""
-    weights: BatchStream
+    """Measured on the train split."""
+    train: BatchStream
     """Shuffled and augmented batches that train weights."""
-    architecture: BatchStream
+    search: BatchStream
     """Shuffled and augmented batches that train architecture parameters."""
-    decisions: BatchStream
+    selection: BatchStream
     """All samples that decide about changes, in fixed order."""
     test: BatchStream
     """All test samples, in fixed order."""
@@ -221,7 +221,7 @@ def open_streams(config: DataConfig, *, batch_size: int, device: torch.device | 
     """
     bundle = load(config)
     splits = split(bundle, config)
-    normalisation = Normalisation.of(bundle.x_train, splits.weights)
+    normalisation = Normalisation.of(bundle.x_train, splits.train)
 
     def stream(part: str, *, training: bool) -> BatchStream:
         return BatchStream(
@@ -239,8 +239,8 @@ def open_streams(config: DataConfig, *, batch_size: int, device: torch.device | 
         bundle=bundle,
         splits=splits,
         normalisation=normalisation,
-        weights=stream("weights", training=True),
-        architecture=stream("architecture", training=True),
-        decisions=stream("decisions", training=False),
+        train=stream("train", training=True),
+        search=stream("search", training=True),
+        selection=stream("selection", training=False),
         test=stream("test", training=False),
     )

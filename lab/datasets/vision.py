@@ -30,9 +30,9 @@ def load_vision_bundle(source: Source, config: DataConfig) -> DataBundle:
         classes, x_train, y_train = read_part(source.name, root, train=True)
         _, x_test, y_test = read_part(source.name, root, train=False)
     except DAMAGED as error:
-        came = f"a damaged file in {(root / source.folder).resolve()} ({one_line(error)})"
-        todo = "delete that folder's files of the set and fetch them again with --download"
-        raise DataError(f"the {source.title} files as published", came, todo) from error
+        got = f"a damaged file in {(root / source.folder).resolve()} ({one_line(error)})"
+        hint = "delete that folder's files of the set and fetch them again with --download"
+        raise DataError(f"the {source.title} files as published", got, hint) from error
     return source.bundle(classes=classes, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
 
 
@@ -41,9 +41,9 @@ def missing_error(source: Source, root: Path) -> DataError:
     folder = (root / source.folder).resolve()
     missing = [path.name for path in source.missing(root)]
     packed = all(path.with_name(path.name + ".gz").is_file() for path in source.missing(root))
-    came = "only the packed .gz files" if packed else f"no {', '.join(missing)}"
+    got = "only the packed .gz files" if packed else f"no {', '.join(missing)}"
     by_hand = "unpack them beside the .gz files" if packed else f"put {', '.join(source.files)} there"
-    return DataError(f"{source.title} in {folder}", came, f"add --download, or {by_hand}")
+    return DataError(f"{source.title} in {folder}", got, f"add --download, or {by_hand}")
 
 
 def download(source: Source, root: Path) -> None:
@@ -52,9 +52,9 @@ def download(source: Source, root: Path) -> None:
         for train in (True, False):
             open_part(source.name, root, train=train, download=True)
     except DAMAGED as error:
-        came = f"the download into {root.resolve()} failed ({one_line(error)})"
+        got = f"the download into {root.resolve()} failed ({one_line(error)})"
         by_hand = f"put {', '.join(source.files)} into {(root / source.folder).resolve()}"
-        raise DataError(f"{source.title} from the network", came, f"try again, or {by_hand}") from error
+        raise DataError(f"{source.title} from the network", got, f"try again, or {by_hand}") from error
 
 
 def open_part(name: str, root: Path, *, train: bool, download: bool) -> datasets.VisionDataset:

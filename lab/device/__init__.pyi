@@ -1,7 +1,7 @@
 """Devices, memory and the repair of meta tensors."""
 
 from .choose import DeviceChoice, choose_device, require_device
-from .dispatch import Birth, Line, StorageTracker
+from .dispatch import AllocationSite, Line, StorageTracker
 from .footprint import process_memory, tensor_bytes
 from .inventory import HeldTensor, inventory, offloaded
 from .leak import Leak, LeakReport, measure_leak
@@ -18,7 +18,7 @@ from .transfer import TransferReport, transfer_state
 from .walk import named_tensors, plain_tensors
 
 __all__ = [
-    "Birth",
+    "AllocationSite",
     "DeviceChoice",
     "DeviceLoader",
     "DeviceManager",

@@ -39,7 +39,7 @@ class Line:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Birth:
+class AllocationSite:
     """A storage that an operation made."""
 
     number: int
@@ -78,7 +78,7 @@ class StorageTracker(TorchDispatchMode):
         """Largest value of `live`."""
         self.peak_by_line: Counter[Line] = Counter()
         """Bytes alive at the peak, by the line that made them."""
-        self._births: dict[int, Birth] = {}
+        self._births: dict[int, AllocationSite] = {}
         self._by_line: Counter[Line] = Counter()
         self._count = 0
 
@@ -94,13 +94,13 @@ class StorageTracker(TorchDispatchMode):
                 self._born(storage, str(func))
         return result
 
-    def alive(self) -> dict[int, Birth]:
+    def alive(self) -> dict[int, AllocationSite]:
         """The storages that are alive now, by `untyped_storage()._cdata`."""
         return dict(self._births)
 
     def _born(self, storage: torch.UntypedStorage, operation: str) -> None:
         self._count += 1
-        birth = Birth(
+        birth = AllocationSite(
             number=self._count, nbytes=storage.nbytes(), operation=operation, line=user_line(), mark=self.mark
         )
         self._births[storage._cdata] = birth

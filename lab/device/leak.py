@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from lab.base import Report, Table, require_range
-from lab.device.dispatch import Birth, Line, StorageTracker
+from lab.base import Report, ReportTable, require_range
+from lab.device.dispatch import AllocationSite, Line, StorageTracker
 from lab.device.footprint import storage_key, visible_tensors
 from lab.device.holders import describe_referrers, find_holders, names_around, names_of_user_modules
 
@@ -67,7 +67,7 @@ class LeakReport(Report):
         leaks = [{**asdict(leak), "holders": list(leak.holders)} for leak in self.leaks]
         return {"live": list(self.live), **{name: getattr(self, name) for name in names}, "leaks": leaks}
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         verdict = "no leak" if self.ok else "leak"
         trend = f"{self.slope:,.1f} bytes a call (95 %: {self.low:,.1f} to {self.high:,.1f})"
         title = f"{verdict}: {trend} over {len(self.live)} calls, {self.live[0]:,} to {self.live[-1]:,} bytes"
@@ -75,7 +75,7 @@ class LeakReport(Report):
             (f"{leak.nbytes:,}", str(leak.storages), leak.operation, leak.line, "; ".join(leak.holders))
             for leak in self.leaks
         )
-        return (Table(title=title, columns=("bytes", "storages", "operation", "line", "held by"), rows=rows),)
+        return (ReportTable(title=title, columns=("bytes", "storages", "operation", "line", "held by"), rows=rows),)
 
 
 def measure_leak(
@@ -138,7 +138,7 @@ def _trend(live: list[int]) -> tuple[float, float, float]:
 
 
 def _leaks(tracker: StorageTracker, calls: int, roots: Mapping[str, object]) -> tuple[Leak, ...]:
-    groups: dict[tuple[Line, str], list[tuple[int, Birth]]] = defaultdict(list)
+    groups: dict[tuple[Line, str], list[tuple[int, AllocationSite]]] = defaultdict(list)
     for key, birth in tracker.alive().items():
         if birth.mark >= 0:
             groups[birth.line, birth.operation].append((key, birth))
@@ -158,7 +158,7 @@ def _leaks(tracker: StorageTracker, calls: int, roots: Mapping[str, object]) -> 
     return tuple(sorted(leaks, key=lambda leak: -leak.nbytes))
 
 
-def _oldest(born: list[tuple[int, Birth]]) -> list[int]:
+def _oldest(born: list[tuple[int, AllocationSite]]) -> list[int]:
     return [key for key, _ in sorted(born, key=lambda pair: pair[1].number)[:3]]
 
 

@@ -249,8 +249,8 @@ def _rebuild(watched: _Watched) -> Any:
         tree = ast.fix_missing_locations(ast.Module(body=[body], type_ignores=[]))
         exec(compile(tree, str(module.__file__), "exec", dont_inherit=True), vars(module), namespace)
     except (OSError, TypeError, StopIteration, NameError) as error:
-        came = f"{watched.name} replaced, and its source not to be had ({error})"
-        raise PlacementError("the original function", came, "start the process again") from error
+        got = f"{watched.name} replaced, and its source not to be had ({error})"
+        raise PlacementError("the original function", got, "start the process again") from error
     result: Any = namespace[watched.qualname.split(".")[0]]
     for step in watched.qualname.split(".")[1:]:
         result = vars(result)[step]

@@ -204,6 +204,6 @@ def _new_groups(old: nn.Module, new: nn.Module, optimizer: Optimizer) -> list[li
         else:
             homeless.append(name)
     if homeless:
-        came = f"{len(homeless)} new parameters in none of {len(groups)}: {', '.join(homeless)}"
-        raise ConfigError("a group for each parameter", came, "merge the groups first, or build a new optimizer")
+        got = f"{len(homeless)} new parameters in none of {len(groups)}: {', '.join(homeless)}"
+        raise ConfigError("a group for each parameter", got, "merge the groups first, or build a new optimizer")
     return groups

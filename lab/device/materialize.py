@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lab.base import MaterializeError, Report, Table
+from lab.base import MaterializeError, Report, ReportTable
 from lab.device.choose import require_device
 from lab.device.inventory import inventory, offloaded
 from lab.device.replace import move_tensors, replace_data
@@ -53,7 +53,7 @@ class MaterializeReport(Report):
             "dropped_state": list(self.dropped_state),
         }
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         counts = ", ".join(f"{len(self.names(origin))} {origin}" for origin in (KEPT, STATE, FACTORY))
         notes = [f"tied: {' = '.join(group)}" for group in self.tied]
         if self.moved:
@@ -62,7 +62,7 @@ class MaterializeReport(Report):
             notes.append(f"optimizer state on meta dropped: {', '.join(self.dropped_state)}")
         filled = tuple((name, origin) for name, origin in self.origins.items() if origin != KEPT)
         title = f"Model on {self.device}: {counts}"
-        return (Table(title=title, columns=("filled tensor", "from"), rows=filled, notes=tuple(notes)),)
+        return (ReportTable(title=title, columns=("filled tensor", "from"), rows=filled, notes=tuple(notes)),)
 
 
 def materialize(
@@ -94,8 +94,8 @@ def materialize(
     target = require_device(device)
     signs = offloaded(model)
     if signs:
-        todo = "run it as it is, or load it without device_map"
-        raise MaterializeError("a model that is whole", f"one that is offloaded on purpose ({'; '.join(signs)})", todo)
+        hint = "run it as it is, or load it without device_map"
+        raise MaterializeError("a model that is whole", f"one that is offloaded on purpose ({'; '.join(signs)})", hint)
     slots = slots_of(inventory(model))
     hollow = [slot for slot in slots if slot.tensor.is_meta]
     _refuse_foreign(optimizer, hollow)
@@ -150,8 +150,8 @@ def _refuse_foreign(optimizer: Optimizer | None, hollow: list[Slot]) -> None:
     foreign = [parameter for parameter in _optimized(optimizer) if parameter.is_meta and id(parameter) not in own]
     if foreign:
         shapes = ", ".join(str(tuple(parameter.shape)) for parameter in foreign)
-        came = f"one with {len(foreign)} meta parameters that the model does not have (shapes {shapes})"
-        raise MaterializeError("the optimizer of this model", came, "build the optimizer from this model's parameters")
+        got = f"one with {len(foreign)} meta parameters that the model does not have (shapes {shapes})"
+        raise MaterializeError("the optimizer of this model", got, "build the optimizer from this model's parameters")
 
 
 def _optimized(optimizer: Optimizer | None) -> Iterator[Tensor]:

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch.autograd.profiler import profile, record_function
 
-from lab.base import ConfigError, PlacementError, Report, Table, TrainingError
+from lab.base import ConfigError, PlacementError, Report, ReportTable, TrainingError
 from lab.device.choose import require_device
 from lab.device.dispatch import StorageTracker
 from lab.device.footprint import storages, visible_tensors
@@ -70,16 +70,16 @@ class MemoryReport(Report):
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {**fields, "notes": list(self.notes), "gap": self.gap}
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         rows = [(name, f"{getattr(self, name):,}") for name in ("before", "peak", "after", "allocated_peak")]
         if self.dispatch_peak is not None:
             share = f" ({self.gap / self.allocated_peak:.1%})" if self.gap is not None and self.allocated_peak else ""
             rows += [("dispatch_peak", f"{self.dispatch_peak:,}"), ("gap", f"{self.gap:,}{share}")]
         title = f"Memory of {self.device} by {self.instrument}"
-        tables = [Table(title=title, columns=("", "bytes"), rows=tuple(rows), notes=self.notes)]
+        tables = [ReportTable(title=title, columns=("", "bytes"), rows=tuple(rows), notes=self.notes)]
         if self.by_line:
             lines = tuple((f"{size:,}", line) for line, size in list(self.by_line.items())[:12])
-            tables.append(Table(title="Alive at the peak, by line", columns=("bytes", "line"), rows=lines))
+            tables.append(ReportTable(title="Alive at the peak, by line", columns=("bytes", "line"), rows=lines))
         return tuple(tables)
 
 
@@ -104,11 +104,11 @@ def measure_memory(
     if place.type not in ("cpu", "cuda"):
         raise PlacementError("a device that counts its peak: cpu or cuda", str(place), "measure on one of those")
     if place.type == "cpu" and torch.autograd._profiler_enabled():
-        todo = "end that session first, or measure outside it"
-        raise ConfigError("no other profiler session in this thread", "one that runs", todo)
+        hint = "end that session first, or measure outside it"
+        raise ConfigError("no other profiler session in this thread", "one that runs", hint)
     report = object.__new__(MemoryReport)
     tracker = StorageTracker() if blame else None
-    measure = _cuda_bytes(place) if place.type == "cuda" else _cpu_bytes(_Watch(roots))
+    measure = _cuda_bytes(place) if place.type == "cuda" else _cpu_bytes(_AllocationWatch(roots))
     del roots  # else this frame would keep alive what the block frees
     numbers: dict[str, Any] = {}
     try:
@@ -141,7 +141,7 @@ def _cuda_bytes(device: torch.device) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def _cpu_bytes(watch: "_Watch") -> Iterator[dict[str, Any]]:
+def _cpu_bytes(watch: "_AllocationWatch") -> Iterator[dict[str, Any]]:
     numbers: dict[str, Any] = {"before": watch.nbytes, "instrument": ALLOCATOR_EVENTS, "notes": (NOT_COUNTED,)}
     session = profile(profile_memory=True, use_kineto=True)
     _start_quietly(session)
@@ -165,7 +165,7 @@ def _start_quietly(session: profile) -> None:
             del os.environ["KINETO_LOG_LEVEL"]
 
 
-class _Watch:
+class _AllocationWatch:
     """The storages that are there at entry; their deaths are written into the profiler's session as marks."""
 
     def __init__(self, roots: object) -> None:
@@ -219,7 +219,7 @@ def _changes(session: profile) -> list[tuple[int, bool]]:
     return changes
 
 
-def _summed(changes: list[tuple[int, bool]], watch: _Watch) -> dict[str, int]:
+def _summed(changes: list[tuple[int, bool]], watch: _AllocationWatch) -> dict[str, int]:
     old, own = watch.nbytes, 0
     peak, own_peak = old, 0
     for change, was_there in changes:

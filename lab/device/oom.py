@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lab.base import DataError, Report, Table, TrainingError, require_range
+from lab.base import DataError, Report, ReportTable, TrainingError, require_range
 from lab.device.split import batch_length, batch_part
 from lab.state import rng_state, set_rng_state
 
@@ -73,11 +73,11 @@ class OOMReport(Report):
         names = ("loss", "batch", "micro_batch", "ooms", "kept", "text")
         return {name: getattr(self, name) for name in names}
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         rows = tuple((name, str(value)) for name, value in self.to_dict().items())
         whole = self.micro_batch == self.batch
         title = "Step over the whole batch" if whole else f"Step over {self.batch} items, {self.micro_batch} at a time"
-        return (Table(title=title, columns=("", ""), rows=rows),)
+        return (ReportTable(title=title, columns=("", ""), rows=rows),)
 
 
 class OOMTransaction:
@@ -93,7 +93,7 @@ class OOMTransaction:
         min_micro_batch: int = 1,
         *,
         retry_every: int = 100,
-        accumulation: int = 1,
+        grad_accum_steps: int = 1,
     ) -> None:
         """Args:
         model: its buffers (batch-norm statistics among them) are restored when a step fails; its gradients and
@@ -101,12 +101,12 @@ class OOMTransaction:
         optimizer: takes the step.
         min_micro_batch: items at a time, at least; >= 1.
         retry_every: steps after which the whole batch is tried again, once a micro-batch size is kept; >= 1.
-        accumulation: parts in which a step begins, memory or not, >= 1; 1 takes the whole batch at once.
+        grad_accum_steps: parts in which a step begins, memory or not, >= 1; 1 takes the whole batch at once.
         """
         require_range("min_micro_batch", min_micro_batch, 1)
         require_range("retry_every", retry_every, 1)
-        require_range("accumulation", accumulation, 1)
-        self._accumulation = accumulation
+        require_range("grad_accum_steps", grad_accum_steps, 1)
+        self._grad_accum_steps = grad_accum_steps
         self._model = model
         self._optimizer = optimizer
         self._min = min_micro_batch
@@ -163,12 +163,12 @@ class OOMTransaction:
         size = self._first_size(batch)
         ooms, at_least, text = 0, 0, ""
         while True:
-            parts = None if size is None else _parts(batch_length(batch), size, self._min)
-            value, failure = _attempt(loss_fn, batch, parts, count)
+            micro_batches = None if size is None else _micro_batches(batch_length(batch), size, self._min)
+            value, failure = _attempt(loss_fn, batch, micro_batches, count)
             if value is not None:
                 self._remember(size, ooms)
                 length = _length_or_none(batch)
-                largest = length if parts is None else _largest(parts)
+                largest = length if micro_batches is None else _largest(micro_batches)
                 kept = self._kept is not None
                 return OOMReport(loss_value=value, batch=length, micro_batch=largest, ooms=ooms, kept=kept, text=text)
             ooms, text = ooms + 1, failure
@@ -178,16 +178,16 @@ class OOMTransaction:
             size = length if size is None else size
             at_least += size <= self._min
             if at_least == 3:
-                came = f"three times none for {_largest(parts or [(0, length)])} of {length} items"
-                todo = "use a smaller model or input, or another device; nothing has changed"
-                raise TrainingError("memory for the smallest micro-batch", f"{came} ({text.splitlines()[0]})", todo)
+                got = f"three times none for {_largest(micro_batches or [(0, length)])} of {length} items"
+                hint = "use a smaller model or input, or another device; nothing has changed"
+                raise TrainingError("memory for the smallest micro-batch", f"{got} ({text.splitlines()[0]})", hint)
             size = max(self._min, (size + 1) // 2)
 
     def _first_size(self, batch: Any) -> int | None:
         """The size to begin with; None for the whole batch at once."""
         if self._kept is None or self._since_whole >= self._retry_every:
             self._since_whole = 0
-            return None if self._accumulation == 1 else math.ceil(batch_length(batch) / self._accumulation)
+            return None if self._grad_accum_steps == 1 else math.ceil(batch_length(batch) / self._grad_accum_steps)
         self._since_whole += 1
         return None if self._kept >= batch_length(batch) else self._kept
 
@@ -217,14 +217,14 @@ class OOMTransaction:
                 raise
             failure = str(error).splitlines()[0]
         if failure:
-            todo = "go back to a checkpoint, and use an optimizer with less state or a smaller model"
-            raise TrainingError("memory for the optimizer's step", f"none, with weights half updated ({failure})", todo)
+            hint = "go back to a checkpoint, and use an optimizer with less state or a smaller model"
+            raise TrainingError("memory for the optimizer's step", f"none, with weights half updated ({failure})", hint)
 
 
 def _attempt(
     loss_fn: Callable[[Any], Tensor],
     batch: Any,
-    parts: list[tuple[int, int]] | None,
+    micro_batches: list[tuple[int, int]] | None,
     count: Callable[[Any], int] | None,
 ) -> tuple[Tensor | None, str]:
     """Loss and gradients of the batch, whole or in parts; what the allocator said, where memory ran out.
@@ -232,9 +232,9 @@ def _attempt(
     When this returns, the `except` clause has been left and the failed frames hold nothing any more.
     """
     try:
-        if parts is None:
+        if micro_batches is None:
             return _backward(loss_fn(batch), 1.0), ""
-        return _in_parts(loss_fn, batch, parts, count), ""
+        return _in_micro_batches(loss_fn, batch, micro_batches, count), ""
     except (RuntimeError, MemoryError) as error:
         if not is_oom(error):
             raise
@@ -245,29 +245,34 @@ def _attempt(
         return None, str(error) or type(error).__name__
 
 
-def _in_parts(
-    loss_fn: Callable[[Any], Tensor], batch: Any, parts: list[tuple[int, int]], count: Callable[[Any], int] | None
+def _in_micro_batches(
+    loss_fn: Callable[[Any], Tensor],
+    batch: Any,
+    micro_batches: list[tuple[int, int]],
+    count: Callable[[Any], int] | None,
 ) -> Tensor:
-    counts = [stop - start if count is None else count(batch_part(batch, start, stop)) for start, stop in parts]
+    counts = [stop - start if count is None else count(batch_part(batch, start, stop)) for start, stop in micro_batches]
     every, total = sum(counts), None
-    for (start, stop), valid in zip(parts, counts, strict=True):
+    for (start, stop), valid in zip(micro_batches, counts, strict=True):
         if valid:  # the mean of none is NaN
             value = _backward(loss_fn(batch_part(batch, start, stop)), valid / every)
             total = value if total is None else total + value
     if total is None:
-        raise TrainingError("a batch with valid items", f"{parts[-1][1]} items of which none counts", "leave it out")
+        raise TrainingError(
+            "a batch with valid items", f"{micro_batches[-1][1]} items of which none counts", "leave it out"
+        )
     return total
 
 
-def _parts(length: int, size: int, at_least: int) -> list[tuple[int, int]]:
+def _micro_batches(length: int, size: int, at_least: int) -> list[tuple[int, int]]:
     """Parts of nearly equal length, `size` at most; none shorter than `at_least`, which batch norm may need."""
     number = max(1, min(math.ceil(length / size), length // at_least))
     bounds = [length * part // number for part in range(number + 1)]
     return list(itertools.pairwise(bounds))
 
 
-def _largest(parts: list[tuple[int, int]]) -> int:
-    return max(stop - start for start, stop in parts)
+def _largest(micro_batches: list[tuple[int, int]]) -> int:
+    return max(stop - start for start, stop in micro_batches)
 
 
 def _backward(loss: Tensor, share: float) -> Tensor:

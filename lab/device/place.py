@@ -80,15 +80,15 @@ def _place_new(data: Any, device: torch.device, non_blocking: bool, memo: dict[i
             row[index] = inner(item)
         return row
     if isinstance(data, Iterator):
-        todo = "make it a list, or wrap the loader"
-        raise PlacementError("data that can be read twice", f"an iterator ({type(data).__name__})", todo)
+        hint = "make it a list, or wrap the loader"
+        raise PlacementError("data that can be read twice", f"an iterator ({type(data).__name__})", hint)
     return data
 
 
 def _place_tensor(tensor: Tensor, device: torch.device, non_blocking: bool) -> Tensor:
     if tensor.is_meta:
-        came = f"a meta tensor of shape {tuple(tensor.shape)}"
-        raise PlacementError("tensors that have data", came, "make it on a real device")
+        got = f"a meta tensor of shape {tuple(tensor.shape)}"
+        raise PlacementError("tensors that have data", got, "make it on a real device")
     if non_blocking and device.type == "cuda" and tensor.device.type == "cpu" and tensor.layout is torch.strided:
         tensor = tensor.pin_memory()  # from other memory the copy would block
     return tensor.to(device, non_blocking=non_blocking)
@@ -98,9 +98,9 @@ def _place_module(module: nn.Module, device: torch.device, non_blocking: bool) -
     named = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
     meta = [name for name, tensor in named if tensor.is_meta]
     if meta:
-        came = f"{type(module).__name__} with {len(meta)} meta tensors: {', '.join(meta)}"
-        todo = "fill them with materialize(model, device, state=...)"
-        raise MaterializeError("a module whose tensors have data", came, todo)
+        got = f"{type(module).__name__} with {len(meta)} meta tensors: {', '.join(meta)}"
+        hint = "fill them with materialize(model, device, state=...)"
+        raise MaterializeError("a module whose tensors have data", got, hint)
     return module.to(device, non_blocking=non_blocking)
 
 

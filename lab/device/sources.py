@@ -53,12 +53,12 @@ def find_sources(hollow: list[Slot], state: Mapping[str, Tensor], factory: Calla
     if not missing:
         return
     names = [" = ".join(slot.names) for slot in missing]
-    came = f"{len(names)} meta tensors without one: {', '.join(names)}"
+    got = f"{len(names)} meta tensors without one: {', '.join(names)}"
     if state and len(missing) == len(hollow):
-        came += f" (the {len(state)} keys of state are others, the first is {next(iter(state))!r})"
+        got += f" (the {len(state)} keys of state are others, the first is {next(iter(state))!r})"
     given = "another" if factory is not None else "a"
-    todo = f"give their values in state, or {given} factory that builds a real twin"
-    raise MaterializeError("a source for the data of every meta tensor", came, todo)
+    hint = f"give their values in state, or {given} factory that builds a real twin"
+    raise MaterializeError("a source for the data of every meta tensor", got, hint)
 
 
 def _take(slot: Slot, origin: str, values: dict[str, Tensor]) -> None:
@@ -68,8 +68,8 @@ def _take(slot: Slot, origin: str, values: dict[str, Tensor]) -> None:
     for other, again in values.items():
         _refuse_unlike(slot.tensor, other, again, origin)
         if again is not value and not torch.equal(again.to(value.device), value):
-            came = f"two of {origin} that differ: {name} and {other}"
-            raise MaterializeError(f"one value for the tied {' = '.join(slot.names)}", came, "give one of them")
+            got = f"two of {origin} that differ: {name} and {other}"
+            raise MaterializeError(f"one value for the tied {' = '.join(slot.names)}", got, "give one of them")
     slot.source, slot.origin = value, origin
 
 
@@ -117,9 +117,9 @@ def _write(slot: Slot, data: Tensor) -> None:
     once = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in data.stride())
     data[once].copy_(slot.source[once])
     if data[once].shape != data.shape and not torch.equal(data, slot.source.to(data)):
-        came = f"different values from {slot.origin}"
+        got = f"different values from {slot.origin}"
         raise MaterializeError(
-            f"one value along the expanded dimension of {slot.names[0]}", came, f"correct {slot.origin}"
+            f"one value along the expanded dimension of {slot.names[0]}", got, f"correct {slot.origin}"
         )
 
 
@@ -136,9 +136,9 @@ def _refuse_unlike(tensor: Tensor, name: str, value: Tensor, origin: str) -> Non
     if fits and value.is_floating_point() == tensor.is_floating_point():
         return
     kind = f"{tuple(value.shape)} {value.dtype} on {value.device}"
-    came = f"{kind} from {origin}"
+    got = f"{kind} from {origin}"
     expected = f"real data of shape {tuple(tensor.shape)} and dtype {tensor.dtype} for {name}"
-    raise MaterializeError(expected, came, f"correct {origin}; the model is unchanged")
+    raise MaterializeError(expected, got, f"correct {origin}; the model is unchanged")
 
 
 def refuse_shapeless(hollow: list[Slot]) -> None:
@@ -149,8 +149,8 @@ def refuse_shapeless(hollow: list[Slot]) -> None:
     """
     names = [slot.names[0] for slot in hollow if is_lazy(slot.tensor) or slot.tensor.layout is not torch.strided]
     if names:
-        came = f"{len(names)} that are lazy or sparse: {', '.join(names)}"
-        raise MaterializeError("meta tensors with a shape and strides", came, "build these on a real device")
+        got = f"{len(names)} that are lazy or sparse: {', '.join(names)}"
+        raise MaterializeError("meta tensors with a shape and strides", got, "build these on a real device")
 
 
 def _refuse_same(twin: nn.Module, hollow: list[Slot]) -> None:

@@ -27,8 +27,8 @@ def batch_length(batch: object) -> int:
     sizes = sorted(set(_sizes(batch)))
     if len(sizes) == 1:
         return sizes[0]
-    came = f"first dimensions {', '.join(map(str, sizes))}" if sizes else f"no tensor in {type(batch).__name__}"
-    raise DataError("a batch whose tensors have one first dimension", came, "put the items first in every tensor")
+    got = f"first dimensions {', '.join(map(str, sizes))}" if sizes else f"no tensor in {type(batch).__name__}"
+    raise DataError("a batch whose tensors have one first dimension", got, "put the items first in every tensor")
 
 
 def batch_part(batch: T, start: int, stop: int) -> T:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lab.base import MaterializeError, Report, Table
+from lab.base import MaterializeError, Report, ReportTable
 
 COPIED, SLICED, MISSING, UNUSED = "copied", "sliced", "missing", "unused"
 
@@ -34,10 +34,10 @@ class TransferReport(Report):
     def to_dict(self) -> dict[str, Any]:
         return {"outcomes": dict(self.outcomes), "reasons": dict(self.reasons), "ok": self.ok}
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         counts = ", ".join(f"{len(self.names(outcome))} {outcome}" for outcome in (COPIED, SLICED, MISSING, UNUSED))
         rows = tuple((name, outcome, self.reasons.get(name, "")) for name, outcome in self.outcomes.items())
-        return (Table(title=f"Transfer: {counts}", columns=("tensor", "outcome", "reason"), rows=rows),)
+        return (ReportTable(title=f"Transfer: {counts}", columns=("tensor", "outcome", "reason"), rows=rows),)
 
 
 @torch.no_grad()
@@ -82,5 +82,5 @@ def _transfer(value: Tensor | None, place: Tensor) -> tuple[str, str]:
 def _refuse_meta(which: str, named: Iterable[tuple[str, Any]]) -> None:
     names = [name for name, value in named if isinstance(value, Tensor) and value.is_meta]
     if names:
-        came = f"a {which} with {len(names)} meta tensors: {', '.join(names)}"
-        raise MaterializeError("two models whose tensors have data", came, "materialize it first")
+        got = f"a {which} with {len(names)} meta tensors: {', '.join(names)}"
+        raise MaterializeError("two models whose tensors have data", got, "materialize it first")

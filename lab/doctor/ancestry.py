@@ -33,17 +33,17 @@ def ancestors(record: NodeRecord) -> list[NodeRecord]:
 
 def path(start: NodeRecord, goal: NodeRecord) -> list[NodeRecord]:
     """Records from `start` to `goal` through parents; empty where no way leads there."""
-    came: dict[int, NodeRecord | None] = {id(start): None}
+    got: dict[int, NodeRecord | None] = {id(start): None}
     queue = deque([start])
     while queue:
         record = queue.popleft()
         if record is goal:
             way = [record]
-            while (previous := came[id(way[-1])]) is not None:
+            while (previous := got[id(way[-1])]) is not None:
                 way.append(previous)
             return way[::-1]
         for parent in record.parents:
-            if id(parent) not in came:
-                came[id(parent)] = record
+            if id(parent) not in got:
+                got[id(parent)] = record
                 queue.append(parent)
     return []

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from lab.base import Report, Table
+from lab.base import Report, ReportTable
 from lab.device import HeldTensor, offloaded
 from lab.device.inventory import PARAMETER, PASSING_BUFFER, PERSISTENT_BUFFER, PLAIN_ATTRIBUTE
 from lab.doctor.hidden import all_modules, full_inventory, hidden_modules
@@ -83,12 +83,14 @@ class AuditReport(Report):
             "findings": [asdict(finding) for finding in self.findings],
         }
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """One table of findings."""
         verdict = "nothing found" if self.ok else f"{len(self.findings)} found"
         rows = [(finding.kind, finding.name, finding.detail, finding.fix) for finding in self.findings]
         title = f"Audit: {verdict} ({self.tensors} tensors, device {self.device or 'unknown'})"
-        return (Table(title=title, columns=("kind", "name", "detail", "fix"), rows=tuple(rows), notes=self.notes),)
+        return (
+            ReportTable(title=title, columns=("kind", "name", "detail", "fix"), rows=tuple(rows), notes=self.notes),
+        )
 
 
 def audit(

@@ -12,14 +12,14 @@ from typing import Any
 
 from torch import nn
 
-from lab.base import Report, Table, require_range
+from lab.base import Report, ReportTable, require_range
 from lab.doctor.faults import EARLIER, FIXES, LEAF, META, category_of, culprits_of
 from lab.doctor.graph import GraphWatch
-from lab.doctor.ledger import Ledger
 from lab.doctor.modes import watching
 from lab.doctor.names import Names, model_tensors
 from lab.doctor.place import Place, traceback_place
 from lab.doctor.records import Holder, Moment, Observation, Write
+from lab.doctor.write_log import WriteLog
 
 _LEAF_TEXTS = (
     "a leaf Variable that requires grad is being used in an in-place operation",
@@ -135,14 +135,14 @@ class BackwardReport(Report):
             "findings": [finding.to_dict() for finding in self.findings],
         }
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """A line for the run and a table for each finding."""
         verdict = "nothing found" if self.ok else f"{len(self.findings)} found"
         text = f"{self.operations} operations, {self.nodes} nodes, watched by {self.method}"
         notes = [f"{self.unwatched} nodes were made under saved-tensor hooks and not watched"] if self.unwatched else []
-        head = Table(title=f"Backward: {verdict} ({text})", columns=(), rows=(), notes=tuple(notes))
+        head = ReportTable(title=f"Backward: {verdict} ({text})", columns=(), rows=(), notes=tuple(notes))
         found = [
-            Table(
+            ReportTable(
                 title=f"{finding.category}: {'gradients are wrong without an error' if finding.silent else 'error'}",
                 columns=("what", "found"),
                 rows=finding.rows(),
@@ -169,11 +169,11 @@ def explain_backward(
         Exception: whatever `fn` raises that is no fault of a backward pass, unchanged.
     """
     config = config or WatchConfig()
-    ledger = Ledger(config.patrol_tensors, config.patrol_bytes)
+    write_log = WriteLog(config.patrol_tensors, config.patrol_bytes)
     names = Names(model, explain_backward.__code__)
-    graph = GraphWatch(ledger, names)
+    graph = GraphWatch(write_log, names)
     raised: BackwardFinding | None = None
-    with watching(graph, ledger) as method:
+    with watching(graph, write_log) as method:
         try:
             fn()
         except RuntimeError as error:
@@ -185,7 +185,7 @@ def explain_backward(
     return BackwardReport(
         findings=(*silent.values(), *([raised] if raised is not None else [])),
         method=method,
-        operations=ledger.tick,
+        operations=write_log.tick,
         nodes=graph.nodes,
         unwatched=graph.unwatched,
     )

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lab.base import ConfigError, PlacementError, Report, Table
+from lab.base import ConfigError, PlacementError, Report, ReportTable
 from lab.device import named_tensors
 from lab.doctor.audit import AuditReport, audit
 from lab.doctor.backward import BackwardReport, explain_backward
@@ -50,10 +50,10 @@ class DoctorReport(Report):
             "notes": list(self.notes),
         }
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """The verdict, then each report."""
         verdict = "nothing found" if self.ok else "see below"
-        head = Table(title=f"Doctor: {verdict}", columns=(), rows=(), notes=self.notes)
+        head = ReportTable(title=f"Doctor: {verdict}", columns=(), rows=(), notes=self.notes)
         reports = (self.process, self.audit, *self.simulations, *([self.backward] if self.backward else []))
         return (head, *(table for report in reports for table in report.tables()))
 
@@ -82,8 +82,8 @@ def examine(
         Exception: what forward and `loss` raise that is no fault of a backward pass.
     """
     if placements and batch is None:
-        todo = "give a tensor, a tuple of arguments, or a dict of keyword arguments"
-        raise ConfigError("a batch to simulate with", "placements without one", todo)
+        hint = "give a tensor, a tuple of arguments, or a dict of keyword arguments"
+        raise ConfigError("a batch to simulate with", "placements without one", hint)
     looked_at = audit(model)
     notes = []
     simulations: tuple[SimulationReport, ...] = ()
@@ -132,9 +132,9 @@ def _backward(
     try:
         twin = copy.deepcopy(model)
     except (TypeError, RuntimeError) as error:
-        came = f"{type(model).__name__}, where that fails ({error})"
-        todo = "give it a __deepcopy__, or call explain_backward yourself"
-        raise PlacementError("a model that copy.deepcopy can copy", came, todo) from error
+        got = f"{type(model).__name__}, where that fails ({error})"
+        hint = "give it a __deepcopy__, or call explain_backward yourself"
+        raise PlacementError("a model that copy.deepcopy can copy", got, hint) from error
 
     def two_passes() -> None:
         for _ in range(2):
@@ -147,6 +147,6 @@ def _backward(
 def _mean(output: Any, batch: Any) -> Tensor:
     tensors = [tensor for _, tensor in named_tensors(output) if tensor.is_floating_point()]
     if not tensors:
-        todo = "give loss=, a function of the output and the batch"
-        raise ConfigError("an output with floating tensors", type(output).__name__, todo)
+        hint = "give loss=, a function of the output and the batch"
+        raise ConfigError("an output with floating tensors", type(output).__name__, hint)
     return torch.stack([tensor.float().mean() for tensor in tensors]).sum()

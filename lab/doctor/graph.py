@@ -20,11 +20,11 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from lab.doctor.ancestry import ancestors, carried, path
 from lab.doctor.fingerprint import fingerprint, layout_of
-from lab.doctor.ledger import Ledger
 from lab.doctor.names import Names
 from lab.doctor.place import call_site
 from lab.doctor.records import Bracket, Holder, Moment, NodeRecord, Observation, SavedTensor
 from lab.doctor.saved import hooks_are_on, is_leaf_node, read_saved, saved_attributes, storage_of
+from lab.doctor.write_log import WriteLog
 
 
 class GraphWatch:
@@ -35,8 +35,8 @@ class GraphWatch:
         names: names tensors; asked while the frames that lead to the fault are alive.
     """
 
-    def __init__(self, ledger: Ledger, names: Names) -> None:
-        self._ledger = ledger
+    def __init__(self, write_log: WriteLog, names: Names) -> None:
+        self._ledger = write_log
         self._names = names
         self._customs: weakref.WeakSet[Any] = weakref.WeakSet()
         self._task = -1

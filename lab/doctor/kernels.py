@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lab.doctor.shadow import common_label
+from lab.doctor.fake_device import common_label
 
 _CPU = torch.device("cpu")
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from lab.device.inventory import PLAIN_ATTRIBUTE
-from lab.doctor.shadow import label_of
+from lab.doctor.fake_device import label_of
 from lab.doctor.stand_in import Copied, Places
 
 ATTRIBUTE = "plain attribute"
@@ -32,7 +32,7 @@ FIXES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call:
+class FailedCall:
     """A call of torch that failed."""
 
     func: Any
@@ -60,7 +60,7 @@ class Operand:
         return f"{self.kind}{f' {self.name}' if self.name else ''} {self.shape} on {self.device}"
 
 
-def operands_of(call: Call, copied: Copied, inputs: Sequence[Any]) -> tuple[Operand, ...]:
+def operands_of(call: FailedCall, copied: Copied, inputs: Sequence[Any]) -> tuple[Operand, ...]:
     """The tensors of `call` with their names."""
     positions = {id(leaf): number for number, leaf in enumerate(inputs) if isinstance(leaf, Tensor)}
     found = []

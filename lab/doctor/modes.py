@@ -17,8 +17,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lab.doctor.graph import GraphWatch
-from lab.doctor.ledger import Ledger
 from lab.doctor.saved import hooks_are_on
+from lab.doctor.write_log import WriteLog
 
 HOOK = "node_creation_hook"
 WALK = "saved-tensor walk (this torch has no node_creation_hook)"
@@ -29,15 +29,15 @@ _REBIND = Tensor.data.__set__  # type: ignore[attr-defined]
 
 
 @contextmanager
-def watching(graph: GraphWatch, ledger: Ledger) -> Iterator[str]:
+def watching(graph: GraphWatch, write_log: WriteLog) -> Iterator[str]:
     """Record everything that this thread does inside; gives the name of the method."""
     hook = getattr(torch.autograd.graph, HOOK, None)
     with ExitStack() as stack:
-        stack.enter_context(_Calls(graph, ledger, walk=hook is None))
-        stack.enter_context(_Operations(graph, ledger))
+        stack.enter_context(_WatchedCalls(graph, write_log, walk=hook is None))
+        stack.enter_context(_Operations(graph, write_log))
         if hook is not None:
             stack.enter_context(hook(graph.add))
-        stack.callback(ledger.close)
+        stack.callback(write_log.close)
         stack.callback(graph.close)
         yield WALK if hook is None else HOOK
 
@@ -47,10 +47,10 @@ class _Operations(TorchDispatchMode):
 
     supports_higher_order_operators = True
 
-    def __init__(self, graph: GraphWatch, ledger: Ledger) -> None:
+    def __init__(self, graph: GraphWatch, write_log: WriteLog) -> None:
         super().__init__()
         self._graph = graph
-        self._ledger = ledger
+        self._ledger = write_log
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -72,16 +72,16 @@ class _Operations(TorchDispatchMode):
         return result
 
 
-class _Calls(TorchFunctionMode):
+class _WatchedCalls(TorchFunctionMode):
     """Sees `tensor.data = other` and exports to numpy, which are no operations.
 
     Walks the graph of results where that is the method.
     """
 
-    def __init__(self, graph: GraphWatch, ledger: Ledger, *, walk: bool) -> None:
+    def __init__(self, graph: GraphWatch, write_log: WriteLog, *, walk: bool) -> None:
         super().__init__()
         self._graph = graph
-        self._ledger = ledger
+        self._ledger = write_log
         self._walk = walk
 
     def __torch_function__(

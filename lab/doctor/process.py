@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lab.base import Report, Table
+from lab.base import Report, ReportTable
 from lab.device import find_poison, loads_in_progress
 
 POISONED = "poisoned function"
@@ -53,11 +53,11 @@ class ProcessReport(Report):
             "findings": [asdict(finding) for finding in self.findings],
         }
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """One table of findings."""
         title = f"Process: {'nothing found' if self.ok else f'{len(self.findings)} found'}"
         rows = tuple((finding.kind, finding.name, finding.detail, finding.fix) for finding in self.findings)
-        return (Table(title=title, columns=("kind", "name", "detail", "fix"), rows=rows, notes=self.notes),)
+        return (ReportTable(title=title, columns=("kind", "name", "detail", "fix"), rows=rows, notes=self.notes),)
 
 
 def process_check() -> ProcessReport:

@@ -19,11 +19,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
-from lab.base import PlacementError, Report, Table
+from lab.base import PlacementError, Report, ReportTable
+from lab.doctor.fake_device import NUMPY, FollowMode, LabelMismatch, common_label, indexed, shadow, shadow_copy
 from lab.doctor.kernels import ShapesMode
-from lab.doctor.misplaced import FIXES, Call, Operand, cause_of, operands_of
+from lab.doctor.misplaced import FIXES, FailedCall, Operand, cause_of, operands_of
 from lab.doctor.place import Place, traceback_place
-from lab.doctor.shadow import NUMPY, FollowMode, LabelMismatch, common_label, indexed, shadow, shadow_copy
 from lab.doctor.stand_in import Copied, Places, map_tensors, stand_in_copy
 from lab.state import preserved_rng
 
@@ -76,7 +76,7 @@ class SimulationReport(Report):
         data["operands"] = [vars(operand) for operand in self.operands]
         return data
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """One table of facts."""
         how = "real values under device labels" if self.followed else "fake tensors"
         title = f"Simulation on {', '.join(self.devices)}: {self.verdict} ({how})"
@@ -89,7 +89,7 @@ class SimulationReport(Report):
             ("fix", self.fix),
             ("reason", self.reason),
         )
-        return (Table(title=title, columns=("what", "found"), rows=tuple(fact for fact in facts if fact[1])),)
+        return (ReportTable(title=title, columns=("what", "found"), rows=tuple(fact for fact in facts if fact[1])),)
 
 
 def simulate(
@@ -123,7 +123,7 @@ def simulate(
     places = _places(model, device, placement)
     arguments = ((args,) if isinstance(args, Tensor) else tuple(args), dict(kwargs or {}))
     at = places.default if input_device is None else _device(input_device)
-    calls = _Calls()
+    calls = _SimulatedCalls()
     with _unchanged_streams(), ExitStack() as stack:
         if follow_data:
             copied = stand_in_copy(model, places, shadow_copy)
@@ -154,12 +154,12 @@ def simulate(
     )
 
 
-class _Calls(TorchFunctionMode):
+class _SimulatedCalls(TorchFunctionMode):
     """Keeps the call of torch that failed last, and looks at calls that fake tensors let pass."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.failed: Call | None = None
+        self.failed: FailedCall | None = None
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -170,7 +170,7 @@ class _Calls(TorchFunctionMode):
                 common_label(func, [leaf for leaf in pytree.tree_leaves(args) if isinstance(leaf, Tensor)])
             return func(*args, **kwargs)
         except RuntimeError:
-            self.failed = Call(func=func, args=args, kwargs=kwargs)
+            self.failed = FailedCall(func=func, args=args, kwargs=kwargs)
             raise
 
 
@@ -178,7 +178,7 @@ def _stopped(
     error: RuntimeError,
     copied: Copied,
     places: Places,
-    call: Call | None,
+    call: FailedCall | None,
     inputs: list[Any],
     followed: bool,
 ) -> SimulationReport:
@@ -239,8 +239,8 @@ def _places(model: nn.Module, device: torch.device | str, placement: Mapping[str
     names = [name for name, _ in model.named_modules()]
     for prefix in placement or {}:
         if prefix not in names:
-            todo = "take prefixes from model.named_modules()"
-            raise PlacementError("names of modules in placement", repr(prefix), todo)
+            hint = "take prefixes from model.named_modules()"
+            raise PlacementError("names of modules in placement", repr(prefix), hint)
     by_prefix = {prefix: _device(where) for prefix, where in (placement or {}).items()}
     return Places(default=_device(device), by_prefix=by_prefix)
 

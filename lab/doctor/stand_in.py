@@ -69,9 +69,9 @@ def stand_in_copy(model: nn.Module, places: Places, make: StandIn) -> Copied:
     try:
         twin = copy.deepcopy(model, memo).to("meta")
     except (TypeError, RuntimeError) as error:
-        came = f"{type(model).__name__}, where that fails ({error})"
-        todo = "give it a __deepcopy__, or keep values out of its to()"
-        raise PlacementError("a model that copy.deepcopy can copy and to() can move", came, todo) from error
+        got = f"{type(model).__name__}, where that fails ({error})"
+        hint = "give it a __deepcopy__, or keep values out of its to()"
+        raise PlacementError("a model that copy.deepcopy can copy and to() can move", got, hint) from error
     made: dict[tuple[int, torch.device], Tensor] = {}
 
     def stand_in(name: str, tensor: Tensor) -> Tensor:
@@ -142,12 +142,12 @@ def _exchange(data: Any, change: Callable[[str, Tensor], Tensor], path: str) -> 
 def _refuse_hollow(model: nn.Module) -> None:
     signs = offloaded(model)
     if signs:
-        todo = "load it without device_map to simulate its placement"
-        raise PlacementError("a model that is placed by to()", f"one offloaded on purpose ({signs[0]})", todo)
+        hint = "load it without device_map to simulate its placement"
+        raise PlacementError("a model that is placed by to()", f"one offloaded on purpose ({signs[0]})", hint)
     hollow = [item.name for item in full_inventory(model) if item.tensor.is_meta or is_lazy(item.tensor)]
     if hollow:
-        came = f"{len(hollow)} on meta or not initialised: {', '.join(hollow)}"
-        raise PlacementError("tensors that have data", came, "fill them first (lab.device.materialize)")
+        got = f"{len(hollow)} on meta or not initialised: {', '.join(hollow)}"
+        raise PlacementError("tensors that have data", got, "fill them first (lab.device.materialize)")
 
 
 def _alias(tensor: Tensor) -> Tensor:

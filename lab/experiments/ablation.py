@@ -1,4 +1,4 @@
-"""What each phase is for: the search with one phase removed, or without its hand-over, at equal computing time.
+"""What each phase is for: the search with one phase removed, or without its transition, at equal computing time.
 
 Every arm is the real strategy in the one training loop, given the computing time of the whole search: what a removed
 phase frees goes to training weights. The plans are fixed numbers of epochs, chosen so that the arms' CPU seconds agree
@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from lab.asose import ASOSEConfig, ASOSEStrategy
-from lab.base import Table, derive_seed, require_choice, require_range
+from lab.base import ReportTable, derive_seed, require_choice, require_range
 from lab.datasets import DataConfig
 from lab.experiments.runs_figure import dot_rows
 from lab.experiments.weights import draw_again
@@ -34,8 +34,8 @@ ARMS: Mapping[str, str] = MappingProxyType(
         "no_arch_training": "no arch_training: alpha stays as it was drawn",
         "no_mutation": "no mutation: the first cell is kept",
         "no_weight_retraining": "no weight_retraining: cells run on the supernet's weights",
-        "swap_at_once": "no hand-over: the new primitives at once, beta 1",
-        "fresh_child": "no hand-over: all weights of the new network drawn again",
+        "swap_at_once": "no transition: the new primitives at once, beta 1",
+        "fresh_child": "no transition: all weights of the new network drawn again",
     }
 )
 """Arm -> what it is."""
@@ -120,7 +120,7 @@ def search_of(config: AblationBench, arm: str) -> ASOSEConfig:
         retraining, warmup = retraining + round(warmup / config.cycles), 0
     elif arm == "no_arch_training":
         data = DataConfig()
-        cost = data.architecture_share / data.weights_share
+        cost = data.search_share / data.train_share
         warmup, arch_training = warmup + round(config.cycles * arch_training * cost), 0
     elif arm == "no_weight_retraining":
         warmup, retraining = warmup + config.cycles * retraining, 0
@@ -169,7 +169,7 @@ def measure(config: AblationBench, arm: str, seed: int) -> dict[str, Any]:
     seconds = time.process_time() - began
     network = strategy.network
     assert network is not None
-    decision, test = evaluate(network, parts.data.decisions()), evaluate(network, parts.data.test())
+    decision, test = evaluate(network, parts.data.selection()), evaluate(network, parts.data.test())
     return {
         "arm": arm,
         "seed": seed,
@@ -224,7 +224,7 @@ def _figures(found: list[dict[str, Any]], rows: dict[str, list[dict[str, Any]]])
     return figures
 
 
-def summary(result: dict[str, Any]) -> Table:
+def summary(result: dict[str, Any]) -> ReportTable:
     """One row for each arm."""
     rows = []
     for arm, figures in result["results"]["arms"].items():
@@ -252,7 +252,7 @@ def summary(result: dict[str, Any]) -> Table:
     )
     config = result["config"]
     notes = (f"{config['seeds']} seeds; +- standard deviation over seeds, of a difference its standard error",)
-    return Table(title=f"ablation on {config['dataset']}", columns=columns, rows=tuple(rows), notes=notes)
+    return ReportTable(title=f"ablation on {config['dataset']}", columns=columns, rows=tuple(rows), notes=notes)
 
 
 def figure(result: dict[str, Any]) -> str:

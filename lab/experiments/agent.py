@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from lab.agent import CellSearch, CellSearchConfig
-from lab.base import DataError, Table, derive_seed, require_choice, require_range
+from lab.base import DataError, ReportTable, derive_seed, require_choice, require_range
 from lab.experiments.tabular import (
     STRATEGIES,
     Floats,
@@ -302,7 +302,7 @@ def _brief(piece: dict[str, Any]) -> dict[str, Any]:
     return {**piece, "accuracies": accuracies}
 
 
-def summary(result: dict[str, Any]) -> Table:
+def summary(result: dict[str, Any]) -> ReportTable:
     """Mean and standard deviation after each number of evaluations, and whether the agent reached its bars."""
     counts = [str(count) for count in result["config"]["evaluations"]]
     rows, notes = [], []
@@ -323,7 +323,9 @@ def summary(result: dict[str, Any]) -> Table:
     notes.append(f"{result['config']['seeds']} seeds of each, {seconds:.0f} CPU seconds in all")
     notes.append("random, evolution and reinforce may ask for a network twice, as published; the walks never do")
     columns = ("environment", "search", *(f"{count} evaluations" for count in counts))
-    return Table(title="the agent on tables of known accuracies", columns=columns, rows=tuple(rows), notes=(*notes,))
+    return ReportTable(
+        title="the agent on tables of known accuracies", columns=columns, rows=tuple(rows), notes=(*notes,)
+    )
 
 
 def _gain(name: str, methods: Mapping[str, Any], other: str, counts: Sequence[str]) -> str:

@@ -18,15 +18,15 @@ class _Listener(NullSink):
     """Keeps what the strategy tells about its live cells."""
 
     def __init__(self) -> None:
-        self.told: list[dict[str, Any]] = []
+        self.events: list[dict[str, Any]] = []
 
     def record(self, step: int, record: Record) -> None:
         """Keep mutations and alerts as JSON data."""
         if isinstance(record, MutationEvent):
             cell = "".join(_digit(primitive) for _, _, primitive in record.new["cells"]["cell"])
-            self.told.append({"status": record.status, "cell": cell, "reason": record.reason})
+            self.events.append({"status": record.status, "cell": cell, "reason": record.reason})
         elif isinstance(record, AlertEvent):
-            self.told.append({"status": record.title, "reason": record.text})
+            self.events.append({"status": record.title, "reason": record.text})
 
 
 def _digit(primitive: str) -> str:
@@ -54,7 +54,7 @@ def settings(proxy: Proxy, *, warmup_epochs: int, trial_epochs: int, cycles: int
         mutation_test="restart",
         mutation_kind="guided",
         mutation_strength=1 / len(proxy.space.edges),
-        reject_sigmas=0.0,
+        reject_z=0.0,
     )
 
 
@@ -94,14 +94,14 @@ def aso_se(proxy: Proxy, clock: Clock, *, warm_up_share: float, trial_epochs: in
     strategy.finish(loop.epoch, proxy.data)
     for record in strategy.records:
         listener.record(loop.global_step, record)
-    child = strategy.evolution.child
+    child = strategy.controller.child
     plan = {"warmup_share": warm_up_share, "trial_epochs": trial_epochs, "sampling": config.sampling}
     details = {
         "plan": plan,
         "warmup_epochs": warmup,
         "epochs": loop.epoch,
         "phase": strategy.phase,
-        "told": listener.told,
+        "events": listener.events,
     }
     return Found(genotype=child.genotype, evaluations=strategy.mutator.counts["applied"] + 1, details=details)
 

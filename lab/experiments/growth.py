@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from lab.asose import ASOSEConfig, ASOSEStrategy
-from lab.base import Table, derive_seed, require, require_choice, require_range
+from lab.base import ReportTable, derive_seed, require, require_choice, require_range
 from lab.datasets import DataConfig
 from lab.experiments.runs_figure import curves_by_seed
 from lab.experiments.weights import draw_again
@@ -59,7 +59,7 @@ class GrowthBench:
     """Folder in which it is looked for."""
     train_limit: int | None = 3000
     """Use about this many training samples, >= 30; None for all."""
-    decisions_share: float = 0.28
+    selection_share: float = 0.28
     """Share of them on which the curves are read, in (0, 0.9); five per cent are unused, the rest trains."""
     cell: str = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
     """The cell, in NAS-Bench-201's notation."""
@@ -89,14 +89,14 @@ class GrowthBench:
     """Where the runs that are done are kept, one JSON for each arm and seed; a repeated call goes on."""
 
     def __post_init__(self) -> None:
-        require_range("decisions_share", self.decisions_share, 0, 0.9, open_low=True)
+        require_range("selection_share", self.selection_share, 0, 0.9, open_low=True)
         require_range("cycles", self.cycles, 2)
         for name in ("channels", "layers", "cycle_epochs", "seeds", "threads"):
             require_range(name, getattr(self, name), 1)
         Genotype.from_arch_str(self.cell)
         for arm in self.arms:
             require_choice("arm", arm, ARMS.keys())
-        require("grown" in self.arms, expected="grown among the arms", came=", ".join(self.arms), todo="add it")
+        require("grown" in self.arms, expected="grown among the arms", got=", ".join(self.arms), hint="add it")
 
 
 def run(config: GrowthBench) -> dict[str, Any]:
@@ -139,9 +139,9 @@ def _parts(config: GrowthBench, seed: int, epochs: int | None = None) -> tuple[R
         name=config.dataset,
         data_dir=config.data_dir,
         train_limit=config.train_limit,
-        weights_share=1.0 - UNUSED - config.decisions_share,
-        architecture_share=UNUSED,
-        decisions_share=config.decisions_share,
+        train_share=1.0 - UNUSED - config.selection_share,
+        search_share=UNUSED,
+        selection_share=config.selection_share,
     )
     search = ASOSEConfig(
         warmup_epochs=0,
@@ -180,7 +180,7 @@ def measure_grown(config: GrowthBench, seed: int) -> dict[str, Any]:
     strategy = parts.strategy
     assert isinstance(strategy, ASOSEStrategy)
     row = _train(parts, strategy, run_config.total_epochs)
-    return {**row, "seed": seed, "morphs": list(strategy.state().plans), "mutations": strategy.mutator.counts}
+    return {**row, "seed": seed, "plans": list(strategy.state().plans), "mutations": strategy.mutator.counts}
 
 
 def measure_fixed(config: GrowthBench, grown: dict[str, Any], arm: str) -> dict[str, Any]:
@@ -190,7 +190,7 @@ def measure_fixed(config: GrowthBench, grown: dict[str, Any], arm: str) -> dict[
     strategy = parts.strategy
     assert isinstance(strategy, ASOSEStrategy)
     if arm != "start":
-        strategy.growth.replay(tuple(grown["morphs"]), strategy.live.optimizer)
+        strategy.growth.replay(tuple(grown["plans"]), strategy.live.optimizer)
     network = EvolvableNetwork.from_supernet(strategy.live.supernet, Genotype.from_arch_str(config.cell))
     for module in network.modules():
         if isinstance(module, Cell):
@@ -232,7 +232,7 @@ def _train(parts: Parts, strategy: ASOSEStrategy | SupervisedStrategy, epochs: i
 
 def _epoch_compute(network: nn.Module, parts: Parts) -> float:
     """Floating-point operations of one epoch on the weights part."""
-    stream = parts.streams.weights
+    stream = parts.streams.train
     images = len(stream) * stream.batch_size
     return float(measure_flops(network, torch.zeros(1, *stream.shape)) * PASSES * images)
 
@@ -270,7 +270,7 @@ def _reach(found: Sequence[dict[str, Any]], level: float) -> float | None:
     return statistics.mean(reached) if len(reached) == len(found) else None
 
 
-def summary(result: dict[str, Any]) -> Table:
+def summary(result: dict[str, Any]) -> ReportTable:
     """Every arm, and what each needs to reach an accuracy."""
     figures = result["results"]
     rows = []
@@ -295,7 +295,7 @@ def summary(result: dict[str, Any]) -> Table:
         needs = [f"{arm} {'never' if level[arm] is None else f'{level[arm] / 1e12:.2f}'}" for arm in arms]
         notes.append(f"TFLOP to reach {level['accuracy']:.1%} on the decision split: {', '.join(needs)}")
     columns = ("arm", "test accuracy", "test loss", "parameters", "epochs", "TFLOP", "CPU seconds")
-    return Table(
+    return ReportTable(
         title=f"growth on {result['config']['dataset']}", columns=columns, rows=tuple(rows), notes=tuple(notes)
     )
 

@@ -66,7 +66,7 @@ def inherited_ranking(proxy: Proxy, clock: Clock) -> Found:
     steps = 0
     while clock.share < 1.0 - RANKING_SHARE:
         proxy.set_rate(optimizer, clock.share / (1.0 - RANKING_SHARE))
-        _supernet_step(supernet, explorer.ask_uniform(), optimizer, *next(batches))
+        _supernet_step(supernet, explorer.sample_uniform(), optimizer, *next(batches))
         steps += 1
     rng = Random(derive_seed(proxy.seed, "ranking"))
     best = sample(proxy.space, rng)
@@ -106,16 +106,16 @@ def _differentiable(proxy: Proxy, clock: Clock, explorer: GumbelExplorer, temper
         proxy.set_rate(optimizer, share)
         explorer.set_temperature(first + (last - first) * share)
         with torch.no_grad():
-            drawn = explorer.ask()
+            drawn = explorer.sample()
         _supernet_step(supernet, drawn, optimizer, *next(weights))
         x_BCHW, y_B = next(architecture)
-        loss = nn.functional.cross_entropy(supernet(x_BCHW, explorer.ask()), y_B)
+        loss = nn.functional.cross_entropy(supernet(x_BCHW, explorer.sample()), y_B)
         (explorer.alpha.grad,) = torch.autograd.grad(loss, [explorer.alpha])
         designer.step()
         steps += 1
     probabilities = explorer.alpha.detach().softmax(-1)
     details = {"steps": steps, "probabilities": [[round(p, 4) for p in row] for row in probabilities.tolist()]}
-    return Found(genotype=explorer.likeliest, evaluations=0, details=details)
+    return Found(genotype=explorer.argmax_genotype, evaluations=0, details=details)
 
 
 def _supernet_step(

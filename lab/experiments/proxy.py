@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lab.base import DataError, derive_seed
 from lab.datasets import DataBundle, DataConfig, load, open_streams
-from lab.nn import EvolvableNetwork, SuperNet, estimate_statistics, train_mode
+from lab.nn import EvolvableNetwork, SuperNet, recalibrate_batchnorm, train_mode
 from lab.results.record import Clock
 from lab.space import Genotype, Space
 from lab.train import Evaluation, Split, StreamData, evaluate
@@ -86,13 +86,13 @@ class Proxy:
             self.set_rate(optimizer, step / steps)
             train_mode(network)
             weight_step(network, optimizer, *batch)
-        return evaluate(network, self.data.decisions())
+        return evaluate(network, self.data.selection())
 
     def inherited(self, supernet: SuperNet, genotype: Genotype) -> Evaluation:
         """Held-out reading of `genotype` with the supernet's weights and statistics of its own."""
         child = EvolvableNetwork.from_supernet(supernet, genotype)
-        estimate_statistics(child, self.data.statistics(0))
-        return evaluate(child, self.data.decisions())
+        recalibrate_batchnorm(child, self.data.statistics(0))
+        return evaluate(child, self.data.selection())
 
 
 def weight_step(forward: Callable[[Tensor], Tensor], optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> float:

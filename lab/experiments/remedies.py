@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from lab.asose import ASOSEConfig, ASOSEStrategy
-from lab.base import DataError, Table, derive_seed, require_range
+from lab.base import DataError, ReportTable, derive_seed, require_range
 from lab.datasets import DataConfig, open_streams
 from lab.monitor import MonitorConfig, StabilityMonitor
 from lab.nn import SuperNet
@@ -125,7 +125,7 @@ def _search(changes: Mapping[str, Any], seed: int, config: RemediesBench, truth:
     data = StreamData(streams)
     loop = TrainingLoop(strategy, data, monitor, NullSink(), epochs=epochs, save=lambda reason: None, save_every=epochs)
     loop.run()
-    cell = strategy.evolution.child.genotype
+    cell = strategy.controller.child.genotype
     return {
         "cell": "".join(map(str, cell.indices)),
         "test": truth.query(cell, JUDGE),
@@ -136,7 +136,7 @@ def _search(changes: Mapping[str, Any], seed: int, config: RemediesBench, truth:
     }
 
 
-def summary(result: dict[str, Any]) -> Table:
+def summary(result: dict[str, Any]) -> ReportTable:
     """One row for each option: regret against the table's best cell, ranks, what was chosen."""
     optimum = result["results"]["optimum"]
     rows = []
@@ -155,4 +155,6 @@ def summary(result: dict[str, Any]) -> Table:
         )
     columns = ("option", "regret, points", "median rank of 125", "skips, absent edges", "CPU", "cells")
     note = f"optimum {optimum:.2f} % ({JUDGE}); primitives of 1<-0, 2<-0, 2<-1"
-    return Table(title="options of exploration on the 125 cells", columns=columns, rows=tuple(rows), notes=(note,))
+    return ReportTable(
+        title="options of exploration on the 125 cells", columns=columns, rows=tuple(rows), notes=(note,)
+    )

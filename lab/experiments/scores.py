@@ -1,7 +1,7 @@
 """Do scores of information say where a change pays? Score against measured effect, beside trivial scores.
 
 A plain convolutional network with layers of drawn widths trains for a few epochs. Then each layer is changed in turn by
-one operator, and the held-out loss after a few training steps is compared with that of the unchanged twin, which takes
+one operator, and the held-out loss after a few training steps is compared with that of the control copy, which takes
 the same steps from the same random state. The rank correlation (Spearman) between a score of the layer, read before,
 and the measured gain says what the score is worth; random, width and parameters measure nothing and stand beside.
 Which units a pruning keeps is judged in the same way: by the loss that is left.
@@ -21,15 +21,15 @@ from lab.agent import (
     KINDS,
     LAYER_SCORES,
     UNIT_SCORES,
+    ActionContext,
     InformationBottleneck,
     Measures,
-    Situation,
     gate_gradient,
     measure,
     read_batch,
 )
-from lab.agent.trial import Reading, paired, plain_step, undone
-from lab.base import MorphError, Table, derive_seed, require_range
+from lab.agent.trial import EvalResult, paired, plain_step, undone
+from lab.base import MorphError, ReportTable, derive_seed, require_range
 from lab.datasets import DataConfig, open_streams
 from lab.morph import Morph, Prune, Widen, apply
 from lab.morph.trace import Traces
@@ -126,7 +126,7 @@ class _Subject:
         self.model = plain_network(config.depth, channels, size, self.streams.bundle.num_classes, self.random)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=config.lr, momentum=0.9)
         self.step = plain_step(self.optimizer)
-        self.held_out = [self._read(pair) for pair in self.streams.decisions.batches()]
+        self.held_out = [self._read(pair) for pair in self.streams.selection.batches()]
 
     def _read(self, pair: object) -> Any:
         return read_batch(pair, self.model, torch.device("cpu"))
@@ -136,25 +136,25 @@ class _Subject:
         found, done = [], 0
         for epochs in self.config.epochs:
             for epoch in range(done, epochs):
-                for pair in self.streams.weights.batches(epoch):
+                for pair in self.streams.train.batches(epoch):
                     self.step(self.model, self._read(pair))
             done = epochs
             found.append(self._moment(epochs))
         return found
 
     def _moment(self, epochs: int) -> dict[str, Any]:
-        pairs = list(self.streams.architecture.batches(0))
+        pairs = list(self.streams.search.batches(0))
         images, labels = (torch.cat(parts)[:256] for parts in zip(*pairs, strict=True))
         measures = measure(self.model, self._read((images, labels)), InformationBottleneck())
-        situation = Situation(model=self.model, example=images[:4], measures=measures)
+        context = ActionContext(model=self.model, example=images[:4], measures=measures)
         probe = []
         for epoch in range(1000, 1100):
-            probe += [self._read(pair) for pair in self.streams.weights.batches(epoch)]
+            probe += [self._read(pair) for pair in self.streams.train.batches(epoch)]
             if len(probe) >= self.config.probe_steps:
                 break
         self.probe = probe[: self.config.probe_steps]
         with undone(self.model, self.optimizer):
-            self.twin = self._trained()
+            self.control = self._trained()
         names = list(measures.layers)[:-1]
         effects: dict[str, dict[str, float | None]] = {action: {} for action in ACTIONS}
         gates: dict[str, dict[str, float | None]] = {action: {} for action in KINDS}
@@ -163,7 +163,7 @@ class _Subject:
                 morph = self._morph(action, name, measures)
                 effects[action][name] = self._effect(morph)
                 if action in KINDS:
-                    gates[action][name] = self._gate(situation, morph)
+                    gates[action][name] = self._gate(context, morph)
         return {
             "epochs": epochs,
             "scores": {
@@ -175,10 +175,10 @@ class _Subject:
             "units": self._unit_effects(names, measures),
         }
 
-    def _trained(self) -> Reading:
+    def _trained(self) -> EvalResult:
         for batch in self.probe:
             self.step(self.model, batch)
-        return Reading.of(self.model, self.held_out)
+        return EvalResult.of(self.model, self.held_out)
 
     def _morph(self, action: str, name: str, measures: Measures) -> Morph:
         width = measures.layers[name].width
@@ -189,18 +189,18 @@ class _Subject:
         return Widen(name, width + change) if action == "expand" else KINDS[action](name)
 
     def _effect(self, morph: Morph) -> float | None:
-        """Gain of held-out loss against the twin, nats; None where the change is not possible."""
+        """Gain of held-out loss against the control copy, nats; None where the change is not possible."""
         try:
             plan = morph.plan(self.model, self.held_out[0].inputs[:4], traces=self.traces)
         except MorphError:
             return None
         with undone(self.model, self.optimizer):
             apply(plan, self.model, self.optimizer).release()
-            return -paired(self.twin, self._trained())[0]
+            return -paired(self.control, self._trained())[0]
 
-    def _gate(self, situation: Situation, morph: Morph) -> float | None:
+    def _gate(self, context: ActionContext, morph: Morph) -> float | None:
         try:
-            return gate_gradient(situation, morph)
+            return gate_gradient(context, morph)
         except MorphError:
             return None
 
@@ -259,12 +259,12 @@ def _error(values: list[float]) -> float:
     return statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
 
 
-def summary(result: dict[str, Any]) -> Table:
+def summary(result: dict[str, Any]) -> ReportTable:
     """Every score for every action, the best first."""
     rows = []
     for action, scores in result["results"]["layers"].items():
-        told = [f"{score} {value['rho']:+.2f} +- {value['error']:.2f}" for score, value in scores.items()]
-        rows.append((action, ", ".join(told)))
+        cells = [f"{score} {value['rho']:+.2f} +- {value['error']:.2f}" for score, value in scores.items()]
+        rows.append((action, ", ".join(cells)))
     units = [
         f"{score} {value['over_random']:+.3f} +- {value['error']:.3f}"
         for score, value in result["results"]["units"].items()
@@ -272,5 +272,5 @@ def summary(result: dict[str, Any]) -> Table:
     rows.append(("units kept, gain over random units, nats", ", ".join(units)))
     config = result["config"]
     title = f"scores against measured gain on {config['dataset']}, {result['results']['situations']} situations"
-    note = f"mean Spearman over situations; loss read after {config['probe_steps']} steps, against the unchanged twin"
-    return Table(title=title, columns=("action", "scores, the best first"), rows=tuple(rows), notes=(note,))
+    note = f"mean Spearman over situations; loss read after {config['probe_steps']} steps, against the control copy"
+    return ReportTable(title=title, columns=("action", "scores, the best first"), rows=tuple(rows), notes=(note,))

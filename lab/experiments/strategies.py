@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from lab.base import DataError, Table, derive_seed, require_choice, require_range
+from lab.base import DataError, ReportTable, derive_seed, require_choice, require_range
 from lab.experiments.tabular import STRATEGIES, Floats, Landscape, best_so_far, noise_floor
 from lab.results import machine
-from lab.results.figure import Series, line_figure
+from lab.results.figure import PlotLine, line_figure
 from lab.results.record import Records, progress_bar
 from lab.space import SPACES, Genotype, find_table
 from lab.space import Table as Truth
@@ -114,8 +114,8 @@ def _open(config: StrategiesBench) -> Truth:
     space = SPACES[config.space]
     truth = find_table(space) if config.table is None else Truth.load(config.table)
     if truth is None or truth.space != space:
-        came = "none" if truth is None else f"one of {truth.space.name}"
-        raise DataError(f"a table of space {space.name}", came, "point LAB_NAS_TABLES at its folder, or give --table")
+        got = "none" if truth is None else f"one of {truth.space.name}"
+        raise DataError(f"a table of space {space.name}", got, "point LAB_NAS_TABLES at its folder, or give --table")
     needed = {column for pair in DATASETS[config.space].values() for column in pair}
     if not needed <= set(truth.columns):
         raise DataError(f"columns {', '.join(sorted(needed))}", ", ".join(truth.columns), "give another --table")
@@ -162,7 +162,7 @@ def _draw(result: dict[str, Any]) -> str:
     for method, figures in result["results"]["methods"].items():
         counts = figures["accuracies"][name].items()
         points = [(float(count), value["mean"], value["deviation"]) for count, value in counts]
-        series.append(Series(name=method.replace("_", " "), points=tuple(points)))
+        series.append(PlotLine(name=method.replace("_", " "), points=tuple(points)))
     floor, optimum = facts["noise_floor"], facts["optimum"]
     return line_figure(
         series,
@@ -175,7 +175,7 @@ def _draw(result: dict[str, Any]) -> str:
     )
 
 
-def summary(result: dict[str, Any]) -> Table:
+def summary(result: dict[str, Any]) -> ReportTable:
     """Mean and standard deviation after each number of evaluations; differences below the noise floor say nothing."""
     figures, config = result["results"], result["config"]
     rows = []
@@ -191,6 +191,6 @@ def summary(result: dict[str, Any]) -> Table:
     seconds = sum(found["cpu_seconds"] for found in figures["methods"].values())
     notes.append(f"{config['seeds']} seeds of each, {seconds:.1f} CPU seconds in all")
     columns = ("data set", "strategy", *(f"{count} evaluations" for count in config["evaluations"]))
-    return Table(
+    return ReportTable(
         title=f"strategies on the table of {config['space']}", columns=columns, rows=tuple(rows), notes=(*notes,)
     )

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from lab.base import Table, derive_seed, require_range
+from lab.base import ReportTable, derive_seed, require_range
 from lab.datasets import DataConfig, Streams, open_streams
 from lab.monitor import MonitorConfig, StabilityMonitor
 from lab.nn import EvolvableNetwork
@@ -43,7 +43,7 @@ class TableBench:
     """Samples in a training batch, >= 2."""
     weight_lr: float = 0.1
     """Learning rate, > 0, cosine to 1 %."""
-    weights_share: float = 0.3
+    train_share: float = 0.3
     """Share of digits' training part that trains weights, in (0, 0.85); a tenth stays unused, the rest validates."""
     cells: int = NB125.size
     """Cells that are trained, 1 to 125, in the order of the table; a table is written only where all are."""
@@ -59,13 +59,13 @@ class TableBench:
         require_range("layers", self.layers, 1)
         require_range("batch_size", self.batch_size, 2)
         require_range("weight_lr", self.weight_lr, 0, open_low=True)
-        require_range("weights_share", self.weights_share, 0, 0.85, open_low=True)
+        require_range("train_share", self.train_share, 0, 0.85, open_low=True)
         require_range("cells", self.cells, 1, NB125.size)
 
     @property
     def protocol(self) -> dict[str, Any]:
         """What a trained cell's figures depend on."""
-        names = ("epochs", "channels", "layers", "batch_size", "weight_lr", "weights_share")
+        names = ("epochs", "channels", "layers", "batch_size", "weight_lr", "train_share")
         return {"dataset": DATASET, **{name: getattr(self, name) for name in names}}
 
 
@@ -102,9 +102,9 @@ def _seed_rows(config: TableBench, records: Records, seed: int, bar: Bar) -> dic
         DataConfig(
             name=DATASET,
             seed=seed,
-            weights_share=config.weights_share,
-            architecture_share=0.1,
-            decisions_share=0.9 - config.weights_share,
+            train_share=config.train_share,
+            search_share=0.1,
+            selection_share=0.9 - config.train_share,
         ),
         batch_size=config.batch_size,
     )
@@ -178,7 +178,7 @@ def _figures(table: list[dict[str, Any]], config: TableBench) -> dict[str, Any]:
     }
 
 
-def summary(result: dict[str, Any]) -> Table:
+def summary(result: dict[str, Any]) -> ReportTable:
     """The best cells, the spread, and what the seeds differ by."""
     figures = result["results"]
     test = f"{DATASET}_test"
@@ -190,4 +190,4 @@ def summary(result: dict[str, Any]) -> Table:
     if figures["seed_deviation"] is not None:
         notes.append(f"standard deviation between the seeds of one cell: {figures['seed_deviation']:.2f} points (mean)")
     columns = ("cell", "primitives of edges 1<-0, 2<-0, 2<-1", "digits test accuracy")
-    return Table(title="every cell of nb125 on digits", columns=columns, rows=rows, notes=tuple(notes))
+    return ReportTable(title="every cell of nb125 on digits", columns=columns, rows=rows, notes=tuple(notes))

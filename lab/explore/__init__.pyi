@@ -2,7 +2,7 @@
 
 from .choice import NONE, best_genotype
 from .collapse import Collapse, measure_collapse
-from .explorer import SAMPLING_KINDS, Draws, GumbelExplorer
+from .explorer import SAMPLING_KINDS, GumbelExplorer, SampleStats
 from .schedules import (
     SCHEDULES,
     AdaptiveSchedule,
@@ -22,10 +22,10 @@ __all__ = [
     "Collapse",
     "ConstantSchedule",
     "CosineSchedule",
-    "Draws",
     "ExponentialSchedule",
     "GumbelExplorer",
     "LinearSchedule",
+    "SampleStats",
     "Schedule",
     "ScheduleState",
     "best_genotype",

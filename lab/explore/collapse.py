@@ -29,22 +29,22 @@ class Collapse:
 
 
 def measure_collapse(
-    space: Space, probabilities_EK: Tensor, table: Table | None = None, likeliest: Genotype | None = None
+    space: Space, probabilities_EK: Tensor, table: Table | None = None, argmax_genotype: Genotype | None = None
 ) -> Collapse:
     """The collapse meter for `probabilities_EK` (E, K), whose rows sum to 1.
 
     Args:
-        likeliest: the most probable genotype; by default that of the probabilities. Where a node takes some of its
+        argmax_genotype: the most probable genotype; by default that of the probabilities. Where a node takes some of its
             edges the two differ with the temperature: edges compete by softmax(alpha).
     """
     probabilities_EK = probabilities_EK.detach().double().cpu()
     entropy_E = -(probabilities_EK * probabilities_EK.clamp_min(1e-300).log()).sum(-1)
     top_E2 = probabilities_EK.topk(2, dim=-1).values
-    likeliest = likeliest or best_genotype(space, probabilities_EK)
-    skips = sum(likeliest.primitives[row] == SKIP for row in likeliest.rows)
+    argmax_genotype = argmax_genotype or best_genotype(space, probabilities_EK)
+    skips = sum(argmax_genotype.primitives[row] == SKIP for row in argmax_genotype.rows)
     return Collapse(
         entropy=tuple(entropy_E.tolist()),
-        skip_share=skips / len(likeliest.rows),
+        skip_share=skips / len(argmax_genotype.rows),
         dominance=float((top_E2[:, 0] - top_E2[:, 1]).mean()),
-        rank={column: table.rank(likeliest, column) for column in table.columns} if table is not None else {},
+        rank={column: table.rank(argmax_genotype, column) for column in table.columns} if table is not None else {},
     )

@@ -10,7 +10,7 @@ primitives that a genotype can have, and each node takes the edges with the larg
 is itself Gumbel distributed about log w, w = sum over those k of softmax(alpha)_k^(1/tau), and independent of k*. So
 primitives are drawn by softmax(alpha / tau) given that they are not excluded, and edges one after the other, without
 replacement, with probability proportional to w (Gumbel-top-k trick: Kool, van Hoof, Welling 2019, "Stochastic Beams
-and Where to Find Them", section 3). As tau falls the draw goes to `likeliest`. y is over all primitives: what is taken
+and Where to Find Them", section 3). As tau falls the draw goes to `argmax_genotype`. y is over all primitives: what is taken
 gains on `none`, and so its edge on the other edges.
 
 Sources: Jang, Gu, Poole 2017, "Categorical Reparameterization with Gumbel-Softmax", section 2; Dong and Yang 2019,
@@ -38,15 +38,15 @@ from lab.space import Genotype, Space
 SAMPLING_KINDS = ("gumbel", "gdas", "mixture")
 INITIAL_SCALE = 1e-3
 RECENT = 200
-"""Draws behind `GumbelExplorer.draws`."""
+"""SampleStats behind `GumbelExplorer.draws`."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draws:
+class SampleStats:
     """What the latest draws of cells were like."""
 
     count: int
-    """Draws that are looked at, at most `RECENT`."""
+    """SampleStats that are looked at, at most `RECENT`."""
     diversity: float | None
     """Entropy of how often each primitive was used, over its largest value, in [0, 1]; None without a draw."""
     distance: float | None
@@ -56,7 +56,7 @@ class Draws:
 
 
 class GumbelExplorer(nn.Module):
-    """Draws cells of `space` and learns which are likely.
+    """SampleStats cells of `space` and learns which are likely.
 
     Args:
         space: edges and primitives.
@@ -93,10 +93,10 @@ class GumbelExplorer(nn.Module):
         self.exploration_factor = exploration_factor
         self.allow_none = allow_none
         self.allowed = tuple(k for k, name in enumerate(space.primitives) if allow_none or name != NONE)
-        self.barred_EK = torch.ones(len(space.edges), len(space.primitives), dtype=torch.bool, device=device)
-        self.barred_EK[:, list(self.allowed)] = False
-        self._bars = len(self.allowed) < len(space.primitives)
-        """Whether anything is barred; known without asking the device at each draw."""
+        self.excluded_EK = torch.ones(len(space.edges), len(space.primitives), dtype=torch.bool, device=device)
+        self.excluded_EK[:, list(self.allowed)] = False
+        self._excludes = len(self.allowed) < len(space.primitives)
+        """Whether anything is excluded; known without asking the device at each draw."""
         self.recent: deque[tuple[int, ...]] = deque(maxlen=RECENT)
         self.schedule = temperature
         self.state: ScheduleState = temperature.start()
@@ -104,7 +104,7 @@ class GumbelExplorer(nn.Module):
         shape = (len(space.edges), len(space.primitives))
         noise_EK = torch.randn(shape, generator=self.generator, device=device)
         self.alpha = nn.Parameter(INITIAL_SCALE * noise_EK)
-        self._asked = False
+        self._sampled = False
 
     @property
     def temperature(self) -> float:
@@ -125,30 +125,30 @@ class GumbelExplorer(nn.Module):
         return self._permitted() / self.temperature
 
     def _permitted(self) -> Tensor:
-        return self.alpha.masked_fill(self.barred_EK, -math.inf) if self._bars else self.alpha
+        return self.alpha.masked_fill(self.excluded_EK, -math.inf) if self._excludes else self.alpha
 
-    def bar(self, row: int, primitive: str) -> None:
+    def exclude(self, edge_id: int, primitive: str) -> None:
         """Never draw `primitive` on edge `row` again.
 
         Raises:
             ConfigError: nothing that a genotype can have would be left on that edge.
         """
-        barred_K = self.barred_EK[row].clone()
-        barred_K[self.space.primitives.index(primitive)] = True
-        left = [name for name, out in zip(self.space.primitives, barred_K.tolist(), strict=True) if not out]
+        excluded_K = self.excluded_EK[edge_id].clone()
+        excluded_K[self.space.primitives.index(primitive)] = True
+        left = [name for name, out in zip(self.space.primitives, excluded_K.tolist(), strict=True) if not out]
         require(
             bool(set(left) & set(self.space.choosable)),
-            expected=f"a primitive left on edge {self.space.edges[row]}",
-            came=f"{primitive}, the last one",
-            todo="bar another one",
+            expected=f"a primitive left on edge {self.space.edges[edge_id]}",
+            got=f"{primitive}, the last one",
+            hint="bar another one",
         )
-        self.barred_EK[row] = barred_K
-        self._bars = True
+        self.excluded_EK[edge_id] = excluded_K
+        self._excludes = True
 
-    def left(self, row: int) -> tuple[str, ...]:
-        """Primitives that a genotype can have and that are not barred on edge `row`."""
-        pairs = zip(self.space.primitives, self.barred_EK[row].tolist(), strict=True)
-        return tuple(name for name, barred in pairs if not barred and name in self.space.choosable)
+    def left(self, edge_id: int) -> tuple[str, ...]:
+        """Primitives that a genotype can have and that are not excluded on edge `row`."""
+        pairs = zip(self.space.primitives, self.excluded_EK[edge_id].tolist(), strict=True)
+        return tuple(name for name, excluded in pairs if not excluded and name in self.space.choosable)
 
     @torch.no_grad()
     def probabilities(self) -> Tensor:
@@ -156,34 +156,34 @@ class GumbelExplorer(nn.Module):
         return self.logits().softmax(-1)
 
     @property
-    def likeliest(self) -> Genotype:
+    def argmax_genotype(self) -> Genotype:
         """The genotype of the most probable primitive on each edge; of a node's edges those with the most probable."""
         return best_genotype(self.space, self._permitted().detach().double().log_softmax(-1))
 
     @property
-    def draws(self) -> Draws:
+    def sample_stats(self) -> SampleStats:
         """What the latest draws were like, against the distribution as it is now."""
         entropy_E = torch.special.entr(self.probabilities().double()).sum(-1)
         largest = math.log(max(len(self.allowed), 2))
         # Rounding can bring an entropy a last bit above its largest value.
         strength = min(float(entropy_E.mean()) / largest, 1.0)
         if not self.recent:
-            return Draws(count=0, diversity=None, distance=None, strength=strength)
+            return SampleStats(count=0, diversity=None, distance=None, strength=strength)
         choices_NE = torch.tensor(list(self.recent))
         ran_NE = choices_NE >= 0
         used_K = torch.bincount(choices_NE[ran_NE], minlength=self.alpha.shape[-1]).double()
         diversity = min(float(torch.special.entr(used_K / used_K.sum()).sum()) / largest, 1.0)
-        distance = float((choices_NE != torch.tensor(self.likeliest.indices))[ran_NE].double().mean())
-        return Draws(count=len(self.recent), diversity=diversity, distance=distance, strength=strength)
+        distance = float((choices_NE != torch.tensor(self.argmax_genotype.indices))[ran_NE].double().mean())
+        return SampleStats(count=len(self.recent), diversity=diversity, distance=distance, strength=strength)
 
-    def ask(self, hard: bool = True) -> Sample:
+    def sample(self, hard: bool = True) -> Sample:
         """A draw; gradients of what it computes reach `alpha`.
 
         Args:
             hard: one primitive on each edge, unless `sampling` is mixture; otherwise the mixture softmax(alpha / tau)
                 without noise.
         """
-        self._asked = True
+        self._sampled = True
         if not hard or self.sampling == "mixture":
             return Sample(mixture_EK=self.logits().softmax(-1))
         noise_EK = self._noise()
@@ -208,16 +208,16 @@ class GumbelExplorer(nn.Module):
             perturbed_EK = perturbed_EK - self._permitted().detach().logsumexp(-1, keepdim=True) / self.temperature
         return torch.tensor(best_genotype(self.space, perturbed_EK).indices, device=self.alpha.device)
 
-    def ask_uniform(self, hard: bool = True) -> Sample:
+    def sample_uniform(self, hard: bool = True) -> Sample:
         """A uniform draw without gradient: each genotype that is left equally likely, whatever alpha says.
 
         Args:
             hard: one primitive on each edge; otherwise the mixture of equal shares.
         """
         if not hard:
-            shares_EK = (~self.barred_EK).to(self.alpha.dtype)
+            shares_EK = (~self.excluded_EK).to(self.alpha.dtype)
             return Sample(mixture_EK=shares_EK / shares_EK.sum(-1, keepdim=True))
-        left_EK = (~self.barred_EK).double()
+        left_EK = (~self.excluded_EK).double()
         left_EK[:, [self.space.primitives.index(name) for name in self.space.excluded]] = 0.0
         choices_E = torch.multinomial(left_EK, 1, generator=self.generator).squeeze(-1)
         if self.space.taken is not None:
@@ -227,15 +227,19 @@ class GumbelExplorer(nn.Module):
                 choices_E[torch.tensor(group, device=self.alpha.device)[left]] = -1
         return Sample(choices=tuple(choices_E.tolist()))
 
-    def tell(self, score: float) -> None:
+    def update_temperature(self, score: float) -> None:
         """End one exploration epoch with `score` (higher is better) and take the schedule's next temperature.
 
         Raises:
-            TrainingError: nothing was asked since the last `tell`.
+            TrainingError: nothing was sampled since the last `update_temperature`.
         """
-        if not self._asked:
-            raise TrainingError("ask before tell", "tell without a draw", "call ask() during the exploration epoch")
-        self._asked = False
+        if not self._sampled:
+            raise TrainingError(
+                "sample before update_temperature",
+                "update_temperature without a draw",
+                "call sample() during the exploration epoch",
+            )
+        self._sampled = False
         self.state = self.schedule.advance(self.state, score)
 
     def _noise(self) -> Tensor:
@@ -253,9 +257,9 @@ class GumbelExplorer(nn.Module):
             "epoch": self.state.epoch,
             "temperature": self.state.temperature,
             "best": self.state.best,
-            "asked": self._asked,
+            "sampled": self._sampled,
             "recent": [list(choices) for choices in self.recent],
-            "barred": self.barred_EK.clone(),
+            "excluded": self.excluded_EK.clone(),
         }
 
     def load_search_state(self, state: dict[str, Any]) -> None:
@@ -267,17 +271,17 @@ class GumbelExplorer(nn.Module):
         require(
             state["alpha"].shape == self.alpha.shape,
             expected=f"alpha of shape {tuple(self.alpha.shape)}",
-            came=tuple(state["alpha"].shape),
-            todo="use the space of the run that was saved",
+            got=tuple(state["alpha"].shape),
+            hint="use the space of the run that was saved",
         )
         with torch.no_grad():
             self.alpha.copy_(state["alpha"])
         self.generator.set_state(state["generator"])
         self.state = ScheduleState(epoch=state["epoch"], temperature=state["temperature"], best=state["best"])
-        self._asked = state["asked"]
+        self._sampled = state["sampled"]
         self._remember(state["recent"])
-        self.barred_EK = state["barred"].to(self.alpha.device).clone()
-        self._bars = bool(self.barred_EK.any())
+        self.excluded_EK = state["excluded"].to(self.alpha.device).clone()
+        self._excludes = bool(self.excluded_EK.any())
 
     def _remember(self, draws: Iterable[Iterable[int]]) -> None:
         self.recent = deque((tuple(choices) for choices in draws), maxlen=RECENT)

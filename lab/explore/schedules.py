@@ -46,8 +46,8 @@ class Schedule(ABC):
         require(
             math.isfinite(self.initial_temp),
             expected="a finite initial_temp",
-            came=self.initial_temp,
-            todo="set initial_temp inside its range",
+            got=self.initial_temp,
+            hint="set initial_temp inside its range",
         )
 
     def progress(self, epoch: int) -> float:

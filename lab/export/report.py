@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lab.base import Report, Table
+from lab.base import Report, ReportTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +29,10 @@ class ExportReport(Report):
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON data."""
-        told = asdict(self)
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in told.items()}
+        payload = asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in payload.items()}
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """One table."""
         rows = (
             ("network of", f"{self.run}, {self.checkpoint}, epoch {self.epoch}, step {self.step}"),
@@ -42,4 +42,4 @@ class ExportReport(Report):
             ("read back", f"relative output difference {self.max_difference:.1e}"),
             *(("written", path) for path in self.files),
         )
-        return (Table(title=f"export to {self.format}", columns=("what", "figure"), rows=rows),)
+        return (ReportTable(title=f"export to {self.format}", columns=("what", "figure"), rows=rows),)

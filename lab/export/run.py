@@ -59,7 +59,7 @@ def export_run(run_dir: Path, to: str, *, checkpoint: str = "latest", out: Path 
             state, come beside it.
 
     Raises:
-        LabError: no such run or checkpoint, no network in it yet, or one that is under hand-over.
+        LabError: no such run or checkpoint, no network in it yet, or one that is in transition.
     """
     require_choice("to", to, FORMATS.keys())
     file = choose_checkpoint(run_dir, checkpoint)
@@ -109,14 +109,14 @@ def export_network(checkpoint_data: Checkpoint, to: str, path: Path, *, run: str
         max_difference=difference,
     )
     genotype = checkpoint_data.base.get("genotype")
-    told: dict[str, Any] = {**report.to_dict(), "input": asdict(stated), "genotype": genotype}
-    told["input"]["pixels"] = "uint8 pixels / 255, float pixels as they are; then (pixel - mean) / deviation"
-    described.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    payload: dict[str, Any] = {**report.to_dict(), "input": asdict(stated), "genotype": genotype}
+    payload["input"]["pixels"] = "uint8 pixels / 255, float pixels as they are; then (pixel - mean) / deviation"
+    described.write_text(json.dumps(payload, indent=1) + "\n", encoding="utf-8")
     return report
 
 
 def _settle(network: nn.Module, checkpoint: str) -> None:
-    """Refuse a mixture; a grown cell whose hand-over is complete becomes an ordinary one, which computes the same."""
+    """Refuse a mixture; a grown cell whose transition is complete becomes an ordinary one, which computes the same."""
     mixed = under_hand_over(network)
     if mixed:
         raise CheckpointError(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lab.base import Table, require_range
+from lab.base import ReportTable, require_range
 from lab.lesson.report import LessonReport
 
 
@@ -58,7 +58,7 @@ class CheckResult(LessonReport):
             "notes": list(self.notes),
         }
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """One row: verdict and figures; the problems below it."""
         largest = "-" if self.max_difference is None else f"{self.max_difference:.3g}"
         row = (
@@ -70,7 +70,7 @@ class CheckResult(LessonReport):
         )
         columns = ("verdict", "exact", "approximate", "max difference", "allowed")
         notes = (*self.problems, *(f"note: {note}" for note in self.notes))
-        return (Table(title=f"Check: {self.name}", columns=columns, rows=(row,), notes=notes),)
+        return (ReportTable(title=f"Check: {self.name}", columns=columns, rows=(row,), notes=notes),)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lab.base import ConfigError, Table
+from lab.base import ConfigError, ReportTable
 from lab.lesson.check import CheckResult
 from lab.lesson.report import LessonReport
 
@@ -36,14 +36,14 @@ class Attempt(LessonReport):
         results = [result.to_dict() for result in self.results]
         return {"name": self.name, "status": self.status, "ok": self.ok, "results": results}
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """The status, then each comparison."""
         sentence = {
             "not tried yet": "○ not tried yet: the function returns nothing. Write its body and end it with `return`.",
             "not yet": "✗ not yet: see below how far off it is. `.hint()` helps.",
             "ok": "✓ ok: every check is green.",
         }[self.status]
-        head = Table(title=f"Exercise: {self.name}", columns=(), rows=(), notes=(sentence,))
+        head = ReportTable(title=f"Exercise: {self.name}", columns=(), rows=(), notes=(sentence,))
         return (head, *(table for result in self.results for table in result.tables()))
 
 
@@ -58,12 +58,12 @@ class Hints(LessonReport):
         """`shown` and `total`."""
         return {"shown": list(self.shown), "total": self.total}
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """One numbered line for each hint, and how many are left."""
         lines = [f"{number}. {hint}" for number, hint in enumerate(self.shown, start=1)]
         left = self.total - len(self.shown)
         lines.append(f"{left} more: ask again." if left else "That was the last hint; the solution is folded below.")
-        return (Table(title="Hints", columns=(), rows=(), notes=tuple(lines)),)
+        return (ReportTable(title="Hints", columns=(), rows=(), notes=tuple(lines)),)
 
 
 class Exercise:

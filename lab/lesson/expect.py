@@ -9,7 +9,7 @@ import traceback
 from types import TracebackType
 from typing import Any
 
-from lab.base import ConfigError, Table
+from lab.base import ConfigError, ReportTable
 from lab.lesson.errors import LessonError
 from lab.lesson.report import LessonReport
 
@@ -62,11 +62,11 @@ class Expectation(LessonReport):
             raise LessonError(wanted, "no error at all", "the block no longer fails: look at what changed in it")
         if not isinstance(error, Exception):
             return False
-        came = f"{type(error).__name__}: {self._short(str(error))}"
+        got = f"{type(error).__name__}: {self._short(str(error))}"
         if not isinstance(error, self._error_type):
-            raise LessonError(wanted, came, "read that error first: it is another one") from error
+            raise LessonError(wanted, got, "read that error first: it is another one") from error
         if re.search(self._pattern, str(error)) is None:
-            raise LessonError(wanted, came, "the type is right, the cause may be another one") from error
+            raise LessonError(wanted, got, "the type is right, the cause may be another one") from error
         frames = traceback.extract_tb(trace)
         self.raised = type(error).__name__
         self.message = str(error)
@@ -83,17 +83,17 @@ class Expectation(LessonReport):
         """`raised`, `message`, `line` and `origin`."""
         return {"raised": self.raised, "message": self.message, "line": self.line, "origin": self.origin}
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """One table: the message's first lines, the line of the block, the place that raised."""
         if self.raised is None:
-            return (Table(title="Nothing was raised yet", columns=(), rows=()),)
+            return (ReportTable(title="Nothing was raised yet", columns=(), rows=()),)
         lines = [_shorten(line.strip()) for line in self.message.splitlines() if line.strip()]
         more = [f"... {len(lines) - MESSAGE_LINES} more lines"] if len(lines) > MESSAGE_LINES else []
         rows = (("your line", self.line), ("raised in", self.origin))
         title = f"Expected error, and it came: {self.raised}"
         return (
-            Table(title=title, columns=(), rows=(), notes=(*lines[:MESSAGE_LINES], *more)),
-            Table(title="", columns=("where", "what"), rows=rows),
+            ReportTable(title=title, columns=(), rows=(), notes=(*lines[:MESSAGE_LINES], *more)),
+            ReportTable(title="", columns=("where", "what"), rows=rows),
         )
 
 

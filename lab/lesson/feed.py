@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from lab.base import Table, TrainingError
+from lab.base import ReportTable, TrainingError
 from lab.charts import Series, make_series, mutation_changes
 from lab.lesson.report import LessonReport
 from lab.lesson.run import RunHandle
@@ -65,7 +65,7 @@ class RunSnapshot(LessonReport):
         parts = [f"run {self.name}", self.state, where, self.phase.replace("_", " "), self.reason]
         return " · ".join(part for part in parts if part)
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """One line for each curve, drawn in characters; the mutations below."""
         rows = tuple(
             (
@@ -78,7 +78,7 @@ class RunSnapshot(LessonReport):
             for curve in self.series
         )
         columns = ("curve", "points", "first", "course", "last")
-        return (Table(title=self.heading(), columns=columns, rows=rows, notes=self.mutations),)
+        return (ReportTable(title=self.heading(), columns=columns, rows=rows, notes=self.mutations),)
 
 
 def _spark(curve: Series) -> str:

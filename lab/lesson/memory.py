@@ -4,7 +4,7 @@ import html
 from dataclasses import dataclass
 from typing import Any
 
-from lab.base import ConfigError, Table
+from lab.base import ConfigError, ReportTable
 from lab.lesson.report import LessonReport
 from lab.lesson.units import format_bytes
 
@@ -39,14 +39,18 @@ class MemoryBars(LessonReport):
         largest = max(self.amounts.values())
         return {name: count / largest if largest else 0.0 for name, count in self.amounts.items()}
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """One bar for each amount, drawn in characters."""
         shares = self._shares()
         rows = tuple(
             (name, "█" * max(round(BAR_WIDTH * shares[name]), 1 if count else 0), format_bytes(count), f"{count} B")
             for name, count in self.amounts.items()
         )
-        return (Table(title=self.title, columns=("when", "bar", "size", "bytes"), rows=rows, notes=(self._summary(),)),)
+        return (
+            ReportTable(
+                title=self.title, columns=("when", "bar", "size", "bytes"), rows=rows, notes=(self._summary(),)
+            ),
+        )
 
     def _repr_html_(self) -> str:
         bars = "".join(

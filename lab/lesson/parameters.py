@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from lab.base import Table
+from lab.base import ReportTable
 from lab.lesson.report import LessonReport
 from lab.lesson.units import format_bytes
 
@@ -52,7 +52,7 @@ class ParameterTable(LessonReport):
         """`rows` as a list of mappings, `bytes` and `foreign`."""
         return {"rows": [vars(row) for row in self.rows], "bytes": self.bytes, "foreign": self.foreign}
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """One line for each tensor, totals below."""
         columns = ["name", "kind", "device", "dtype", "shape", "requires_grad", "gradient norm", "bytes"]
         if self.foreign is not None:
@@ -61,7 +61,7 @@ class ParameterTable(LessonReport):
         notes = [f"{len(self.rows)} tensors, {format_bytes(self.bytes)}"]
         if self.foreign:
             notes.append(f"the optimizer also holds {self.foreign} tensors that are not in this module")
-        return (Table(title="Parameters and buffers", columns=tuple(columns), rows=lines, notes=tuple(notes)),)
+        return (ReportTable(title="Parameters and buffers", columns=tuple(columns), rows=lines, notes=tuple(notes)),)
 
     def _cells(self, row: ParameterRow) -> tuple[str, ...]:
         cells = [

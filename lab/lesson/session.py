@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 import lab
-from lab.base import Table, require_range
+from lab.base import ReportTable, require_range
 from lab.device import choose_device
 from lab.lesson.report import LessonReport
 
@@ -39,11 +39,11 @@ class Session(LessonReport):
             "versions": dict(self.versions),
         }
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """One line for each fact."""
         rows = [(name, number) for name, number in self.versions.items()]
         rows += [("device", f"{self.device}: {self.reason}"), ("seed", str(self.seed)), ("threads", str(self.threads))]
-        return (Table(title="This session", columns=("what", "value"), rows=tuple(rows)),)
+        return (ReportTable(title="This session", columns=("what", "value"), rows=tuple(rows)),)
 
 
 def set_up(seed: int = 0, device: str = "auto", threads: int = 1) -> Session:

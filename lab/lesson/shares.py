@@ -8,7 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from lab.base import ConfigError, Table
+from lab.base import ConfigError, ReportTable
 from lab.charts import share_figure
 from lab.lesson.report import LessonReport
 
@@ -30,14 +30,14 @@ class Shares(LessonReport):
         shares = {name: list(values) for name, values in self.shares.items()}
         return {"title": self.title, "labels": list(self.labels), "shares": shares}
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """One line for each label, with a bar of characters and a number for each name."""
         columns = ("", *map(_shown, self.shares))
         rows = tuple(
             (label, *(_text_bar(values[row]) for values in self.shares.values()))
             for row, label in enumerate(self.labels)
         )
-        return (Table(title=self.title, columns=columns, rows=rows),)
+        return (ReportTable(title=self.title, columns=columns, rows=rows),)
 
     def figure(self) -> go.Figure:
         """The same as a Plotly figure."""

@@ -42,8 +42,8 @@ class KnowledgeDistillationLoss(nn.Module):
             DataError: logits of different shapes, an empty batch, or no labels where alpha is below 1.
         """
         if student_BK.shape != teacher_BK.shape or student_BK.dim() != 2:
-            came = f"{tuple(student_BK.shape)} and {tuple(teacher_BK.shape)}"
-            raise DataError("student's and teacher's logits of one shape (B, K)", came, "give both the same batch")
+            got = f"{tuple(student_BK.shape)} and {tuple(teacher_BK.shape)}"
+            raise DataError("student's and teacher's logits of one shape (B, K)", got, "give both the same batch")
         if not student_BK.numel():
             raise DataError("at least one sample", f"shape {tuple(student_BK.shape)}", "leave empty batches out")
         distance = self._distance(student_BK, teacher_BK.detach())

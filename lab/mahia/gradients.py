@@ -33,8 +33,8 @@ class PCGrad:
             TrainingError: no rows.
         """
         if gradients_KP.dim() < 2 or not len(gradients_KP):
-            came = f"shape {tuple(gradients_KP.shape)}"
-            raise TrainingError("gradients with one row for each loss", came, "stack them")
+            got = f"shape {tuple(gradients_KP.shape)}"
+            raise TrainingError("gradients with one row for each loss", got, "stack them")
         rows_KP = gradients_KP.flatten(1)
         total_P = torch.zeros_like(rows_KP[0])
         for own in range(len(rows_KP)):
@@ -69,8 +69,8 @@ class PCGrad:
         each = list(zip(*found, strict=True))
         shared = [n for n, own in enumerate(each) if sum(gradient is not None for gradient in own) > 1]
         if not shared:
-            came = f"{len(wanted)} parameters and {len(losses)} losses"
-            raise TrainingError("parameters that at least two losses reach", came, "give the encoder's parameters")
+            got = f"{len(wanted)} parameters and {len(losses)} losses"
+            raise TrainingError("parameters that at least two losses reach", got, "give the encoder's parameters")
         filled = [[torch.zeros_like(wanted[n]) if g is None else g for g in each[n]] for n in shared]
         gradients_KP = torch.stack([torch.cat([own[k].flatten() for own in filled]) for k in range(len(losses))])
         parts = self.combine(gradients_KP).split([wanted[n].numel() for n in shared])
@@ -127,8 +127,8 @@ def backward_by_loss(
         loss, losses[position] = losses[position], values_K[position]  # so that its graph goes once it was walked
         loss.backward()
         if leaf_BF.grad is None:
-            todo = "compute it from the argument of losses_of"
-            raise TrainingError("losses of the features", f"none at position {position}", todo)
+            hint = "compute it from the argument of losses_of"
+            raise TrainingError("losses of the features", f"none at position {position}", hint)
         gradients.append(leaf_BF.grad)
     gradients_KBF = torch.stack(gradients)
     asked_BF = gradients_KBF.sum(0) if combine is None else combine(gradients_KBF)

@@ -96,8 +96,8 @@ class HybridEfficientModel(nn.Module):
         require_ids(ids_BL, self.vocab_size, self.text_seq_len, "text ids")
         require_features(tab_BC, self.tab_dim, "columns", dims=(2,))
         if len(ids_BL) != len(tab_BC):
-            came = f"{len(ids_BL)} and {len(tab_BC)}"
-            raise DataError("as many texts as rows of columns", came, "give both for the same samples")
+            got = f"{len(ids_BL)} and {len(tab_BC)}"
+            raise DataError("as many texts as rows of columns", got, "give both for the same samples")
         there_BL = ids_BL != PADDING_ID
         tokens_BLE = self.embedding(ids_BL) + self.position_LE[: ids_BL.shape[1]]
         tokens_BLE = self.kernel(tokens_BLE, there_BL) * there_BL.unsqueeze(-1)
@@ -137,7 +137,7 @@ def _heads(dim: int, sizes: Mapping[str, int]) -> nn.ModuleDict:
     taken = frozenset(dir(nn.ModuleDict()))
     for name, size in sizes.items():
         if not name.isidentifier() or name in taken:
-            todo = "use letters and underscores, and no name of a method of nn.ModuleDict"
-            raise ConfigError("an output's name that can name a module", repr(name), todo)
+            hint = "use letters and underscores, and no name of a method of nn.ModuleDict"
+            raise ConfigError("an output's name that can name a module", repr(name), hint)
         require_range(f"output_dim of {name}", size, 1)
     return nn.ModuleDict({name: nn.Linear(dim, size) for name, size in sizes.items()})

@@ -95,8 +95,8 @@ class MetaAttentionKernel(nn.Module):
         require(
             dim > 0 and dim % heads == 0,
             expected=f"a dim that is a multiple of {heads} heads",
-            came=f"dim = {dim}",
-            todo="change one of the two",
+            got=f"dim = {dim}",
+            hint="change one of the two",
         )
         require_range("keep", keep, 0, 1, open_low=True)
         require_range("damp", damp, 0, 1)
@@ -120,8 +120,8 @@ class MetaAttentionKernel(nn.Module):
         if mask_BT is None:
             mask_BT = torch.ones(x_BTD.shape[:2], dtype=torch.bool, device=x_BTD.device)
         if mask_BT.shape != x_BTD.shape[:2] or mask_BT.dtype != torch.bool:
-            came = f"{tuple(mask_BT.shape)} {mask_BT.dtype}"
-            raise DataError(f"a mask of shape {tuple(x_BTD.shape[:2])} and type bool", came, "one bool for each token")
+            got = f"{tuple(mask_BT.shape)} {mask_BT.dtype}"
+            raise DataError(f"a mask of shape {tuple(x_BTD.shape[:2])} and type bool", got, "one bool for each token")
         mask_BT1 = mask_BT.unsqueeze(-1)
         n_BTD = self.norm(x_BTD) * mask_BT1
         value_BTD = self.value(n_BTD)

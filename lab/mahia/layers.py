@@ -115,8 +115,8 @@ def mix_layers(layers: Sequence[nn.Module], x: Tensor, weights_BL: Tensor) -> Te
         x_N = x.index_select(0, rows_N)
         y_N = layer(x_N)
         if y_N.shape != x_N.shape:
-            came = f"{tuple(y_N.shape)} of {type(layer).__name__}"
-            raise DataError(f"shape {tuple(x_N.shape)} from layer {number}", came, "route among layers that keep shape")
+            got = f"{tuple(y_N.shape)} of {type(layer).__name__}"
+            raise DataError(f"shape {tuple(x_N.shape)} from layer {number}", got, "route among layers that keep shape")
         share_N = weights_BL[:, number].index_select(0, rows_N).reshape(-1, *[1] * (x.dim() - 1))
         total = total.index_add(0, rows_N, (share_N * y_N).to(x.dtype))
     return total
@@ -145,8 +145,8 @@ class DynamicLayerRouter(nn.Module):
             raise ConfigError("at least one layer", "none", "give layers that keep the shape of their input")
         self.controller = controller if controller is not None else MetaController(dim, count, k)
         if self.controller.num_layers != count:
-            came = f"one for {self.controller.num_layers}"
-            raise ConfigError(f"a controller for {count} layers", came, "build it for as many layers as there are")
+            got = f"one for {self.controller.num_layers}"
+            raise ConfigError(f"a controller for {count} layers", got, "build it for as many layers as there are")
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, D) or (B, T, D) -> the same shape.

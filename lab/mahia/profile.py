@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lab.base import Report, Table
+from lab.base import Report, ReportTable
 from lab.device import measure_memory, named_tensors
 from lab.state import preserved_rng
 
@@ -56,13 +56,13 @@ class MemoryProfile(Report):
         rows = [asdict(component) for component in self.components]
         return {"device": self.device, "instrument": self.instrument, "components": rows}
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         columns = ("component", "class", "calls", "parameters", "state", "kept for backward", "peak")
         rows = tuple(
             (c.name, c.kind, str(c.calls), *(f"{n:,}" for n in (c.parameters, c.state, c.kept, c.peak)))
             for c in self.components
         )
-        return (Table(title=f"Bytes on {self.device} by {self.instrument}", columns=columns, rows=rows),)
+        return (ReportTable(title=f"Bytes on {self.device} by {self.instrument}", columns=columns, rows=rows),)
 
 
 def memory_profile(model: nn.Module, *inputs: Any) -> MemoryProfile:

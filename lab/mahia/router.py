@@ -151,8 +151,8 @@ class ExpertRouter(nn.Module):
             raise DataError(expected, f"{padding.dtype} {tuple(padding.shape)}", "mark padding with True")
         tokens_TD = x.reshape(-1, self.dim) if padding is None else x[~padding]
         if tokens_TD.shape[0] == 0:
-            came = f"x of shape {tuple(x.shape)}" + ("" if padding is None else ", all of it padding")
-            raise DataError("at least one token that is no padding", came, "leave the empty batch out")
+            got = f"x of shape {tuple(x.shape)}" + ("" if padding is None else ", all of it padding")
+            raise DataError("at least one token that is no padding", got, "leave the empty batch out")
         return tokens_TD
 
     def _step(self, x_TD: Tensor) -> tuple[Tensor, Choice, Tensor, Tensor]:

@@ -68,8 +68,8 @@ class State(nn.Module):
         for name, value in values.items():
             shape = tuple(self.get_buffer(name).shape)
             if tuple(value.shape) != shape:
-                came = f"shape {tuple(value.shape)}"
-                raise TrainingError(f"a value of shape {shape} for the state {name!r}", came, "write a whole value")
+                got = f"shape {tuple(value.shape)}"
+                raise TrainingError(f"a value of shape {shape} for the state {name!r}", got, "write a whole value")
         for name, value in values.items():
             self.get_buffer(name).copy_(value.detach())
 

@@ -41,14 +41,14 @@ def weighted_sum(losses: Sequence[Tensor], weights_K: Tensor | None = None) -> T
         raise TrainingError("at least one loss", "none", "give the losses of one forward")
     for position, loss in enumerate(losses):
         if loss.numel() != 1:
-            came = f"shape {tuple(loss.shape)} at position {position}"
-            raise TrainingError("scalar losses", came, "take the mean of each")
+            got = f"shape {tuple(loss.shape)} at position {position}"
+            raise TrainingError("scalar losses", got, "take the mean of each")
     losses_K = torch.stack([loss.reshape(()) for loss in losses])
     if weights_K is None:
         return losses_K.sum()
     if tuple(weights_K.shape) != (len(losses),):
-        came = f"shape {tuple(weights_K.shape)}"
-        raise TrainingError(f"{len(losses)} weights", came, "give one for each loss, in the same order")
+        got = f"shape {tuple(weights_K.shape)}"
+        raise TrainingError(f"{len(losses)} weights", got, "give one for each loss, in the same order")
     return (weights_K.detach().to(losses_K) * losses_K).sum()
 
 
@@ -94,8 +94,8 @@ class DynamicWeightAveraging:
         numbers = _numbers(epoch_losses, self.num_losses, "losses")
         for position, number in enumerate(numbers):
             if number <= 0:
-                came = f"{number} at position {position}"
-                raise TrainingError("losses > 0", came, "add a constant to that loss, or weigh it by hand")
+                got = f"{number} at position {position}"
+                raise TrainingError("losses > 0", got, "add a constant to that loss, or weigh it by hand")
         self._epochs = [*self._epochs[-1:], numbers]
         return self.weights
 

@@ -26,7 +26,7 @@ class MonitorConfig:
     diverging_at: float = 1.0
     """Decades above the best recent loss from which the state is diverging, > 0."""
     gentle_segments: tuple[str, ...] = ("mutation", "weight_retraining")
-    """Segments that follow a mutation: degradation there advises gentler_mutation instead of lower_rate."""
+    """Segments that follow a mutation: degradation there advises reduce_mutation_strength instead of reduce_lr."""
 
     def __post_init__(self) -> None:
         require_range("window", self.window, 32)

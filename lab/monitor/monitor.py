@@ -130,8 +130,8 @@ class StabilityMonitor:
             raise ConfigError("a state of a stability monitor", f"one without {', '.join(missing)}", "load another")
         for name in ("window", "memory"):
             if state[name] != getattr(self.config, name):
-                came = f"{name} = {state[name]}"
-                raise ConfigError(f"{name} = {getattr(self.config, name)}", came, "use the settings of that run")
+                got = f"{name} = {state[name]}"
+                raise ConfigError(f"{name} = {getattr(self.config, name)}", got, "use the settings of that run")
         self.begin(state["segment"])
         self._count = state["count"]
         self._losses.extend(state["losses"])

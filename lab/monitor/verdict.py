@@ -3,14 +3,14 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lab.base import Report, Table
+from lab.base import Report, ReportTable
 from lab.monitor.config import MonitorConfig
 from lab.monitor.signals import FEWEST_FOR_LEVEL
 
 STATES = ("improving", "plateau", "oscillating", "degraded", "diverging", "failed")
 # A loss that rises by a tenth of a decade, 1.26 times, is no harm.
 _UNSEEN = 0.1
-ADVICE = ("none", "lower_rate", "gentler_mutation", "rollback")
+ADVICE = ("none", "reduce_lr", "reduce_mutation_strength", "rollback")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +47,12 @@ class Verdict(Report):
         """The verdict that `to_dict` gave."""
         return cls(**{**data, "reasons": tuple(data["reasons"])})
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """One table: the numbers; its notes are the reasons."""
         numbers = ("health", "oscillation", "degradation", "divergence", "trend")
         rows = tuple([(name, f"{getattr(self, name):.3f}") for name in numbers])
         title = f"Step {self.step}: {self.state}, advice: {self.advice}"
-        return (Table(title=title, columns=("signal", "value"), rows=rows, notes=self.reasons),)
+        return (ReportTable(title=title, columns=("signal", "value"), rows=rows, notes=self.reasons),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,9 +120,9 @@ def _state(signals: Signals, degradation: float, config: MonitorConfig, segment:
     if degradation >= config.degraded_at:
         if degradation >= config.rollback_at:
             return "degraded", "rollback"
-        return "degraded", "gentler_mutation" if segment in config.gentle_segments else "lower_rate"
+        return "degraded", "reduce_mutation_strength" if segment in config.gentle_segments else "reduce_lr"
     if signals.oscillation >= config.oscillating_at:
-        return "oscillating", "lower_rate"
+        return "oscillating", "reduce_lr"
     return "improving" if signals.falling else "plateau", "none"
 
 

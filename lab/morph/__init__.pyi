@@ -1,19 +1,20 @@
 """Function-preserving surgery on any module: plan, apply, verify, roll back, the optimizer carried along."""
 
 from .apply import Digests, MorphReport, apply, loss_change, rebuild, rollback, verify
+from .compose import Compose
 from .discrete import SetDilation, SetGroups, SetHeads, SetKernel
 from .expert import AddExpert
 from .inserts import AddBranch, Deepen, InsertAttention, InsertResidual
 from .morph import EXACT, Morph
 from .plan import MorphPlan
 from .swap import SwapOp
-from .together import Together
 from .widths import Prune, Widen
 
 __all__ = [
     "EXACT",
     "AddBranch",
     "AddExpert",
+    "Compose",
     "Deepen",
     "Digests",
     "InsertAttention",
@@ -27,7 +28,6 @@ __all__ = [
     "SetHeads",
     "SetKernel",
     "SwapOp",
-    "Together",
     "Widen",
     "apply",
     "loss_change",

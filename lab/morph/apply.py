@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lab.base import MorphError, Report, Table
-from lab.morph.edit import carry_out, check_optimizer
+from lab.base import MorphError, Report, ReportTable
+from lab.morph.edit import check_optimizer, execute
 from lab.morph.morph import compare, double
 from lab.morph.plan import MorphPlan
 from lab.morph.trace import MODEL_ERRORS, Example
@@ -93,7 +93,7 @@ class MorphReport(Report):
             "seconds": self.seconds,
         }
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """What was done and what it cost."""
         state = "applied" if self.applied else "NOT applied: nothing is different"
         rows = [
@@ -107,7 +107,7 @@ class MorphReport(Report):
         ]
         if self.plan.note:
             rows.append(("note", self.plan.note))
-        return (Table(title="Change", columns=("what", "value"), rows=tuple(rows)),)
+        return (ReportTable(title="Change", columns=("what", "value"), rows=tuple(rows)),)
 
 
 def apply(
@@ -139,7 +139,7 @@ def apply(
     )
     done = False
     try:
-        carry_out(plan, model, optimizer)
+        execute(plan, model, optimizer)
         done = True
     finally:
         if not done:
@@ -161,13 +161,13 @@ def apply(
 
 
 def _check_digests(plan: MorphPlan, structure: str, weights: str) -> None:
-    todo = "make a plan for the model as it is now"
+    hint = "make a plan for the model as it is now"
     if structure != plan.structure:
         expected = f"a model of the structure {plan.structure[:8]} that the plan was made for"
-        raise MorphError(expected, f"one of {structure[:8]}", todo)
+        raise MorphError(expected, f"one of {structure[:8]}", hint)
     if plan.weights and weights and weights != plan.weights:
         expected = f"the weights {plan.weights[:8]} that the change is exact for"
-        raise MorphError(expected, f"others, {weights[:8]}", todo)
+        raise MorphError(expected, f"others, {weights[:8]}", hint)
 
 
 def _restore(undo: _Undo) -> None:
@@ -187,8 +187,8 @@ def rollback(report: MorphReport) -> nn.Module:
         raise MorphError("a change with its snapshot", "one released or taken back", "keep the report until then")
     depth = vars(report.model).get(DEPTH, 0)
     if depth != report.undo.depth:
-        came = f"change {report.undo.depth} of {depth}"
-        raise MorphError("the last change of the model", came, "take the later ones back first")
+        got = f"change {report.undo.depth} of {depth}"
+        raise MorphError("the last change of the model", got, "take the later ones back first")
     _restore(report.undo)
     report.release()
     return report.model

@@ -1,8 +1,8 @@
 """What the dimensions of tensors are made of: units of widths, in order, and which of them are the same width.
 
-A `Space` is one width that can change, for instance the channels of a convolution. A dimension is a list of segments,
+A `WidthVar` is one width that can change, for instance the channels of a convolution. A dimension is a list of segments,
 one after the other (a concatenation), and a segment is a product of factors, the last one fastest (a flattening): after
-`cat` and `flatten` of spaces A and B on 7x7 maps a dimension is [(A, 49), (B, 49)]. `unify` says that two dimensions
+`cat` and `flatten` of widths A and B on 7x7 maps a dimension is [(A, 49), (B, 49)]. `unify` says that two dimensions
 are the same; what this implies for their spaces is worked out once and for good.
 
 Not covered: a dimension whose units are interleaved from two widths, as after a channel shuffle. Such widths are fixed.
@@ -11,7 +11,7 @@ Not covered: a dimension whose units are interleaved from two widths, as after a
 from math import prod
 
 
-class Space:
+class WidthVar:
     """One width: how many units it has, and what stands against changing that."""
 
     def __init__(self, size: int) -> None:
@@ -26,7 +26,7 @@ class Space:
         """Why every unit needs the same number of copies; empty where it does not."""
 
 
-Factor = int | Space
+Factor = int | WidthVar
 Segment = tuple[Factor, ...]
 Dim = tuple[Segment, ...]
 
@@ -51,9 +51,9 @@ def dim_size(dim: Dim) -> int:
     return sum(segment_size(segment) for segment in dim)
 
 
-def spaces(dim: Dim) -> tuple[Space, ...]:
+def width_vars(dim: Dim) -> tuple[WidthVar, ...]:
     """The spaces of a dimension, links followed."""
-    return tuple(factor for segment in resolve(dim) for factor in segment if isinstance(factor, Space))
+    return tuple(factor for segment in resolve(dim) for factor in segment if isinstance(factor, WidthVar))
 
 
 def resolve(dim: Dim) -> Dim:
@@ -73,8 +73,8 @@ def _resolve_segment(segment: Segment) -> list[Segment]:
             return _resolve_segment(left + link[0] + right)
         if any(factor_size(other) != 1 for other in left):
             # (n, [A, B]) is A B A B ...: no list of segments says that, so both stay as they are.
-            for space in spaces(link):
-                fix(space, "a reshape repeats a concatenation")
+            for var in width_vars(link):
+                fix(var, "a reshape repeats a concatenation")
             return _resolve_segment((*left, factor.size, *right))
         return [piece for inner in link for piece in _resolve_segment(inner + right)]
     return [_multiply(segment)]
@@ -92,16 +92,16 @@ def _multiply(segment: Segment) -> Segment:
     return tuple(done) or (1,)
 
 
-def fix(what: Space | Dim, reason: str) -> None:
+def fix(what: WidthVar | Dim, reason: str) -> None:
     """The number of units cannot change, for `reason`; an earlier reason stays."""
-    for space in _each(what):
-        space.fixed = space.fixed or reason
+    for var in _each(what):
+        var.fixed = var.fixed or reason
 
 
-def mark_inexact(what: Space | Dim, reason: str) -> None:
+def mark_inexact(what: WidthVar | Dim, reason: str) -> None:
     """Copies of units change the function, for `reason`."""
-    for space in _each(what):
-        space.inexact = space.inexact or reason
+    for var in _each(what):
+        var.inexact = var.inexact or reason
 
 
 def mark_equal(dim: Dim, reason: str) -> None:
@@ -109,12 +109,12 @@ def mark_equal(dim: Dim, reason: str) -> None:
     found = resolve(dim)
     if len(found) > 1:
         mark_inexact(dim, f"{reason} over a concatenation")
-    for space in spaces(dim):
-        space.equal = space.equal or reason
+    for var in width_vars(dim):
+        var.equal = var.equal or reason
 
 
-def _each(what: Space | Dim) -> tuple[Space, ...]:
-    return spaces(((what,),)) if isinstance(what, Space) else spaces(what)
+def _each(what: WidthVar | Dim) -> tuple[WidthVar, ...]:
+    return width_vars(((what,),)) if isinstance(what, WidthVar) else width_vars(what)
 
 
 def unify(first: Dim, second: Dim, reason: str) -> None:
@@ -145,14 +145,14 @@ def _link(dim: Dim, other: Dim) -> bool:
     """Make `dim`, where it is one space and nothing else, stand for `other`."""
     if len(dim) != 1 or len(dim[0]) != 1 or isinstance(dim[0][0], int):
         return False
-    space = dim[0][0]
-    if space in spaces(other):
+    var = dim[0][0]
+    if var in width_vars(other):
         return False
-    if not spaces(other):
-        fix(space, "it meets a size that no weight has")
+    if not width_vars(other):
+        fix(var, "it meets a size that no weight has")
         return True
-    space.link = other
-    fixed, inexact, equal = space.fixed, space.inexact, space.equal
+    var.link = other
+    fixed, inexact, equal = var.fixed, var.inexact, var.equal
     if fixed:
         fix(other, fixed)
     if inexact:
@@ -164,10 +164,10 @@ def _link(dim: Dim, other: Dim) -> bool:
 
 def _cut(segment: Segment, size: int, reason: str) -> tuple[Segment, Segment]:
     """The first `size` positions of a segment and the rest."""
-    if len(segment) == 1 and isinstance(segment[0], Space):
-        space = segment[0]
-        first, rest = Space(size), Space(space.size - size)
-        _link(((space,),), ((first,), (rest,)))
+    if len(segment) == 1 and isinstance(segment[0], WidthVar):
+        var = segment[0]
+        first, rest = WidthVar(size), WidthVar(var.size - size)
+        _link(((var,),), ((first,), (rest,)))
         return (first,), (rest,)
     fix((segment,), reason)
     return (size,), (segment_size(segment) - size,)

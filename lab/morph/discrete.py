@@ -34,17 +34,17 @@ def _find_conv(model: nn.Module, layer: str) -> tuple[str, _ConvNd]:
     kind = type(conv)
     own = kind.forward not in _FORWARDS or getattr(kind, "_conv_forward", None) not in _INNER
     if not isinstance(conv, _ConvNd) or own:
-        came = f"{kind.__name__} {layer}"
-        raise MorphError("a convolution layer with torch's own forward", came, "name such a layer")
+        got = f"{kind.__name__} {layer}"
+        raise MorphError("a convolution layer with torch's own forward", got, "name such a layer")
     if "weight" not in conv._parameters:
-        came = f"{layer}, whose weight is computed"
-        raise MorphError("a weight that is a parameter", came, "remove the parametrization first")
+        got = f"{layer}, whose weight is computed"
+        raise MorphError("a weight that is a parameter", got, "remove the parametrization first")
     sharing = [path for path, other in model.named_modules() if _holds(other, conv.weight)]
     if len(sharing) > 1:
         raise MorphError(f"a weight that only {layer} has", f"one shared by {', '.join(sharing)}", "untie it first")
     if conv.padding_mode != "zeros":
-        came = f"padding_mode {conv.padding_mode!r}"
-        raise MorphError(f"{layer} with padding of zeros", came, "choose another layer")
+        got = f"padding_mode {conv.padding_mode!r}"
+        raise MorphError(f"{layer} with padding of zeros", got, "choose another layer")
     return next(name for name, parameter in model.named_parameters() if parameter is conv.weight), conv
 
 
@@ -79,8 +79,8 @@ def _geometry(layer: str, conv: _ConvNd, kernel: Sizes, dilation: Sizes) -> tupl
         old = (0,) * len(spans) if isinstance(padding, str) else padding
         doubled = [2 * p + new - span for p, new, span in zip(old, spans, before, strict=True)]
         if any(size < 0 or size % 2 for size in doubled):
-            came = f"padding {old}, which would have to be {tuple(size / 2 for size in doubled)}"
-            raise MorphError(f"a padding that keeps the output size of {layer}", came, "choose another value")
+            got = f"padding {old}, which would have to be {tuple(size / 2 for size in doubled)}"
+            raise MorphError(f"a padding that keeps the output size of {layer}", got, "choose another value")
         padding = tuple(size // 2 for size in doubled)
         sides = [(size, size) for size in padding]
     repeated = tuple(side for pair in reversed(sides) for side in pair)
@@ -126,8 +126,8 @@ class SetKernel(Morph):
     name: ClassVar[str] = "set_kernel"
     exact: ClassVar[bool] = False
 
-    def draft(self, model: nn.Module, example: Example, seed: int) -> Draft:
-        """See `Morph.draft`."""
+    def build_steps(self, model: nn.Module, example: Example, seed: int) -> Draft:
+        """See `Morph.build_steps`."""
         weight, conv = _find_conv(model, self.layer)
         new, old = _sizes(self.kernel_size, conv, "kernel size", odd=True), conv.kernel_size
         if new == old:
@@ -153,14 +153,14 @@ class SetDilation(Morph):
     name: ClassVar[str] = "set_dilation"
     exact: ClassVar[bool] = False
 
-    def draft(self, model: nn.Module, example: Example, seed: int) -> Draft:
-        """See `Morph.draft`."""
+    def build_steps(self, model: nn.Module, example: Example, seed: int) -> Draft:
+        """See `Morph.build_steps`."""
         _, conv = _find_conv(model, self.layer)
         new, old, kernel = _sizes(self.dilation, conv, "dilation", odd=False), conv.dilation, conv.kernel_size
         moving = [dim for dim, size in enumerate(kernel) if size > 1 and new[dim] != old[dim]]
         if not moving:
-            came = f"dilation {old} and kernel {kernel}"
-            raise MorphError(f"a dilation of {new} that moves taps of {self.layer}", came, "nothing would change")
+            got = f"dilation {old} and kernel {kernel}"
+            raise MorphError(f"a dilation of {new} that moves taps of {self.layer}", got, "nothing would change")
         steps = _geometry(self.layer, conv, kernel, new)
         taps = conv.weight.detach().clone()
         middle = [slice(None)] * taps.dim()
@@ -187,8 +187,8 @@ class SetGroups(Morph):
     name: ClassVar[str] = "set_groups"
     exact: ClassVar[bool] = False
 
-    def draft(self, model: nn.Module, example: Example, seed: int) -> Draft:
-        """See `Morph.draft`."""
+    def build_steps(self, model: nn.Module, example: Example, seed: int) -> Draft:
+        """See `Morph.build_steps`."""
         weight, conv = _find_conv(model, self.layer)
         channels = (conv.in_channels, conv.out_channels)
         _divide(self.groups, f"a number of groups that divides {channels[0]} and {channels[1]}", channels)
@@ -218,8 +218,8 @@ class SetHeads(Morph):
     name: ClassVar[str] = "set_heads"
     exact: ClassVar[bool] = False
 
-    def draft(self, model: nn.Module, example: Example, seed: int) -> Draft:
-        """See `Morph.draft`."""
+    def build_steps(self, model: nn.Module, example: Example, seed: int) -> Draft:
+        """See `Morph.build_steps`."""
         path, attention = self._found(model)
         size, old = attention.embed_dim, attention.num_heads
         _divide(self.heads, f"a number of heads that divides {size}", (size,))
@@ -240,6 +240,6 @@ class SetHeads(Morph):
             if isinstance(module, nn.MultiheadAttention)
         ]
         if len(found) != 1:
-            came = ", ".join(path for path, _ in found[:6]) or f"none in {type(outer).__name__} {self.attention}"
-            raise MorphError("the name of one nn.MultiheadAttention", came, "name one of named_modules()")
+            got = ", ".join(path for path, _ in found[:6]) or f"none in {type(outer).__name__} {self.attention}"
+            raise MorphError("the name of one nn.MultiheadAttention", got, "name one of named_modules()")
         return found[0]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lab.base import MorphError
-from lab.morph.parts import build_part
+from lab.morph.modules import build_module
 from lab.morph.plan import MorphPlan
 from lab.morph.steps import Append, Pad, Regroup, Resize, SetAttribute, TensorStep, Transition, Wrap
 from lab.nn import Cell, EvolvableNetwork, make_primitive
@@ -64,7 +64,7 @@ def check_optimizer(plan: MorphPlan, model: nn.Module, optimizer: Optimizer) -> 
                 raise MorphError(f"state among {', '.join(MOMENTS)}", f"{key} of {kind}", "use SGD, Adam or AdamW")
 
 
-def carry_out(plan: MorphPlan, model: nn.Module, optimizer: Optimizer | None) -> None:
+def execute(plan: MorphPlan, model: nn.Module, optimizer: Optimizer | None) -> None:
     """All steps of the plan, in order; the global random streams are not touched."""
     changes: dict[str, list[TensorStep]] = {}
     for step in plan.steps:
@@ -147,7 +147,7 @@ def _wrap(step: Wrap, model: nn.Module, seed: int, optimizer: Optimizer | None) 
     known, old = {id(module) for module in model.modules()}, {id(tensor) for tensor in model.parameters()}
     # Built on the CPU, so that the same seed gives the same weights whatever the device.
     with preserved_rng(seed), torch.device("cpu"):
-        part = build_part(step.kind, body, parent, name, step.arguments)
+        part = build_module(step.kind, body, parent, name, step.arguments)
     fresh = [parameter for parameter in part.parameters() if id(parameter) not in old]
     for module in part.modules():
         if id(module) not in known:
@@ -172,7 +172,7 @@ class _FreshPrimitives:
 
     def extract(self, edge: Edge, number: int, name: str) -> nn.Module:
         cell = self.cells[number]
-        stride = cell.strides[cell.rows.index(self.space.edge_index(edge))]
+        stride = cell.strides[cell.edge_ids.index(self.space.edge_index(edge))]
         with preserved_rng(self.seed), torch.device("cpu"):
             made = make_primitive(name, self.step.channels[number], stride, self.space)
         for module in made.modules():
@@ -184,9 +184,9 @@ def _begin_transition(step: Transition, model: nn.Module, seed: int, optimizer: 
     if not isinstance(model, EvolvableNetwork):
         raise MorphError("an EvolvableNetwork", type(model).__name__, "use the plan on a network of its kind")
     space, edge, old = model.genotype.space, Edge(*step.edge), {id(tensor) for tensor in model.parameters()}
-    row = space.edge_index(edge)
-    cells = [(p, m) for p, m in model.named_modules() if isinstance(m, Cell) and row in m.rows]
-    paths = [f"{path}.edges.{cell.rows.index(row)}" for path, cell in cells]
+    edge_id = space.edge_index(edge)
+    cells = [(p, m) for p, m in model.named_modules() if isinstance(m, Cell) and edge_id in m.edge_ids]
+    paths = [f"{path}.edges.{cell.edge_ids.index(edge_id)}" for path, cell in cells]
     neighbours = [nearest_parameter(model, path) for path in paths]
     source = _FreshPrimitives(step, space, [cell for _, cell in cells], neighbours, seed)
     model.mutate(model.genotype.replace(edge, step.primitive), source)

@@ -41,8 +41,8 @@ class AddExpert(Morph):
     """Forwards in train mode until a fresh expert is fully open, >= 1."""
     name: ClassVar[str] = "add_expert"
 
-    def draft(self, model: nn.Module, example: Example, seed: int) -> Draft:
-        """See `Morph.draft`."""
+    def build_steps(self, model: nn.Module, example: Example, seed: int) -> Draft:
+        """See `Morph.build_steps`."""
         router = self._router(model)
         if self.steps < 1:
             raise MorphError("steps >= 1", f"steps = {self.steps}", "give a number of forwards in train mode")
@@ -59,12 +59,12 @@ class AddExpert(Morph):
         router = find_module(model, self.moe) if self.moe else model
         if not isinstance(router, ExpertRouter):
             found = [name for name, module in model.named_modules() if isinstance(module, ExpertRouter)]
-            todo = f"name one of {', '.join(map(repr, found))}" if found else "build the model with one"
-            raise MorphError("the name of an ExpertRouter", f"{type(router).__name__} {self.moe!r}", todo)
+            hint = f"name one of {', '.join(map(repr, found))}" if found else "build the model with one"
+            raise MorphError("the name of an ExpertRouter", f"{type(router).__name__} {self.moe!r}", hint)
         if router.capacity_factor is not None:
-            came = f"capacity_factor = {router.capacity_factor}"
-            todo = "each expert's room would shrink with their number; set capacity_factor to None"
-            raise MorphError("a router without a capacity", came, todo)
+            got = f"capacity_factor = {router.capacity_factor}"
+            hint = "each expert's room would shrink with their number; set capacity_factor to None"
+            raise MorphError("a router without a capacity", got, hint)
         own = {id(tensor) for tensor in (*router.parameters(), *router.buffers())}
         for path, other in model.named_modules():
             if isinstance(other, ExpertRouter) and other is not router and own & {id(p) for p in other.parameters()}:
@@ -148,8 +148,8 @@ def _tokens_of(model: nn.Module, router: ExpertRouter, expert: int, example: Exa
     finally:
         handle.remove()
     if not seen or not sum(map(len, seen)):
-        came = "none does" if seen else "the router was never called"
+        got = "none does" if seen else "the router was never called"
         raise MorphError(
-            f"an example with tokens that go to expert {expert}", came, "give more tokens, or another source"
+            f"an example with tokens that go to expert {expert}", got, "give more tokens, or another source"
         )
     return torch.cat(seen)

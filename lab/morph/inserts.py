@@ -69,8 +69,8 @@ def shapes_of(model: nn.Module, example: Example, *paths: str) -> list[Shapes]:
         raise MorphError("a forward that runs on the example", line, "give an example that the model takes") from error
     for path, found in seen.items():
         if len(set(found)) != 1:
-            came = "never called" if not found else f"called with {len(set(found))} shapes"
-            raise MorphError(f"{path} to be called with one shape", came, "choose another module")
+            got = "never called" if not found else f"called with {len(set(found))} shapes"
+            raise MorphError(f"{path} to be called with one shape", got, "choose another module")
         if not found[0].out or not found[0].into:
             raise MorphError(f"{path} to read and give tensors", "something else", "choose another module")
     return [seen[path][0] for path in paths]
@@ -123,8 +123,8 @@ class Deepen(Morph):
     """Name of a module."""
     name: ClassVar[str] = "deepen"
 
-    def draft(self, model: nn.Module, example: Example, seed: int) -> Draft:
-        """See `Morph.draft`."""
+    def build_steps(self, model: nn.Module, example: Example, seed: int) -> Draft:
+        """See `Morph.build_steps`."""
         module = find_module(model, self.after)
         (shapes,) = shapes_of(model, example, self.after)
         channels, pixels = _layout(model, shapes.out, self.after)
@@ -140,8 +140,8 @@ class InsertResidual(Morph):
     """One name, or the first and the last of siblings in an `nn.Sequential`."""
     name: ClassVar[str] = "insert_residual"
 
-    def draft(self, model: nn.Module, example: Example, seed: int) -> Draft:
-        """See `Morph.draft`."""
+    def build_steps(self, model: nn.Module, example: Example, seed: int) -> Draft:
+        """See `Morph.build_steps`."""
         first, last = (self.span, "") if isinstance(self.span, str) else self.span
         find_module(model, first)
         found = shapes_of(model, example, first, *([last] if last else []))
@@ -186,8 +186,8 @@ class InsertAttention(Morph):
     """Number of heads, a divisor of C; 0 takes 4, or the largest divisor below."""
     name: ClassVar[str] = "insert_attention"
 
-    def draft(self, model: nn.Module, example: Example, seed: int) -> Draft:
-        """See `Morph.draft`."""
+    def build_steps(self, model: nn.Module, example: Example, seed: int) -> Draft:
+        """See `Morph.build_steps`."""
         find_module(model, self.after)
         (shapes,) = shapes_of(model, example, self.after)
         channels, pixels = _layout(model, shapes.out, self.after)
@@ -212,8 +212,8 @@ class AddBranch(Morph):
     """Name of a module that reads and gives one tensor."""
     name: ClassVar[str] = "add_branch"
 
-    def draft(self, model: nn.Module, example: Example, seed: int) -> Draft:
-        """See `Morph.draft`."""
+    def build_steps(self, model: nn.Module, example: Example, seed: int) -> Draft:
+        """See `Morph.build_steps`."""
         find_module(model, self.at)
         (shapes,) = shapes_of(model, example, self.at)
         if len(shapes.into) != len(shapes.out):

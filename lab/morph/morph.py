@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from lab.base import MorphError
-from lab.morph.edit import carry_out
+from lab.morph.edit import execute
 from lab.morph.plan import MorphPlan
 from lab.morph.steps import Step
 from lab.morph.trace import MODEL_ERRORS, Example, Traces, run
@@ -47,18 +47,18 @@ class Morph(ABC):
     """Whether the function must stay what it is."""
 
     @abstractmethod
-    def draft(self, model: nn.Module, example: Example, seed: int) -> Draft:
+    def build_steps(self, model: nn.Module, example: Example, seed: int) -> Draft:
         """The steps, worked out and not yet tried."""
 
     def draft_with(self, traces: Traces, model: nn.Module, example: Example, seed: int) -> Draft:
-        """As `draft`, with the widths that `traces` knows, where the operation needs them."""
-        return self.draft(model, example, seed)
+        """As `build_steps`, with the widths that `traces` knows, where the operation needs them."""
+        return self.build_steps(model, example, seed)
 
     def arguments(self) -> dict[str, Any]:
         """What it was asked for, as JSON data."""
         return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
 
-    def try_draft(self, model: nn.Module, example: Example, *, seed: int = 0, traces: Traces | None = None) -> None:
+    def check_steps(self, model: nn.Module, example: Example, *, seed: int = 0, traces: Traces | None = None) -> None:
         """Work the change out without trying it on a copy; `plan` may still find that it is not exact.
 
         Raises:
@@ -115,15 +115,15 @@ def _tried(plan: MorphPlan, model: nn.Module, example: Example, exact: bool) -> 
         after = copy.deepcopy(before)
     except MODEL_ERRORS as error:
         raise MorphError("a model that can be copied", _line(error), "make copy.deepcopy work on it") from error
-    carry_out(plan, after, None)
+    execute(plan, after, None)
     try:
         flops, difference = compare(before, after, example)
     except MODEL_ERRORS as error:
         raise MorphError("a forward that runs", _line(error), "look for a size written into the forward") from error
     if exact and not difference <= EXACT:
-        came = f"a relative difference of {difference:.1e}"
-        todo = "something in the forward depends on the width; leave it or choose another layer"
-        raise MorphError(f"an output that stays within {EXACT:g}", came, todo)
+        got = f"a relative difference of {difference:.1e}"
+        hint = "something in the forward depends on the width; leave it or choose another layer"
+        raise MorphError(f"an output that stays within {EXACT:g}", got, hint)
     sizes = tuple(sum(p.numel() for p in changed.parameters()) for changed in (before, after))
     return replace(plan, exact=exact, max_difference=difference, parameters=(sizes[0], sizes[1]), flops=flops)
 

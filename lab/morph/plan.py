@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from lab.base import MorphError, Report, Table
+from lab.base import MorphError, Report, ReportTable
 from lab.morph.steps import Step, Wrap, step_from_dict, step_to_dict
 
 SCHEMA = 1
@@ -79,7 +79,7 @@ class MorphPlan(Report):
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise MorphError("the JSON text of a plan", f"{type(error).__name__}: {error}", "write it again") from error
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """The change and its price."""
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
         output = ("exact for these weights" if self.weights else "exact") if self.exact else "changed"
@@ -91,7 +91,7 @@ class MorphPlan(Report):
         ]
         if self.note:
             rows.append(("note", self.note))
-        return (Table(title="Plan", columns=("what", "value"), rows=tuple(rows)),)
+        return (ReportTable(title="Plan", columns=("what", "value"), rows=tuple(rows)),)
 
 
 def _present_steps(data: dict[str, Any]) -> list[dict[str, Any]]:

@@ -6,9 +6,9 @@ operation without a rule fixes every width that reaches it, so that nothing is a
 
 import torch
 
-from lab.morph.call import Call, Values, make, pointwise, tensors
 from lab.morph.dims import fix
 from lab.morph.layers import LAYERS
+from lab.morph.traced_op import TracedOp, Values, make, pointwise, tensors
 from lab.morph.views import VIEWS
 
 aten = torch.ops.aten
@@ -33,16 +33,16 @@ UNTAGGED = frozenset(
 )
 
 
-def apply_rule(call: Call) -> Values:
+def apply_rule(op: TracedOp) -> Values:
     """The outputs of `call`, after everything that it implies has been worked out."""
-    rule = RULES.get(call.target)
+    rule = RULES.get(op.target)
     if rule is not None:
-        return rule(call)
-    make(call, call.args)
-    if call.target in UNTAGGED or torch.Tag.pointwise in getattr(call.target, "tags", ()):
-        made, others = pointwise(call), call.plain_outputs()
+        return rule(op)
+    make(op, op.args)
+    if op.target in UNTAGGED or torch.Tag.pointwise in getattr(op.target, "tags", ()):
+        made, others = pointwise(op), op.plain_outputs()
         return (made, *others[1:]) if isinstance(others, tuple) else made
-    for value in tensors((call.args, call.kwargs)):
+    for value in tensors((op.args, op.kwargs)):
         for dim in value.dims:
-            fix(dim, f"{call.name} is not understood")
-    return call.plain_outputs()
+            fix(dim, f"{op.name} is not understood")
+    return op.plain_outputs()

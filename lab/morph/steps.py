@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lab.base import MorphError
-from lab.morph.dims import Dim, Space, factor_size, resolve
+from lab.morph.dims import Dim, WidthVar, factor_size, resolve
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ TensorStep = Resize | Pad | Regroup | Append
 Step = TensorStep | SetAttribute | Wrap | Transition
 
 
-def layout_of(dim: Dim, unit: Space) -> tuple[Part, ...]:
+def layout_of(dim: Dim, unit: WidthVar) -> tuple[Part, ...]:
     """The parts of a dimension, seen from `unit`.
 
     Raises:

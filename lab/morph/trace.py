@@ -13,9 +13,9 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 from lab.base import MorphError
-from lab.morph.call import Call, Roles, Value, tensors
-from lab.morph.dims import Dim, Space, fix, plain, resolve
+from lab.morph.dims import Dim, WidthVar, fix, plain, resolve
 from lab.morph.rules import apply_rule
+from lab.morph.traced_op import Roles, TracedOp, Value, tensors
 from lab.nn import plain_attention
 from lab.state import structure_digest
 
@@ -121,7 +121,7 @@ class Traces:
             except MorphError as error:
                 self._found = error
         if isinstance(self._found, MorphError):
-            raise MorphError(self._found.expected, self._found.came, self._found.todo)
+            raise MorphError(self._found.expected, self._found.got, self._found.hint)
         return self._found
 
 
@@ -135,7 +135,7 @@ def _interpret(nodes: list[Node], names: list[str], graph: nn.Module) -> Widths:
             shape = _shapes(node)[0] or ()
             if position < len(names):
                 name = names[position]
-                dims[name] = tuple(((Space(size),),) if size > 1 else plain(1) for size in shape)
+                dims[name] = tuple(((WidthVar(size),),) if size > 1 else plain(1) for size in shape)
                 known[node] = Value(dims[name], name, tuple(range(len(shape))))
             else:
                 known[node] = Value(tuple(plain(size) for size in shape))
@@ -164,7 +164,7 @@ def _call(node: Node, known: dict[Node, Any], roles: Roles) -> Any:
     kwargs: Any = torch.fx.node.map_arg(node.kwargs, lambda item: known[item])
     if getattr(node.target, "__name__", "") == "getitem":
         return args[0][args[1]]
-    call = Call(node.target, tuple(args), dict(kwargs), _shapes(node), roles)
+    call = TracedOp(node.target, tuple(args), dict(kwargs), _shapes(node), roles)
     return apply_rule(call)
 
 

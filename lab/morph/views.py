@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from lab.morph.call import Call, Rules, Value, Values, make, register
-from lab.morph.dims import Dim, Space, dim_size, fix, merge, plain, split, unify
+from lab.morph.dims import Dim, WidthVar, dim_size, fix, merge, plain, split, unify
+from lab.morph.traced_op import Rules, TracedOp, Value, Values, make, register
 
 aten = torch.ops.aten
 VIEWS: Rules = {}
@@ -20,42 +20,42 @@ VIEWS: Rules = {}
     aten._to_copy.default,
     aten.lift_fresh_copy.default,
 )
-def _same(call: Call) -> Values:
-    x = call.args[0]
-    return x if isinstance(x, Value) else call.plain_outputs()
+def _same(op: TracedOp) -> Values:
+    x = op.args[0]
+    return x if isinstance(x, Value) else op.plain_outputs()
 
 
 @register(VIEWS, aten.as_strided_.default, aten.as_strided.default)
-def _as_strided(call: Call) -> Values:
-    x = call.args[0]
-    if tuple(dim_size(dim) for dim in x.dims) == call.shapes[0]:
+def _as_strided(op: TracedOp) -> Values:
+    x = op.args[0]
+    if tuple(dim_size(dim) for dim in x.dims) == op.shapes[0]:
         return Value(x.dims)
     for dim in x.dims:
         fix(dim, "as_strided addresses memory")
-    return call.plain_outputs()
+    return op.plain_outputs()
 
 
 @register(VIEWS, aten.t.default, aten.transpose.int, aten.permute.default)
-def _permute(call: Call) -> Values:
-    x = call.args[0]
+def _permute(op: TracedOp) -> Values:
+    x = op.args[0]
     order = list(range(len(x.dims)))
-    if call.target is aten.permute.default:
-        order = [number % len(order) for number in call.args[1]]
+    if op.target is aten.permute.default:
+        order = [number % len(order) for number in op.args[1]]
     elif len(order) > 1:
-        i, j = (0, 1) if call.target is aten.t.default else (number % len(order) for number in call.args[1:3])
+        i, j = (0, 1) if op.target is aten.t.default else (number % len(order) for number in op.args[1:3])
         order[i], order[j] = order[j], order[i]
     weight_dims = tuple(x.weight_dims[number] for number in order) if x.weight else ()
     return Value(tuple(x.dims[number] for number in order), x.weight, weight_dims)
 
 
 @register(VIEWS, aten.view.default, aten._unsafe_view.default, aten.reshape.default)
-def _view(call: Call) -> Values:
-    x = call.args[0]
-    shape = list(call.shapes[0] or ())
+def _view(op: TracedOp) -> Values:
+    x = op.args[0]
+    shape = list(op.shapes[0] or ())
     reason = "a reshape divides it"
     if [dim_size(dim) for dim in x.dims] == shape:
         return x
-    make(call, x)
+    make(op, x)
     result: list[Dim] = []
     into, out = list(x.dims), list(shape)
     while into or out:
@@ -74,10 +74,10 @@ def _total(dims: list[Dim]) -> int:
 
 
 @register(VIEWS, aten.expand.default)
-def _expand(call: Call) -> Values:
-    x = call.args[0]
-    make(call, x)
-    shape = call.shapes[0] or ()
+def _expand(op: TracedOp) -> Values:
+    x = op.args[0]
+    make(op, x)
+    shape = op.shapes[0] or ()
     fill = len(shape) - len(x.dims)
     dims = [plain(size) for size in shape[:fill]]
     dims += [dim if dim_size(dim) == size else plain(size) for dim, size in zip(x.dims, shape[fill:], strict=True)]
@@ -85,28 +85,28 @@ def _expand(call: Call) -> Values:
 
 
 @register(VIEWS, aten.repeat.default)
-def _repeat(call: Call) -> Values:
-    x, counts = call.args
-    make(call, x)
+def _repeat(op: TracedOp) -> Values:
+    x, counts = op.args
+    make(op, x)
     dims = (*(plain(1) for _ in range(len(counts) - len(x.dims))), *x.dims)
     pairs = zip(counts, dims, strict=True)
     return Value(tuple(merge([plain(count), dim], "a repetition of a concatenation") for count, dim in pairs))
 
 
 @register(VIEWS, aten.unsqueeze.default)
-def _unsqueeze(call: Call) -> Values:
-    x, number = call.args
-    make(call, x)
+def _unsqueeze(op: TracedOp) -> Values:
+    x, number = op.args
+    make(op, x)
     dims = list(x.dims)
     dims.insert(number if number >= 0 else number + len(dims) + 1, plain(1))
     return Value(tuple(dims))
 
 
 @register(VIEWS, aten.squeeze.dim, aten.squeeze.dims, aten.squeeze.default)
-def _squeeze(call: Call) -> Values:
-    x = call.args[0]
-    make(call, x)
-    return Value(tuple(_keep_shape(x, call.shapes[0] or (), call.args[1:])))
+def _squeeze(op: TracedOp) -> Values:
+    x = op.args[0]
+    make(op, x)
+    return Value(tuple(_keep_shape(x, op.shapes[0] or (), op.args[1:])))
 
 
 def _keep_shape(x: Value, shape: tuple[int, ...], given: tuple[Any, ...]) -> list[Dim]:
@@ -117,11 +117,11 @@ def _keep_shape(x: Value, shape: tuple[int, ...], given: tuple[Any, ...]) -> lis
 
 
 @register(VIEWS, aten.select.int, aten.slice.Tensor)
-def _select(call: Call) -> Values:
-    x, number = call.args[0], (call.args[1] if len(call.args) > 1 else 0) % len(call.args[0].dims)
-    make(call, x)
-    shape = call.shapes[0] or ()
-    if call.target is aten.select.int:
+def _select(op: TracedOp) -> Values:
+    x, number = op.args[0], (op.args[1] if len(op.args) > 1 else 0) % len(op.args[0].dims)
+    make(op, x)
+    shape = op.shapes[0] or ()
+    if op.target is aten.select.int:
         fix(x.dims[number], "one of its units is taken out")
         return Value(tuple(dim for position, dim in enumerate(x.dims) if position != number))
     if dim_size(x.dims[number]) == shape[number]:
@@ -131,14 +131,14 @@ def _select(call: Call) -> Values:
 
 
 @register(VIEWS, aten.split.Tensor, aten.split_with_sizes.default, aten.unbind.int, aten.chunk.default)
-def _split(call: Call) -> Values:
-    x = call.args[0]
-    make(call, x)
-    at = call.args[1] if call.target is aten.unbind.int and len(call.args) > 1 else 0
-    number = (call.args[2] if len(call.args) > 2 else call.kwargs.get("dim", at)) % len(x.dims)
+def _split(op: TracedOp) -> Values:
+    x = op.args[0]
+    make(op, x)
+    at = op.args[1] if op.target is aten.unbind.int and len(op.args) > 1 else 0
+    number = (op.args[2] if len(op.args) > 2 else op.kwargs.get("dim", at)) % len(x.dims)
     fix(x.dims[number], "a split cuts it")
     pieces = []
-    for shape in call.shapes:
+    for shape in op.shapes:
         rest = [dim for position, dim in enumerate(x.dims) if position != number]
         if shape is not None and len(shape) == len(x.dims):
             rest.insert(number, plain(shape[number]))
@@ -147,10 +147,10 @@ def _split(call: Call) -> Values:
 
 
 @register(VIEWS, aten.cat.default)
-def _cat(call: Call) -> Values:
-    values = [value for value in call.args[0] if value.dims != (plain(0),)]
-    make(call, values)
-    number = (call.args[1] if len(call.args) > 1 else call.kwargs.get("dim", 0)) % len(values[0].dims)
+def _cat(op: TracedOp) -> Values:
+    values = [value for value in op.args[0] if value.dims != (plain(0),)]
+    make(op, values)
+    number = (op.args[1] if len(op.args) > 1 else op.kwargs.get("dim", 0)) % len(values[0].dims)
     dims = list(values[0].dims)
     for value in values[1:]:
         for position, dim in enumerate(value.dims):
@@ -172,27 +172,27 @@ def _cat(call: Call) -> Values:
     aten.roll.default,
     aten.flip.default,
 )
-def _shift(call: Call) -> Values:
-    x = call.args[0]
-    make(call, x)
-    shape = call.shapes[0] or ()
+def _shift(op: TracedOp) -> Values:
+    x = op.args[0]
+    make(op, x)
+    shape = op.shapes[0] or ()
     count = len(x.dims)
-    if call.target is aten.roll.default:
-        touched = {number % count for number in call.args[2]} if len(call.args) > 2 else set(range(count))
-    elif call.target is aten.flip.default:
-        touched = {number % count for number in call.args[1]}
+    if op.target is aten.roll.default:
+        touched = {number % count for number in op.args[2]} if len(op.args) > 2 else set(range(count))
+    elif op.target is aten.flip.default:
+        touched = {number % count for number in op.args[1]}
     else:
-        pad = call.args[1]
+        pad = op.args[1]
         touched = {count - 1 - side // 2 for side in range(len(pad)) if pad[side] != 0}
     for number in touched:
-        fix(x.dims[number], f"{call.name} goes along it")
+        fix(x.dims[number], f"{op.name} goes along it")
     return Value(tuple(plain(shape[n]) if n in touched else dim for n, dim in enumerate(x.dims)))
 
 
 @register(VIEWS, aten.native_dropout.default, aten.bernoulli.p)
-def _dropout(call: Call) -> Values:
-    x = call.args[0]
-    return Value(x.dims) if len(call.shapes) == 1 else (Value(x.dims),) * len(call.shapes)
+def _dropout(op: TracedOp) -> Values:
+    x = op.args[0]
+    return Value(x.dims) if len(op.shapes) == 1 else (Value(x.dims),) * len(op.shapes)
 
 
 @register(
@@ -209,11 +209,11 @@ def _dropout(call: Call) -> Values:
     aten.new_full.default,
     aten.scalar_tensor.default,
 )
-def _create(call: Call) -> Values:
+def _create(op: TracedOp) -> Values:
     # Its sizes were numbers or came from a shape; which of both, the trial of the plan will show.
     made = tuple(
-        None if shape is None else Value(tuple(((Space(size),),) if size > 1 else plain(1) for size in shape))
-        for shape in call.shapes
+        None if shape is None else Value(tuple(((WidthVar(size),),) if size > 1 else plain(1) for size in shape))
+        for shape in op.shapes
     )
     return made[0] if len(made) == 1 and made[0] is not None else made
 
@@ -227,6 +227,6 @@ def _create(call: Call) -> Values:
     aten.rand_like.default,
     aten.randn_like.default,
 )
-def _like(call: Call) -> Values:
-    x = call.args[0]
+def _like(op: TracedOp) -> Values:
+    x = op.args[0]
     return Value(x.dims)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from lab.base import MorphError
-from lab.morph.dims import Space, dim_size, resolve, spaces
+from lab.morph.dims import WidthVar, dim_size, resolve, width_vars
 from lab.morph.morph import Draft, Morph
 from lab.morph.steps import Resize, SetAttribute, Step, layout_of
 from lab.morph.trace import Example, Traces, Widths
@@ -23,7 +23,7 @@ _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 class Width:
     """The width of one layer: its unit, and how many positions of the layer one unit is."""
 
-    unit: Space
+    unit: WidthVar
     step: int
     total: int
 
@@ -45,9 +45,9 @@ def _width_of(model: nn.Module, layer: str, widths: Widths) -> tuple[str, int, n
     module = find_module(model, layer)
     weight = getattr(module, "weight", None)
     if parametrize.is_parametrized(module, "weight"):
-        came = f"a parametrization on {layer}"
+        got = f"a parametrization on {layer}"
         raise MorphError(
-            "a weight that is a parameter", came, "torch.nn.utils.parametrize.remove_parametrizations first"
+            "a weight that is a parameter", got, "torch.nn.utils.parametrize.remove_parametrizations first"
         )
     if not isinstance(weight, nn.Parameter) or weight.dim() < 2:
         raise MorphError("a linear or a convolution layer", f"{type(module).__name__} {layer}", "name such a layer")
@@ -71,20 +71,20 @@ def find_width(model: nn.Module, layer: str, widths: Widths, *, copies: bool) ->
     """
     name, number, _ = _width_of(model, layer, widths)
     dim = resolve(widths.dims[name][number])
-    found = spaces(dim)
-    reasons = [space.fixed or (space.inexact if copies else "") for space in found]
+    found = width_vars(dim)
+    reasons = [var.fixed or (var.inexact if copies else "") for var in found]
     if not found:
         raise MorphError(f"a width of {layer} that can change", "one unit", "choose another layer")
     if len(dim) > 1:
         raise MorphError(f"{layer} as one width", "a layer whose outputs are used in parts", "choose another layer")
-    free = [space for space, reason in zip(found, reasons, strict=True) if not reason]
+    free = [var for var, reason in zip(found, reasons, strict=True) if not reason]
     if not free:
         raise MorphError(f"a width of {layer} that can change", reasons[0], "choose another layer")
     total = dim_size(dim)
     return Width(unit=free[-1], step=total // free[-1].size, total=total)
 
 
-def resize_steps(model: nn.Module, widths: Widths, unit: Space, count: int, *, copies: bool) -> tuple[Step, ...]:
+def resize_steps(model: nn.Module, widths: Widths, unit: WidthVar, count: int, *, copies: bool) -> tuple[Step, ...]:
     """The steps that give `unit` `count` units everywhere.
 
     Raises:
@@ -96,7 +96,7 @@ def resize_steps(model: nn.Module, widths: Widths, unit: Space, count: int, *, c
     for name, dims in widths.dims.items():
         shape = [dim_size(dim) for dim in dims]
         for number, dim in enumerate(dims):
-            if unit not in spaces(dim):
+            if unit not in width_vars(dim):
                 continue
             read = (name, number) in widths.roles.read
             if read and copies and (name, number) in widths.roles.made:
@@ -160,8 +160,8 @@ def _sizes(module: nn.Module, new: dict[str, tuple[int, ...]]) -> dict[str, int 
 
 @dataclass(frozen=True)
 class _Resizing(Morph):
-    def draft(self, model: nn.Module, example: Example, seed: int) -> Draft:
-        """See `Morph.draft`."""
+    def build_steps(self, model: nn.Module, example: Example, seed: int) -> Draft:
+        """See `Morph.build_steps`."""
         return self.draft_with(Traces(), model, example, seed)
 
 
@@ -253,12 +253,12 @@ class Prune(_Resizing):
         return tuple(chosen)
 
 
-def _strength(model: nn.Module, widths: Widths, unit: Space) -> torch.Tensor:
+def _strength(model: nn.Module, widths: Widths, unit: WidthVar) -> torch.Tensor:
     """Sum of squares of all weights that belong to each unit, as in Li et al. (2017) with squares for moduli."""
     strength = torch.zeros(unit.size, dtype=torch.float64)
     for name, parameter in model.named_parameters():
         for number, dim in enumerate(widths.dims.get(name, ())):
-            if unit not in spaces(dim) or parameter.dim() < 2:
+            if unit not in width_vars(dim) or parameter.dim() < 2:
                 continue
             squares = parameter.detach().double().cpu().square().transpose(0, number).flatten(1).sum(1)
             begin = 0

@@ -1,14 +1,14 @@
 """One model of text and a table that learns several tasks at once."""
 
 from .strategy import HybridStrategy, make_hybrid
-from .tasks import WEIGHTINGS, HybridConfig, LossWeights, TaskLosses, Walk
+from .tasks import WEIGHTINGS, BackwardResult, HybridConfig, LossWeights, TaskLosses
 
 __all__ = [
     "WEIGHTINGS",
+    "BackwardResult",
     "HybridConfig",
     "HybridStrategy",
     "LossWeights",
     "TaskLosses",
-    "Walk",
     "make_hybrid",
 ]

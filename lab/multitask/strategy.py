@@ -14,16 +14,16 @@ from lab.datasets import MultitaskData
 from lab.mahia import ExpertRouter, HybridEfficientModel, Routing, collect_routing, memory_profile
 from lab.multitask.tasks import HybridConfig, LossWeights, TaskLosses
 from lab.nn import train_mode
-from lab.state import clone_tree
+from lab.state import clone_state
 from lab.store import Record
 from lab.train import (
     EpochData,
     EpochPlan,
     Evaluation,
-    Moment,
     Offers,
     OptimizerConfig,
     Outcome,
+    RequestContext,
     Rollback,
     Split,
     StepOptions,
@@ -89,8 +89,8 @@ class HybridStrategy:
         require(
             set(network.heads) == set(criterion.names),
             expected=f"a network with the outputs {', '.join(criterion.names)}",
-            came=", ".join(network.heads),
-            todo="build it for these tasks",
+            got=", ".join(network.heads),
+            hint="build it for these tasks",
         )
         self.model = network
         self.criterion = criterion
@@ -98,7 +98,7 @@ class HybridStrategy:
         self.trainer = WeightTrainer(network, config, epochs=epochs, options=options)
         self.records: list[Record] = self.trainer.records
         self.weights = LossWeights(hybrid, criterion.names, seed=seed)
-        self._rule_point = clone_tree(self.weights.state_dict())
+        self._rule_point = clone_state(self.weights.state_dict())
         self._profile: dict[str, float] = {}
 
     @property
@@ -115,7 +115,7 @@ class HybridStrategy:
         """Set the epoch's learning rate; the train split. At the run's first step each component is measured."""
         plan = self.trainer.begin_epoch(epoch)
         self.weights.begin_epoch()
-        self._rule_point = clone_tree(self.weights.state_dict())
+        self._rule_point = clone_state(self.weights.state_dict())
         if step == 0:
             self._profile = self._components(data)
         return plan
@@ -152,11 +152,11 @@ class HybridStrategy:
             return losses
 
         weights = self.weights.weights
-        walk = self.weights.backward(features_BF, losses_of, of_encoder=of_encoder, scale=scale)
+        result = self.weights.backward(features_BF, losses_of, of_encoder=of_encoder, scale=scale)
         precision.unscale(optimizer)
         trained = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = nn.utils.clip_grad_norm_(trained, self.trainer.config.grad_clip)
-        wanted = (norm, walk.conflict, balance.detach(), hits[0], walk.losses_K, walk.norms_K, *_loads(routings))
+        wanted = (norm, result.conflict, balance.detach(), hits[0], result.losses_K, result.norms_K, *_loads(routings))
         numbers = torch.cat([value.double().flatten() for value in wanted]).tolist()
         return self._update(numbers, weights)
 
@@ -189,7 +189,7 @@ class HybridStrategy:
         """Move the weights that move by epochs; read the decision split."""
         if not self.trainer.rollbacks.end_epoch():
             self.weights.end_epoch()
-        evaluation = evaluate(self.model, data.decisions(), self.criterion)
+        evaluation = evaluate(self.model, data.selection(), self.criterion)
         self.trainer.rate.observe(evaluation.loss)
         return evaluation
 
@@ -202,14 +202,14 @@ class HybridStrategy:
         """A lower learning rate, and a roll-back to the beginning of the epoch."""
         return {**self.trainer.offers(), Rollback: self.rollback}
 
-    def rollback(self, request: Rollback, moment: Moment | None = None) -> Outcome:
+    def rollback(self, request: Rollback, moment: RequestContext | None = None) -> Outcome:
         """Restore the beginning of the epoch: network, memories, optimizer, weights of the losses.
 
         Raises:
             TrainingError: `max_rollbacks` in a row.
         """
         outcome = self.trainer.rollback(request, moment)
-        self.weights.load_state_dict(clone_tree(self._rule_point))
+        self.weights.load_state_dict(clone_state(self._rule_point))
         return outcome
 
     def state(self) -> StrategyState:
@@ -229,8 +229,8 @@ class HybridStrategy:
         if "weights" not in state.tensors or state.plans:
             raise CheckpointError("a checkpoint of recipe hybrid", "one of another recipe", "resume with its recipe")
         self.trainer.load_state_dict(state.tensors)
-        self.weights.load_state_dict(clone_tree(state.tensors["weights"]))
-        self._rule_point = clone_tree(state.tensors["weights"]["point"])
+        self.weights.load_state_dict(clone_state(state.tensors["weights"]))
+        self._rule_point = clone_state(state.tensors["weights"]["point"])
 
     def summary(self) -> dict[str, Any]:
         """Parameters, tasks, and how their losses are weighed at the end."""

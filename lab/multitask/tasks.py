@@ -108,7 +108,7 @@ def _each(task: Task, output: Tensor, target_B: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Walk:
+class BackwardResult:
     """What one backward pass of several losses saw; everything is detached."""
 
     losses_K: Tensor
@@ -158,7 +158,7 @@ class LossWeights:
         *,
         of_encoder: Sequence[Tensor] = (),
         scale: float = 1.0,
-    ) -> Walk:
+    ) -> BackwardResult:
         """Add the gradients of `scale` times the weighted losses to `.grad`: one walk through the encoder in all.
 
         Args:
@@ -178,7 +178,7 @@ class LossWeights:
         combine = self.rule.combine if isinstance(self.rule, PCGrad) else None
         _, gradients_KBF = backward_by_loss(features_BF, weighted, combine, of_encoder=of_encoder)
         own_KP = gradients_KBF.flatten(1).float() / torch.tensor(factors, device=features_BF.device).unsqueeze(1)
-        return Walk(losses_K=torch.stack(found), norms_K=own_KP.norm(dim=1), conflict=_conflict(own_KP))
+        return BackwardResult(losses_K=torch.stack(found), norms_K=own_KP.norm(dim=1), conflict=_conflict(own_KP))
 
     def end_step(self, losses: Sequence[float], norms: Sequence[float]) -> None:
         """Take the numbers of a step that changed the weights of the network."""

@@ -1,20 +1,20 @@
 """Networks that can be searched and changed: primitives, cells, the supernet, the evolvable child."""
 
 from .baselines import BASELINES, channels_for, parse_cell, six_convolutions
-from .blend import Blend
+from .batchnorm import STATISTICS_BATCHES, norm_layers, recalibrate_batchnorm
 from .cell import Backbone, Cell
 from .darts import DARTSBackbone, DARTSCell
 from .darts_primitives import DARTS_PRIMITIVES, FactorizedReduce
 from .evolvable import EvolvableNetwork, OpSource
 from .families import FAMILIES, Family, family, make_primitive
 from .flops import FlopCount, count_flops, measure_flops
+from .interpolated_op import InterpolatedOp
 from .modes import eval_mode, plain_attention, train_mode
 from .primitives import NB201_PRIMITIVES, Absent, AveragePool, ConvNorm, Skip, Zero
 from .sample import Sample
-from .seed_cnn import SeedCNN, seed_cnn
-from .share import share
+from .sharing import copy_sharing_parameters
+from .small_cnn import SmallCNN, seed_cnn
 from .stages import STAGES, StageBackbone, StageCell, staged
-from .statistics import STATISTICS_BATCHES, estimate_statistics, norm_layers
 from .supernet import MixedEdge, SuperNet
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "Absent",
     "AveragePool",
     "Backbone",
-    "Blend",
     "Cell",
     "ConvNorm",
     "DARTSBackbone",
@@ -36,18 +35,19 @@ __all__ = [
     "FactorizedReduce",
     "Family",
     "FlopCount",
+    "InterpolatedOp",
     "MixedEdge",
     "OpSource",
     "Sample",
-    "SeedCNN",
     "Skip",
+    "SmallCNN",
     "StageBackbone",
     "StageCell",
     "SuperNet",
     "Zero",
     "channels_for",
+    "copy_sharing_parameters",
     "count_flops",
-    "estimate_statistics",
     "eval_mode",
     "family",
     "make_primitive",
@@ -55,8 +55,8 @@ __all__ = [
     "norm_layers",
     "parse_cell",
     "plain_attention",
+    "recalibrate_batchnorm",
     "seed_cnn",
-    "share",
     "six_convolutions",
     "staged",
     "train_mode",

@@ -54,7 +54,7 @@ def parse_cell(text: str, space: Space) -> Genotype:
     try:
         genotype = parse_genotype(text) if text else BASELINES[space]
     except ConfigError as error:
-        raise ConfigError(f"--fixed-cell as {error.expected}", error.came, error.todo) from error
+        raise ConfigError(f"--fixed-cell as {error.expected}", error.got, error.hint) from error
     if genotype.space != space:
         raise ConfigError(f"--fixed-cell of space {space.name}", genotype.space.name, "set --space accordingly")
     return genotype

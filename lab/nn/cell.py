@@ -35,23 +35,23 @@ class Cell(nn.Module, ABC):
     def __init__(self, space: Space, kind: str, edges: list[nn.Module], strides: tuple[int, ...]) -> None:
         super().__init__()
         self.kind = kind
-        self.rows = tuple(row for row, edge in enumerate(space.edges) if edge.cell == kind)
+        self.edge_ids = tuple(edge_id for edge_id, edge in enumerate(space.edges) if edge.cell == kind)
         self.strides = strides
         self.edges = nn.ModuleList(edges)
         self.nodes = space.nodes
-        self.routes = tuple((space.edges[row].target, space.edges[row].source) for row in self.rows)
+        self.endpoints = tuple((space.edges[edge_id].target, space.edges[edge_id].source) for edge_id in self.edge_ids)
         self.register_buffer("beta", None)
 
     def run_edges(self, inputs: list[Tensor], sample: Sample | None) -> list[Tensor]:
         """Every node, the `inputs` first."""
         states: list[Tensor | None] = [*inputs, *[None] * (self.nodes - len(inputs))]
-        for place, (target, source) in enumerate(self.routes):
-            edge, row = self.edges[place], self.rows[place]
-            if isinstance(edge, Absent) or (sample is not None and not sample.runs(row)):
+        for slot, (target, source) in enumerate(self.endpoints):
+            edge, edge_id = self.edges[slot], self.edge_ids[slot]
+            if isinstance(edge, Absent) or (sample is not None and not sample.runs(edge_id)):
                 continue
             state = states[source]
             assert state is not None
-            out = edge(state) if sample is None else edge(state, sample, row)
+            out = edge(state) if sample is None else edge(state, sample, edge_id)
             before = states[target]
             states[target] = out if before is None else before + out
         return [state for state in states if state is not None]
@@ -109,7 +109,7 @@ class Backbone(nn.Module, ABC):
         """The edge modules of cell number `cell`, in the order of the space's edges of its type."""
         return self.cell(cell).edges
 
-    def places(self, row: int) -> list[tuple[nn.ModuleList, int]]:
+    def slots(self, edge_id: int) -> list[tuple[nn.ModuleList, int]]:
         """Where the edge of a space's `row` stands: the edge modules of each cell of its type, and the place there."""
         cells = [self.cell(number) for number in range(len(self.cells))]
-        return [(cell.edges, cell.rows.index(row)) for cell in cells if row in cell.rows]
+        return [(cell.edges, cell.edge_ids.index(edge_id)) for cell in cells if edge_id in cell.edge_ids]

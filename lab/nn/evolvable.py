@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lab.base import ConfigError, require_range
-from lab.nn.blend import Blend
+from lab.nn.batchnorm import norm_layers
 from lab.nn.families import family, make_primitive
-from lab.nn.share import share
+from lab.nn.interpolated_op import InterpolatedOp
+from lab.nn.sharing import copy_sharing_parameters
 from lab.nn.stages import staged
-from lab.nn.statistics import norm_layers
 from lab.nn.supernet import SuperNet
 from lab.space import Edge, Genotype
 
@@ -28,8 +28,8 @@ class EvolvableNetwork(nn.Module):
 
     Built alone it has parameters of its own; `from_supernet` gives a child that holds the supernet's `Parameter`
     objects, so that what one learns the other has, and BatchNorm statistics of its own. `mutate` moves the live child
-    to another genotype: each changed edge runs a `Blend` whose beta is 0 at first, so the output is the same bits;
-    `set_beta` moves it on; `settle` drops the old primitives once beta is 1.
+    to another genotype: each changed edge runs a `InterpolatedOp` whose beta is 0 at first, so the output is the same bits;
+    `set_beta` moves it on; `finalize` drops the old primitives once beta is 1.
 
     Args:
         genotype: the cell.
@@ -54,15 +54,15 @@ class EvolvableNetwork(nn.Module):
 
     @classmethod
     def from_supernet(
-        cls, supernet: SuperNet, genotype: Genotype, blends: Mapping[Edge, str] | None = None
+        cls, supernet: SuperNet, genotype: Genotype, transitions: Mapping[Edge, str] | None = None
     ) -> "EvolvableNetwork":
         """The child of `genotype` with the supernet's parameters.
 
         BatchNorm statistics are copied from the supernet; before the child is used in eval mode give it statistics
-        of its own with `lab.nn.estimate_statistics`.
+        of its own with `lab.nn.recalibrate_batchnorm`.
 
         Args:
-            blends: edges under hand-over and the primitive that each comes from; `genotype` is the one it goes to.
+            blends: edges in transition and the primitive that each comes from; `genotype` is the one it goes to.
 
         Raises:
             ConfigError: the genotype belongs to another space.
@@ -73,17 +73,19 @@ class EvolvableNetwork(nn.Module):
             )
         replaced: dict[nn.Module, nn.Module] = {}
         for number in range(len(supernet.backbone.cells)):
-            for row in supernet.backbone.cell(number).rows:
-                mixed, name = supernet.edge(number, row), genotype.primitives[row]
-                new = mixed.take(name)
-                old_name = (blends or {}).get(genotype.space.edges[row])
+            for edge_id in supernet.backbone.cell(number).edge_ids:
+                mixed, name = supernet.edge(number, edge_id), genotype.primitives[edge_id]
+                new = mixed.extract_op(name)
+                old_name = (transitions or {}).get(genotype.space.edges[edge_id])
                 if old_name is not None:
-                    new = Blend(mixed.take(old_name), new, old_name, name, like=supernet.backbone.classifier.weight)
+                    new = InterpolatedOp(
+                        mixed.extract_op(old_name), new, old_name, name, like=supernet.backbone.classifier.weight
+                    )
                 replaced[mixed] = new
         child = cls.__new__(cls)
         nn.Module.__init__(child)
         child.genotype = genotype
-        child.backbone = share(supernet.backbone, replaced)
+        child.backbone = copy_sharing_parameters(supernet.backbone, replaced)
         return child
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
@@ -91,7 +93,7 @@ class EvolvableNetwork(nn.Module):
         return logits_BN
 
     def mutate(self, genotype: Genotype, source: OpSource) -> tuple[_BatchNorm, ...]:
-        """Begin the hand-over to `genotype`; the output does not change by one bit.
+        """Begin the transition to `genotype`; the output does not change by one bit.
 
         Where a node takes another source, the edge that leaves goes from its primitive to 0 and the edge that comes
         from 0 to its primitive, with the same beta.
@@ -109,20 +111,20 @@ class EvolvableNetwork(nn.Module):
         edits = self.genotype.diff(genotype)
         if not edits:
             raise ConfigError("another genotype than the live one", str(genotype), "change at least one edge")
-        busy = [edit.edge for edit in edits if edit.edge in self.blends]
+        busy = [edit.edge for edit in edits if edit.edge in self.transitions]
         if busy:
             raise ConfigError(
-                "edges that are not under hand-over",
+                "edges that are not in transition",
                 ", ".join(map(str, busy)),
-                "wait until their hand-over has ended, or change other edges",
+                "wait until their transition has ended, or change other edges",
             )
         layers: list[_BatchNorm] = []
         like = self.backbone.classifier.weight
         for edit in edits:
-            for number, (edges, place) in enumerate(self.backbone.places(genotype.space.edge_index(edit.edge))):
+            for number, (edges, slot) in enumerate(self.backbone.slots(genotype.space.edge_index(edit.edge))):
                 new = source.extract(edit.edge, number, edit.new)
                 layers += norm_layers(new)
-                edges[place] = Blend(edges[place], new, edit.old, edit.new, like=like).train(self.training)
+                edges[slot] = InterpolatedOp(edges[slot], new, edit.old, edit.new, like=like).train(self.training)
         self.genotype = genotype
         return tuple(layers)
 
@@ -137,48 +139,48 @@ class EvolvableNetwork(nn.Module):
         """
         backbone = staged(self.backbone)
         replaced: dict[nn.Module, nn.Module] = {}
-        for row, name in enumerate(self.genotype.primitives):
-            mixed = supernet.edge(number, row)
-            replaced[mixed] = mixed.take(name)
-        cell = share(supernet.backbone.cell(number), replaced).train(self.training)
+        for edge_id, name in enumerate(self.genotype.primitives):
+            mixed = supernet.edge(number, edge_id)
+            replaced[mixed] = mixed.extract_op(name)
+        cell = copy_sharing_parameters(supernet.backbone.cell(number), replaced).train(self.training)
         backbone.add_cell(stage, cell)
         return norm_layers(cell)
 
     @property
-    def blends(self) -> dict[Edge, str]:
-        """Edges under hand-over and the primitive that each comes from."""
+    def transitions(self) -> dict[Edge, str]:
+        """Edges in transition and the primitive that each comes from."""
         found: dict[Edge, str] = {}
-        for row, edge in enumerate(self.genotype.space.edges):
-            edges, place = self.backbone.places(row)[0]
-            module = edges[place]
-            if isinstance(module, Blend):
+        for edge_id, edge in enumerate(self.genotype.space.edges):
+            edges, slot = self.backbone.slots(edge_id)[0]
+            module = edges[slot]
+            if isinstance(module, InterpolatedOp):
                 found[edge] = module.old_name
         return found
 
     def set_beta(self, beta: float, edges: Iterable[Edge] | None = None) -> None:
-        """Set the share of the new primitive, in [0, 1], on `edges` (default: all under hand-over)."""
+        """Set the share of the new primitive, in [0, 1], on `edges` (default: all in transition)."""
         require_range("beta", beta, 0.0, 1.0)
-        for module in self._blend_modules(edges):
+        for module in self._interpolated_ops(edges):
             module.beta.fill_(beta)
 
-    def settle(self, edges: Iterable[Edge] | None = None) -> None:
-        """Drop the old primitives of `edges` (default: all under hand-over), whose beta must be 1.
+    def finalize(self, edges: Iterable[Edge] | None = None) -> None:
+        """Drop the old primitives of `edges` (default: all in transition), whose beta must be 1.
 
         Raises:
             ConfigError: a beta below 1: dropping the old primitive would change the output.
         """
-        chosen = [place for row in self._rows(edges) for place in self.backbone.places(row)]
-        for module in self._blend_modules(edges):
+        chosen = [slot for edge_id in self._edge_ids(edges) for slot in self.backbone.slots(edge_id)]
+        for module in self._interpolated_ops(edges):
             if float(module.beta) != 1.0:
                 raise ConfigError("beta = 1 before the old primitive is dropped", f"{module!r}", "set_beta(1.0) first")
-        for modules, place in chosen:
-            blend = modules[place]
-            if isinstance(blend, Blend):
-                modules[place] = blend.new
+        for modules, slot in chosen:
+            op = modules[slot]
+            if isinstance(op, InterpolatedOp):
+                modules[slot] = op.new
 
-    def _rows(self, edges: Iterable[Edge] | None) -> list[int]:
-        return [self.genotype.space.edge_index(edge) for edge in (self.blends if edges is None else edges)]
+    def _edge_ids(self, edges: Iterable[Edge] | None) -> list[int]:
+        return [self.genotype.space.edge_index(edge) for edge in (self.transitions if edges is None else edges)]
 
-    def _blend_modules(self, edges: Iterable[Edge] | None) -> list[Blend]:
-        found = [modules[place] for row in self._rows(edges) for modules, place in self.backbone.places(row)]
-        return [module for module in found if isinstance(module, Blend)]
+    def _interpolated_ops(self, edges: Iterable[Edge] | None) -> list[InterpolatedOp]:
+        found = [modules[slot] for edge_id in self._edge_ids(edges) for modules, slot in self.backbone.slots(edge_id)]
+        return [module for module in found if isinstance(module, InterpolatedOp)]

@@ -62,8 +62,8 @@ def make_primitive(name: str, channels: int, stride: int = 1, space: Space = NB2
     require(
         stride in built.strides,
         expected=f"a stride among {', '.join(map(str, built.strides))} for space {space.name}",
-        came=stride,
-        todo="choose one of these",
+        got=stride,
+        hint="choose one of these",
     )
     if name == ABSENT and space.taken is not None:
         return Absent(stride)

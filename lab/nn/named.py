@@ -12,7 +12,7 @@ from torch import nn
 
 from lab.base import ConfigError, require
 from lab.nn.modes import eval_mode
-from lab.nn.seed_cnn import seed_cnn as make_seed_cnn
+from lab.nn.small_cnn import seed_cnn as make_seed_cnn
 
 SPECIMEN = "seed_cnn"
 
@@ -35,8 +35,8 @@ def make_model(name: str, *, num_classes: int, in_channels: int, size: int, chan
         require(
             size % 4 == 0,
             expected="images whose side is a multiple of 4 for seed_cnn",
-            came=f"{size}x{size}",
-            todo="choose another --model",
+            got=f"{size}x{size}",
+            hint="choose another --model",
         )
         model = make_seed_cnn(num_classes, size, in_channels, channels)
     else:
@@ -57,8 +57,8 @@ def _of_torchvision(name: str, num_classes: int, in_channels: int, size: int) ->
     require(
         not more or size % 16 == 0,
         expected=f"images whose side is a multiple of 16 for {name}",
-        came=f"{size}x{size}",
-        todo="choose another --model",
+        got=f"{size}x{size}",
+        hint="choose another --model",
     )
     model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **more)
     if in_channels != 3:
@@ -84,14 +84,14 @@ def _check(model: nn.Module, name: str, num_classes: int, example_BCHW: torch.Te
             output = model(example_BCHW)
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
         line = (str(error).splitlines() or [type(error).__name__])[0]
-        todo = "choose another --model or --dataset"
-        raise ConfigError(f"a network that takes images {shape}", f"{name}: {line}", todo) from error
+        hint = "choose another --model or --dataset"
+        raise ConfigError(f"a network that takes images {shape}", f"{name}: {line}", hint) from error
     found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
     require(
         found == (2, num_classes),
         expected=f"logits (B, {num_classes}) of {name}",
-        came=found,
-        todo="give a factory for this data set",
+        got=found,
+        hint="give a factory for this data set",
     )
 
 
@@ -108,8 +108,8 @@ def load_factory(target: str) -> Callable[..., object]:
     make = getattr(module, factory, None)
     if not callable(make):
         found = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
-        came = ", ".join(found[:8]) or "no function"
-        raise ConfigError(f"a function {factory} in {name}", came, f"define {factory}() there")
+        got = ", ".join(found[:8]) or "no function"
+        raise ConfigError(f"a function {factory} in {name}", got, f"define {factory}() there")
     return make
 
 
@@ -127,5 +127,5 @@ def import_module(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not name.startswith(error.name):
             raise
-        todo = "give its dotted name, from the folder in which it lies"
-        raise ConfigError(f"a module {name}", f"none in {folder} or on the path", todo) from error
+        hint = "give its dotted name, from the folder in which it lies"
+        raise ConfigError(f"a module {name}", f"none in {folder} or on the path", hint) from error

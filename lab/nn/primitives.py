@@ -23,7 +23,7 @@ class Zero(nn.Module):
 
 
 class Absent(nn.Module):
-    """An edge that its node does not take: a cell leaves it out. In a hand-over it stands for y = 0."""
+    """An edge that its node does not take: a cell leaves it out. In a transition it stands for y = 0."""
 
     def __init__(self, stride: int = 1) -> None:
         super().__init__()

@@ -36,9 +36,9 @@ class Sample:
         """Whether one primitive runs on each edge."""
         return self.choices is not None
 
-    def runs(self, row: int) -> bool:
+    def runs(self, edge_id: int) -> bool:
         """Whether edge `row` runs at all."""
-        return self.choices is None or self.choices[row] >= 0
+        return self.choices is None or self.choices[edge_id] >= 0
 
     @classmethod
     def of(cls, genotype: Genotype) -> "Sample":

@@ -11,7 +11,7 @@ from lab.base import ConfigError
 from lab.nn.families import family, make_primitive
 from lab.nn.primitives import Absent
 from lab.nn.sample import Sample
-from lab.nn.share import share
+from lab.nn.sharing import copy_sharing_parameters
 from lab.nn.stages import StageCell, staged
 from lab.space import ABSENT, Edge, Space
 
@@ -29,17 +29,17 @@ class MixedEdge(nn.Module):
         )
         self.order = tuple(self.primitives.values())
 
-    def take(self, name: str) -> nn.Module:
+    def extract_op(self, name: str) -> nn.Module:
         """The primitive `name` with the same parameters and statistics of its own; nothing for `ABSENT`."""
-        return Absent(self.stride) if name == ABSENT else share(self.primitives[name])
+        return Absent(self.stride) if name == ABSENT else copy_sharing_parameters(self.primitives[name])
 
-    def forward(self, x_BCHW: Tensor, sample: Sample, row: int) -> Tensor:
+    def forward(self, x_BCHW: Tensor, sample: Sample, edge_id: int) -> Tensor:
         if sample.choices is not None:
-            out = self._run(sample.choices[row], x_BCHW, sample)
-            out = out if sample.weights_E is None else out * sample.weights_E[row]
+            out = self._run(sample.choices[edge_id], x_BCHW, sample)
+            out = out if sample.weights_E is None else out * sample.weights_E[edge_id]
         else:
             assert sample.mixture_EK is not None
-            weights_K = sample.mixture_EK[row]
+            weights_K = sample.mixture_EK[edge_id]
             out = self._run(0, x_BCHW, sample) * weights_K[0]
             for column in range(1, len(self.order)):
                 out = out + self._run(column, x_BCHW, sample) * weights_K[column]
@@ -109,13 +109,13 @@ class SuperNet(nn.Module):
 
     def extract(self, edge: Edge, number: int, name: str) -> nn.Module:
         """The primitive `name` on `edge` in the `number`-th cell of its type, with the same parameters."""
-        edges, place = self.backbone.places(self.space.edge_index(edge))[number]
+        edges, place = self.backbone.slots(self.space.edge_index(edge))[number]
         mixed = edges[place]
         assert isinstance(mixed, MixedEdge)
-        return mixed.take(name)
+        return mixed.extract_op(name)
 
-    def edge(self, cell: int, row: int) -> MixedEdge:
+    def edge(self, cell: int, edge_id: int) -> MixedEdge:
         """All primitives on the space's edge `row` in cell number `cell`, which must be of the edge's cell type."""
-        edge = self.backbone.edges(cell)[self.backbone.cell(cell).rows.index(row)]
+        edge = self.backbone.edges(cell)[self.backbone.cell(cell).edge_ids.index(edge_id)]
         assert isinstance(edge, MixedEdge)
         return edge

@@ -15,7 +15,7 @@ Scale = Callable[[float], float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Series:
+class PlotLine:
     """One line."""
 
     name: str
@@ -24,7 +24,7 @@ class Series:
 
 
 def line_figure(
-    series: Sequence[Series],
+    series: Sequence[PlotLine],
     *,
     title: str,
     x_title: str,
@@ -80,7 +80,7 @@ def _axes(xs: Sequence[float], low: float, high: float, px: Scale, py: Scale) ->
     return parts
 
 
-def _line(line: Series, number: int, shift: float, px: Scale, py: Scale) -> list[str]:
+def _line(line: PlotLine, number: int, shift: float, px: Scale, py: Scale) -> list[str]:
     colour = COLOURS[number % len(COLOURS)]
     spots = [
         (px(x) + shift, py(mean), py(mean - deviation), py(mean + deviation)) for x, mean, deviation in line.points

@@ -20,13 +20,13 @@ from lab.space import SPACES, find_table
 from lab.state import seed_rng
 from lab.store import OomEvent
 from lab.train import (
-    Alone,
     Compiler,
     Criterion,
     Group,
-    Reading,
+    PerSampleLoss,
     RecordData,
     RunData,
+    SingleProcess,
     StepOptions,
     Strategy,
     StreamData,
@@ -45,8 +45,8 @@ class Parts:
     data: RunData
     strategy: Strategy
     monitor: StabilityMonitor
-    group: Group = field(default_factory=Alone)
-    criterion: Reading = field(default_factory=Criterion)
+    group: Group = field(default_factory=SingleProcess)
+    criterion: PerSampleLoss = field(default_factory=Criterion)
     """How the network is read."""
 
     @property
@@ -82,14 +82,14 @@ def build(config: RunConfig, group: Group | None = None) -> Parts:
         require(
             device.type == "cuda",
             expected="a CUDA device with --memory-fraction",
-            came=str(device),
-            todo="leave --memory-fraction away, or choose --device cuda",
+            got=str(device),
+            hint="leave --memory-fraction away, or choose --device cuda",
         )
         torch.cuda.set_per_process_memory_fraction(config.devices.memory_fraction, device)
     torch.set_num_threads(config.threads or spare_threads())
     events: list[OomEvent] = []
     while True:
-        parts, shortage = _attempt(config, device, group or Alone())
+        parts, shortage = _attempt(config, device, group or SingleProcess())
         if parts is not None:
             parts.strategy.records += events
             return parts
@@ -119,8 +119,8 @@ def _make_room(config: RunConfig, device: torch.device, shortage: str) -> tuple[
         text = f"the run takes the CPU in place of {device}: {shortage}"
         moved = replace(config, devices=replace(config.devices, device="cpu"))
         return moved, torch.device("cpu"), OomEvent(action="cpu", micro_batch=None, text=text)
-    todo = "give --on-oom smaller or --on-oom cpu, fewer --init-channels or another --device"
-    raise TrainingError(f"memory for the networks on {device} (--on-oom {config.on_oom})", shortage, todo)
+    hint = "give --on-oom smaller or --on-oom cpu, fewer --init-channels or another --device"
+    raise TrainingError(f"memory for the networks on {device} (--on-oom {config.on_oom})", shortage, hint)
 
 
 def _compose(config: RunConfig, device: torch.device, group: Group) -> Parts:
@@ -152,10 +152,10 @@ def _compose_hybrid(config: RunConfig, device: torch.device, group: Group) -> Pa
     require(
         group.size == 1,
         expected="one process with --recipe hybrid",
-        came=f"{group.size} ranks",
-        todo="start it without torchrun",
+        got=f"{group.size} ranks",
+        hint="start it without torchrun",
     )
-    records = load_multitask(config.seed, decisions_share=config.data.decisions_share)
+    records = load_multitask(config.seed, selection_share=config.data.selection_share)
     criterion = TaskLosses(records.tasks)
     seed_rng(derive_seed(config.seed, "init"))
     strategy = HybridStrategy(
@@ -231,10 +231,10 @@ def make_strategy(
 def _step_options(config: RunConfig, device: torch.device, group: Group | None) -> StepOptions:
     return StepOptions(
         precision=PrecisionManager(config.precision, device),
-        accumulation=config.accumulation,
+        grad_accum_steps=config.grad_accum_steps,
         adaptive=config.adaptive_batch == "on" or (config.adaptive_batch == "auto" and device.type == "cuda"),
         compiler=_compiler(config, device, group),
-        group=group or Alone(),
+        group=group or SingleProcess(),
     )
 
 
@@ -244,7 +244,7 @@ def _compiler(config: RunConfig, device: torch.device, group: Group | None) -> C
     require(
         group is None or group.size == 1,
         expected="one process with --compile",
-        came=f"{group.size if group else 1} ranks",
-        todo="leave --compile away under torchrun",
+        got=f"{group.size if group else 1} ranks",
+        hint="leave --compile away under torchrun",
     )
     return Compiler(device)

@@ -80,7 +80,7 @@ class RunConfig:
     precision: str = "float32"
     """float32, bf16 or fp16 (with a gradient scaler) for the forward pass of the weights' steps; weights stay
     float32."""
-    accumulation: int = 1
+    grad_accum_steps: int = 1
     """Parts into which a batch is cut, whose gradients are summed before the one optimizer step, >= 1; the optimizer
     sees batch_size samples whatever it is."""
     adaptive_batch: str = "auto"
@@ -107,15 +107,15 @@ class RunConfig:
         require_range("seed", self.seed, 0)
         require_range("threads", self.threads, 0)
         require_choice("precision", self.precision, PRECISIONS)
-        require_range("accumulation", self.accumulation, 1)
+        require_range("grad_accum_steps", self.grad_accum_steps, 1)
         require_range("workers", self.workers, 0)
         require_choice("adaptive_batch", self.adaptive_batch, ADAPTIVE)
         require_choice("on_oom", self.on_oom, ON_OOM)
         require(
-            self.batch_size >= 2 * self.accumulation,
+            self.batch_size >= 2 * self.grad_accum_steps,
             expected="parts of at least two samples, for batch norm",
-            came=f"batch_size {self.batch_size} in {self.accumulation} parts",
-            todo="raise --batch-size or lower --accumulation",
+            got=f"batch_size {self.batch_size} in {self.grad_accum_steps} parts",
+            hint="raise --batch-size or lower --grad-accum-steps",
         )
         if (self.recipe == "hybrid") != (self.data.name == MULTITASK):
             wanted = "--recipe hybrid and --dataset multitask together"
@@ -125,25 +125,25 @@ class RunConfig:
 
     def _check_hybrid(self) -> None:
         """Raise `ConfigError` for a setting of the image recipes that recipe hybrid has no use for."""
-        plain = {"accumulation": 1, "compile": False, "workers": 0, "on_oom": "stop"}
+        plain = {"grad_accum_steps": 1, "compile": False, "workers": 0, "on_oom": "stop"}
         for name, value in plain.items():
             require(
                 getattr(self, name) == value,
                 expected=f"{name} {value} with --recipe hybrid",
-                came=str(getattr(self, name)),
-                todo=f"leave --{name.replace('_', '-')} away",
+                got=str(getattr(self, name)),
+                hint=f"leave --{name.replace('_', '-')} away",
             )
         require(
             self.adaptive_batch != "on",
             expected="adaptive_batch auto or off with --recipe hybrid",
-            came="on",
-            todo="lower --batch-size where memory is short",
+            got="on",
+            hint="lower --batch-size where memory is short",
         )
         require(
             self.data.train_limit is None,
             expected="all records of multitask",
-            came=f"train_limit {self.data.train_limit}",
-            todo="leave --train-limit away",
+            got=f"train_limit {self.data.train_limit}",
+            hint="leave --train-limit away",
         )
 
     @property

@@ -28,10 +28,10 @@ def check_environment(recorded: dict[str, Any], present: dict[str, Any], *, allo
     """
     different = [name for name in present if recorded.get(name) != present[name]]
     if different and not allow_different_bits:
-        came = ", ".join(f"{name} {recorded.get(name)} -> {present[name]}" for name in different)
+        got = ", ".join(f"{name} {recorded.get(name)} -> {present[name]}" for name in different)
         raise CheckpointError(
             "the machine, versions and threads that the checkpoint was made with",
-            came,
+            got,
             "resume there, or give --allow-different-bits",
         )
 

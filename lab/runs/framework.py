@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lab.asose import ASOSEConfig, ASOSEStrategy
-from lab.base import CheckpointError, Report, Table, TrainingError
+from lab.base import CheckpointError, Report, ReportTable, TrainingError
 from lab.checkpoint import Checkpoint, load_checkpoint, prune_checkpoints, save_checkpoint
 from lab.device import DeviceManager
 from lab.mahia import PrecisionManager
@@ -48,7 +48,7 @@ class TrainingReport(Report):
         """Phase, cycle, temperature, genotype, parameters, mutations, and one record for each epoch."""
         return dict(self._data)
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """The figures, then the epochs."""
         rows = tuple((name, str(value)) for name, value in self._data.items() if name != "history")
         epochs = tuple(
@@ -56,8 +56,8 @@ class TrainingReport(Report):
             for row in self._data["history"]
         )
         return (
-            Table(title="ASO-SE", columns=("what", "value"), rows=rows),
-            Table(title="epochs", columns=("epoch", "phase", "loss", "accuracy"), rows=epochs),
+            ReportTable(title="ASO-SE", columns=("what", "value"), rows=rows),
+            ReportTable(title="epochs", columns=("epoch", "phase", "loss", "accuracy"), rows=epochs),
         )
 
 
@@ -73,7 +73,7 @@ class ASOSEFramework:
         seed: of every draw.
         checkpoint_dir: where regular, pre-mutation and best checkpoints go as `checkpoints` says; None writes none.
         precision: float32, bf16 or fp16.
-        accumulation: parts of a batch, >= 1.
+        grad_accum_steps: parts of a batch, >= 1.
         adaptive_batch: repeat a step that runs out of memory in smaller parts.
         sink: told everything, asked for commands; default: nobody.
 
@@ -92,7 +92,7 @@ class ASOSEFramework:
         seed: int = 0,
         checkpoint_dir: str | Path | None = None,
         precision: str = "float32",
-        accumulation: int = 1,
+        grad_accum_steps: int = 1,
         adaptive_batch: bool = True,
         sink: Sink | None = None,
     ) -> None:
@@ -113,7 +113,7 @@ class ASOSEFramework:
             table=find_table(search_model.space),
             options=StepOptions(
                 precision=PrecisionManager(precision, self.device),
-                accumulation=accumulation,
+                grad_accum_steps=grad_accum_steps,
                 adaptive=adaptive_batch,
             ),
         )
@@ -179,9 +179,9 @@ class ASOSEFramework:
     def _gumbel_sample_architecture(self, hard: bool = True) -> Genotype:
         """A cell drawn from softmax(alpha / tau) on each edge; the most probable one with `hard` False."""
         if not hard:
-            return self.strategy.explorer.likeliest
+            return self.strategy.explorer.argmax_genotype
         with torch.no_grad():
-            return self.strategy.explorer.ask().genotype(self.strategy.space)
+            return self.strategy.explorer.sample().genotype(self.strategy.space)
 
     def _mutation_phase(self, train_loader: Any, decision_loader: Any) -> None:
         """Take or change the live network now, whatever phase is due; the change is decided as any other.
@@ -191,7 +191,7 @@ class ASOSEFramework:
         """
         self.loop.data = LoaderData(train_loader, train_loader, decision_loader, self.devices)
         if self.strategy.live.child is None:
-            self.strategy.evolution.take(self.loop.epoch, self.loop.data)
+            self.strategy.controller.extract_child(self.loop.epoch, self.loop.data)
         else:
             self.strategy.mutate(Mutate(), self.loop.moment)
 
@@ -233,13 +233,13 @@ class ASOSEFramework:
         checkpoint = load_checkpoint(path)
         if checkpoint.base.get("framework") is None:
             raise CheckpointError("a checkpoint of ASOSEFramework", str(path), "use lab train --resume for a run's")
-        self.loop.load_state_dict(checkpoint.state, checkpoint.training_history, checkpoint.morphs)
+        self.loop.load_state_dict(checkpoint.state, checkpoint.training_history, checkpoint.plans)
 
     def _checkpoint(self, reason: str) -> Checkpoint:
         strategy = self.strategy.state()
         return Checkpoint(
             base={"framework": True, "seed": self.seed, **strategy.summary},
-            morphs=strategy.plans,
+            plans=strategy.plans,
             state=self.loop.state_dict(),
             epoch=self.loop.epoch,
             step=self.loop.global_step,

@@ -10,7 +10,7 @@ from lab.asose import ASOSEStrategy
 from lab.base import CheckpointError
 from lab.checkpoint import Checkpoint
 from lab.datasets import Streams
-from lab.nn import Blend, Cell
+from lab.nn import Cell, InterpolatedOp
 from lab.runs.build import make_strategy
 from lab.runs.config import RunConfig
 from lab.state import preserved_rng
@@ -38,8 +38,8 @@ class NetworkInput:
             CheckpointError: it states none.
         """
         if checkpoint.base.get("config", {}).get("recipe") == "hybrid":
-            came = "one of recipe hybrid, whose network takes a text and a table"
-            raise CheckpointError("a checkpoint of a network of images", came, "give a run of another recipe")
+            got = "one of recipe hybrid, whose network takes a text and a table"
+            raise CheckpointError("a checkpoint of a network of images", got, "give a run of another recipe")
         stated = checkpoint.base.get("input")
         if stated is None or "config" not in checkpoint.base:
             raise CheckpointError(
@@ -80,7 +80,7 @@ def restore_network(checkpoint: Checkpoint) -> nn.Module:
             size=stated.shape[1],
             device=torch.device("cpu"),
         )
-        state = StrategyState(plans=checkpoint.morphs, tensors=checkpoint.state["strategy"])
+        state = StrategyState(plans=checkpoint.plans, tensors=checkpoint.state["strategy"])
         if isinstance(strategy, ASOSEStrategy):
             strategy.restore_networks(state)
         else:
@@ -98,7 +98,7 @@ def under_hand_over(network: nn.Module) -> tuple[str, ...]:
     """What in `network` is between old and new, one sentence each: blends, and cells that came by growth."""
     found: dict[str, None] = {}
     for name, module in network.named_modules():
-        if isinstance(module, Blend):
+        if isinstance(module, InterpolatedOp):
             found[f"{module.old_name} -> {module.new_name} at beta {float(module.beta):.3f}"] = None
         elif isinstance(module, Cell) and module.beta is not None and float(module.beta) < 1.0:
             found[f"the new {name} at beta {float(module.beta):.3f}"] = None

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lab.base import Report, StoreError, Table
+from lab.base import Report, ReportTable, StoreError
 
 REPORT_FILE = "report.json"
 
@@ -44,7 +44,7 @@ class RunReport(Report):
         """The report as JSON data."""
         return asdict(self)
 
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[ReportTable, ...]:
         """One table of facts."""
         rows = [
             ("state", self.state),
@@ -65,7 +65,7 @@ class RunReport(Report):
         rows += [(f"test loss of {name}", f"{loss:.4f}") for name, loss in self.test_losses.items()]
         rows.append(("folder", self.run_dir))
         notes = () if self.state == "finished" else (f"go on with: lab train --resume {self.run_dir}",)
-        return (Table(title=f"run {self.name}", columns=("what", "value"), rows=tuple(rows), notes=notes),)
+        return (ReportTable(title=f"run {self.name}", columns=("what", "value"), rows=tuple(rows), notes=notes),)
 
     def write(self) -> Path:
         """Write the report as JSON into the run's folder."""

@@ -30,11 +30,11 @@ from lab.runs.report import RunReport
 from lab.state import state_digest
 from lab.store import CheckpointEvent, RunWriter, list_runs, new_run_name
 from lab.train import (
-    Alone,
     Group,
     NullSink,
     Observer,
     RunData,
+    SingleProcess,
     Sink,
     Stopped,
     StoreSink,
@@ -74,19 +74,19 @@ class Run:
         group: Group | None = None,
     ) -> None:
         self.observer = observer
-        self.group: Group = group or Alone()
+        self.group: Group = group or SingleProcess()
         self.checkpoint: Checkpoint | None = None
         if resume is None:
-            name = self.group.share(name or new_run_name(save_dir))
+            name = self.group.broadcast(name or new_run_name(save_dir))
             require(
                 Path(name).name == name,
                 expected="a run name without folders",
-                came=repr(name),
-                todo="give the folder with --save-dir",
+                got=repr(name),
+                hint="give the folder with --save-dir",
             )
             self.run_dir = Path(save_dir) / name
         else:
-            self.checkpoint = self.group.share(load_checkpoint(resume) if self.group.rank == 0 else None)
+            self.checkpoint = self.group.broadcast(load_checkpoint(resume) if self.group.rank == 0 else None)
             self.run_dir = resume.parent.parent
         self.parts: Parts = build(config, self.group)
         self.config = self.parts.config
@@ -135,7 +135,7 @@ class Run:
         if self.group.rank > 0:
             yield None
             return
-        told = {
+        config = {
             **self.config.to_json(),
             "dataset_title": self.parts.data.title,
             "synthetic": self.parts.data.synthetic,
@@ -143,7 +143,7 @@ class Run:
         }
         step = None if self.checkpoint is None else self.checkpoint.step
         resume = self.checkpoint is not None
-        with RunWriter(self.run_dir.parent, self.run_dir.name, told, resume=resume, step=step) as writer:
+        with RunWriter(self.run_dir.parent, self.run_dir.name, config, resume=resume, step=step) as writer:
             yield writer
 
     @contextlib.contextmanager
@@ -176,7 +176,7 @@ class Run:
         )
         if self.checkpoint is not None:
             saved = self.checkpoint
-            loop.load_state_dict(saved.state, saved.training_history, saved.morphs)
+            loop.load_state_dict(saved.state, saved.training_history, saved.plans)
         return loop
 
     def _save(self, loop: TrainingLoop, writer: RunWriter | None, reason: str) -> None:
@@ -185,7 +185,7 @@ class Run:
         strategy = self.parts.strategy.state()
         checkpoint = Checkpoint(
             base={"config": self.config.to_json(), **_stated_input(self.parts.data), **strategy.summary},
-            morphs=strategy.plans,
+            plans=strategy.plans,
             state=loop.state_dict(),
             epoch=loop.epoch,
             step=loop.global_step,
@@ -204,7 +204,7 @@ class Run:
         network, strategy = self.parts.strategy.network, self.parts.strategy.state()
         facts: dict[str, Any] = {}
         if network is not None:
-            decision = evaluate(network, self.parts.data.decisions(), self.parts.criterion)
+            decision = evaluate(network, self.parts.data.selection(), self.parts.criterion)
             facts = {"decision_loss": decision.loss, "decision_accuracy": decision.accuracy}
             if state == "finished":
                 test = evaluate(network, self.parts.data.test(), self.parts.criterion)

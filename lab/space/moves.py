@@ -68,8 +68,8 @@ def mutate(
         require(
             shape_ok,
             expected=f"probabilities with {len(space.edges)} rows for a guided mutation",
-            came="none" if probabilities is None else f"{len(probabilities)} rows",
-            todo="give softmax(alpha / temperature)",
+            got="none" if probabilities is None else f"{len(probabilities)} rows",
+            hint="give softmax(alpha / temperature)",
         )
         assert probabilities is not None
         weights = [list(row) for row in probabilities]

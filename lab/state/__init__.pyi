@@ -3,12 +3,12 @@
 from .digest import state_digest, structure_digest, weight_digest
 from .rng import preserved_rng, rng_state, seed_rng, set_rng_state
 from .snapshot import ModelSnapshot, OptimizerSnapshot
-from .trees import clone_tree
+from .trees import clone_state
 
 __all__ = [
     "ModelSnapshot",
     "OptimizerSnapshot",
-    "clone_tree",
+    "clone_state",
     "preserved_rng",
     "rng_state",
     "seed_rng",

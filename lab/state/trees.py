@@ -5,12 +5,12 @@ from typing import Any
 from torch import Tensor
 
 
-def clone_tree(value: Any) -> Any:
+def clone_state(value: Any) -> Any:
     """A copy of nested dicts, lists and tuples in which every tensor has its own storage."""
     if isinstance(value, Tensor):
         return value.detach().clone()
     if isinstance(value, dict):
-        return {key: clone_tree(item) for key, item in value.items()}
+        return {key: clone_state(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(clone_tree(item) for item in value)
+        return type(value)(clone_state(item) for item in value)
     return value

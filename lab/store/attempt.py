@@ -14,7 +14,7 @@ CONFIG = "config.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attempt:
+class RunAttempt:
     """One attempt at a run: its number, counted from 1, its first step, the journal mode that SQLite granted."""
 
     number: int
@@ -22,7 +22,7 @@ class Attempt:
     journal: str
 
 
-def create_run(run_dir: Path, config: str) -> tuple[sqlite3.Connection, Attempt]:
+def create_run(run_dir: Path, config: str) -> tuple[sqlite3.Connection, RunAttempt]:
     """Make the run folder and its database; `config` is JSON text.
 
     Raises:
@@ -43,7 +43,7 @@ def create_run(run_dir: Path, config: str) -> tuple[sqlite3.Connection, Attempt]
             create_tables(connection)
             meta = {"name": run_dir.name, "started": repr(time.time()), "sqlite": sqlite3.sqlite_version}
             connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
-            attempt = Attempt(number=1, first_step=0, journal=journal)
+            attempt = RunAttempt(number=1, first_step=0, journal=journal)
             _insert(connection, attempt, config)
             _write_config(run_dir, config)
     except (sqlite3.Error, OSError) as error:
@@ -53,7 +53,7 @@ def create_run(run_dir: Path, config: str) -> tuple[sqlite3.Connection, Attempt]
     return connection, attempt
 
 
-def continue_run(run_dir: Path, config: str | None, first_step: int) -> tuple[sqlite3.Connection, Attempt]:
+def continue_run(run_dir: Path, config: str | None, first_step: int) -> tuple[sqlite3.Connection, RunAttempt]:
     """Begin the next attempt at an existing run; rows of older attempts from `first_step` on become superseded.
 
     Raises:
@@ -67,7 +67,7 @@ def continue_run(run_dir: Path, config: str | None, first_step: int) -> tuple[sq
         journal = choose_journal(connection)
         with transaction(connection):
             number, old_config = _last_attempt(connection, run_dir)
-            attempt = Attempt(number=number + 1, first_step=first_step, journal=journal)
+            attempt = RunAttempt(number=number + 1, first_step=first_step, journal=journal)
             connection.execute("UPDATE attempt SET cutoff = min(coalesce(cutoff, :step), :step)", {"step": first_step})
             _insert(connection, attempt, config or old_config)
             if config is not None:
@@ -94,7 +94,7 @@ def _last_attempt(connection: sqlite3.Connection, run_dir: Path) -> tuple[int, s
     return number, config
 
 
-def _insert(connection: sqlite3.Connection, attempt: Attempt, config: str) -> None:
+def _insert(connection: sqlite3.Connection, attempt: RunAttempt, config: str) -> None:
     writer = ProcessIdentity.current()
     now = time.time()
     connection.execute(

@@ -47,7 +47,7 @@ class Scalars:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class QueuedEvent:
     """One event: step, time, kind, payload as JSON text."""
 
     step: int
@@ -65,7 +65,7 @@ class Flusher:
         self.last_error = ""
         self._connection = connection
         self._attempt = attempt
-        self.queue: deque[Scalars | Event] = deque()
+        self.queue: deque[Scalars | QueuedEvent] = deque()
         """What waits to be written; the trainer's side appends, and wakes the thread at `FLUSH_ENTRIES`."""
         self._scalar_rows: list[ScalarRow] = []
         self._event_rows: list[EventRow] = []
@@ -140,7 +140,7 @@ class Flusher:
         for _ in range(len(self.queue)):
             entry = self.queue.popleft()
             self._last_step = entry.step
-            if isinstance(entry, Event):
+            if isinstance(entry, QueuedEvent):
                 self._event_rows.append((self._attempt, entry.step, entry.time, entry.kind, entry.payload))
                 continue
             for name, value in entry.values:

@@ -32,7 +32,7 @@ class GenotypeEvent:
     kind: ClassVar[str] = "genotype"
     genotype: dict[str, Any]
     """The live network's genotype; before there is one, the most probable cell."""
-    likeliest: dict[str, Any]
+    argmax_genotype: dict[str, Any]
     """The genotype that takes the most probable primitive on each edge."""
     edges: list[list[Any]]
     """`[cell type, target, source]` for each row of `probabilities`."""
@@ -43,15 +43,15 @@ class GenotypeEvent:
     entropy: list[float]
     """Entropy of each row in nats."""
     skip_share: float
-    """Share of edges of `likeliest` that are a skip connection, in [0, 1]."""
+    """Share of edges of `argmax_genotype` that are a skip connection, in [0, 1]."""
     dominance: float
     """Mean over the edges of the largest probability less the second largest, in [0, 1]."""
     rank: dict[str, int] = field(default_factory=dict)
-    """True rank of `likeliest` for each column of a loaded table, 1 the best; empty where no table is loaded."""
+    """True rank of `argmax_genotype` for each column of a loaded table, 1 the best; empty where no table is loaded."""
     diversity: float | None = None
     """Entropy of how often the latest draws used each primitive, over its largest value; None without a draw."""
     distance: float | None = None
-    """Mean share of the edges on which the latest draws were not `likeliest`; None without a draw."""
+    """Mean share of the edges on which the latest draws were not `argmax_genotype`; None without a draw."""
     strength: float | None = None
     """Mean of `entropy` over its largest value: how much exploration there is, in [0, 1]."""
     reason: str
@@ -108,7 +108,7 @@ class RollbackEvent:
     reason: str
     to_step: int
     """Step whose state was restored; steps themselves go on."""
-    barred: dict[str, Any] | None = None
+    excluded: dict[str, Any] | None = None
     """Genotype that may not be chosen again until the next accepted one."""
 
 
@@ -130,7 +130,7 @@ class InterventionEvent:
 
     kind: ClassVar[str] = "intervention"
     action: str
-    """lower_rate, gentler_mutation or rollback."""
+    """reduce_lr, reduce_mutation_strength or rollback."""
     reason: str
     before: float | None = None
     after: float | None = None

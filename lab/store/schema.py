@@ -127,7 +127,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     identity = connection.execute("PRAGMA application_id").fetchone()[0]
     number = connection.execute("PRAGMA user_version").fetchone()[0]
     if identity != APPLICATION_ID:
-        came = "an empty file" if path.stat().st_size == 0 else f"application id {identity:#x}"
-        raise StoreError(f"a run database with application id {APPLICATION_ID:#x} in {path}", came, "give a run folder")
+        got = "an empty file" if path.stat().st_size == 0 else f"application id {identity:#x}"
+        raise StoreError(f"a run database with application id {APPLICATION_ID:#x} in {path}", got, "give a run folder")
     if number > SCHEMA:
         raise StoreError(f"schema {SCHEMA} or older in {path}", f"schema {number}", "read it with a newer lab")

@@ -24,7 +24,7 @@ from typing import Any, NoReturn, Self
 from lab.base import ConfigError, StoreError
 from lab.store.attempt import continue_run, create_run
 from lab.store.control import poll
-from lab.store.flusher import FLUSH_ENTRIES, Event, Flusher, Scalars
+from lab.store.flusher import FLUSH_ENTRIES, Flusher, QueuedEvent, Scalars
 from lab.store.records import EVENT_RECORDS, ControlEvent, Record
 
 _URGENT = frozenset({"phase", "mutation", "rollback", "alert", "control"})
@@ -124,7 +124,7 @@ class RunWriter:
         self._step = step
         self._put(Scalars(step, time.time(), pairs))
 
-    def _put(self, entry: Scalars | Event) -> None:
+    def _put(self, entry: Scalars | QueuedEvent) -> None:
         self._queue.append(entry)
         if len(self._queue) >= FLUSH_ENTRIES:
             self._flusher.wake()
@@ -140,7 +140,7 @@ class RunWriter:
         _check_event(kind, payload)
         text = _encode(dict(payload), f"payload of a {kind} event")
         self._step = step
-        self._put(Event(step, time.time(), kind, text))
+        self._put(QueuedEvent(step, time.time(), kind, text))
         if kind in _URGENT:
             self._flusher.wake()
 

@@ -1,22 +1,22 @@
 """Training: one loop, the strategies that plug into it, and whole runs."""
 
 from .commands import (
-    Moment,
     Mutate,
     Offers,
     Outcome,
     ReduceLR,
     ReduceMutationStrength,
     Request,
+    RequestContext,
     Rollback,
     SetTemperature,
     serve,
 )
 from .compile import Compiler
-from .criterion import Criterion, Reading
+from .criterion import Criterion, PerSampleLoss
 from .data import RecordData, RunData, StreamData
 from .evaluate import Comparison, compare, evaluate, relative_difference
-from .group import Alone, Group, Ranks, open_group
+from .group import Group, Ranks, SingleProcess, open_group
 from .loaders import LoaderData, divide_loader
 from .loop import Stopped, TrainingLoop
 from .settings import RATE_SCHEDULES, CheckpointConfig, DeviceConfig, OptimizerConfig
@@ -27,7 +27,6 @@ from .supervised import SupervisedStrategy, WeightTrainer
 
 __all__ = [
     "RATE_SCHEDULES",
-    "Alone",
     "CheckpointConfig",
     "Comparison",
     "Compiler",
@@ -39,23 +38,24 @@ __all__ = [
     "Evaluation",
     "Group",
     "LoaderData",
-    "Moment",
     "Mutate",
     "NullSink",
     "Observer",
     "Offers",
     "OptimizerConfig",
     "Outcome",
+    "PerSampleLoss",
     "Ranks",
-    "Reading",
     "RecordData",
     "ReduceLR",
     "ReduceMutationStrength",
     "Request",
+    "RequestContext",
     "Rollback",
     "RunData",
     "SetTemperature",
     "SilentObserver",
+    "SingleProcess",
     "Sink",
     "Split",
     "StepNumbers",

@@ -49,9 +49,9 @@ def anomaly_detection(enabled: bool) -> Iterator[None]:
             found = NAN.search(str(error))
             if found is None:
                 raise
-            came = f"NaN from {found[1]}{_line(traces)}"
-            todo = "lower --weight-lr, or look at that operation's input with lab doctor"
-            raise TrainingError("finite gradients", came, todo) from error
+            got = f"NaN from {found[1]}{_line(traces)}"
+            hint = "lower --weight-lr, or look at that operation's input with lab doctor"
+            raise TrainingError("finite gradients", got, hint) from error
 
 
 def _line(traces: list[str]) -> str:

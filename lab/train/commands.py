@@ -33,7 +33,7 @@ class Request:
 class ReduceLR(Request):
     """Multiply the learning rate of the weights."""
 
-    name = "lower_rate"
+    name = "reduce_lr"
     factor: float
     """In (0, 1)."""
 
@@ -42,7 +42,7 @@ class ReduceLR(Request):
 class ReduceMutationStrength(Request):
     """Multiply the share of edges that one mutation changes."""
 
-    name = "gentler_mutation"
+    name = "reduce_mutation_strength"
     factor: float
     """In (0, 1)."""
 
@@ -73,7 +73,7 @@ class SetTemperature(Request):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moment:
+class RequestContext:
     """When a request is served."""
 
     epoch: int
@@ -93,13 +93,13 @@ class Outcome:
     after: float | None = None
 
 
-Handler = Callable[[Any, Moment], Outcome | None]
+Handler = Callable[[Any, RequestContext], Outcome | None]
 """Serves a request of one kind; None where the number to change is at its limit, so that nothing happened."""
 Offers = Mapping[type[Request], Handler]
 """The kinds of request that a strategy serves now, each with what serves it."""
 
 
-def serve(offers: Offers, request: Request, moment: Moment) -> Outcome | None:
+def serve(offers: Offers, request: Request, moment: RequestContext) -> Outcome | None:
     """Let the strategy that made `offers` serve `request`.
 
     Raises:

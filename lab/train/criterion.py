@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lab.base import ConfigError
 
 
-class Reading(Protocol):
+class PerSampleLoss(Protocol):
     """How a network's outputs are read against the targets of a batch, sample by sample."""
 
     def each(self, outputs: Any, targets: Any, /) -> Tensor:

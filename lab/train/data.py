@@ -10,7 +10,7 @@ from torch import Tensor
 from lab.datasets import BatchStream, MultitaskData, MultitaskPart, Streams, WorkerBatches
 from lab.device import DeviceLoader
 from lab.nn import STATISTICS_BATCHES
-from lab.train.group import Alone, Group
+from lab.train.group import Group, SingleProcess
 from lab.train.strategy import Batches, EpochData, Split
 
 STATISTICS_OFFSET = 1_000_000
@@ -55,9 +55,9 @@ class StreamData:
         group: Group | None = None,
     ) -> None:
         self.streams = streams
-        self.device = device or streams.weights.device
+        self.device = device or streams.train.device
         self.workers = workers
-        self.group: Group = group or Alone()
+        self.group: Group = group or SingleProcess()
 
     @property
     def title(self) -> str:
@@ -86,16 +86,16 @@ class StreamData:
         return moved if self.group.size == 1 else (self.group.rows(x, y) for x, y in moved)
 
     def statistics(self, epoch: int) -> Iterator[Tensor]:
-        """One epoch of the weights part, at least `STATISTICS_BATCHES` and at most twice as many batches."""
-        stream = self.streams.weights
+        """One epoch of the train split, at least `STATISTICS_BATCHES` and at most twice as many batches."""
+        stream = self.streams.train
         rounds = itertools.count(STATISTICS_OFFSET + epoch)
         endless = itertools.chain.from_iterable(stream.batches(number) for number in rounds)
         count = max(STATISTICS_BATCHES, min(len(stream), 2 * STATISTICS_BATCHES))
         return (x for x, _ in self._moved(itertools.islice(endless, count)))
 
-    def decisions(self) -> Batches:
+    def selection(self) -> Batches:
         """The decision split in fixed order."""
-        return self._moved(self.streams.decisions.batches())
+        return self._moved(self.streams.selection.batches())
 
     def test(self) -> Batches:
         """The test split; read once, at the end of a run."""
@@ -103,10 +103,10 @@ class StreamData:
 
     def _moved(self, batches: Batches) -> Batches:
         """The batches on the device; copied one ahead of the one in use where that is a GPU."""
-        return batches if self.streams.weights.device == self.device else iter(DeviceLoader(batches, self.device))
+        return batches if self.streams.train.device == self.device else iter(DeviceLoader(batches, self.device))
 
     def _split(self, split: Split) -> BatchStream:
-        return {Split.TRAIN: self.streams.weights, Split.SEARCH: self.streams.architecture}[split]
+        return {Split.TRAIN: self.streams.train, Split.SEARCH: self.streams.search}[split]
 
 
 class RecordData:
@@ -154,9 +154,9 @@ class RecordData:
         """None: the models of records have no BatchNorm."""
         return iter(())
 
-    def decisions(self) -> Batches:
+    def selection(self) -> Batches:
         """The decision split in fixed order."""
-        return self._moved(self.records.decisions.batches(min(EVALUATED, len(self.records.decisions))))
+        return self._moved(self.records.selection.batches(min(EVALUATED, len(self.records.selection))))
 
     def test(self) -> Batches:
         """The test split; read once, at the end of a run."""
@@ -167,4 +167,4 @@ class RecordData:
         return iter(DeviceLoader(pairs, self.device))
 
     def _split(self, split: Split) -> MultitaskPart:
-        return {Split.TRAIN: self.records.weights}[split]
+        return {Split.TRAIN: self.records.train}[split]

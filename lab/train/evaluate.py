@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from lab.nn import eval_mode
-from lab.train.criterion import Criterion, Reading
+from lab.train.criterion import Criterion, PerSampleLoss
 from lab.train.strategy import Batches, Evaluation
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, batches: Batches, criterion: Reading | None = None) -> Evaluation:
+def evaluate(model: nn.Module, batches: Batches, criterion: PerSampleLoss | None = None) -> Evaluation:
     """Loss and accuracy of `model` over `batches` in eval mode; the mode is as before afterwards.
 
     Inputs that are a tuple are the model's arguments.
@@ -48,9 +48,9 @@ class Comparison:
     mean: float
     error: float
 
-    def worse(self, sigmas: float) -> bool:
+    def worse(self, z: float) -> bool:
         """Whether the loss rose by more than `sigmas` standard errors; a loss that is not finite is worse."""
-        return not math.isfinite(self.mean) or self.mean > sigmas * self.error
+        return not math.isfinite(self.mean) or self.mean > z * self.error
 
 
 def compare(before_N: Tensor, after_N: Tensor) -> Comparison:

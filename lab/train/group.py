@@ -46,7 +46,7 @@ class Group(Protocol):
     def mean(self, tensor: Tensor) -> Tensor:
         """The mean over the ranks, the same bits on each."""
 
-    def share(self, value: Value) -> Value:
+    def broadcast(self, value: Value) -> Value:
         """Rank 0's value."""
 
     def any(self, flag: bool) -> bool:
@@ -56,7 +56,7 @@ class Group(Protocol):
         """Inside, `module` runs forward and backward on this rank's rows; on exit its BatchNorm averages have seen all
         ranks' rows."""
 
-    def align(self, module: nn.Module) -> None:
+    def broadcast_buffers(self, module: nn.Module) -> None:
         """Give every rank rank 0's buffers: a GPU may estimate the same statistics with other last bits."""
 
     def check_equal(self, digest: str, what: str) -> None:
@@ -67,7 +67,7 @@ class Group(Protocol):
         """
 
 
-class Alone:
+class SingleProcess:
     """One process."""
 
     rank = 0
@@ -85,7 +85,7 @@ class Alone:
         """The tensor itself."""
         return tensor
 
-    def share(self, value: Value) -> Value:
+    def broadcast(self, value: Value) -> Value:
         """The value itself."""
         return value
 
@@ -97,7 +97,7 @@ class Alone:
         """Nothing to merge."""
         return contextlib.nullcontext()
 
-    def align(self, module: nn.Module) -> None:
+    def broadcast_buffers(self, module: nn.Module) -> None:
         """One process has its own."""
 
     def check_equal(self, digest: str, what: str) -> None:
@@ -125,8 +125,8 @@ class Ranks:
         require(
             len(y_B) % self.size == 0,
             expected=f"a batch size that {self.size} ranks can share",
-            came=f"{len(y_B)}",
-            todo=f"give a --batch-size that is a multiple of {self.size}",
+            got=f"{len(y_B)}",
+            hint=f"give a --batch-size that is a multiple of {self.size}",
         )
         length = len(y_B) // self.size
         part = slice(self.rank * length, (self.rank + 1) * length)
@@ -147,7 +147,7 @@ class Ranks:
         dist.all_reduce(total)
         return total / self.size
 
-    def share(self, value: Value) -> Value:
+    def broadcast(self, value: Value) -> Value:
         """Rank 0's value, pickled."""
         box: list[Any] = [value]
         dist.broadcast_object_list(box, src=0, device=self.device)
@@ -186,7 +186,7 @@ class Ranks:
                 layer.num_batches_tracked.add_((self.size - 1) * ran)
             start = stop
 
-    def align(self, module: nn.Module) -> None:
+    def broadcast_buffers(self, module: nn.Module) -> None:
         """Give every rank rank 0's buffers."""
         for buffer in module.buffers():
             dist.broadcast(buffer, src=0)
@@ -196,8 +196,10 @@ class Ranks:
         found: list[Any] = [None] * self.size
         dist.all_gather_object(found, digest)
         if len(set(found)) > 1:
-            told = ", ".join(f"rank {rank} {each}" for rank, each in enumerate(found))
-            raise TrainingError(f"the same {what} on every rank", told, "resume from the last checkpoint; report this")
+            digests = ", ".join(f"rank {rank} {each}" for rank, each in enumerate(found))
+            raise TrainingError(
+                f"the same {what} on every rank", digests, "resume from the last checkpoint; report this"
+            )
 
 
 def _averages(layer: _BatchNorm) -> Tensor:
@@ -209,7 +211,7 @@ def _averages(layer: _BatchNorm) -> Tensor:
 
 @torch.no_grad()
 def _merge(layer: _BatchNorm, old: Tensor, each: list[Tensor], ran: int) -> None:
-    assert layer.momentum is not None, "cumulative averages belong to estimate_statistics, which no rank shares"
+    assert layer.momentum is not None, "cumulative averages belong to recalibrate_batchnorm, which no rank shares"
     assert layer.running_mean is not None
     assert layer.running_var is not None
     keep = (1.0 - layer.momentum) ** ran
@@ -247,8 +249,8 @@ def local_device(request: str) -> str:
     require(
         request == "auto" and count == 0,
         expected=f"a GPU for local rank {index}",
-        came=f"{count} GPUs",
-        todo="start no more ranks on a machine than it has GPUs, or give --device cpu",
+        got=f"{count} GPUs",
+        hint="start no more ranks on a machine than it has GPUs, or give --device cpu",
     )
     return "cpu"
 
@@ -257,7 +259,7 @@ def local_device(request: str) -> str:
 def open_group(device: torch.device) -> Iterator[Group]:
     """Join the ranks that torchrun has started, and leave them at the end; one process without it."""
     if world_size() == 1:
-        yield Alone()
+        yield SingleProcess()
         return
     joined = not dist.is_initialized()
     if joined:

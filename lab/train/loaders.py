@@ -50,7 +50,7 @@ class LoaderData:
         endless = itertools.chain.from_iterable(self._pairs(train) for _ in itertools.repeat(None))
         return (x for x, _ in itertools.islice(endless, count))
 
-    def decisions(self) -> Batches:
+    def selection(self) -> Batches:
         """The decision loader's batches."""
         return self._pairs(self.decision)
 

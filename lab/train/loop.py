@@ -14,8 +14,8 @@ from lab.base import LabError
 from lab.monitor import StabilityMonitor, Verdict
 from lab.state import rng_state, set_rng_state
 from lab.store import Command, translate_loop_state
-from lab.train.commands import Moment, Mutate, Outcome, Request, advised, requested, serve
-from lab.train.group import Alone, Group
+from lab.train.commands import Mutate, Outcome, Request, RequestContext, advised, requested, serve
+from lab.train.group import Group, SingleProcess
 from lab.train.journal import Journal
 from lab.train.sink import Observer, SilentObserver, Sink
 from lab.train.strategy import EpochData, EpochReport, Evaluation, Split, Strategy, StrategyState
@@ -57,7 +57,7 @@ class TrainingLoop:
         observer: Observer | None = None,
         group: Group | None = None,
     ) -> None:
-        self.group: Group = group or Alone()
+        self.group: Group = group or SingleProcess()
         self.strategy = strategy
         self.data = data
         self.monitor = monitor
@@ -162,9 +162,9 @@ class TrainingLoop:
         return True
 
     @property
-    def moment(self) -> Moment:
+    def moment(self) -> RequestContext:
         """Where the run is, for a request."""
-        return Moment(epoch=self.epoch, step=self.global_step, data=self.data)
+        return RequestContext(epoch=self.epoch, step=self.global_step, data=self.data)
 
     def _end_epoch(self, phase: str) -> EpochReport:
         steps = max(self.batch, 1)

@@ -63,7 +63,7 @@ class SharedSink:
     def commands(self) -> tuple[Command, ...]:
         """Rank 0's commands."""
         waiting = self.sink.commands()
-        return self.group.share(waiting) if self.group.any(bool(waiting)) else ()
+        return self.group.broadcast(waiting) if self.group.any(bool(waiting)) else ()
 
 
 class Observer(Protocol):

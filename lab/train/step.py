@@ -20,7 +20,7 @@ from lab.mahia import PrecisionManager
 from lab.store import OomEvent, Record
 from lab.train.compile import Compiler
 from lab.train.criterion import Criterion
-from lab.train.group import Alone, Group
+from lab.train.group import Group, SingleProcess
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class StepReport:
     temperature: float | None = None
     """Gumbel temperature; None where nothing is sampled."""
     beta: float | None = None
-    """Share of the new primitives in the latest hand-over; None where none is live."""
+    """Share of the new primitives in the latest transition; None where none is live."""
     more: Mapping[str, float] = field(default_factory=dict)
     """What only this kind of training has, by name."""
 
@@ -65,11 +65,11 @@ class StepOptions:
     """How a step on weights is taken; see `WeightStep`."""
 
     precision: PrecisionManager = field(default_factory=PrecisionManager)
-    accumulation: int = 1
+    grad_accum_steps: int = 1
     """Micro-batches of a batch, >= 1."""
     adaptive: bool = False
     """Repeat a step that runs out of memory in smaller micro-batches."""
-    group: Group = field(default_factory=Alone)
+    group: Group = field(default_factory=SingleProcess)
     """The processes that train together."""
     compiler: Compiler | None = None
     """Compiles the live network; None compiles nothing."""
@@ -89,7 +89,7 @@ class WeightStep:
         optimizer: of the weights.
         grad_clip: largest norm of the gradient, > 0.
         precision: of the forward pass; default float32.
-        accumulation: parts of a batch, >= 1.
+        grad_accum_steps: parts of a batch, >= 1.
         adaptive: repeat a step that runs out of memory in smaller parts; among several ranks it ends the run instead,
             since the others do not repeat it.
         group: the processes that train together.
@@ -102,7 +102,7 @@ class WeightStep:
         *,
         grad_clip: float,
         precision: PrecisionManager | None = None,
-        accumulation: int = 1,
+        grad_accum_steps: int = 1,
         adaptive: bool = False,
         group: Group | None = None,
         compiler: Compiler | None = None,
@@ -111,8 +111,8 @@ class WeightStep:
         self.criterion = Criterion()
         self.grad_clip = grad_clip
         self.precision = precision or PrecisionManager()
-        self.accumulation = accumulation
-        self.group: Group = group or Alone()
+        self.grad_accum_steps = grad_accum_steps
+        self.group: Group = group or SingleProcess()
         self.adaptive = adaptive and self.group.size == 1
         self.compiler = compiler
         self.records: list[Record] = []
@@ -153,7 +153,7 @@ class WeightStep:
         self, module: nn.Module, forward: nn.Module, x_BCHW: Tensor, y_B: Tensor, args: tuple[Any, ...]
     ) -> None:
         if self._transaction is None or self._transaction_of is not module:
-            self._transaction = OOMTransaction(module, self.optimizer, 2, accumulation=self.accumulation)
+            self._transaction = OOMTransaction(module, self.optimizer, 2, grad_accum_steps=self.grad_accum_steps)
             self._transaction.load_state_dict(self._memory)
             self._transaction_of = module
         report = self._transaction.step(
@@ -166,7 +166,9 @@ class WeightStep:
 
     def _accumulate(self, forward: nn.Module, x_BCHW: Tensor, y_B: Tensor, args: tuple[Any, ...]) -> None:
         self.optimizer.zero_grad(set_to_none=True)
-        parts = list(zip(x_BCHW.tensor_split(self.accumulation), y_B.tensor_split(self.accumulation), strict=True))
+        parts = list(
+            zip(x_BCHW.tensor_split(self.grad_accum_steps), y_B.tensor_split(self.grad_accum_steps), strict=True)
+        )
         for number, (x, y) in enumerate(parts):
             last = number == len(parts) - 1
             parallel = isinstance(forward, DistributedDataParallel) and not last

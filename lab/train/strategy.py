@@ -102,7 +102,7 @@ class EpochData(Protocol):
     def statistics(self, epoch: int) -> Iterator[Tensor]:
         """Inputs of the train split from which BatchNorm statistics are estimated."""
 
-    def decisions(self) -> Batches:
+    def selection(self) -> Batches:
         """The selection split in fixed order."""
 
 

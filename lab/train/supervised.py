@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from lab.base import CheckpointError
 from lab.nn import train_mode
 from lab.space import Genotype
-from lab.state import clone_tree
+from lab.state import clone_state
 from lab.store import AlertEvent, PhaseEvent, Record
-from lab.train.commands import Moment, Offers, Outcome, ReduceLR, Rollback
-from lab.train.criterion import Reading
+from lab.train.commands import Offers, Outcome, ReduceLR, RequestContext, Rollback
+from lab.train.criterion import PerSampleLoss
 from lab.train.evaluate import evaluate
 from lab.train.optimizer import LearningRate, make_weight_optimizer
-from lab.train.restore import RollbackLimit
+from lab.train.rollback_limit import RollbackLimit
 from lab.train.settings import OptimizerConfig
 from lab.train.step import StepOptions, StepReport
 from lab.train.strategy import EpochData, EpochPlan, Evaluation, Split, StrategyState
@@ -84,17 +84,17 @@ class WeightTrainer:
 
     def set_restore_point(self) -> None:
         """Keep the present state for `rollback`."""
-        self.restore_point = clone_tree(self._tensors())
+        self.restore_point = clone_state(self._tensors())
 
     def step(self, x_BCHW: Tensor, y_B: Tensor) -> StepReport:
         """One clipped step on the weights."""
         numbers = self.weight_step(self.network, x_BCHW, y_B, compiled=True)
         return StepReport(loss=numbers.loss, accuracy=numbers.accuracy, grad_norm=numbers.grad_norm, lr=self.rate.value)
 
-    def end_epoch(self, data: EpochData, criterion: Reading | None = None) -> Evaluation:
+    def end_epoch(self, data: EpochData, criterion: PerSampleLoss | None = None) -> Evaluation:
         """The network on the selection split; a plateau there lowers the learning rate."""
         self.rollbacks.end_epoch()
-        evaluation = evaluate(self.network, data.decisions(), criterion)
+        evaluation = evaluate(self.network, data.selection(), criterion)
         self.rate.observe(evaluation.loss)
         return evaluation
 
@@ -108,12 +108,12 @@ class WeightTrainer:
         """What every strategy that trains one network can be asked."""
         return {ReduceLR: self.reduce_lr, Rollback: self.rollback}
 
-    def reduce_lr(self, request: ReduceLR, moment: Moment | None = None) -> Outcome | None:
+    def reduce_lr(self, request: ReduceLR, moment: RequestContext | None = None) -> Outcome | None:
         """Multiply the learning rate; None where it is at its floor."""
         changed = self.rate.lower(request.factor)
         return None if changed is None else Outcome(before=changed[0], after=changed[1])
 
-    def rollback(self, request: Rollback, moment: Moment | None = None) -> Outcome:
+    def rollback(self, request: Rollback, moment: RequestContext | None = None) -> Outcome:
         """Restore the beginning of the epoch, and halve the learning rate.
 
         Raises:
@@ -121,7 +121,7 @@ class WeightTrainer:
         """
         self.rollbacks.add(request.reason)
         assert self.restore_point is not None
-        self._load_tensors(clone_tree(self.restore_point))
+        self._load_tensors(clone_state(self.restore_point))
         self.rate.lower(0.5)
         self.records.append(AlertEvent(level="warning", title="Rolled back", text=request.reason))
         return Outcome(text=request.reason)
@@ -160,7 +160,7 @@ class WeightTrainer:
         """
         if "network" not in state:
             raise CheckpointError("a checkpoint of one network", "one of another recipe", "resume with its recipe")
-        state = clone_tree(state)
+        state = clone_state(state)
         self._load_tensors(state)
         self.restore_point = state["restore_point"]
         # Earlier versions called this phase as one of the search's.

@@ -59,13 +59,13 @@ def test_a_batch_of_any_usual_form_is_read_the_same(name):
     ("batch", "text"),
     [
         ((x, y, y), r"a batch \(inputs, labels\).*tuple of 3: Tensor, Tensor, Tensor"),
-        (x, r"a batch \(inputs, labels\).*came Tensor"),
+        (x, r"a batch \(inputs, labels\).*got Tensor"),
         ({"image": x}, "dict of image"),
-        ({"image": x, "more": x, "label": y}, "inputs among ids, mask; came image, more besides"),
+        ({"image": x, "more": x, "label": y}, "inputs among ids, mask, got image, more besides"),
         ((x, y.float()), r"labels \(B,\) of integers.*float32"),
-        ((x[:3], y), "5 inputs, as many as labels; came 3"),
+        ((x[:3], y), "5 inputs, as many as labels, got 3"),
         ((x[:0], y[:0]), "at least one"),
-        (object(), "came object"),
+        (object(), "got object"),
     ],
 )
 def test_a_batch_of_unknown_form_is_an_error_that_names_it(batch, text):

@@ -43,8 +43,8 @@ def test_the_example_of_the_agents_page_runs_as_it_is_printed(capsys):
     (block,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     scope = {"__name__": "example"}
     exec(compile(block, "agent.md", "exec"), scope)
-    told = capsys.readouterr().out.splitlines()
-    assert len(told) == 4
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
     assert scope["agent"].taken > 0
     for action in scope["agent"].actions:
         assert f"| {action} |" in page

@@ -49,7 +49,7 @@ def everything(agent):
 
 @pytest.mark.parametrize("name", ACTIONS)
 def test_every_action_changes_the_network_and_leaves_it_sound(name, make_agent, data):
-    agent = make_agent(judge=always)
+    agent = make_agent(acceptance_test=always)
     assert agent.actions == ACTIONS
     before = structure_digest(agent.model), weight_digest(agent.model)
     state = agent.get_state(agent.evaluate(data[1]))
@@ -65,9 +65,9 @@ def test_every_action_changes_the_network_and_leaves_it_sound(name, make_agent, 
 
 @pytest.mark.parametrize("name", ACTIONS)
 def test_a_rejected_action_leaves_every_bit_as_it_was(name, make_agent, data):
-    agent = make_agent(judge=never, probe_steps=3)
-    for batch in agent.subject.probe(3):
-        agent.subject.train_step(agent.model, batch)
+    agent = make_agent(acceptance_test=never, probe_steps=3)
+    for batch in agent.tracked.probe(3):
+        agent.tracked.train_step(agent.model, batch)
     state = agent.get_state(agent.evaluate(data[1]))
     before = everything(agent)
     kept, info = agent.apply_tentative(ACTIONS.index(name), state, data[1])
@@ -82,7 +82,7 @@ def test_a_failure_inside_a_trial_leaves_every_bit_as_it_was(make_agent, data):
     def broken(trial):
         raise ZeroDivisionError
 
-    agent = make_agent(judge=broken)
+    agent = make_agent(acceptance_test=broken)
     state = agent.get_state(agent.evaluate(data[1]))
     before = everything(agent)
     with pytest.raises(ZeroDivisionError):
@@ -108,12 +108,12 @@ def watched(step, seen):
 
 
 def test_the_twin_takes_the_same_steps_from_the_same_random_state(make_network, make_agent, data):
-    """A change that adds exactly nothing and learns nothing is not told apart from its twin."""
+    """A change that adds exactly nothing and learns nothing is not told apart from its control copy."""
     model = nn.Sequential(make_network(), nn.Dropout(0.5))
-    agent = make_agent(model, judge=always, probe_steps=4)
+    agent = make_agent(model, acceptance_test=always, probe_steps=4)
     agent.optimizer.param_groups[0]["lr"] = 1e-12
     seen = []
-    agent.subject.train_step = watched(agent.subject.train_step, seen)
+    agent.tracked.train_step = watched(agent.tracked.train_step, seen)
     state = agent.get_state(agent.evaluate(data[1]))
     _, info = agent.apply_tentative(ACTIONS.index("residual"), state, data[1])
     # Nothing has learnt anything: same batches and same dropout give the same loss, step by step.
@@ -121,10 +121,10 @@ def test_the_twin_takes_the_same_steps_from_the_same_random_state(make_network, 
     assert len(set(seen[:4])) == 4
     assert abs(info["loss_change"]) < 1e-6
     assert info["probe_steps"] == 4
-    assert agent.subject.steps == 8
+    assert agent.tracked.steps == 8
 
 
-def test_without_probe_steps_an_exact_action_is_kept_and_says_that_nothing_was_measured(make_network, data):
+def test_without_probe_steps_an_exact_action_is_kept_and_reported_unmeasured(make_network, data):
     agent = DynamicArchitecture(make_network())
     state = agent.get_state(agent.evaluate(data[1]))
     kept, info = agent.apply_tentative(ACTIONS.index("expand"), state, data[1])
@@ -148,7 +148,7 @@ def test_an_impossible_action_is_masked_with_the_reason_and_never_a_success(make
     before = structure_digest(model), weight_digest(model)
     kept, info = agent.apply_tentative(attention, agent.get_state(metrics), data[1])
     assert (kept, info["applied"], bool(info["error"])) == (False, False, True)
-    assert agent.subject.steps == 0, "a trial of what is impossible"
+    assert agent.tracked.steps == 0, "a trial of what is impossible"
     assert (structure_digest(model), weight_digest(model)) == before
     chosen = {agent.select_action(agent.get_state({})) for _ in range(60)}
     assert chosen <= set(mask.nonzero().flatten().tolist())
@@ -176,15 +176,15 @@ def test_a_latency_budget_masks_what_adds_operations(make_network, data):
 
 def test_a_rejected_place_is_barred_until_a_change_is_kept(make_agent, data):
     decisions = iter([False, False, True])
-    agent = make_agent(judge=lambda trial: (next(decisions), "told"))
+    agent = make_agent(acceptance_test=lambda trial: (next(decisions), "told"))
     metrics, places = agent.evaluate(data[1]), []
     for _ in range(2):
         _, info = agent.apply_tentative(1, agent.get_state(metrics), data[1])
         places.append(info["changes"][0])
     assert places[0] != places[1]
-    assert len(agent.barred) == 2
+    assert len(agent.excluded) == 2
     assert agent.apply_tentative(1, agent.get_state(metrics), data[1])[0]
-    assert not agent.barred
+    assert not agent.excluded
 
 
 def test_reading_and_choosing_write_nothing(make_agent, data):
@@ -204,11 +204,11 @@ def test_the_state_names_its_entries_and_refuses_percent(make_agent, data):
     assert state.dtype == torch.float32
     assert state.abs().max() < 3
     assert not torch.equal(state, agent.get_state({**metrics, "loss": 9.0}))
-    with pytest.raises(DataError, match=r"accuracy as a share .* divide percent by 100"):
+    with pytest.raises(DataError, match=r"accuracy as a share .* Divide percent by 100"):
         agent.get_state({**metrics, "accuracy": 87.0})
-    with pytest.raises(DataError, match="a finite loss in the metrics; came none"):
+    with pytest.raises(DataError, match="a finite loss in the metrics, found none"):
         make_agent().get_state({"accuracy": 0.5})
-    with pytest.raises(DataError, match="a finite loss in the metrics; came nan"):
+    with pytest.raises(DataError, match="a finite loss in the metrics, got nan"):
         agent.get_state({"loss": math.nan})
 
 
@@ -242,17 +242,17 @@ def test_an_episode_ends_after_its_actions(make_agent, data):
 
 def test_the_same_seed_makes_the_same_changes_and_a_saved_agent_goes_on_with_them(make_agent, make_network, data):
     def play(agent, actions):
-        told = []
+        outcomes = []
         for _ in range(actions):
             metrics = agent.evaluate(data[1])
             action = agent.select_action(agent.get_state(metrics))
             kept, info = agent.apply_tentative(action, agent.get_state(metrics), data[1])
-            told.append((action, kept, info.get("loss_change"), info.get("changes")))
-        return told
+            outcomes.append((action, kept, info.get("loss_change"), info.get("changes")))
+        return outcomes
 
     config = AgentConfig(probe_steps=1, learning_steps=1)
     learner = LearnerConfig(batch_size=2, n_step=2)
-    one = make_agent(config=config, learner=learner, judge=always)
+    one = make_agent(config=config, learner=learner, acceptance_test=always)
     begun = play(one, 4)
     saved = copy.deepcopy(one.state_dict())
     weights, moments, random = one.model.state_dict(), one.optimizer.state_dict(), torch.get_rng_state()
@@ -260,13 +260,13 @@ def test_the_same_seed_makes_the_same_changes_and_a_saved_agent_goes_on_with_the
     one.begin_round()
     ended = play(one, 4)
 
-    again = make_agent(make_network(), config=config, learner=learner, judge=always)
+    again = make_agent(make_network(), config=config, learner=learner, acceptance_test=always)
     assert play(again, 4) == begun
-    other = make_agent(make_network(), config=config, learner=learner, judge=always, seed=9)
-    other.replay(one.morphs[: sum(kept for _, kept, *_ in begun)])
+    other = make_agent(make_network(), config=config, learner=learner, acceptance_test=always, seed=9)
+    other.replay(one.plans[: sum(kept for _, kept, *_ in begun)])
     other.model.load_state_dict(weights)
     other.optimizer.load_state_dict(moments)
-    other._seed = other.subject.seed = 0
+    other._seed = other.tracked.seed = 0
     other.load_state_dict(saved)
     torch.set_rng_state(random)
     assert play(other, 4) == ended
@@ -274,11 +274,11 @@ def test_the_same_seed_makes_the_same_changes_and_a_saved_agent_goes_on_with_the
 
 
 def test_the_changes_that_stand_can_be_replayed_on_a_fresh_network(make_agent, make_network, data):
-    agent = make_agent(judge=always, probe_steps=0)
+    agent = make_agent(acceptance_test=always, probe_steps=0)
     for action in range(7):
         agent.apply_tentative(action, agent.get_state(agent.evaluate(data[1])), data[1])
-    assert len(agent.morphs) == 7
-    rebuilt = rebuild(make_network(), agent.morphs)
+    assert len(agent.plans) == 7
+    rebuilt = rebuild(make_network(), agent.plans)
     assert structure_digest(rebuilt) == structure_digest(agent.model)
 
 

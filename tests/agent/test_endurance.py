@@ -49,13 +49,13 @@ def test_random_actions_half_of_them_rejected_lose_no_bit_and_no_byte(make_agent
         # So small that it is full soon: what it holds is no leak.
         learner=LearnerConfig(batch_size=4, buffer_size=4, n_step=1),
         evolution=StructuralEvolution(max_parameters=30_000),
-        judge=lambda trial: (random.random() < 0.5, "by the toss of a coin"),
+        acceptance_test=lambda trial: (random.random() < 0.5, "by the toss of a coin"),
     )
     tensors = (agent.model, agent.optimizer)
     losses, extra = [], []
     for _ in range(ACTIONS):
-        for batch in agent.subject.probe(4):
-            agent.subject.train_step(agent.model, batch)
+        for batch in agent.tracked.probe(4):
+            agent.tracked.train_step(agent.model, batch)
         metrics = agent.evaluate(data[1])
         losses.append(metrics["loss"])
         possible = agent.mask().nonzero().flatten().tolist()
@@ -71,8 +71,8 @@ def test_random_actions_half_of_them_rejected_lose_no_bit_and_no_byte(make_agent
     assert seen["kept"] > 0.25 * ACTIONS
     assert seen["rejected"] > 0.25 * ACTIONS
     slope = np.polyfit(range(ACTIONS - 8), extra[8:], 1)[0]
-    told = f"{seen}, slope {slope:.0f} bytes an action, loss {losses[0]:.3f} -> {min(losses[-5:]):.3f}"
+    message = f"{seen}, slope {slope:.0f} bytes an action, loss {losses[0]:.3f} -> {min(losses[-5:]):.3f}"
     # The measures of the present network are held, and they follow its widths; nothing else stays.
-    assert abs(slope) < 2_000, told
-    assert min(losses[-5:]) < 0.5 * losses[0], told
-    print(told)  # noqa: T201 - the figures, for pytest -s
+    assert abs(slope) < 2_000, message
+    assert min(losses[-5:]) < 0.5 * losses[0], message
+    print(message)  # noqa: T201 - the figures, for pytest -s

@@ -61,13 +61,13 @@ def test_correlated_normals_share_what_the_formula_says(rho):
     assert sum(found) / 20 == pytest.approx(-0.5 * math.log(1 - rho**2), rel=0.05)
 
 
-def test_the_information_of_a_label_is_its_entropy_where_it_is_told_and_none_where_not():
+def test_the_information_of_a_label_is_its_entropy_where_it_is_given_else_none():
     labels = torch.arange(600) % 3
     x = normal(600, 2)
     x[:, 0] = labels * 100 + x[:, 0]
-    told, untold = label_information(x, labels)
-    assert told == pytest.approx(math.log(3), rel=0.02)
-    assert untold < 0.06
+    informed, uninformed = label_information(x, labels)
+    assert informed == pytest.approx(math.log(3), rel=0.02)
+    assert uninformed < 0.06
 
 
 def test_a_copy_is_redundant_and_a_free_unit_is_not():
@@ -126,11 +126,11 @@ def test_relevance_is_the_labels_entropy_for_a_sure_and_right_network():
 
 
 def test_bad_samples_are_named():
-    with pytest.raises(DataError, match=r"at least 4 samples in rows \(N, C\); came shape \(2, 3\)"):
+    with pytest.raises(DataError, match=r"at least 4 samples in rows \(N, C\), got shape \(2, 3\)"):
         differential_entropy(torch.zeros(2, 3))
-    with pytest.raises(DataError, match="finite values; came NaN or infinity"):
+    with pytest.raises(DataError, match="finite values, got NaN or infinity"):
         label_information(torch.full((9, 1), math.nan), torch.zeros(9))
-    with pytest.raises(DataError, match="more than 6 samples for 5 columns; came 6"):
+    with pytest.raises(DataError, match="more than 6 samples for 5 columns, got 6"):
         redundancy(torch.randn(6, 5))
-    with pytest.raises(DataError, match="pool them"):
+    with pytest.raises(DataError, match="Pool them"):
         pooled_activations(torch.zeros(3))

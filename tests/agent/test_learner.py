@@ -78,7 +78,7 @@ def test_an_impossible_action_is_never_taken():
     taken = {learner.select(torch.zeros(2), mask) for _ in range(100)}
     taken |= {learner.select(torch.randn(2), mask, training=False) for _ in range(20)}
     assert taken == {1, 3}
-    with pytest.raises(ConfigError, match="a possible action; came none"):
+    with pytest.raises(ConfigError, match="a possible action, found none"):
         learner.select(torch.zeros(2), torch.zeros(5, dtype=torch.bool))
 
 

@@ -46,7 +46,7 @@ def agent(request):
         optimizer=optimizer,
         train_loader=batches,
         probe_steps=1,
-        judge=lambda trial: (True, "kept for the test"),
+        acceptance_test=lambda trial: (True, "kept for the test"),
     )
     return made, batches
 
@@ -67,8 +67,8 @@ def test_an_action_changes_the_network_or_says_why_it_cannot(agent, name):
         assert info["error"]
         assert made.refusals().get(name)
         assert after == before
-    report = audit(made.model, made.subject.optimizer)
+    report = audit(made.model, made.tracked.optimizer)
     assert report.ok, str(report)
     # The network still trains: a gradient reaches what was there and what is new.
-    made.subject.train(made.subject.probe(1))
+    made.tracked.train(made.tracked.probe(1))
     assert all(torch.isfinite(p).all() for p in made.model.parameters())

@@ -11,6 +11,7 @@ from lab.agent import (
     KINDS,
     LAYER_SCORES,
     UNIT_SCORES,
+    ActionContext,
     AdaptiveOperator,
     AttentionOperator,
     BranchOperator,
@@ -22,7 +23,6 @@ from lab.agent import (
     MutateDiscrete,
     PruneByEntropy,
     ResidualOperator,
-    Situation,
     gate_gradient,
     measure,
     read_batch,
@@ -45,48 +45,48 @@ OPERATORS = (
 
 
 @pytest.fixture
-def situation(make_network, data):
+def context(make_network, data):
     """A fresh network, measured."""
-    return situation_of(make_network(), data)
+    return context_of(make_network(), data)
 
 
-def situation_of(model, data, **more):
+def context_of(model, data, **more):
     images, labels = (torch.cat(parts) for parts in zip(*data[0], strict=True))
     batch = read_batch((images[:128], labels[:128]), model, torch.device("cpu"))
     measures = measure(model, batch, InformationBottleneck())
-    return Situation(model=model, example=images[:4], measures=measures, **more)
+    return ActionContext(model=model, example=images[:4], measures=measures, **more)
 
 
 @pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.name)
-def test_an_operator_really_changes_the_network_and_carries_the_optimizer(operator, situation):
-    model = situation.model
+def test_an_operator_really_changes_the_network_and_carries_the_optimizer(operator, context):
+    model = context.model
     optimizer = torch.optim.Adam(model.parameters())
     before = structure_digest(model), weight_digest(model)
-    assert operator.refusal(situation) == ""
+    assert operator.refusal(context) == ""
     assert (structure_digest(model), weight_digest(model)) == before, "asking changed the network"
-    reports = operator.apply(situation, optimizer)
+    reports = operator.apply(context, optimizer)
     assert all(report.applied for report in reports)
     assert structure_digest(model) != before[0]
     assert {id(p) for g in optimizer.param_groups for p in g["params"]} == {id(p) for p in model.parameters()}
 
 
 @pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.name)
-def test_an_operator_that_can_do_nothing_says_so_and_touches_nothing(operator, situation):
-    refused = replace(situation, budget=lambda plan: "too dear")
-    before = structure_digest(situation.model), weight_digest(situation.model)
+def test_an_operator_that_can_do_nothing_says_so_and_touches_nothing(operator, context):
+    refused = replace(context, budget=lambda plan: "too dear")
+    before = structure_digest(context.model), weight_digest(context.model)
     assert "too dear" in operator.refusal(refused)
     with pytest.raises(MorphError, match="too dear"):
         operator.apply(refused)
-    assert (structure_digest(situation.model), weight_digest(situation.model)) == before
+    assert (structure_digest(context.model), weight_digest(context.model)) == before
 
 
-def test_pruning_takes_the_units_that_score_least(situation):
+def test_pruning_takes_the_units_that_score_least(context):
     for units in UNIT_SCORES:
         operator = PruneByEntropy(ratio=0.5, least=1, score="width", units=units)
-        (report,) = operator.apply(replace(situation, model=copy.deepcopy(situation.model)))
+        (report,) = operator.apply(replace(context, model=copy.deepcopy(context.model)))
         layer = report.plan.arguments["layer"]
         kept = report.plan.arguments["keep"]
-        measured = situation.measures.layers[layer]
+        measured = context.measures.layers[layer]
         assert len(kept) == measured.width - round(measured.width * 0.5)
         if units != "random":
             worth = UNIT_SCORES[units](measured, None)
@@ -94,54 +94,54 @@ def test_pruning_takes_the_units_that_score_least(situation):
             assert worth[kept].min() >= worth[dropped].max()
 
 
-def test_a_layer_keeps_its_least_units(situation):
-    widths = {name: layer.width for name, layer in situation.measures.layers.items()}
+def test_a_layer_keeps_its_least_units(context):
+    widths = {name: layer.width for name, layer in context.measures.layers.items()}
     operator = PruneByEntropy(least=max(widths.values()))
-    assert operator.refusal(situation) == "no layer to act on"
+    assert operator.refusal(context) == "no layer to act on"
 
 
 @pytest.mark.parametrize("score", list(LAYER_SCORES))
-def test_expansion_begins_with_the_layer_of_the_largest_score(score, situation):
+def test_expansion_begins_with_the_layer_of_the_largest_score(score, context):
     if score == "random":
-        chosen = {next(iter(ExpandWithMI(score=score).candidates(replace(situation, seed=s)))).layer for s in range(20)}
+        chosen = {next(iter(ExpandWithMI(score=score).candidates(replace(context, seed=s)))).layer for s in range(20)}
         assert len(chosen) > 1
         return
-    first = next(iter(ExpandWithMI(score=score).candidates(situation)))
+    first = next(iter(ExpandWithMI(score=score).candidates(context)))
     value = LAYER_SCORES[score]
-    best = max(value(layer, None) for layer in list(situation.measures.layers.values())[:-1])
-    assert value(situation.measures.layers[first.layer], None) == best
+    best = max(value(layer, None) for layer in list(context.measures.layers.values())[:-1])
+    assert value(context.measures.layers[first.layer], None) == best
 
 
-def test_a_barred_place_is_passed_over(situation):
-    first = ExpandWithMI().plan(situation)
-    barred = replace(situation, barred=frozenset({f"widen {first.arguments['layer']}"}))
-    assert ExpandWithMI().plan(barred).arguments["layer"] != first.arguments["layer"]
+def test_a_barred_place_is_passed_over(context):
+    first = ExpandWithMI().plan(context)
+    excluded = replace(context, excluded=frozenset({f"widen {first.arguments['layer']}"}))
+    assert ExpandWithMI().plan(excluded).arguments["layer"] != first.arguments["layer"]
 
 
-def test_one_change_does_not_multiply_the_cost(situation):
-    first = next(iter(AttentionOperator(score="narrow").candidates(situation))).after
+def test_one_change_does_not_multiply_the_cost(context):
+    first = next(iter(AttentionOperator(score="narrow").candidates(context))).after
     assert first == "features.conv1"
-    dear = AttentionOperator(score="narrow").plan(replace(situation, max_growth=1e9))
+    dear = AttentionOperator(score="narrow").plan(replace(context, max_growth=1e9))
     assert dear.arguments["after"] == first
     factor = dear.flops[1] / dear.flops[0]
     assert factor > 4.0
-    assert AttentionOperator(score="narrow").plan(situation).arguments["after"] != first
+    assert AttentionOperator(score="narrow").plan(context).arguments["after"] != first
     with pytest.raises(MorphError, match="times the cost at once, over the limit of 1.0001"):
-        AttentionOperator(score="narrow").plan(replace(situation, max_growth=1.0001))
+        AttentionOperator(score="narrow").plan(replace(context, max_growth=1.0001))
 
 
 def test_discrete_mutations_take_every_kind_and_keep_the_sizes(make_network, data):
     kinds = set()
-    situation = situation_of(make_network(), data)
+    context = context_of(make_network(), data)
     for seed in range(12):
-        model = copy.deepcopy(situation.model)
-        (report,) = MutateDiscrete().apply(replace(situation, model=model, seed=seed))
+        model = copy.deepcopy(context.model)
+        (report,) = MutateDiscrete().apply(replace(context, model=model, seed=seed))
         kinds.add(report.plan.op)
-        assert model(situation.example).shape == (4, 4)
+        assert model(context.example).shape == (4, 4)
     assert kinds == {"set_kernel", "set_dilation", "set_groups"}
     attention = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(2), Attending(8), nn.Flatten(), nn.LazyLinear(4))
-    attention(situation.example)
-    found = [type(m).__name__ for m in MutateDiscrete().candidates(situation_of(attention, data))]
+    attention(context.example)
+    found = [type(m).__name__ for m in MutateDiscrete().candidates(context_of(attention, data))]
     assert "SetHeads" in found
 
 
@@ -161,16 +161,16 @@ class Attending(nn.Module):
 def test_the_gate_gradient_is_the_slope_of_the_loss_in_the_gate(kind, make_network, data):
     model = make_network().double()
     batches = [(images.double(), labels) for images, labels in data[0]]
-    situation = situation_of(model, (batches, None))
+    context = context_of(model, (batches, None))
     morph = KINDS[kind]("features.conv2")
-    found = gate_gradient(situation, morph)
+    found = gate_gradient(context, morph)
     changed = copy.deepcopy(model)
-    apply(morph.plan(changed, situation.example), changed)
+    apply(morph.plan(changed, context.example), changed)
     added = {name for name, _ in changed.named_parameters()}
     (gate,) = [
         name for name in added if not name.endswith("bias") and not bool(dict(changed.named_parameters())[name].any())
     ]
-    parameter, batch = dict(changed.named_parameters())[gate], situation.measures.batch
+    parameter, batch = dict(changed.named_parameters())[gate], context.measures.batch
     changed.eval()
 
     def loss(step, unit):
@@ -183,27 +183,27 @@ def test_the_gate_gradient_is_the_slope_of_the_loss_in_the_gate(kind, make_netwo
     assert found == pytest.approx(sum(slope**2 for slope in slopes), rel=1e-4)
 
 
-def test_the_selector_puts_the_steepest_gate_first_and_the_hybrid_takes_two(situation):
-    ranked = LayerTypeSelector().rank(situation, "features.conv2")
+def test_the_selector_puts_the_steepest_gate_first_and_the_hybrid_takes_two(context):
+    ranked = LayerTypeSelector().rank(context, "features.conv2")
     assert list(ranked.values()) == sorted(ranked.values(), reverse=True)
     assert set(ranked) == {"branch", "attention", "residual"}
     operator = HybridOperator(score="width")
-    together = next(iter(operator.candidates(situation)))
+    together = next(iter(operator.candidates(context)))
     layer = together.parts[0].arguments()
-    best = list(LayerTypeSelector().rank(situation, next(iter(layer.values()))))[:2]
+    best = list(LayerTypeSelector().rank(context, next(iter(layer.values()))))[:2]
     assert [KINDS[kind](next(iter(layer.values()))) for kind in best] == list(together.parts)
-    assert "attention" not in LayerTypeSelector().rank(situation, "classifier.0")
-    assert "attention" not in LayerTypeSelector().possible(situation, "classifier.0")
+    assert "attention" not in LayerTypeSelector().rank(context, "classifier.0")
+    assert "attention" not in LayerTypeSelector().possible(context, "classifier.0")
 
 
-def test_nothing_is_added_inside_an_addition_or_behind_the_logits(situation):
-    BranchOperator(score="width").apply(situation)
-    images = situation.example
-    batch = situation.measures.batch
-    again = Situation(
-        model=situation.model,
+def test_nothing_is_added_inside_an_addition_or_behind_the_logits(context):
+    BranchOperator(score="width").apply(context)
+    images = context.example
+    batch = context.measures.batch
+    again = ActionContext(
+        model=context.model,
         example=images,
-        measures=measure(situation.model, batch, InformationBottleneck()),
+        measures=measure(context.model, batch, InformationBottleneck()),
     )
     places = [morph.at for morph in BranchOperator().candidates(again)]
     assert places
@@ -211,23 +211,23 @@ def test_nothing_is_added_inside_an_addition_or_behind_the_logits(situation):
     assert "classifier.2" not in places
 
 
-def test_a_compound_applies_what_is_possible_and_names_what_is_not(situation):
+def test_a_compound_applies_what_is_possible_and_names_what_is_not(context):
     impossible = PruneByEntropy(least=10_000)
-    reports = CompoundOperator(operators=(impossible, ExpandWithMI())).apply(situation)
+    reports = CompoundOperator(operators=(impossible, ExpandWithMI())).apply(context)
     assert [report.plan.op for report in reports] == ["widen"]
     with pytest.raises(MorphError, match="prune: no layer to act on"):
-        CompoundOperator(operators=(impossible,)).apply(situation)
+        CompoundOperator(operators=(impossible,)).apply(context)
 
 
-def test_a_compound_that_breaks_leaves_the_network_as_it_was(situation):
+def test_a_compound_that_breaks_leaves_the_network_as_it_was(context):
     class Broken(ExpandWithMI):
-        def apply(self, situation, optimizer=None):
+        def apply(self, context, optimizer=None):
             raise ZeroDivisionError
 
-    before = structure_digest(situation.model), weight_digest(situation.model)
+    before = structure_digest(context.model), weight_digest(context.model)
     with pytest.raises(ZeroDivisionError):
-        CompoundOperator(operators=(ExpandWithMI(), Broken())).apply(situation)
-    assert (structure_digest(situation.model), weight_digest(situation.model)) == before
+        CompoundOperator(operators=(ExpandWithMI(), Broken())).apply(context)
+    assert (structure_digest(context.model), weight_digest(context.model)) == before
 
 
 @pytest.mark.parametrize("schedule", ["linear", "exponential", "cosine"])
@@ -240,9 +240,9 @@ def test_the_strength_is_a_function_of_progress_and_does_not_wear_off(schedule):
     assert operator.at(1.0).strength == pytest.approx(0.1)
 
 
-def test_a_weaker_expansion_adds_less(situation):
+def test_a_weaker_expansion_adds_less(context):
     strong, weak = (
-        next(iter(AdaptiveOperator(base=ExpandWithMI(), progress=p).candidates(situation))) for p in (0.0, 1.0)
+        next(iter(AdaptiveOperator(base=ExpandWithMI(), progress=p).candidates(context))) for p in (0.0, 1.0)
     )
     assert strong.layer == weak.layer
     assert strong.width > weak.width
@@ -252,11 +252,11 @@ def test_measuring_changes_nothing_and_sees_what_is_there(make_network, data):
     model = make_network()
     model(torch.randn(8, 3, 16, 16)).sum().backward()
     before = weight_digest(model), [p.grad.clone() for p in model.parameters()], torch.get_rng_state()
-    situation = situation_of(model, data)
+    context = context_of(model, data)
     assert weight_digest(model) == before[0]
     assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), before[1], strict=True))
     assert torch.equal(torch.get_rng_state(), before[2])
-    assert list(situation.measures.layers) == [
+    assert list(context.measures.layers) == [
         "features.conv1",
         "features.conv2",
         "features.conv3",
@@ -264,11 +264,11 @@ def test_measuring_changes_nothing_and_sees_what_is_there(make_network, data):
         "classifier.2",
     ]
     # The first-order worth of a logit: mean of |logit * dCE/dlogit|.
-    logits_BK = situation.measures.batch.logits(model.eval()).detach().double()
-    labels_B = situation.measures.batch.labels_B
+    logits_BK = context.measures.batch.logits(model.eval()).detach().double()
+    labels_B = context.measures.batch.labels_B
     slope_BK = logits_BK.softmax(-1) - nn.functional.one_hot(labels_B, 4)
     expected_K = (logits_BK * slope_BK).abs().mean(0)
-    assert torch.allclose(situation.measures.layers["classifier.2"].taylor_C, expected_K, atol=1e-5)
+    assert torch.allclose(context.measures.layers["classifier.2"].taylor_C, expected_K, atol=1e-5)
 
 
 def test_bad_settings_and_too_few_samples_are_refused(make_network, data):

@@ -51,9 +51,9 @@ def test_every_parameter_gets_a_gradient(network):
 
 
 def test_bad_sizes_are_named(network):
-    with pytest.raises(ConfigError, match=r"states of 5 features; came shape \(2, 4\)"):
+    with pytest.raises(ConfigError, match=r"states of 5 features, got shape \(2, 4\)"):
         network(torch.zeros(2, 4))
-    with pytest.raises(ConfigError, match="a multiple of 4 heads; came 30"):
+    with pytest.raises(ConfigError, match="a multiple of 4 heads, got 30"):
         AttentionPolicyNetwork(5, 7, hidden_dim=30)
 
 

@@ -71,11 +71,11 @@ def test_what_is_not_said_of_the_next_actions_means_all():
 
 
 def test_bad_use_is_named():
-    with pytest.raises(ConfigError, match="experiences to draw from; came none"):
+    with pytest.raises(ConfigError, match="experiences to draw from, found none"):
         ExperienceBuffer(num_actions=2).sample(1)
-    with pytest.raises(ConfigError, match="an action below 4; came 4"):
+    with pytest.raises(ConfigError, match="an action below 4, got 4"):
         filled().push(seen(1, action=4))
-    with pytest.raises(ConfigError, match="at most 2 experiences; came 3"):
+    with pytest.raises(ConfigError, match="at most 2 experiences, got 3"):
         filled(2, capacity=2).load_state_dict(filled(3).state_dict())
     with pytest.raises(ConfigError, match=r"state and next_state of one shape \(S,\)"):
         Experience(state=torch.zeros(3), action=0, reward=0.0, next_state=torch.zeros(2), done=False)

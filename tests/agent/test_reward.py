@@ -56,9 +56,9 @@ def test_more_accuracy_never_earns_less(start, first, second):
 
 
 def test_what_counts_must_have_been_measured():
-    with pytest.raises(DataError, match="a finite information among the metrics; came nothing"):
+    with pytest.raises(DataError, match="a finite information among the metrics, found nothing"):
         MultiObjectiveReward()({k: v for k, v in HERE.items() if k != "information"}, HERE)
-    with pytest.raises(DataError, match="a finite loss among the metrics; came nan"):
+    with pytest.raises(DataError, match="a finite loss among the metrics, got nan"):
         MultiObjectiveReward()(HERE, HERE | {"loss": math.nan})
     with pytest.raises(ConfigError, match="accuracy_scale > 0"):
         RewardConfig(accuracy_scale=0.0)

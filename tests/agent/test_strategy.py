@@ -18,7 +18,7 @@ from lab.nn.named import make_model
 from lab.runs import Run, build, find_checkpoint, restore_network, saved_config
 from lab.state import structure_digest
 from lab.store import RunReader
-from lab.train import Moment, Mutate, Rollback, StrategyState, serve
+from lab.train import Mutate, RequestContext, Rollback, StrategyState, serve
 
 SCRIPT = """
 import json, os, signal, sys
@@ -63,11 +63,11 @@ def actions_of(run_dir):
 
 
 def test_actions_are_told_with_what_was_measured_and_the_network_learns(whole):
-    told = actions_of(whole.run_dir)
+    actions = actions_of(whole.run_dir)
     counts = whole.network["actions"]
-    assert counts["tried"] == sum(action["applied"] for action in told)
-    assert counts["kept"] == sum(action["accepted"] for action in told) >= 2
-    for action in told:
+    assert counts["tried"] == sum(action["applied"] for action in actions)
+    assert counts["kept"] == sum(action["accepted"] for action in actions) >= 2
+    for action in actions:
         info = action["info"]
         if action["applied"]:
             assert info["structure"][0] != info["structure"][1] or info["weights"][0] != info["weights"][1]
@@ -90,7 +90,7 @@ def test_a_killed_run_ends_with_the_same_bits_after_it_was_resumed(make_agent_co
     killed = subprocess.run(arguments, capture_output=True, text=True, timeout=300, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     path = find_checkpoint(str(tmp_path / "run"), tmp_path)
-    assert load_checkpoint(path).morphs, "nothing had changed: the test would show less"
+    assert load_checkpoint(path).plans, "nothing had changed: the test would show less"
     resumed = Run(saved_config(path), save_dir=tmp_path, resume=path).execute()
     assert resumed.digest == whole.digest
     assert resumed.test_loss == whole.test_loss
@@ -100,8 +100,8 @@ def test_a_killed_run_ends_with_the_same_bits_after_it_was_resumed(make_agent_co
 def test_the_network_of_a_checkpoint_has_the_structure_that_it_grew(whole):
     checkpoint = load_checkpoint(find_checkpoint(whole.run_dir, ""))
     network = restore_network(checkpoint)
-    told = [action["info"] for action in actions_of(whole.run_dir) if action["accepted"]]
-    assert structure_digest(network) == told[-1]["structure"][1]
+    actions = [action["info"] for action in actions_of(whole.run_dir) if action["accepted"]]
+    assert structure_digest(network) == actions[-1]["structure"][1]
     assert sum(p.numel() for p in network.parameters()) == whole.network["parameters"]
 
 
@@ -111,7 +111,7 @@ def test_the_evolved_network_is_written_as_a_file_and_has_no_source_of_a_cell(wh
     x_BCHW = torch.randn(3, 1, 8, 8)
     network = restore_network(load_checkpoint(find_checkpoint(whole.run_dir, "")))
     assert torch.allclose(program(x_BCHW), network(x_BCHW), atol=1e-5)
-    with pytest.raises(ConfigError, match="came one of SeedCNN"):
+    with pytest.raises(ConfigError, match="got one of SmallCNN"):
         export_run(Path(whole.run_dir), "state", out=tmp_path / "network.pt")
 
 
@@ -129,15 +129,15 @@ def test_the_next_run_begins_with_what_the_agent_had_learnt(make_agent_config, t
 @pytest.mark.parametrize("policy", ["random", "schedule", "none"])
 def test_a_baseline_policy_acts_as_it_says(policy, make_agent_config, tmp_path):
     report = Run(make_agent_config(policy=policy, epochs=3), save_dir=tmp_path, name="run").execute()
-    told = actions_of(report.run_dir)
+    actions = actions_of(report.run_dir)
     if policy == "none":
-        assert not told
+        assert not actions
     elif policy == "schedule":
-        assert {action["action"] for action in told} == {"expand"}
-        assert all(action["accepted"] and action["info"]["probe_steps"] == 0 for action in told)
+        assert {action["action"] for action in actions} == {"expand"}
+        assert all(action["accepted"] and action["info"]["probe_steps"] == 0 for action in actions)
     else:
-        assert len(told) == 4
-        assert all(action["info"].get("probe_steps", 3) == 3 for action in told)
+        assert len(actions) == 4
+        assert all(action["info"].get("probe_steps", 3) == 3 for action in actions)
 
 
 def test_a_run_ends_when_its_compute_is_spent_and_the_rate_has_followed_it(make_agent_config, tmp_path):
@@ -172,7 +172,7 @@ def test_a_person_may_ask_for_an_action(make_agent_config):
     strategy, data = parts.strategy, parts.data
     strategy.begin_epoch(0, 0, data)
     strategy.records.clear()
-    moment = Moment(epoch=0, step=0, data=data)
+    moment = RequestContext(epoch=0, step=0, data=data)
     text = serve(strategy.offers, Mutate(), moment).text
     (event,) = [record for record in strategy.records if record.kind == "action"]
     assert text.startswith(event.action)
@@ -187,9 +187,9 @@ def test_a_network_by_name_fits_the_images_or_is_refused():
     assert resnet(torch.zeros(2, 1, 32, 32)).shape == (2, 5)
     with pytest.raises(ConfigError, match="seed_cnn, MODULE:FACTORY or a classification model of torchvision"):
         make_model("resnet", num_classes=5, in_channels=1, size=32, channels=16)
-    with pytest.raises(ConfigError, match="multiple of 4 for seed_cnn; came 30x30"):
+    with pytest.raises(ConfigError, match="multiple of 4 for seed_cnn, got 30x30"):
         make_model("seed_cnn", num_classes=5, in_channels=1, size=30, channels=16)
-    with pytest.raises(ConfigError, match="side is a multiple of 16 for vit_b_16; came 8x8"):
+    with pytest.raises(ConfigError, match="side is a multiple of 16 for vit_b_16, got 8x8"):
         make_model("vit_b_16", num_classes=5, in_channels=1, size=8, channels=16)
 
 
@@ -208,7 +208,7 @@ def test_a_factory_of_ones_own_is_evolved(make_agent_config, tmp_path, monkeypat
     assert report.network["actions"]["tried"] > 0
     with pytest.raises(ConfigError, match=r"logits \(B, 10\) of own_network:wrong"):
         build(make_agent_config(model="own_network:wrong"))
-    with pytest.raises(ConfigError, match="a function other in own_network; came make, wrong"):
+    with pytest.raises(ConfigError, match="a function other in own_network, got make, wrong"):
         build(make_agent_config(model="own_network:other"))
 
 
@@ -222,9 +222,9 @@ def test_two_ranks_make_the_same_changes(make_agent_config, tmp_path):
         [*command, *arguments], capture_output=True, text=True, timeout=300, env=environment, check=False
     )
     assert done.returncode == 0, done.stderr
-    told = actions_of(tmp_path / "run")
-    assert len(told) == 4
-    assert any(action["accepted"] for action in told)
+    actions = actions_of(tmp_path / "run")
+    assert len(actions) == 4
+    assert any(action["accepted"] for action in actions)
 
 
 def test_another_recipe_does_not_take_its_checkpoint(make_agent_config, make_config, whole):

@@ -5,15 +5,15 @@ import math
 import pytest
 import torch
 
-from lab.agent import MultiObjectiveReward, PairedJudge, Reward, RewardConfig, Trial
-from lab.agent.trial import Reading, paired
+from lab.agent import MultiObjectiveReward, PairedTest, Reward, RewardConfig, Trial
+from lab.agent.trial import EvalResult, paired
 
 EXPAND = 1
 
 
 def reading(losses):
     losses_N = torch.tensor(losses, dtype=torch.float64)
-    return Reading(losses_N=losses_N, hits_N=losses_N < 1.0, labels_N=torch.zeros(len(losses), dtype=torch.long))
+    return EvalResult(losses_N=losses_N, hits_N=losses_N < 1.0, labels_N=torch.zeros(len(losses), dtype=torch.long))
 
 
 def trial(mean=0.0, error=0.1, reward=0.5, measured=True):
@@ -38,7 +38,7 @@ def test_losses_are_compared_sample_by_sample():
     ],
 )
 def test_a_change_is_kept_that_is_not_worse_for_sure_and_pays(found, kept, text):
-    decided, why = PairedJudge()(found)
+    decided, why = PairedTest()(found)
     assert decided is kept
     assert text in why
 
@@ -54,7 +54,7 @@ def test_the_reward_of_an_untrained_expansion_is_its_price_alone(make_agent, dat
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_regret_is_what_the_other_choice_would_have_gained(kept, make_agent, data):
-    agent = make_agent(judge=lambda found: (kept, "told"), probe_steps=2)
+    agent = make_agent(acceptance_test=lambda found: (kept, "told"), probe_steps=2)
     seen = set()
     for action in range(7):
         _, info = agent.apply_tentative(action, agent.get_state(agent.evaluate(data[1])), data[1])

@@ -27,7 +27,7 @@ GROWS = {"growth": "width"}
 ADAPTIVE = {"temperature_schedule": "adaptive"}
 PLATEAU = {"weight_schedule": "plateau", "rate_patience": 3, "weight_lr": 1e-9}
 IMPATIENT = {"weight_training_epochs": 4, "early_stopping_patience": 2, "weight_lr": 1e-4}
-AT_ONCE = {"preserve_function": False, "weight_lr": 1e-4, "mutation_kind": "random", "reject_sigmas": 0.0}
+AT_ONCE = {"preserve_function": False, "weight_lr": 1e-4, "mutation_kind": "random", "reject_z": 0.0}
 CHANGED = {
     "warmup_epochs": ({}, 2),
     "arch_training_epochs": ({}, 1),
@@ -55,7 +55,7 @@ CHANGED = {
     "enable_gradual_growth": (GROWS, False),
     "growth_schedule": (GROWS, (3,)),
     "growth_factor": (GROWS, 2.0),
-    "reject_sigmas": (AT_ONCE, 1e9),
+    "reject_z": (AT_ONCE, 1e9),
     "weight_lr": ({}, 0.01),
     "weight_schedule": ({}, "constant"),
     "rate_patience": (PLATEAU, 1),
@@ -151,7 +151,7 @@ def test_a_device_that_is_not_there_is_refused(make_config):
 
 
 def test_a_memory_fraction_needs_an_accelerator(make_config):
-    with pytest.raises(ConfigError, match="a CUDA device with --memory-fraction; came cpu"):
+    with pytest.raises(ConfigError, match="a CUDA device with --memory-fraction, got cpu"):
         build(make_config({"memory_fraction": 0.5}))
 
 
@@ -164,7 +164,7 @@ def test_a_phase_of_no_epochs_is_passed_over():
     without = run(weight_training_epochs=0)
     assert "weight_retraining" not in [row["phase"] for row in without.history]
     assert without.strategy.network is not None
-    assert without.strategy.network.blends == {}
+    assert without.strategy.network.transitions == {}
 
 
 def test_mutations_come_every_so_many_cycles():

@@ -52,11 +52,11 @@ def test_a_run_goes_through_all_four_phases(finished):
 
 
 def test_the_events_tell_what_the_search_believes_and_what_a_mutation_did(finished):
-    told = events(finished, "genotype")[-1]
-    assert len(told["edges"]) == len(told["probabilities"]) == 28
-    assert told["primitives"] == list(DARTS.primitives)
-    live, likeliest = Genotype.from_json(told["genotype"]), Genotype.from_json(told["likeliest"])
-    assert len(live.rows) == len(likeliest.rows) == 16
+    shown = events(finished, "genotype")[-1]
+    assert len(shown["edges"]) == len(shown["probabilities"]) == 28
+    assert shown["primitives"] == list(DARTS.primitives)
+    live, argmax_genotype = Genotype.from_json(shown["genotype"]), Genotype.from_json(shown["argmax_genotype"])
+    assert len(live.rows) == len(argmax_genotype.rows) == 16
     applied = events(finished, "mutation")[0]
     assert sum(edit[3] != ABSENT for edit in applied["edits"]) == 8
     assert any(edit[4] == ABSENT for edit in applied["edits"]), "no source changed; the mutation proves too little"
@@ -77,8 +77,10 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(config, finished, tmp_pa
     assert first.state == "stopped"
     path = find_checkpoint("latest", tmp_path)
     if stop_at[1] == "weight_retraining":
-        blends = load_checkpoint(path).state["strategy"]["live"]["child"]["blends"]
-        assert ABSENT in {blend[-1] for blend in blends}, "stopped outside the hand-over to another source"
+        transitions = load_checkpoint(path).state["strategy"]["live"]["child"]["transitions"]
+        assert ABSENT in {transition[-1] for transition in transitions}, (
+            "stopped outside the transition to another source"
+        )
     second = Run(saved_config(path), save_dir=tmp_path, resume=path).execute()
     assert second.digest == finished.digest
     assert second.test_loss == finished.test_loss
@@ -92,27 +94,27 @@ def test_checkpoints_before_the_mutation_are_kept(finished):
 def test_a_live_network_under_hand_over_is_restored_with_its_sources(seed):
     part = make_live()
     rng = Random(seed)
-    assert part.take(sample(DARTS, rng), batches(), PROBE) <= TOLERANCE
+    assert part.extract(sample(DARTS, rng), batches(), PROBE) <= TOLERANCE
     target = mutate(part.child.genotype, 0.6, "random", rng)
     assert part.mutate(target, batches(), PROBE) <= TOLERANCE
     part.child.set_beta(0.3)
-    assert ABSENT in part.child.blends.values()
+    assert ABSENT in part.child.transitions.values()
     other = make_live()
     other.load_state_dict(part.state_dict())
     assert other.child.genotype == target
-    assert other.child.blends == part.child.blends
+    assert other.child.transitions == part.child.transitions
     part.child.eval()
     assert torch.equal(other.child.eval()(PROBE), part.child(PROBE))
     for network in (part, other):
         network.child.set_beta(1.0)
-        network.child.settle()
+        network.child.finalize()
     assert torch.equal(other.child(PROBE), part.child(PROBE))
 
 
 def test_only_a_network_of_three_stages_grows(make_config):
     for growth in ("width", "depth"):
         grown = make_config({"growth": growth}, space="darts", layers=3)
-        with pytest.raises(ConfigError, match="a network of three stages to grow.*set growth none"):
+        with pytest.raises(ConfigError, match="a network of three stages to grow.*Set growth none"):
             make_strategy(grown, num_classes=10, in_channels=1, size=8, device=torch.device("cpu"))
 
 
@@ -122,7 +124,7 @@ def test_the_fixed_baseline_trains_a_cell_of_its_space(make_config, tmp_path):
     report = Run(config, save_dir=tmp_path, name="fixed").execute()
     assert Genotype.from_json(report.network["genotype"]) == parse_cell(text, DARTS)
     assert all(parse_cell("", space) == cell and cell.space == space for space, cell in BASELINES.items())
-    with pytest.raises(ConfigError, match="--fixed-cell of space nb201; came darts"):
+    with pytest.raises(ConfigError, match="--fixed-cell of space nb201, got darts"):
         parse_cell(text, NB201)
     with pytest.raises(ConfigError, match="--fixed-cell as Genotype"):
         parse_cell("Genotype(normal=3)", DARTS)
@@ -134,7 +136,7 @@ def test_a_run_on_a_gpu_leaves_nothing_elsewhere(make_config):
     device = torch.device("cuda")
     strategy = make_strategy(config, num_classes=10, in_channels=1, size=8, device=device)
     live, x, y = strategy.live, PROBE.to(device), torch.arange(8, device=device)
-    live.take(strategy.explorer.likeliest, [batch.to(device) for batch in batches()], x)
+    live.extract(strategy.explorer.argmax_genotype, [batch.to(device) for batch in batches()], x)
     strategy.architecture.step(x, y)
     target = mutate(live.child.genotype, 0.5, "random", Random(1))
     assert live.mutate(target, [batch.to(device) for batch in batches()], x) <= TOLERANCE
@@ -144,4 +146,4 @@ def test_a_run_on_a_gpu_leaves_nothing_elsewhere(make_config):
         tensor for network in (live.supernet, live.child) for tensor in (*network.parameters(), *network.buffers())
     ]
     assert {tensor.device.type for tensor in [*tensors, strategy.explorer.alpha]} == {"cuda"}
-    assert len(strategy.explorer.ask_uniform().genotype(DARTS).rows) == 16
+    assert len(strategy.explorer.sample_uniform().genotype(DARTS).rows) == 16

@@ -16,7 +16,7 @@ from lab.space import NB201, Genotype
 from lab.store import RunReader
 
 TEXT = "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|none~0|avg_pool_3x3~1|nor_conv_3x3~2|"
-# Dies inside the second growth, or inside the hand-over of a cell that came with it.
+# Dies inside the second growth, or inside the transition of a cell that came with it.
 KILLED = """
 import json, os, signal, sys
 from lab.runs import Run, RunConfig
@@ -28,7 +28,7 @@ def dying_grow(self, *arguments, **named):
         os.kill(os.getpid(), signal.SIGKILL)
     return event
 def dying_advance(self, child):
-    if sys.argv[3] == "hand-over" and self.done == 3:
+    if sys.argv[3] == "transition" and self.done == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return advance(self, child)
 Growth.grow, Growth.advance = dying_grow, dying_advance
@@ -72,7 +72,7 @@ def x():
     return torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
-def test_the_network_grows_at_each_mutation_phase_after_the_first_and_its_output_stays(whole):
+def test_the_network_grows_at_each_later_mutation_phase_and_its_output_stays(whole):
     report, folder = whole
     events = [event.payload for event in RunReader(folder).events(kinds=("growth",)).events]
     assert [(event["what"], event["where"]) for event in events] == [
@@ -86,7 +86,7 @@ def test_the_network_grows_at_each_mutation_phase_after_the_first_and_its_output
     assert report.state == "finished"
 
 
-@pytest.mark.parametrize("moment", ["growth", "hand-over"])
+@pytest.mark.parametrize("moment", ["growth", "transition"])
 def test_a_run_that_was_killed_while_it_grew_ends_with_the_same_bits(config, whole, tmp_path, moment):
     arguments = [sys.executable, "-c", KILLED, str(tmp_path), json.dumps(config.to_json()), moment]
     killed = subprocess.run(arguments, capture_output=True, text=True, timeout=300)
@@ -115,11 +115,11 @@ def test_every_stage_deepens_behind_a_hand_over(live, x):
         before = live.child.eval()(x)
         assert [event.difference for event in grow(growth, live, x)] == [0.0]
         assert torch.equal(live.child(x), before)
-        assert grow(growth, live, x) == (), "a hand-over is under way"
+        assert grow(growth, live, x) == (), "a transition is under way"
         assert [growth.advance(live.child) for _ in range(3)] == [0.5, 1.0, None]
         assert not torch.equal(live.child(x), before)
     after = live.child(x)
-    growth.settle(live.child)
+    growth.finalize(live.child)
     assert torch.equal(live.child(x), after)
     assert live.supernet.backbone.stage_lengths == live.child.backbone.stage_lengths == (2, 2, 2)
     assert all(cell.beta is None for cell in (*live.supernet.backbone.cells, *live.child.backbone.cells))
@@ -157,7 +157,7 @@ def test_a_fresh_supernet_gets_the_structure_back(live, x):
     fresh.load_state_dict(live.state_dict())
     assert torch.equal(fresh.child.eval()(x), live.child.eval()(x))
     assert again.steps == growth.steps
-    assert {step["kind"] for step in growth.steps} == {"depth", "width", "settle"}
+    assert {step["kind"] for step in growth.steps} == {"depth", "width", "finalize"}
 
 
 def test_a_mutation_of_a_grown_network_moves_nothing_and_can_be_taken_back(live, x):

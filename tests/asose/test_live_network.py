@@ -8,7 +8,7 @@ from lab.asose import live_network as live
 from lab.base import CheckpointError, TrainingError
 from lab.nn import SuperNet
 from lab.space import NB201, Genotype, mutate, sample
-from lab.state import clone_tree, state_digest
+from lab.state import clone_state, state_digest
 
 
 def make_live(channels=4):
@@ -33,13 +33,13 @@ def train(part, steps=3):
 
 def test_taking_a_child_measures_that_it_is_the_supernets_path():
     part = make_live()
-    assert part.take(sample(NB201, Random(0)), batches(), PROBE) <= TOLERANCE
+    assert part.extract(sample(NB201, Random(0)), batches(), PROBE) <= TOLERANCE
     assert part.child is not None
 
 
 def test_a_mutation_is_measured_and_below_the_tolerance():
     part = make_live()
-    part.take(sample(NB201, Random(0)), batches(), PROBE)
+    part.extract(sample(NB201, Random(0)), batches(), PROBE)
     train(part)
     target = mutate(part.child.genotype, 0.5, "random", Random(1))
     assert part.mutate(target, batches(), PROBE) <= TOLERANCE
@@ -48,7 +48,7 @@ def test_a_mutation_is_measured_and_below_the_tolerance():
 
 def test_a_mutation_that_would_move_the_output_is_refused_and_undone(monkeypatch):
     part = make_live()
-    part.take(Genotype(NB201, ("nor_conv_3x3",) * 6), batches(), PROBE)
+    part.extract(Genotype(NB201, ("nor_conv_3x3",) * 6), batches(), PROBE)
     train(part)
     before = state_digest(part.state_dict())
 
@@ -56,7 +56,7 @@ def test_a_mutation_that_would_move_the_output_is_refused_and_undone(monkeypatch
         with torch.no_grad():
             model.backbone.stem_norm.running_mean.add_(1.0)
 
-    monkeypatch.setattr(live, "estimate_statistics", careless)
+    monkeypatch.setattr(live, "recalibrate_batchnorm", careless)
     with pytest.raises(TrainingError, match="moves the output by at most"):
         part.mutate(mutate(part.child.genotype, 0.5, "random", Random(1)), batches(), PROBE)
     assert state_digest(part.state_dict()) == before
@@ -69,15 +69,15 @@ def test_mutating_without_a_child_is_refused():
 
 def test_restoring_gives_every_bit_back_and_keeps_the_parameter_objects():
     part = make_live()
-    part.take(Genotype(NB201, ("nor_conv_3x3",) * 6), batches(), PROBE)
+    part.extract(Genotype(NB201, ("nor_conv_3x3",) * 6), batches(), PROBE)
     train(part)
-    kept = clone_tree(part.state_dict())
+    kept = clone_state(part.state_dict())
     objects = [id(parameter) for parameter in part.supernet.parameters()]
     part.mutate(mutate(part.child.genotype, 0.5, "random", Random(1)), batches(), PROBE)
     part.child.set_beta(0.4)
     train(part)
     assert state_digest(part.state_dict()) != state_digest(kept)
-    part.load_state_dict(clone_tree(kept))
+    part.load_state_dict(clone_state(kept))
     assert state_digest(part.state_dict()) == state_digest(kept)
     assert [id(parameter) for parameter in part.supernet.parameters()] == objects
     owned = {id(parameter) for parameter in part.supernet.parameters()}
@@ -88,7 +88,7 @@ def test_restoring_gives_every_bit_back_and_keeps_the_parameter_objects():
 
 def test_what_did_not_run_is_not_stepped():
     part = make_live()
-    part.take(Genotype(NB201, ("nor_conv_1x1",) * 6), batches(), PROBE)
+    part.extract(Genotype(NB201, ("nor_conv_1x1",) * 6), batches(), PROBE)
     idle = part.supernet.edge(0, 0).primitives["nor_conv_3x3"].conv.weight
     before = idle.detach().clone()
     train(part, steps=5)

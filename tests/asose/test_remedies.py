@@ -20,14 +20,14 @@ def make(epochs=5, **fields):
 
 def explore(explorer, remedies, epochs=1):
     for _ in range(epochs):
-        explorer.ask()
-        explorer.tell(0.5)
+        explorer.sample()
+        explorer.update_temperature(0.5)
         remedies.end_epoch()
 
 
 def test_without_settings_nothing_is_changed():
     explorer, remedies = make()
-    assert remedies.dress(SAMPLE) is SAMPLE
+    assert remedies.apply(SAMPLE) is SAMPLE
     explore(explorer, remedies, 3)
     assert remedies.gradient().abs().sum() == 0
     assert remedies.stopped == ""
@@ -46,13 +46,13 @@ def test_beta_decay_is_the_gradient_of_mean_logsumexp_with_a_weight_that_grows()
 
 def test_dropout_and_auxiliary_skip_fall_to_nothing_over_exploration():
     explorer, remedies = make(skip_dropout=0.4, auxiliary_skip=1.0)
-    first = remedies.dress(SAMPLE)
+    first = remedies.apply(SAMPLE)
     assert (first.skip_dropout, first.auxiliary_skip, first.choices) == (0.4, 1.0, SAMPLE.choices)
     explore(explorer, remedies, 2)
-    half = remedies.dress(SAMPLE)
+    half = remedies.apply(SAMPLE)
     assert (half.skip_dropout, half.auxiliary_skip) == (pytest.approx(0.2), pytest.approx(0.5))
     explore(explorer, remedies, 2)
-    assert remedies.dress(SAMPLE) is SAMPLE
+    assert remedies.apply(SAMPLE) is SAMPLE
 
 
 def test_exploration_stops_at_so_many_skips_or_when_the_order_of_alpha_stays():
@@ -80,14 +80,14 @@ def test_exploration_stops_at_so_many_skips_or_when_the_order_of_alpha_stays():
     assert other.stopped == remedies.stopped
 
 
-def test_a_stopped_exploration_goes_on_to_the_mutation_and_is_passed_over_from_then_on(make_parts):
+def test_a_stopped_exploration_goes_on_to_the_mutation_and_is_skipped_later(make_parts):
     phases, records = make_parts({"stable_epochs": 1, "arch_lr": 1e-9, "arch_training_epochs": 4, "total_cycles": 3})
     assert phases.count("arch_training") == 2
     assert any(isinstance(r, AlertEvent) and r.title == "Exploration ended" for r in records)
-    told = [record for record in records if isinstance(record, GenotypeEvent) and record.reason == "epoch"]
-    assert len(told) == 2
+    shown = [record for record in records if isinstance(record, GenotypeEvent) and record.reason == "epoch"]
+    assert len(shown) == 2
     assert all(
-        0 <= record.strength <= 1 and 0 <= record.diversity <= 1 and 0 <= record.distance <= 1 for record in told
+        0 <= record.strength <= 1 and 0 <= record.diversity <= 1 and 0 <= record.distance <= 1 for record in shown
     )
 
 
@@ -125,7 +125,7 @@ class Decisions:
     def __init__(self, x, y):
         self.batch = (x, y)
 
-    def decisions(self):
+    def selection(self):
         return iter([self.batch] * 3)
 
 
@@ -145,7 +145,7 @@ def test_perturbation_chooses_and_guides_by_held_out_loss_whatever_alpha_says(sa
         optimizer.step()
     with torch.no_grad():
         trainer.explorer.alpha[:, 4] = 5.0
-    favourite = trainer.explorer.likeliest
+    favourite = trainer.explorer.argmax_genotype
     assert favourite.primitives == ("avg_pool_3x3",) * 3
     guide_before = trainer.guide()
     assert guide_before == trainer.explorer.probabilities().tolist()
@@ -169,14 +169,14 @@ def test_perturbation_chooses_and_guides_by_held_out_loss_whatever_alpha_says(sa
 def test_a_restarted_mutation_starts_from_the_weights_that_exploration_left(make_config):
     from lab.runs import build
 
-    search = {"mutation_test": "restart", "weight_training_epochs": 1, "total_cycles": 3, "reject_sigmas": 1e9}
+    search = {"mutation_test": "restart", "weight_training_epochs": 1, "total_cycles": 3, "reject_z": 1e9}
     parts = build(make_config(search))
     strategy, data = parts.strategy, parts.data
     epoch, weights = 0, None
     while strategy.mutator.number == 0:
         plan = strategy.begin_epoch(epoch, 0, data)
         if strategy.phase == "weight_retraining" and strategy.mutator.number == 0:
-            weights = strategy.evolution.origin["supernet"]
+            weights = strategy.controller.origin["supernet"]
         if strategy.mutator.number:
             break
         for x, y in data.batches(plan.split, epoch):
@@ -187,7 +187,7 @@ def test_a_restarted_mutation_starts_from_the_weights_that_exploration_left(make
     assert weights is not None
     assert all(torch.equal(now[name], value) for name, value in weights.items() if name.endswith("weight"))
     assert strategy.mutator.pending[0].loss_before > 0
-    assert strategy.evolution.child.blends == {}
+    assert strategy.controller.child.transitions == {}
 
 
 def test_a_restart_and_growth_exclude_each_other():

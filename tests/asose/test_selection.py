@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lab.asose.selection import batch_statistics, drawn_worth, held_out_loss, removal_worth
+from lab.asose.selection import batch_statistics, held_out_loss, perturbation_importance, sampled_importance
 from lab.explore import GumbelExplorer
 from lab.nn import Sample, SuperNet
 from lab.space import NB125
@@ -41,7 +41,7 @@ def test_drawn_worth_finds_the_terms_of_an_additive_loss(monkeypatch):
     monkeypatch.setattr("lab.asose.selection.held_out_loss", loss)
     net = SuperNet(NB125, channels=1, layers=1, num_classes=2)
     explorer = GumbelExplorer(NB125, 1.0, seed=0, allow_none=False)
-    worth = drawn_worth(net, explorer.ask_uniform, [], draws=200)
+    worth = sampled_importance(net, explorer.sample_uniform, [], draws=200)
     assert torch.isinf(worth[:, 0]).all(), "never drawn"
     expected = truth[:, 1:].mean(-1, keepdim=True) - truth[:, 1:]
     assert torch.allclose(worth[:, 1:], expected, atol=0.01)
@@ -50,7 +50,7 @@ def test_drawn_worth_finds_the_terms_of_an_additive_loss(monkeypatch):
 def test_removal_worth_is_the_rise_of_the_held_out_loss(untrained):
     net, images = untrained
     mixture = torch.tensor([[0.0, 0.25, 0.25, 0.5, 0.0], [0.2] * 5, [0.0, 0.0, 1.0, 0.0, 0.0]])
-    worth = removal_worth(net, mixture, images)
+    worth = perturbation_importance(net, mixture, images)
     without = mixture.clone()
     without[0] = torch.tensor([0.0, 0.5, 0.5, 0.0, 0.0])
     with batch_statistics(net):

@@ -12,8 +12,8 @@ KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
 def test_every_error_says_what_was_expected_what_came_and_what_to_do_in_one_line(kind):
     error = kind("a number", "'x'", "give a number")
     assert isinstance(error, LabError)
-    assert (error.expected, error.came, error.todo) == ("a number", "'x'", "give a number")
-    assert str(error) == "expected a number; came 'x'; give a number"
+    assert (error.expected, error.got, error.hint) == ("a number", "'x'", "give a number")
+    assert str(error) == "expected a number, got 'x'. Give a number."
 
 
 def test_the_tree_in_the_docstring_names_every_error():

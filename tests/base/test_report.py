@@ -3,9 +3,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from lab.base import Report, Table
+from lab.base import Report, ReportTable
 
-TABLE = Table(title="Sizes", columns=("name", "n"), rows=(("a<b", "1"), ("c", "200")), notes=("2 rows",))
+TABLE = ReportTable(title="Sizes", columns=("name", "n"), rows=(("a<b", "1"), ("c", "200")), notes=("2 rows",))
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Sizes(Report):
         return {"n": self.n}
 
     def tables(self):
-        return (TABLE, Table(title="", columns=("x",), rows=()))
+        return (TABLE, ReportTable(title="", columns=("x",), rows=()))
 
 
 def test_a_table_prints_with_aligned_columns():
@@ -32,7 +32,7 @@ def test_a_table_renders_with_escaped_text():
 
 def test_a_row_of_another_length_is_an_error():
     with pytest.raises(ValueError, match="shorter|longer"):
-        str(Table(title="", columns=("a", "b"), rows=(("1",),)))
+        str(ReportTable(title="", columns=("a", "b"), rows=(("1",),)))
 
 
 def test_a_report_prints_renders_and_gives_its_data():

@@ -52,7 +52,7 @@ def test_blocks_that_do_not_compute_the_same_are_not_compared():
 
 
 @pytest.mark.parametrize(
-    ("settings", "match"), [({"k": 1}, "k = 1"), ({"experts": (2, 1)}, "experts = 1"), ({"experts": ()}, "came none")]
+    ("settings", "match"), [({"k": 1}, "k = 1"), ({"experts": (2, 1)}, "experts = 1"), ({"experts": ()}, "found none")]
 )
 def test_settings_that_cannot_be_compared_are_refused(settings, match):
     with pytest.raises(ConfigError, match=match):
@@ -61,5 +61,5 @@ def test_settings_that_cannot_be_compared_are_refused(settings, match):
 
 def test_without_transformers_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(moe.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match="install the extra text"):
+    with pytest.raises(ConfigError, match="Install the extra text"):
         moe.run(SMALL)

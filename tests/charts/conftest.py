@@ -36,7 +36,7 @@ def snapshot(genotype: dict[str, Any]) -> dict[str, Any]:
     rows = [[0.1, 0.2, 0.1, 0.5, 0.1] for _ in EDGES]
     return {
         "genotype": genotype,
-        "likeliest": cell(*["nor_conv_3x3"] * 6),
+        "argmax_genotype": cell(*["nor_conv_3x3"] * 6),
         "edges": EDGES,
         "primitives": PRIMITIVES,
         "probabilities": rows,

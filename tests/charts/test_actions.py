@@ -104,8 +104,8 @@ def test_changes_made_together_are_told_one_by_one() -> None:
 
 @pytest.mark.parametrize("text", ["widen", "widen {", "widen {'layer': open('x')}", "widen 3", "widen {}"])
 def test_a_change_of_another_form_is_told_whole_and_never_run(text: str) -> None:
-    (told,) = read_change(text)
-    assert (told.text, told.layer) == (text.replace("_", " "), "")
+    (change,) = read_change(text)
+    assert (change.text, change.layer) == (text.replace("_", " "), "")
 
 
 def test_the_table_holds_what_was_measured_the_latest_first(acted: list[Any]) -> None:

@@ -22,7 +22,7 @@ def snapshot(genotype: Genotype) -> dict[str, Any]:
     rng = Random(1)
     return {
         "genotype": genotype.to_json(),
-        "likeliest": sample(DARTS, rng).to_json(),
+        "argmax_genotype": sample(DARTS, rng).to_json(),
         "edges": [list(edge) for edge in DARTS.edges],
         "primitives": list(DARTS.primitives),
         "probabilities": [[rng.random() for _ in DARTS.primitives] for _ in DARTS.edges],

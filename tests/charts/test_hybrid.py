@@ -59,9 +59,9 @@ def test_a_task_has_one_colour_for_its_batches_and_its_decision_split() -> None:
 
 
 def test_components_are_read_whole_and_shown_in_kibibytes_without_the_whole_model() -> None:
-    told = numbers("memory", 2048, 1024, 512, 4096) | numbers("heads.a", 1024, 0, 0, 0)
-    told |= numbers("(whole model)", 9e6, 9e6, 9e6, 9e6) | {"component/half/state": 1.0, "loss": 2.0}
-    rows = component_bytes(told)
+    named = numbers("memory", 2048, 1024, 512, 4096) | numbers("heads.a", 1024, 0, 0, 0)
+    named |= numbers("(whole model)", 9e6, 9e6, 9e6, 9e6) | {"component/half/state": 1.0, "loss": 2.0}
+    rows = component_bytes(named)
     assert [row.name for row in rows] == ["memory", "heads.a", "(whole model)"]
     table = component_table(rows)
     assert table[0] == {

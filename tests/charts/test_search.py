@@ -96,7 +96,7 @@ def test_a_score_has_a_word(health: float, word: str) -> None:
 
 def test_interventions_and_rollbacks_have_signs_of_their_own(make_event: Callable[..., Any]) -> None:
     events = [
-        make_event(3, "intervention", action="lower_rate", reason="sawtooth"),
+        make_event(3, "intervention", action="reduce_lr", reason="sawtooth"),
         make_event(5, "rollback", reason="NaN", to_step=2),
     ]
     figure = stability_figure(make_series("health", [0, 10], [1.0, 0.5]), events)

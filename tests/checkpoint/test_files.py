@@ -29,7 +29,7 @@ def make(step=3, reason="epoch", value=1.0):
         epoch=step // 2,
         step=step,
         reason=reason,
-        morphs=({"op": "widen"},),
+        plans=({"op": "widen"},),
         training_history=({"loss": 0.5},),
         environment={"threads": 1},
     )
@@ -39,9 +39,9 @@ def test_what_was_saved_is_read_back(tmp_path):
     file = save_checkpoint(tmp_path, make())
     again = load_checkpoint(file.path)
     assert state_digest(again.state) == state_digest(make().state)
-    assert (again.base, again.morphs, again.training_history) == (
+    assert (again.base, again.plans, again.training_history) == (
         make().base,
-        make().morphs,
+        make().plans,
         make().training_history,
     )
     assert again.parent == file.digest
@@ -88,7 +88,7 @@ def test_a_write_that_was_cut_off_is_no_checkpoint(tmp_path):
 def test_foreign_and_broken_heads_are_refused(tmp_path, text):
     file = save_checkpoint(tmp_path, make())
     file.path.with_suffix(".json").write_text(text)
-    with pytest.raises(CheckpointError, match="expected .*; came"):
+    with pytest.raises(CheckpointError, match="expected .*, got"):
         load_checkpoint(file.path)
 
 
@@ -96,7 +96,7 @@ def test_a_newer_form_and_a_missing_file_are_named(tmp_path):
     file = save_checkpoint(tmp_path, make())
     head = json.loads(file.path.with_suffix(".json").read_text())
     file.path.with_suffix(".json").write_text(json.dumps(head | {"schema": SCHEMA + 1}))
-    with pytest.raises(CheckpointError, match="update lab"):
+    with pytest.raises(CheckpointError, match="Update lab"):
         load_checkpoint(file.path)
     with pytest.raises(CheckpointError, match="nothing there"):
         load_checkpoint(tmp_path / "absent.pt")
@@ -179,7 +179,7 @@ def test_a_listed_checkpoint_says_what_its_run_came_from(tmp_path):
     assert list_checkpoints(tmp_path)[1] == second
 
 
-def test_the_latest_is_the_one_written_last_even_where_an_earlier_step_was_taken_up_again(tmp_path):
+def test_the_latest_is_the_one_written_last_even_after_a_resume_from_an_earlier_step(tmp_path):
     for step in (10, 20, 30):
         save_checkpoint(tmp_path, make(step=step))
     again = save_checkpoint(tmp_path, make(step=15))

@@ -78,9 +78,9 @@ def test_the_page_names_lines_of_the_model_and_none_of_the_command(folder, capsy
 
 def test_a_sound_model_passes_with_exit_code_0(folder, capsys):
     assert main(["doctor", f"{folder}:make_sound", "--simulate", "cuda:0,cuda:1", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["ok"] is True
-    assert len(told["simulations"]) == 2
+    payload = json.loads(capsys.readouterr().out)
+    assert payload["ok"] is True
+    assert len(payload["simulations"]) == 2
 
 
 @pytest.mark.parametrize(

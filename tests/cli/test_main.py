@@ -24,7 +24,7 @@ def refused(capsys, arguments, *words, code=2):
     assert len(lines) == 1, captured.err
     assert all(word in lines[0] for word in words), lines[0]
     assert "expected" in lines[0]
-    assert "; came " in lines[0]
+    assert ", got " in lines[0]
 
 
 def test_overview_names_every_command(capsys):
@@ -123,10 +123,10 @@ def test_a_port_in_use_is_refused(capsys, tmp_path):
 
 def test_describe_lists_choices_as_json(capsys):
     assert main(["train", "--describe", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["recipes"] == ["aso-se", "fixed", "agent", "hybrid"]
-    assert {"digits", "multitask"} <= {item["name"] for item in told["datasets"]}
-    assert "cpu" in told["devices"]
+    payload = json.loads(capsys.readouterr().out)
+    assert payload["recipes"] == ["aso-se", "fixed", "agent", "hybrid"]
+    assert {"digits", "multitask"} <= {item["name"] for item in payload["datasets"]}
+    assert "cpu" in payload["devices"]
 
 
 def test_doctor_reports_the_machine(capsys):

@@ -36,7 +36,7 @@ def trained(tmp_path_factory):
 
     def watched(self, *arguments):
         if self.global_step == 7:
-            event = InterventionEvent(action="lower_rate", reason="the loss swings", before=0.025, after=0.0125)
+            event = InterventionEvent(action="reduce_lr", reason="the loss swings", before=0.025, after=0.0125)
             self.sink.record(7, event)
         return step(self, *arguments)
 
@@ -54,27 +54,32 @@ def show(capsys, run_dir):
 
 def test_show_tells_settings_phases_cell_and_figures(trained, capsys):
     run, report = trained
-    told = show(capsys, run.run_dir)
-    assert told["state"] == "finished"
-    assert told["settings"]["search.total_cycles"] == 3
-    assert told["settings"]["data.train_limit"] == 300
-    assert told["settings"]["seed"] == 5
-    assert "search.mutation_strength" not in told["settings"], "only what differs from the defaults"
-    assert [row["phase"] for row in told["phases"]][:4] == ["warmup", "arch_training", "mutation", "weight_retraining"]
-    assert told["genotype"] == str(Genotype.from_json(report.network["genotype"]))
-    assert told["mutations"] == report.network["mutations"]
-    assert (told["growths"][0]["what"], told["growths"][0]["where"]) == ("depth", "backbone.cells.1")
-    assert told["figures"]["test/accuracy"] == report.test_accuracy
-    assert told["parent"] is None
-    assert {"step": 7, "action": "lower_rate 0.025 -> 0.0125", "reason": "the loss swings"} in told["interventions"]
+    payload = show(capsys, run.run_dir)
+    assert payload["state"] == "finished"
+    assert payload["settings"]["search.total_cycles"] == 3
+    assert payload["settings"]["data.train_limit"] == 300
+    assert payload["settings"]["seed"] == 5
+    assert "search.mutation_strength" not in payload["settings"], "only what differs from the defaults"
+    assert [row["phase"] for row in payload["phases"]][:4] == [
+        "warmup",
+        "arch_training",
+        "mutation",
+        "weight_retraining",
+    ]
+    assert payload["genotype"] == str(Genotype.from_json(report.network["genotype"]))
+    assert payload["mutations"] == report.network["mutations"]
+    assert (payload["growths"][0]["what"], payload["growths"][0]["where"]) == ("depth", "backbone.cells.1")
+    assert payload["figures"]["test/accuracy"] == report.test_accuracy
+    assert payload["parent"] is None
+    assert {"step": 7, "action": "reduce_lr 0.025 -> 0.0125", "reason": "the loss swings"} in payload["interventions"]
 
 
 def test_show_names_every_checkpoint_and_what_does_not_read_whole(trained, capsys, tmp_path):
     run, _ = trained
-    told = show(capsys, run.run_dir)
-    reasons = {row["reason"] for row in told["checkpoints"]}
+    payload = show(capsys, run.run_dir)
+    reasons = {row["reason"] for row in payload["checkpoints"]}
     assert reasons >= {"epoch", "pre_mutation", "best", "last"}
-    assert all(row["fault"] == "" and row["bytes"] > 0 for row in told["checkpoints"])
+    assert all(row["fault"] == "" and row["bytes"] > 0 for row in payload["checkpoints"])
     path = next(f.path for f in list_checkpoints(run.run_dir / "checkpoints") if f.reason == "epoch")
     whole = path.read_bytes()
     path.write_bytes(whole[:-100])
@@ -104,14 +109,18 @@ def test_a_restored_run_goes_on_from_the_copy_and_ends_with_the_same_bits(traine
     chosen = [f for f in list_checkpoints(run.run_dir / "checkpoints") if f.reason == "pre_mutation"][1]
     flags = ["runs", "restore", "old", "--checkpoint", str(chosen.path), "--name", "new", "--save-dir", str(save_dir)]
     assert main([*flags, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["epoch"], told["parent"], told["parent_digest"]) == (chosen.epoch, str(chosen.path), chosen.digest)
+    payload = json.loads(capsys.readouterr().out)
+    assert (payload["epoch"], payload["parent"], payload["parent_digest"]) == (
+        chosen.epoch,
+        str(chosen.path),
+        chosen.digest,
+    )
     (copy,) = list_checkpoints(save_dir / "new" / "checkpoints")
     old, new = load_checkpoint(chosen.path), load_checkpoint(copy.path)
     assert copy.reason == "restored"
     assert copy.parent == chosen.digest
     assert state_digest(new.state) == state_digest(old.state)
-    assert (new.base, new.morphs, new.training_history) == (old.base, old.morphs, old.training_history)
+    assert (new.base, new.plans, new.training_history) == (old.base, old.plans, old.training_history)
     assert RunReader(save_dir / "new").state() == "finished"
     assert main(["train", "--resume", str(save_dir / "new"), "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
@@ -125,8 +134,8 @@ def test_best_is_restored_by_name_and_a_taken_name_is_refused(trained, capsys):
     run, _ = trained
     flags = ["runs", "restore", str(run.run_dir), "--checkpoint", "best", "--save-dir", str(run.run_dir.parent)]
     assert main([*flags, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert "_best_" in told["parent"]
+    payload = json.loads(capsys.readouterr().out)
+    assert "_best_" in payload["parent"]
     assert main([*flags, "--name", "old"]) == 2
     assert "no run in" in capsys.readouterr().err
 

@@ -43,8 +43,10 @@ def test_show_lists_the_actions_in_order_with_what_was_measured(evolved, capsys)
     assert text.isascii(), "any terminal can write it"
     head, *rows = text[text.index("actions of the agent") :].splitlines()[1:6]
     assert head.split("  ")[0] == "step"
-    told = "expand  kept        widen (width 48)  features.conv3  -0.0072 +- 0.0037  +0.125  13,994 -> 19,418  2.4e-16"
-    assert rows[1] == f"10    {told}"
+    payload = (
+        "expand  kept        widen (width 48)  features.conv3  -0.0072 +- 0.0037  +0.125  13,994 -> 19,418  2.4e-16"
+    )
+    assert rows[1] == f"10    {payload}"
     assert "expand  taken back  widen" in rows[2]
     assert rows[3].split() == ["20", "branch", "refused", "over", "the", "limit"]
 
@@ -60,9 +62,9 @@ def test_show_counts_outcomes_and_says_what_is_masked_and_that_there_is_no_cell(
 
 def test_the_json_form_holds_the_whole_action(evolved, capsys):
     assert main(["runs", "show", str(evolved), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["recipe"] == "agent"
-    first = told["actions"][0]
+    payload = json.loads(capsys.readouterr().out)
+    assert payload["recipe"] == "agent"
+    first = payload["actions"][0]
     assert (first["step"], first["outcome"], first["probe_steps"]) == (10, "kept", 12)
     assert (first["exact"], first["loss_change"], first["loss_error"]) == (True, -0.0072, 0.0037)
     assert first["surgeries"] == [{"operation": "widen", "layer": "features.conv3", "detail": "width 48"}]

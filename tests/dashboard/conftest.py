@@ -34,7 +34,7 @@ CHANGED = PLAIN.replace(NB201.edges[1], "skip_connect")
 def genotype_event(genotype: Genotype, reason: str, **fields: Any) -> GenotypeEvent:
     return GenotypeEvent(
         genotype=genotype.to_json(),
-        likeliest=PLAIN.to_json(),
+        argmax_genotype=PLAIN.to_json(),
         edges=[list(edge) for edge in NB201.edges],
         primitives=list(NB201.primitives),
         probabilities=[[0.1, 0.2, 0.1, 0.5, 0.1] for _ in NB201.edges],

@@ -114,7 +114,7 @@ def test_the_latest_action_is_told_in_sentences(page: Any, evolving: Any) -> Non
     assert "Action 4 at step 20: ✘ expand taken back" in text
     assert "widen (width 48) at features.conv3" in text
     assert "exact: output moved by 2.4e-16 at that moment" in text
-    assert "loss change -0.0100 ± 0.0020 nats after 12 probe steps beside its twin" in text
+    assert "loss change -0.0100 ± 0.0020 nats after 12 probe steps beside its control copy" in text
     assert "parameters 1,000 → 1,500, and back" in text
     assert "reward +0.125, weighed from accuracy +0.50, efficiency -0.88" in text
 
@@ -122,8 +122,8 @@ def test_the_latest_action_is_told_in_sentences(page: Any, evolving: Any) -> Non
 def test_how_much_the_agent_has_learnt_from_is_told(page: Any, evolving: Any) -> None:
     assert "experiences" not in page.open().text
     evolving.record(20, action("expand", accepted=False))
-    told = "After action 4: 9 experiences, 4 updates of its policy, 1,056 training steps in trials."
-    assert told in page.tick().text
+    expected = "After action 4: 9 experiences, 4 updates of its policy, 1,056 training steps in trials."
+    assert expected in page.tick().text
 
 
 def test_a_tick_brings_a_new_action(page: Any, evolving: Any) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from components.compare import best_rows, common_scalars, config_rows, run_rows
-from components.feed import RunFeed
+from components.feed import SnapshotFeed
 
 from lab.store import list_runs
 
@@ -24,7 +24,7 @@ def test_best_values_come_with_their_steps(recorder: Callable[..., Any]) -> None
     for step, loss in enumerate([2.0, 0.5, float("nan"), 1.0]):
         run.run.scalars(step, {"loss": loss})
     run.run.flush()
-    snapshots = {"run": RunFeed(run.path).refresh()}
+    snapshots = {"run": SnapshotFeed(run.path).refresh()}
     assert best_rows(snapshots, "loss") == [
         {"run": "run", "smallest": "0.5 at step 1", "largest": "2 at step 0", "last": "1 at step 3"}
     ]
@@ -35,7 +35,7 @@ def test_usual_scalars_stand_first(recorder: Callable[..., Any]) -> None:
     run = recorder()
     run.steps(0, 2, aaa=1.0)
     run.epoch(2, 0)
-    names = common_scalars({"run": RunFeed(run.path).refresh()})
+    names = common_scalars({"run": SnapshotFeed(run.path).refresh()})
     assert names[:3] == ("decision/accuracy", "decision/loss", "loss")
     assert names.index("aaa") > names.index("health")
 

@@ -21,10 +21,10 @@ EDITS = (
 )
 
 
-def told(genotype: Genotype, reason: str) -> GenotypeEvent:
+def genotype_event(genotype: Genotype, reason: str) -> GenotypeEvent:
     return GenotypeEvent(
         genotype=genotype.to_json(),
-        likeliest=draw(DARTS, Random(0)).to_json(),
+        argmax_genotype=draw(DARTS, Random(0)).to_json(),
         edges=[list(edge) for edge in DARTS.edges],
         primitives=list(DARTS.primitives),
         probabilities=[[0.1] * 10 for _ in DARTS.edges],
@@ -39,7 +39,7 @@ def search(recorder: Any) -> None:
     changed = CELL.edit(EDITS)
     recorder.phase(0, "arch_training")
     recorder.steps(0, 10)
-    recorder.record(10, told(CELL, "epoch"))
+    recorder.record(10, genotype_event(CELL, "epoch"))
     recorder.phase(10, "mutation")
     mutation = MutationEvent(
         number=1,
@@ -53,7 +53,7 @@ def search(recorder: Any) -> None:
         loss_before=0.5,
     )
     recorder.record(10, mutation)
-    recorder.record(10, told(changed, "mutation"))
+    recorder.record(10, genotype_event(changed, "mutation"))
     recorder.phase(10, "weight_retraining")
     recorder.steps(10, 10, beta=0.5)
 

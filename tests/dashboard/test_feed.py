@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from components import feed as feed_module
-from components.feed import RunFeed
+from components.feed import SnapshotFeed
 
 from lab.base import StoreError
 from lab.store import RunReader, RunWriter
@@ -28,7 +28,7 @@ def test_a_refresh_reads_only_what_is_new(recorder: Callable[..., Any], monkeypa
     monkeypatch.setattr(CountingReader, "rows", 0)
     run = recorder()
     run.steps(0, 10)
-    feed = RunFeed(run.path)
+    feed = SnapshotFeed(run.path)
     feed.refresh()
     run.steps(10, 2)
     snapshot = feed.refresh()
@@ -39,7 +39,7 @@ def test_a_refresh_reads_only_what_is_new(recorder: Callable[..., Any], monkeypa
 def test_nothing_new_gives_the_same_version(recorder: Callable[..., Any]) -> None:
     run = recorder()
     run.steps(0, 3)
-    feed = RunFeed(run.path)
+    feed = SnapshotFeed(run.path)
     first = feed.refresh()
     assert feed.refresh().version == first.version
     run.steps(3, 1)
@@ -49,7 +49,7 @@ def test_nothing_new_gives_the_same_version(recorder: Callable[..., Any]) -> Non
 def test_a_snapshot_stays_as_it_was(recorder: Callable[..., Any]) -> None:
     run = recorder()
     run.steps(0, 3)
-    feed = RunFeed(run.path)
+    feed = SnapshotFeed(run.path)
     early = feed.refresh()
     run.steps(3, 3)
     feed.refresh()
@@ -59,7 +59,7 @@ def test_a_snapshot_stays_as_it_was(recorder: Callable[..., Any]) -> None:
 def test_a_resumed_run_drops_what_its_new_attempt_supersedes(recorder: Callable[..., Any], root: Path) -> None:
     run = recorder()
     run.steps(0, 10)
-    feed = RunFeed(run.path)
+    feed = SnapshotFeed(run.path)
     assert len(feed.refresh().series("loss")) == 10
     run.run.finish("failed", "on purpose")
     with RunWriter(root, "run", resume=True, step=6) as again:
@@ -74,7 +74,7 @@ def test_a_long_run_comes_in_pages(recorder: Callable[..., Any], monkeypatch: py
     monkeypatch.setattr(feed_module, "PAGE", 8)
     run = recorder()
     run.steps(0, 5)
-    feed = RunFeed(run.path)
+    feed = SnapshotFeed(run.path)
     first = feed.refresh()
     assert (len(first.series("loss")), first.complete) == (2, False)
     while not (last := feed.refresh()).complete:
@@ -86,7 +86,7 @@ def test_events_are_found_by_kind_and_the_latest_is_the_last(recorder: Callable[
     run = recorder()
     run.phase(0, "warmup")
     run.phase(9, "arch_training")
-    snapshot = RunFeed(run.path).refresh()
+    snapshot = SnapshotFeed(run.path).refresh()
     assert [event.step for event in snapshot.of("phase")] == [0, 9]
     latest = snapshot.latest("phase")
     assert latest is not None
@@ -96,9 +96,9 @@ def test_events_are_found_by_kind_and_the_latest_is_the_last(recorder: Callable[
 
 
 def test_an_unknown_scalar_is_a_series_without_points(recorder: Callable[..., Any]) -> None:
-    assert len(RunFeed(recorder().path).refresh().series("nothing")) == 0
+    assert len(SnapshotFeed(recorder().path).refresh().series("nothing")) == 0
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="expected"):
-        RunFeed(tmp_path)
+        SnapshotFeed(tmp_path)

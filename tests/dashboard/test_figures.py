@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import plotly.graph_objects as go
-from components.feed import RunFeed
+from components.feed import SnapshotFeed
 from components.figures import DrawingCache, change_before, curves_of, drawn_edges, last_step, shown_genotype
 
 
@@ -39,11 +39,11 @@ def test_a_drawing_has_the_height_of_its_figure() -> None:
 def test_only_splits_that_were_measured_have_a_curve(recorder: Callable[..., Any]) -> None:
     run = recorder()
     run.steps(0, 3)
-    assert [curve.style.label for curve in curves_of(RunFeed(run.path).refresh(), "loss")] == ["batches"]
+    assert [curve.style.label for curve in curves_of(SnapshotFeed(run.path).refresh(), "loss")] == ["batches"]
     run.epoch(3, 0)
     run.run.scalars(3, {"test/loss": 0.2})
     run.run.flush()
-    labels = [curve.style.label for curve in curves_of(RunFeed(run.path).refresh(), "loss")]
+    labels = [curve.style.label for curve in curves_of(SnapshotFeed(run.path).refresh(), "loss")]
     assert labels == ["batches", "decision split", "test split, read once"]
 
 
@@ -52,14 +52,14 @@ def test_curves_of_one_panel_differ_in_colour(recorder: Callable[..., Any]) -> N
     run.search()
     run.run.scalars(30, {"test/accuracy": 0.2})
     run.run.flush()
-    colors = [curve.style.color for curve in curves_of(RunFeed(run.path).refresh(), "accuracy")]
+    colors = [curve.style.color for curve in curves_of(SnapshotFeed(run.path).refresh(), "accuracy")]
     assert len(set(colors)) == len(colors) == 4
 
 
 def test_steps_of_architecture_phases_are_points_of_their_own(recorder: Callable[..., Any]) -> None:
     run = recorder()
     run.search()
-    batches, _, search = curves_of(RunFeed(run.path).refresh(), "loss")
+    batches, _, search = curves_of(SnapshotFeed(run.path).refresh(), "loss")
     assert batches.series.step.tolist() == [*range(10), *range(20, 30)]
     assert search.series.step.tolist() == list(range(10, 20))
     assert (batches.joined, search.joined) == (True, False)
@@ -69,7 +69,7 @@ def test_a_rejected_mutation_stars_no_edge(recorder: Callable[..., Any], rejecti
     run = recorder()
     run.search()
     run.record(31, rejection)
-    snapshot = RunFeed(run.path).refresh()
+    snapshot = SnapshotFeed(run.path).refresh()
     event = shown_genotype(snapshot, None)
     change = change_before(snapshot, None)
     assert change is not None
@@ -80,7 +80,7 @@ def test_a_rejected_mutation_stars_no_edge(recorder: Callable[..., Any], rejecti
 def test_an_earlier_moment_knows_nothing_of_later_mutations(recorder: Callable[..., Any]) -> None:
     run = recorder()
     run.search()
-    snapshot = RunFeed(run.path).refresh()
+    snapshot = SnapshotFeed(run.path).refresh()
     assert change_before(snapshot, shown_genotype(snapshot, 0)) is None
     later = change_before(snapshot, shown_genotype(snapshot, 1))
     assert later is not None
@@ -90,13 +90,13 @@ def test_an_earlier_moment_knows_nothing_of_later_mutations(recorder: Callable[.
 def test_a_position_beyond_the_last_genotype_is_the_last(recorder: Callable[..., Any]) -> None:
     run = recorder()
     run.search()
-    snapshot = RunFeed(run.path).refresh()
+    snapshot = SnapshotFeed(run.path).refresh()
     assert shown_genotype(snapshot, 99) == shown_genotype(snapshot, None)
 
 
 def test_the_last_step_is_that_of_scalars_and_events(recorder: Callable[..., Any]) -> None:
     run = recorder()
-    assert last_step(RunFeed(run.path).refresh()) == 0
+    assert last_step(SnapshotFeed(run.path).refresh()) == 0
     run.steps(0, 5)
     run.phase(7, "warmup")
-    assert last_step(RunFeed(run.path).refresh()) == 7
+    assert last_step(SnapshotFeed(run.path).refresh()) == 7

@@ -30,17 +30,15 @@ def learning(recorder: Callable[..., Any]) -> Any:
     return run
 
 
-def test_the_page_shows_router_weights_tasks_and_components_and_says_that_there_is_no_cell(
-    page: Any, learning: Any
-) -> None:
+def test_the_page_shows_router_weights_tasks_components_and_that_there_is_no_cell(page: Any, learning: Any) -> None:
     page.open()
     assert page.charts.keys() == CHARTS
     assert "It has no cell, so there is no genotype" in page.text
     assert "GradNorm: at each step" in page.text
     assert "Whole model: peak 1.0 MiB" in page.text
-    told = page.kpis
-    assert told.pop("Memory") == "768 MiB"
-    assert told == {
+    figures = page.kpis
+    assert figures.pop("Memory") == "768 MiB"
+    assert figures == {
         "Step": "19",
         "Epoch": "1",
         "Tasks": "2",

@@ -170,7 +170,7 @@ def test_alerts_have_level_step_and_reason(page: Any, recorder: Callable[..., An
 def test_stability_gives_reasons_and_what_was_done(page: Any, recorder: Callable[..., Any]) -> None:
     run = recorder()
     run.search()
-    run.record(31, InterventionEvent(action="lower_rate", reason="the loss swings", before=0.1, after=0.05))
+    run.record(31, InterventionEvent(action="reduce_lr", reason="the loss swings", before=0.1, after=0.05))
     run.record(32, RollbackEvent(reason="loss is NaN", to_step=20))
     page.open()
     assert "step 31: ⚑ intervention, lower rate (0.1 → 0.05): the loss swings" in page.text
@@ -216,7 +216,7 @@ def test_the_true_rank_is_shown_where_a_table_was_loaded(
 ) -> None:
     recorder().record(5, ranked_genotype)
     page.open()
-    assert "True rank of the likeliest cell, 1 the best: 1,234 on cifar10-valid" in page.text
+    assert "True rank of the most probable cell, 1 the best: 1,234 on cifar10-valid" in page.text
 
 
 def test_an_unreadable_folder_is_one_line(page: Any, root: Path) -> None:

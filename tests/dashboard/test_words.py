@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from components.feed import RunFeed
+from components.feed import SnapshotFeed
 from components.words import (
     STATE_SIGNS,
     age_text,
@@ -85,9 +85,9 @@ def test_a_resume_command_needs_a_checkpoint(tmp_path: Any) -> None:
 def test_a_refused_pause_is_no_pause(recorder: Callable[..., Any]) -> None:
     run = recorder()
     run.answer(0, "pause", done=False, text="no")
-    assert not is_paused(RunFeed(run.path).refresh())
+    assert not is_paused(SnapshotFeed(run.path).refresh())
     run.answer(0, "pause")
-    assert shown_state(RunFeed(run.path).refresh()) == "paused"
+    assert shown_state(SnapshotFeed(run.path).refresh()) == "paused"
 
 
 def test_a_resumed_run_is_not_held_by_the_pause_of_an_earlier_attempt(recorder: Callable[..., Any], root: Any) -> None:
@@ -95,20 +95,20 @@ def test_a_resumed_run_is_not_held_by_the_pause_of_an_earlier_attempt(recorder: 
     run.answer(0, "pause")
     run.run.finish("failed", "on purpose")
     with RunWriter(root, "run", resume=True, step=5):
-        assert shown_state(RunFeed(run.path).refresh()) == "running"
+        assert shown_state(SnapshotFeed(run.path).refresh()) == "running"
 
 
 def test_a_run_that_ended_while_paused_is_not_shown_as_paused(recorder: Callable[..., Any]) -> None:
     run = recorder()
     run.answer(0, "pause")
     run.run.finish()
-    assert shown_state(RunFeed(run.path).refresh()) == "finished"
+    assert shown_state(SnapshotFeed(run.path).refresh()) == "finished"
 
 
 def test_epochs_are_counted_from_one(recorder: Callable[..., Any]) -> None:
     run = recorder()
-    assert epoch_text(RunFeed(run.path).refresh()) == "–"
+    assert epoch_text(SnapshotFeed(run.path).refresh()) == "–"
     run.phase(0, "warmup")
-    assert epoch_text(RunFeed(run.path).refresh()) == "1"
+    assert epoch_text(SnapshotFeed(run.path).refresh()) == "1"
     run.epoch(10, 4)
-    assert epoch_text(RunFeed(run.path).refresh()) == "5"
+    assert epoch_text(SnapshotFeed(run.path).refresh()) == "5"

@@ -79,7 +79,7 @@ class Script:
             step,
             GenotypeEvent(
                 genotype=cell,
-                likeliest=best.to_json(),
+                argmax_genotype=best.to_json(),
                 edges=[list(edge) for edge in NB201.edges],
                 primitives=list(NB201.primitives),
                 probabilities=rows,
@@ -189,12 +189,12 @@ class Script:
                 degradation=0.0,
                 trend=-0.1,
                 reasons=["the loss swings by 20 % of its level"] if shaky else [],
-                advice="lower_rate" if shaky else "none",
+                advice="reduce_lr" if shaky else "none",
             ),
         )
         if shaky:
             reason = "the loss swings"
-            self.run.record(step, InterventionEvent(action="lower_rate", reason=reason, before=0.1, after=0.05))
+            self.run.record(step, InterventionEvent(action="reduce_lr", reason=reason, before=0.1, after=0.05))
 
 
 def main() -> None:

@@ -46,11 +46,11 @@ def test_floats_columns_of_labels_and_class_names_are_read(tmp_path, arrays):
     [
         ("x_train", np.zeros((60, 9, 7, 5), np.uint8), "no axis of 1, 3 or 4 channels"),
         ("x_train", np.zeros((60, 3, 7, 3), np.uint8), "both the second and the last axis could be channels"),
-        ("x_train", np.zeros((60, 63), np.uint8), r"NHW, NHWC or NCHW; came shape \(60, 63\) in x_train of"),
-        ("x_test", np.zeros((20, 9, 7, 3), np.int64), "uint8 or float images; came int64 in x_test of"),
+        ("x_train", np.zeros((60, 63), np.uint8), r"NHW, NHWC or NCHW, got shape \(60, 63\) in x_train of"),
+        ("x_test", np.zeros((20, 9, 7, 3), np.int64), "uint8 or float images, got int64 in x_test of"),
         ("x_test", np.zeros((20, 9, 8, 3), np.uint8), "train and test images of one form"),
         ("y_train", np.zeros((60, 4), np.int64), r"integer labels \(N,\)"),
-        ("y_train", np.zeros(60), "came .* float64 in y_train of"),
+        ("y_train", np.zeros(60), "got .* float64 in y_train of"),
         ("y_train", np.arange(59) % 4, "expected 60 int64 labels"),
         ("y_test", np.arange(20) % 5, "training samples of every class"),
         ("y_test", np.arange(20) - 1, "training samples of every class|labels from 0"),
@@ -67,7 +67,7 @@ def test_an_npz_file_of_another_form_is_refused(tmp_path, arrays, key, value, me
 
 def test_an_npz_file_without_an_array_is_refused(tmp_path, arrays):
     del arrays["y_test"]
-    with pytest.raises(DataError, match="own.npz without y_test; add those arrays"):
+    with pytest.raises(DataError, match="own.npz without y_test. Add those arrays"):
         load(save(tmp_path / "own.npz", arrays))
 
 
@@ -128,7 +128,7 @@ def test_an_image_folder_is_read_as_rgb_at_the_size_asked_for(picture_folder):
 
 def test_an_image_folder_without_its_parts_is_refused(tmp_path):
     (tmp_path / "train").mkdir()
-    with pytest.raises(DataError, match=f"no {tmp_path}/test; make those folders"):
+    with pytest.raises(DataError, match=f"no {tmp_path}/test. Make those folders"):
         load(DataConfig(name=str(tmp_path)))
     with pytest.raises(DataError, match="no-such/train and no .*no-such/test"):
         load(DataConfig(name=str(tmp_path / "no-such")))
@@ -136,7 +136,7 @@ def test_an_image_folder_without_its_parts_is_refused(tmp_path):
 
 def test_an_image_folder_with_other_test_classes_is_refused(picture_folder):
     (picture_folder / "test/red").rename(picture_folder / "test/green")
-    with pytest.raises(DataError, match="came green, red in one of them only"):
+    with pytest.raises(DataError, match="got green, red in one of them only"):
         load(DataConfig(name=str(picture_folder)))
 
 

@@ -16,7 +16,7 @@ def test_digits_are_real_and_need_nothing():
     assert float(bundle.x_train.max()) == 1.0
 
 
-def test_the_test_part_of_digits_is_the_same_for_every_seed_and_holds_a_fifth_of_each_class():
+def test_the_test_part_of_digits_is_fixed_and_holds_a_fifth_of_each_class():
     first, other = load(DataConfig(seed=0)), load(DataConfig(seed=1))
     assert torch.equal(first.x_test, other.x_test)
     for label in range(10):
@@ -58,13 +58,13 @@ def test_digits_and_numbers_of_houses_are_never_mirrored():
 
 
 def test_a_shift_as_large_as_the_image_is_refused():
-    with pytest.raises(DataError, match="came shift 8 for images of 8x8 pixels"):
+    with pytest.raises(DataError, match="got shift 8 for images of 8x8 pixels"):
         load(DataConfig(shift=8))
 
 
-@pytest.mark.parametrize(("name", "todo"), [("imagenet", "choose one of them"), ("cifar", "did you mean cifar10")])
-def test_an_unknown_name_is_refused_and_the_names_are_listed(name, todo):
-    with pytest.raises(DataError, match=f"{', '.join(NAMES)}.*came '{name}'; {todo}"):
+@pytest.mark.parametrize(("name", "hint"), [("imagenet", "Choose one of them"), ("cifar", "Did you mean cifar10")])
+def test_an_unknown_name_is_refused_and_the_names_are_listed(name, hint):
+    with pytest.raises(DataError, match=f"{', '.join(NAMES)}.*got '{name}'. {hint}"):
         load(DataConfig(name=name))
 
 

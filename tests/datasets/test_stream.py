@@ -12,7 +12,7 @@ SPLITS = split(DIGITS, DataConfig())
 UNCHANGED = Normalisation(mean=(0.0,), deviation=(1.0,))
 
 
-def training_stream(bundle=DIGITS, *, normalisation=UNCHANGED, seed=0, part="weights", batch_size=64, device="cpu"):
+def training_stream(bundle=DIGITS, *, normalisation=UNCHANGED, seed=0, part="train", batch_size=64, device="cpu"):
     return BatchStream(
         bundle,
         SPLITS,
@@ -61,7 +61,7 @@ def test_an_epoch_taken_up_inside_gives_the_same_batches(start_batch):
 def test_an_epoch_shows_each_sample_at_most_once_with_its_own_label():
     stream = training_stream(with_augmentation(0, False))
     x, y = epoch_of(stream, 1)
-    rows = SPLITS.weights[stream.order(1)][: len(y)]
+    rows = SPLITS.train[stream.order(1)][: len(y)]
     assert len(x) == 960 == 15 * 64
     assert len(rows.unique()) == len(rows)
     assert torch.equal(x, DIGITS.x_train[rows])
@@ -69,10 +69,10 @@ def test_an_epoch_shows_each_sample_at_most_once_with_its_own_label():
 
 
 @pytest.mark.parametrize(("shift", "flip"), [(1, False), (2, True), (0, True), (3, False)])
-def test_each_augmented_image_is_its_own_shifted_and_mirrored_as_drawn_for_the_sample(shift, flip):
+def test_each_augmented_image_is_shifted_and_mirrored_as_drawn_for_the_sample(shift, flip):
     stream = training_stream(with_augmentation(shift, flip))
     x, _ = epoch_of(stream, 4)
-    rows = SPLITS.weights[stream.order(4)][: len(x)]
+    rows = SPLITS.train[stream.order(4)][: len(x)]
     seen = set()
     for image, original in zip(x, DIGITS.x_train[rows], strict=True):
         found = []
@@ -89,10 +89,10 @@ def test_each_augmented_image_is_its_own_shifted_and_mirrored_as_drawn_for_the_s
 
 def test_a_samples_augmentation_does_not_depend_on_the_division_or_the_batch_size():
     bundle = with_augmentation(2, True)
-    everything = dataclasses.replace(SPLITS, weights=torch.arange(len(DIGITS.y_train)))
+    everything = dataclasses.replace(SPLITS, train=torch.arange(len(DIGITS.y_train)))
     small = training_stream(bundle)
-    large = BatchStream(bundle, everything, "weights", normalisation=UNCHANGED, batch_size=100, training=True)
-    of_small = dict(zip(SPLITS.weights[small.order(3)].tolist(), epoch_of(small, 3)[0], strict=False))
+    large = BatchStream(bundle, everything, "train", normalisation=UNCHANGED, batch_size=100, training=True)
+    of_small = dict(zip(SPLITS.train[small.order(3)].tolist(), epoch_of(small, 3)[0], strict=False))
     of_large = dict(zip(large.order(3).tolist(), epoch_of(large, 3)[0], strict=False))
     both = set(of_small) & set(of_large)
     assert len(both) > 500
@@ -127,7 +127,7 @@ def test_a_fixed_order_stream_gives_every_sample_once_unchanged():
 
 def test_normalisation_is_measured_on_the_weights_part_alone():
     streams = open_streams(DataConfig(), batch_size=64)
-    own = DIGITS.x_train[streams.splits.weights].double()
+    own = DIGITS.x_train[streams.splits.train].double()
     assert streams.normalisation.mean[0] == pytest.approx(float(own.mean()), abs=1e-12)
     assert streams.normalisation.deviation[0] == pytest.approx(float(own.std(correction=0)), abs=1e-12)
     assert streams.normalisation.mean[0] != pytest.approx(float(DIGITS.x_train.double().mean()), abs=1e-6)
@@ -135,7 +135,7 @@ def test_normalisation_is_measured_on_the_weights_part_alone():
 
 def test_normalised_weights_have_mean_0_and_deviation_1_in_each_channel():
     streams = open_streams(DataConfig(name="shapes", shapes_train=300, shapes_test=100, augment=False), batch_size=8)
-    x = streams.normalisation.apply(streams.bundle.x_train[streams.splits.weights])
+    x = streams.normalisation.apply(streams.bundle.x_train[streams.splits.train])
     assert x.mean(dim=(0, 2, 3)).abs().max() < 1e-4
     assert (x.std(dim=(0, 2, 3)) - 1).abs().max() < 1e-3
 
@@ -151,25 +151,25 @@ def test_a_part_too_large_for_float32_gives_the_same_batches(monkeypatch):
     up_front = open_streams(config, batch_size=32)
     monkeypatch.setattr(stream_module, "FLOAT_LIMIT", 0)
     by_batch = open_streams(config, batch_size=32)
-    assert by_batch.weights.x_nCPQ.dtype == torch.uint8
-    assert up_front.weights.x_nCPQ.dtype == torch.float32
-    assert torch.equal(epoch_of(up_front.weights, 1)[0], epoch_of(by_batch.weights, 1)[0])
+    assert by_batch.train.x_nCPQ.dtype == torch.uint8
+    assert up_front.train.x_nCPQ.dtype == torch.float32
+    assert torch.equal(epoch_of(up_front.train, 1)[0], epoch_of(by_batch.train, 1)[0])
     assert torch.equal(epoch_of(up_front.test, 0)[0], epoch_of(by_batch.test, 0)[0])
 
 
 def test_only_training_streams_augment():
     streams = open_streams(DataConfig(), batch_size=64)
-    assert (streams.weights.training, streams.architecture.training) == (True, True)
-    assert (streams.decisions.training, streams.test.training) == (False, False)
-    assert (streams.weights.shift, streams.test.shift) == (1, 0)
+    assert (streams.train.training, streams.search.training) == (True, True)
+    assert (streams.selection.training, streams.test.training) == (False, False)
+    assert (streams.train.shift, streams.test.shift) == (1, 0)
 
 
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
         (lambda: training_stream(batch_size=0), ConfigError, "batch_size >= 1"),
-        (lambda: training_stream(batch_size=2000), DataError, "at most the 1006 samples of digits's weights part"),
-        (lambda: training_stream(part="validation"), ConfigError, "part to be one of weights, architecture"),
+        (lambda: training_stream(batch_size=2000), DataError, "at most the 1006 samples of digits's train part"),
+        (lambda: training_stream(part="validation"), ConfigError, "part to be one of train, search"),
         (lambda: training_stream().batches(-1), ConfigError, "epoch >= 0"),
         (lambda: training_stream().batches(0, 16), ConfigError, "start_batch >= 0 and <= 15"),
         (lambda: iter(training_stream()), ConfigError, "repeat one epoch's order"),

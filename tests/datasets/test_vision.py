@@ -17,14 +17,14 @@ def test_a_missing_set_says_where_it_was_looked_for_and_both_ways_to_get_it(name
         load(DataConfig(name=name, data_dir=str(tmp_path)))
     text = str(caught.value)
     assert str(tmp_path) in text
-    assert "add --download, or put" in text
+    assert "Add --download, or put" in text
     assert "\n" not in text
     assert not list(tmp_path.iterdir())
 
 
 def test_one_missing_file_is_named(idx_folder):
     (idx_folder / "MNIST/raw/t10k-labels-idx1-ubyte").unlink()
-    with pytest.raises(DataError, match="came no t10k-labels-idx1-ubyte; add --download, or put"):
+    with pytest.raises(DataError, match="found no t10k-labels-idx1-ubyte. Add --download, or put"):
         load(DataConfig(name="mnist", data_dir=str(idx_folder)))
 
 
@@ -40,7 +40,7 @@ def test_files_in_their_published_format_are_read(idx_folder):
 def test_a_file_that_is_cut_short_is_refused(idx_folder, keep):
     path = idx_folder / "MNIST/raw/train-images-idx3-ubyte"
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(DataError, match="MNIST files as published; came a damaged file in .*--download"):
+    with pytest.raises(DataError, match="MNIST files as published, got a damaged file in .*--download"):
         load(DataConfig(name="mnist", data_dir=str(idx_folder)))
 
 
@@ -51,7 +51,7 @@ def test_files_that_are_not_the_published_ones_are_refused(name, tmp_path):
     for path in find_source(name).missing(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"another file")
-    with pytest.raises(DataError, match="came a damaged file"):
+    with pytest.raises(DataError, match="got a damaged file"):
         load(DataConfig(name=name, data_dir=str(tmp_path)))
 
 
@@ -64,14 +64,14 @@ def test_a_download_that_fails_is_one_clear_error(name, tmp_path, monkeypatch):
         raise URLError("no route")
 
     monkeypatch.setattr(urllib.request, "urlopen", fail)
-    with pytest.raises(DataError, match=r"from the network; came the download into .* failed .*; try again, or put"):
+    with pytest.raises(DataError, match=r"from the network, got the download into .* failed .*. Try again, or put"):
         load(DataConfig(name=name, data_dir=str(tmp_path), download=True))
     assert asked
 
 
 def test_packed_files_alone_are_named_as_such_and_left_alone(fashion_packed):
     before = sorted(path.name for path in fashion_packed.rglob("*"))
-    with pytest.raises(DataError, match="came only the packed .gz files; add --download, or unpack them beside"):
+    with pytest.raises(DataError, match="got only the packed .gz files. Add --download, or unpack them beside"):
         load(DataConfig(name="fashion-mnist", data_dir=str(fashion_packed)))
     assert sorted(path.name for path in fashion_packed.rglob("*")) == before
 
@@ -84,12 +84,12 @@ def test_download_unpacks_packed_files_without_the_network(fashion_packed, monke
 
 def test_fashion_mnist_is_read_as_it_was_published(fashion_folder):
     streams = open_streams(DataConfig(name="fashion-mnist", data_dir=str(fashion_folder)), batch_size=128)
-    assert streams.splits.sizes() == {"weights": 42_000, "architecture": 9_000, "decisions": 9_000, "test": 10_000}
+    assert streams.splits.sizes() == {"train": 42_000, "search": 9_000, "selection": 9_000, "test": 10_000}
     assert torch.bincount(streams.bundle.y_train).tolist() == [6000] * 10
     assert streams.bundle.classes[0] == "T-shirt/top"
     assert streams.normalisation.mean[0] == pytest.approx(0.2860, abs=2e-3)
     assert streams.normalisation.deviation[0] == pytest.approx(0.3530, abs=2e-3)
-    x, y = next(iter(streams.weights.batches(0)))
+    x, y = next(iter(streams.train.batches(0)))
     assert (x.shape, x.dtype, y.dtype) == ((128, 1, 28, 28), torch.float32, torch.int64)
 
 

@@ -51,7 +51,7 @@ def test_a_device_that_is_asked_for_is_taken_whatever_is_free():
 
 @pytest.mark.usefixtures("three_gpus")
 def test_a_cuda_index_beyond_the_machine_is_refused_with_the_indices_that_exist():
-    with pytest.raises(PlacementError, match=r"expected one of cuda:0, cuda:1, cuda:2; came cuda:3"):
+    with pytest.raises(PlacementError, match=r"expected one of cuda:0, cuda:1, cuda:2, got cuda:3"):
         choose_device("cuda:3")
 
 
@@ -65,9 +65,9 @@ def test_mps_is_second_best(monkeypatch):
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        ("gpu", "expected a device: auto, cpu, cuda, cuda:N or mps; came 'gpu'"),
+        ("gpu", "expected a device: auto, cpu, cuda, cuda:N or mps, got 'gpu'"),
         ("", "expected a device"),
-        ("cuda", "came a machine without one; choose one of auto, cpu"),
+        ("cuda", "got a machine without one. Choose one of auto, cpu"),
         ("cuda:1", "a CUDA device for 'cuda:1'"),
         ("mps", "expected a machine with MPS"),
         ("meta", "a device that holds data"),

@@ -129,7 +129,7 @@ def test_5_a_meta_buffer_is_not_seen_and_the_move_still_crashes():
     assert model[1].running_var.tolist() == [1.0] * 4
 
 
-def test_6_reset_parameters_draws_from_other_distributions_than_the_models_own_initialisation(clean, hollowed):
+def test_6_reset_parameters_draws_from_other_distributions_than_the_model(clean, hollowed):
     model, _, _ = clean["roberta"]
     broken = hollowed(model, range(200))
     ours = copy.deepcopy(broken)

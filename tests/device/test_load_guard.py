@@ -75,12 +75,12 @@ def race(pretrained):
     return run
 
 
-def test_sixty_loads_in_four_threads_through_the_guard_give_no_bad_model_and_no_poison(race):
+def test_sixty_guarded_loads_in_four_threads_give_no_bad_model_and_no_poison(race):
     found = race(guarded=True)
     assert (found["bad"], found["done"], found["errors"], found["poison"]) == (0, 60, [], [])
 
 
-def test_without_the_guard_the_same_loads_go_wrong_and_the_next_guard_heals_the_process(race):
+def test_without_the_guard_the_loads_go_wrong_and_the_next_guard_repairs_the_process(race):
     found = race(guarded=False)
     assert found["bad"] + len(found["errors"]) > 0
     assert found["healed"]
@@ -174,7 +174,7 @@ def test_two_overlapping_contexts_poison_and_the_repair_undoes_it():
 
 
 @pytest.mark.usefixtures("repaired")
-def test_a_patched_register_parameter_leaves_weights_on_meta_until_the_guard_repairs_it():
+def test_a_patched_register_parameter_leaves_meta_weights_until_the_guard_repairs_it():
     """The older form of the race: two contexts that make empty weights overlap."""
 
     def empty_weights():

@@ -34,7 +34,7 @@ def train(model, optimizer):
 def test_the_device_is_chosen_with_its_reason():
     manager = DeviceManager()
     assert manager.device == manager.choice.device
-    with pytest.raises(PlacementError, match="choose one of"):
+    with pytest.raises(PlacementError, match="Choose one of"):
         DeviceManager("cuda:99")
 
 
@@ -90,7 +90,7 @@ def test_after_a_switch_an_old_weight_is_dead_once_the_caller_lets_go(manager):
     assert manager.models == {"live": model}
 
 
-def test_without_the_optimizer_the_documented_switch_keeps_the_old_weights_and_their_state(manager):
+def test_without_the_optimizer_the_documented_switch_keeps_old_weights_and_state(manager):
     """The documented switch frees caches and knows of no optimizer: its groups and moments keep 3 times the weights."""
     model = net()
     optimizer = torch.optim.Adam(model.parameters())
@@ -120,7 +120,7 @@ def test_the_optimizer_trains_the_new_model_with_empty_state_in_the_same_groups(
     assert changed[2:] == [True, True]
 
 
-def test_new_parameters_join_the_group_of_the_old_one_of_their_name_and_foreign_ones_stay(manager):
+def test_new_parameters_join_the_group_of_their_name_and_foreign_ones_stay(manager):
     model, new = net(), net(16)
     alpha = nn.Parameter(torch.zeros(3))
     optimizer = torch.optim.SGD(

@@ -89,7 +89,7 @@ def norm():
 
 
 @pytest.mark.parametrize("build", [linear, chain, perceptron, embedding, norm])
-def test_the_peak_equals_the_count_by_hand_and_both_instruments_agree_but_for_what_is_inside_an_operation(build):
+def test_the_peak_equals_the_count_by_hand_and_both_instruments_agree(build):
     net, run, by_hand, inside = build()
     before = tensor_bytes(net)
     with measure_memory("cpu", [net]) as report:
@@ -115,7 +115,7 @@ def recurrent():
 
 
 @pytest.mark.parametrize("build", [convolution, recurrent])
-def test_where_operations_have_temporaries_of_their_own_both_numbers_and_the_gap_are_printed(build):
+def test_where_operations_have_temporaries_both_numbers_and_the_gap_are_printed(build):
     net, run = build()
     with measure_memory("cpu", [net]) as report:
         run()
@@ -247,7 +247,7 @@ def test_inside_another_profiler_session_it_is_refused():
 
 
 def test_the_report_cannot_be_read_before_the_block_has_ended():
-    with measure_memory() as report, pytest.raises(TrainingError, match="a read of peak inside it; read it after"):
+    with measure_memory() as report, pytest.raises(TrainingError, match="a read of peak inside it. Read it after"):
         report.peak
     assert report.peak >= report.before
 

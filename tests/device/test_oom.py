@@ -189,7 +189,7 @@ def test_the_next_step_goes_back_to_the_whole_batch():
     assert (report.micro_batch, report.ooms, report.kept) == (8, 0, False)
 
 
-def test_after_three_steps_out_of_memory_the_size_is_kept_and_the_whole_batch_tried_again_later():
+def test_after_three_steps_out_of_memory_the_size_is_kept_and_later_tried_again():
     net = Net(4)
     transaction = OOMTransaction(net, torch.optim.SGD(net.parameters(), lr=0.1), retry_every=4)
     reports = [transaction.step(loss_of(net), data(8)) for _ in range(7)]
@@ -228,7 +228,7 @@ def state(net):
     ]
 
 
-def test_three_failures_at_the_smallest_size_end_with_a_clear_error_and_nothing_changed():
+def test_three_failures_at_the_smallest_size_end_with_an_error_and_no_change():
     net = Stateful(0)
     before = state(net)
     transaction = OOMTransaction(net, torch.optim.SGD(net.parameters(), lr=0.1), min_micro_batch=2)
@@ -297,7 +297,7 @@ def test_memory_that_runs_out_in_the_update_is_not_retried():
     def update():
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
-    with pytest.raises(TrainingError, match="memory for the optimizer's step; came none, with weights half updated"):
+    with pytest.raises(TrainingError, match="memory for the optimizer's step, found none, with weights half updated"):
         OOMTransaction(net, torch.optim.SGD(net.parameters(), lr=0.1)).step(loss_of(net), data(8), update=update)
     assert net.seen == [8]
 
@@ -343,7 +343,7 @@ def test_wrong_settings_and_losses_are_refused():
         OOMTransaction(net, optimizer, 0)
     with pytest.raises(ConfigError, match="retry_every >= 1"):
         OOMTransaction(net, optimizer, retry_every=0)
-    with pytest.raises(TrainingError, match=r"one mean loss; came a tensor of shape \(8, 4\)"):
+    with pytest.raises(TrainingError, match=r"one mean loss, got a tensor of shape \(8, 4\)"):
         OOMTransaction(net, optimizer).step(lambda batch: net(batch[0]), data(8))
 
 

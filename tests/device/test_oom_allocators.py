@@ -111,7 +111,7 @@ def test_under_a_real_limit_of_the_address_space_the_step_goes_through_in_parts(
     for step in (whole, parts, again, after):
         assert step[3] <= 1e-6
         assert step[4] is False
-    assert failed[1].startswith("expected memory for the smallest micro-batch; came three times none for 1 of 11 items")
+    assert failed[1].startswith("expected memory for the smallest micro-batch, got three times none for 1 of 11 items")
 
 
 @pytest.mark.gpu

@@ -158,7 +158,7 @@ def test_a_module_with_meta_tensors_is_refused_with_every_name_and_stays_as_it_w
 
 
 def test_a_meta_tensor_is_refused():
-    with pytest.raises(PlacementError, match=r"came a meta tensor of shape \(2, 3\)"):
+    with pytest.raises(PlacementError, match=r"got a meta tensor of shape \(2, 3\)"):
         place({"a": torch.empty(2, 3, device="meta")}, "cpu")
 
 

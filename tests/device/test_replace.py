@@ -8,7 +8,7 @@ from lab.device import move_tensors, replace_data
 META = torch.device("meta")
 
 
-def test_a_moved_parameter_stays_the_object_that_its_optimizer_holds_and_takes_its_gradient_along():
+def test_a_moved_parameter_stays_the_optimizers_object_and_keeps_its_gradient():
     model = nn.Linear(3, 2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     model(torch.ones(1, 3)).sum().backward()

@@ -52,7 +52,7 @@ def test_parts_are_views():
 
 
 @pytest.mark.parametrize(
-    ("batch", "came"),
+    ("batch", "got"),
     [
         ((X, Y[:5]), "first dimensions 5, 6"),
         ({"a": 3}, "no tensor in dict"),
@@ -60,6 +60,6 @@ def test_parts_are_views():
         (pack_sequence([torch.ones(2)]), "no tensor in PackedSequence"),
     ],
 )
-def test_a_batch_without_one_first_dimension_is_refused(batch, came):
-    with pytest.raises(DataError, match=came):
+def test_a_batch_without_one_first_dimension_is_refused(batch, got):
+    with pytest.raises(DataError, match=got):
         batch_length(batch)

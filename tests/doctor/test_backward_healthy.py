@@ -318,7 +318,7 @@ def test_nothing_is_found_in_a_healthy_loop_and_it_trains_as_without_a_watch(
     _same(kept[0], alone, tolerance=0.0)
 
 
-def test_nothing_is_found_with_a_compiled_optimizer_which_runs_uncompiled_while_it_is_watched() -> None:
+def test_nothing_is_found_with_a_compiled_optimizer_which_runs_uncompiled() -> None:
     torch.manual_seed(7)
     alone = compiled_optimizer()
     kept: list[nn.Module] = []

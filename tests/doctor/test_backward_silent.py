@@ -206,9 +206,7 @@ def _bracket(finding: BackwardFinding) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize(("patrol_tensors", "width"), [(64, 3), (1, 30)])
-def test_a_write_to_memory_that_nothing_shows_to_be_shared_is_bracketed_by_the_patrol(
-    patrol_tensors: int, width: int
-) -> None:
+def test_a_write_to_memory_not_known_to_be_shared_is_bracketed_by_the_patrol(patrol_tensors: int, width: int) -> None:
     def run() -> None:
         kept = [torch.ones(50, requires_grad=True).exp() for _ in range(20)]
         address = kept[3].untyped_storage().data_ptr()

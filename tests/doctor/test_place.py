@@ -8,7 +8,7 @@ from lab.doctor import Place
 
 
 @pytest.mark.parametrize("folder", ["/temporary/ipykernel_4321", "C:\\Temp\\ipykernel_4321"])
-def test_a_line_of_a_notebook_is_told_without_the_file_that_jupyter_makes_for_its_cell(
+def test_a_line_of_a_notebook_is_named_without_jupyters_file_of_the_cell(
     folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = f"{folder}{'/' if '/' in folder else chr(92)}1234567.py"

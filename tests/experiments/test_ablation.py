@@ -34,7 +34,7 @@ def tiny(tmp_path):
 def weight_epochs(search):
     """Epochs, one of arch_training counted as the share of images that it reads."""
     data = DataConfig()
-    cost = data.architecture_share / data.weights_share
+    cost = data.search_share / data.train_share
     arch, retraining = search.arch_training_epochs, search.weight_training_epochs
     return search.warmup_epochs + search.total_cycles * (cost * arch + retraining)
 
@@ -62,7 +62,7 @@ def test_an_arm_lacks_what_its_name_says_and_the_whole_search_does_not(arm, fiel
 def test_the_arms_run_through_the_real_strategy(tiny):
     rows = {arm: measure(tiny, arm, 0) for arm in ARMS}
     assert rows["whole"]["mutations"]["applied"] == 1
-    assert rows["whole"]["largest_difference"] <= 1e-5, "the hand-over begins without a jump"
+    assert rows["whole"]["largest_difference"] <= 1e-5, "the transition begins without a jump"
     assert rows["no_mutation"]["mutations"]["applied"] == 0
     assert rows["swap_at_once"]["largest_difference"] > 1e-3, "without it there is one"
     assert rows["no_weight_retraining"]["curve"] == []

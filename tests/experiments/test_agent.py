@@ -51,7 +51,7 @@ def test_a_walk_that_knows_the_whole_space_repeats_its_last_network():
     assert (asked[:, 125:] == asked[:, 124:125]).all()
 
 
-def test_greedy_growth_grows_from_the_first_cell_and_solves_independent_places_in_one_round(macro):
+def test_greedy_growth_starts_at_the_first_cell_and_solves_free_places_at_once(macro):
     asked = greedy_growth(macro, 20, 60, np.random.default_rng(0))
     assert (asked[:, 0] == 0).all()
     assert (macro.validation_N[best_so_far(macro, asked)[:, 16]] == 90.0).all(), "8 places of two other choices"
@@ -82,7 +82,7 @@ def test_what_an_agent_learned_elsewhere_guides_the_walk_here(macro):
     assert len(teach(macro, AgentBench(teachers=2, lesson=3))) == 2
 
 
-def test_without_learning_nothing_is_learned_and_the_uniform_walk_never_asks_the_network():
+def test_without_learning_nothing_is_learned_and_the_network_is_never_asked():
     plain, uniform = AGENTS["agent_without_learning"](CellSearchConfig()), AGENTS["uniform_walk"](CellSearchConfig())
     assert AGENTS["agent"](CellSearchConfig()) == CellSearchConfig()
     assert plain == replace(CellSearchConfig(), updates=0)
@@ -122,7 +122,7 @@ def test_the_bench_runs_on_the_labs_own_table_and_goes_on_from_what_is_there(tmp
         bench.run(small(tmp_path, seeds=4))
 
 
-def test_the_seeds_are_dealt_to_the_folds_and_judged_by_the_columns_that_were_not_seen(tmp_path, monkeypatch):
+def test_the_seeds_are_dealt_to_the_folds_and_judged_by_unseen_columns(tmp_path, monkeypatch):
     rows = {
         "".join(map(str, row)): {
             "test_acc": [10.0 * row[0], 10.0 * row[1], 10.0 * row[2]],
@@ -159,7 +159,7 @@ def test_settings_outside_their_range_are_refused(tmp_path, changes, named):
 
 def test_without_a_table_it_says_where_to_point(tmp_path, monkeypatch):
     monkeypatch.delenv("LAB_NAS_TABLES", raising=False)
-    with pytest.raises(DataError, match="a table of space macro; came none; point LAB_NAS_TABLES"):
+    with pytest.raises(DataError, match="a table of space macro, found none. Point LAB_NAS_TABLES"):
         bench.run(small(tmp_path, environments=("Macro",)))
 
 

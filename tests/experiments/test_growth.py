@@ -54,7 +54,7 @@ def test_the_grown_networks_compute_rises_with_its_size(result):
 def test_nothing_mutates_and_the_scratch_network_is_new(tiny, result):
     grown = Records(tiny.folder, settings_of(tiny)).read("grown_0")
     assert grown["mutations"]["applied"] == 0
-    assert [step["kind"] for step in grown["morphs"] if step["kind"] != "settle"] == ["depth", "width"]
+    assert [step["kind"] for step in grown["plans"] if step["kind"] != "finalize"] == ["depth", "width"]
     scratch = Records(tiny.folder, settings_of(tiny)).read("scratch_0")
     assert scratch["curve"][0][1] < grown["curve"][-1][1], "it begins with fresh weights"
 
@@ -76,8 +76,8 @@ def test_levels_say_what_each_arm_needs_and_pieces_are_found_again(tiny, result,
 def test_the_curves_are_read_on_a_split_that_trains_nothing(tiny):
     _, parts = growth._parts(tiny, 0)
     splits = parts.streams.splits
-    assert not set(splits.weights.tolist()) & set(splits.decisions.tolist())
-    assert len(splits.decisions) > len(splits.architecture)
+    assert not set(splits.train.tolist()) & set(splits.selection.tolist())
+    assert len(splits.selection) > len(splits.search)
     assert parts.streams.bundle.name == DataConfig().name
     assert torch.equal(parts.strategy.explorer.alpha.argmax(-1), torch.tensor([3, 0, 3, 1, 0, 3]))
 

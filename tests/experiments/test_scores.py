@@ -18,7 +18,7 @@ def config(tmp_path):
     return ScoresBench(depth=3, epochs=(1,), probe_steps=2, networks=2, train_limit=300, folder=tmp_path / "pieces")
 
 
-def test_every_score_stands_beside_every_action_and_a_repeated_call_measures_nothing_again(config, monkeypatch):
+def test_every_score_is_given_for_every_action_and_a_repeated_call_measures_nothing(config, monkeypatch):
     result = run(config)
     assert result["results"]["situations"] == 2
     for action, found in result["results"]["layers"].items():
@@ -40,7 +40,7 @@ def test_a_network_that_is_measured_is_as_it_was(config):
     before = [p.detach().clone() for p in subject.model.parameters()]
     gains = [subject._effect(Widen(name, 40)) for name in list(moment["scores"]["width"])[:2]]
     assert all(torch.equal(p, b) for p, b in zip(subject.model.parameters(), before, strict=True))
-    # An exact change and its twin have learnt from the same batches: they differ, and not by much.
+    # An exact change and its control copy have learnt from the same batches: they differ, and not by much.
     assert all(gain is not None and 0.0 < abs(gain) < 1.0 for gain in gains)
     assert subject._effect(Widen("13", 40)) is None, "the logits cannot be widened"
 

@@ -60,7 +60,7 @@ def test_evolution_changes_one_edge_of_a_cell_among_the_latest_ten(landscape):
             assert 1 in distances[-10:]
 
 
-def test_strategies_that_learn_beat_random_search_where_the_score_is_a_sum_over_edges(landscape):
+def test_strategies_that_learn_beat_random_search_on_a_sum_over_edges(landscape):
     def reached(method, evaluations):
         asked = STRATEGIES[method](landscape, 200, evaluations, np.random.default_rng(1))
         return landscape.validation_N[best_so_far(landscape, asked)[:, -1]].mean()
@@ -117,7 +117,7 @@ def test_the_bench_runs_on_a_table_of_ones_own_and_goes_on_from_what_is_there(tm
     with pytest.raises(ConfigError, match="another evaluations"):
         strategies.run(StrategiesBench(space="nb125", table=table, seeds=5, evaluations=(5,), folder=tmp_path / "r"))
     kept.write_text("{")
-    with pytest.raises(ConfigError, match="remove that file"):
+    with pytest.raises(ConfigError, match="Remove that file"):
         strategies.run(config)
 
 

@@ -40,7 +40,7 @@ def check(observed, expected):
 @pytest.mark.parametrize(
     ("temperature", "sampling"), [(0.4, "gumbel"), (1.0, "gumbel"), (4.0, "gumbel"), (0.4, "gdas")]
 )
-def test_edges_are_drawn_without_replacement_by_their_weight_and_primitives_by_softmax(temperature, sampling):
+def test_edges_are_drawn_without_replacement_by_weight_and_primitives_by_softmax(temperature, sampling):
     explorer, draws = make(temperature, sampling=sampling), 3_000
     exponent = 1.0 if sampling == "gdas" else 1.0 / temperature
     tempered_EK = explorer.alpha.detach().double().softmax(-1) ** exponent
@@ -48,7 +48,7 @@ def test_edges_are_drawn_without_replacement_by_their_weight_and_primitives_by_s
     law = pair_law(tempered_EK[list(NODE)].sum(-1).tolist())
     pairs, primitives = dict.fromkeys(law, 0), [0] * 10
     for _ in range(draws):
-        choices = explorer.ask().choices
+        choices = explorer.sample().choices
         taken = tuple(place for place, row in enumerate(NODE) if choices[row] >= 0)
         pairs[taken] += 1
         if taken[0] == 0:
@@ -61,7 +61,7 @@ def test_edges_are_drawn_without_replacement_by_their_weight_and_primitives_by_s
 
 def test_every_draw_is_a_genotype():
     explorer = make()
-    for draw in (explorer.ask, explorer.ask_uniform):
+    for draw in (explorer.sample, explorer.sample_uniform):
         for _ in range(50):
             genotype = draw().genotype(DARTS)
             assert len(genotype.rows) == 16
@@ -73,7 +73,7 @@ def test_uniform_draws_are_uniform_over_pairs_and_primitives():
     pairs = dict.fromkeys(itertools.combinations(range(4), 2), 0)
     primitives = [0] * 10
     for _ in range(1_200):
-        choices = explorer.ask_uniform().choices
+        choices = explorer.sample_uniform().choices
         pairs[tuple(place for place, row in enumerate(NODE) if choices[row] >= 0)] += 1
         for choice in choices:
             primitives[choice] += choice >= 0
@@ -93,21 +93,21 @@ def test_likeliest_is_the_rule_worked_out_by_hand():
         explorer.alpha[rows[1], 5] = 3.5
         explorer.alpha[rows[2], 0] = 8.0
         explorer.alpha[rows[2], 6] = 4.0
-    genotype = explorer.likeliest
+    genotype = explorer.argmax_genotype
     assert [genotype.indices[row] for row in rows] == [4, 5, -1], "the edge that is most probably none is left"
 
 
 def test_without_noise_and_at_low_temperature_the_draw_is_the_likeliest():
     for explorer in (make(2.0, exploration_factor=0.0), make(0.01)):
-        likeliest = explorer.likeliest.indices
-        assert all(explorer.ask().choices == likeliest for _ in range(20))
+        argmax_genotype = explorer.argmax_genotype.indices
+        assert all(explorer.sample().choices == argmax_genotype for _ in range(20))
 
 
 @pytest.mark.parametrize("sampling", ["gumbel", "gdas"])
 def test_gradient_of_alpha_is_the_formula_on_taken_edges_and_nothing_elsewhere(sampling):
     explorer = make(0.7, sampling=sampling).double()
     state = explorer.search_state()
-    drawn = explorer.ask()
+    drawn = explorer.sample()
     upstream_E = torch.linspace(-1, 1, 28, dtype=torch.float64)
     taken = [row for row, k in enumerate(drawn.choices) if k >= 0]
     (drawn.weights_E * upstream_E)[taken].sum().backward()
@@ -129,12 +129,12 @@ def test_gradient_of_alpha_is_the_formula_on_taken_edges_and_nothing_elsewhere(s
 
 def test_gradients_reach_alpha_of_the_taken_edges_through_the_supernet():
     explorer, net = make(), SuperNet(DARTS, channels=2, layers=3, num_classes=3)
-    drawn = explorer.ask()
+    drawn = explorer.sample()
     net(torch.randn(4, 3, 8, 8), drawn).square().sum().backward()
     reached = [row for row in range(28) if explorer.alpha.grad[row].abs().sum() > 0]
     assert reached == [row for row, k in enumerate(drawn.choices) if k >= 0]
     explorer.alpha.grad = None
-    net(torch.randn(4, 3, 8, 8), explorer.ask(hard=False)).square().sum().backward()
+    net(torch.randn(4, 3, 8, 8), explorer.sample(hard=False)).square().sum().backward()
     assert bool((explorer.alpha.grad.abs().sum(-1) > 0).all())
 
 
@@ -144,32 +144,32 @@ def test_it_learns_which_sources_and_which_primitive_are_better():
     good = DARTS.primitives.index("sep_conv_3x3")
     wanted = {row for row, edge in enumerate(DARTS.edges) if edge.source < 2}
     for _ in range(200):
-        drawn = explorer.ask()
+        drawn = explorer.sample()
         cost_E = torch.tensor([0.5 if row in wanted and k == good else 1.5 for row, k in enumerate(drawn.choices)])
         taken = [row for row, k in enumerate(drawn.choices) if k >= 0]
         optimizer.zero_grad()
         (drawn.weights_E * (cost_E - 1.0))[taken].sum().backward()
         optimizer.step()
     expected = Genotype.from_indices(DARTS, [good if row in wanted else -1 for row in range(28)])
-    assert explorer.likeliest == expected
+    assert explorer.argmax_genotype == expected
 
 
 def test_what_draws_were_like_counts_taken_edges_alone():
     greedy = make(1.0, exploration_factor=0.0)
-    greedy.ask()
-    assert greedy.draws.distance == 0.0
+    greedy.sample()
+    assert greedy.sample_stats.distance == 0.0
     free = make(100.0)
     for _ in range(50):
-        free.ask()
-    assert 0.9 < free.draws.distance <= 1.0
-    assert free.draws.diversity > 0.9
+        free.sample()
+    assert 0.9 < free.sample_stats.distance <= 1.0
+    assert free.sample_stats.diversity > 0.9
 
 
 def test_draws_go_on_exactly_from_a_saved_state():
     explorer = make()
-    explorer.ask()
+    explorer.sample()
     state = explorer.search_state()
-    expected = [explorer.ask().choices for _ in range(5)] + [explorer.ask_uniform().choices]
+    expected = [explorer.sample().choices for _ in range(5)] + [explorer.sample_uniform().choices]
     other = GumbelExplorer(DARTS, 1.0, seed=77)
     other.load_search_state(state)
-    assert [other.ask().choices for _ in range(5)] + [other.ask_uniform().choices] == expected
+    assert [other.sample().choices for _ in range(5)] + [other.sample_uniform().choices] == expected

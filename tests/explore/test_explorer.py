@@ -25,7 +25,7 @@ def test_cells_are_drawn_with_softmax_of_alpha_over_tau(temperature):
     draws = 2_000
     pairs = dict.fromkeys(itertools.product(range(5), range(5)), 0)
     for _ in range(draws):
-        choices = explorer.ask().choices
+        choices = explorer.sample().choices
         pairs[choices[0], choices[4]] += 1
     probabilities = explorer.probabilities().double()
     expected = [draws * float(probabilities[0, a] * probabilities[4, b]) for a, b in pairs]
@@ -43,7 +43,7 @@ def test_cells_are_drawn_with_softmax_of_alpha_over_tau(temperature):
 def test_gdas_draws_do_not_depend_on_the_temperature_and_gumbel_draws_do():
     def frequency(temperature, sampling):
         explorer = make(temperature, sampling=sampling)
-        return sum(explorer.ask().choices == explorer.likeliest.indices for _ in range(800)) / 800
+        return sum(explorer.sample().choices == explorer.argmax_genotype.indices for _ in range(800)) / 800
 
     assert abs(frequency(0.2, "gdas") - frequency(5.0, "gdas")) < 0.06
     assert frequency(0.2, "gumbel") > frequency(5.0, "gumbel") + 0.2
@@ -53,7 +53,7 @@ def test_gdas_draws_do_not_depend_on_the_temperature_and_gumbel_draws_do():
 def test_gradient_of_alpha_is_the_formula(sampling):
     explorer = make(0.7, sampling=sampling).double()
     state = explorer.search_state()
-    sample = explorer.ask()
+    sample = explorer.sample()
     upstream_E = torch.linspace(-1, 1, 6, dtype=torch.float64)
     (sample.weights_E * upstream_E).sum().backward()
     explorer.load_search_state(state)
@@ -72,19 +72,19 @@ def test_gradient_of_alpha_is_the_formula(sampling):
 
 def test_weights_are_exactly_one():
     explorer = make(0.37)
-    assert all(torch.equal(explorer.ask().weights_E.detach(), torch.ones(6)) for _ in range(50))
+    assert all(torch.equal(explorer.sample().weights_E.detach(), torch.ones(6)) for _ in range(50))
 
 
 def test_draws_go_on_exactly_from_a_saved_state_and_touch_no_other_generator():
     explorer = make(LinearSchedule(epochs=4))
     torch_state = torch.get_rng_state()
-    explorer.ask()
-    explorer.tell(0.3)
+    explorer.sample()
+    explorer.update_temperature(0.3)
     state = explorer.search_state()
-    drawn = [explorer.ask().choices for _ in range(10)]
+    drawn = [explorer.sample().choices for _ in range(10)]
     other = GumbelExplorer(NB201, LinearSchedule(epochs=4), seed=99)
     other.load_search_state(state)
-    assert [other.ask().choices for _ in range(10)] == drawn
+    assert [other.sample().choices for _ in range(10)] == drawn
     assert other.temperature == explorer.temperature
     assert torch.equal(torch.get_rng_state(), torch_state)
 
@@ -93,37 +93,37 @@ def test_it_learns_the_better_primitive():
     explorer = GumbelExplorer(NB201, 1.0, seed=0)
     optimizer = torch.optim.Adam(explorer.parameters(), lr=0.1)
     for _ in range(150):
-        sample = explorer.ask()
+        sample = explorer.sample()
         cost_E = torch.tensor([float(k != 3) for k in sample.choices])
         optimizer.zero_grad()
         (sample.weights_E * (cost_E - 0.5)).sum().backward()
         optimizer.step()
-    assert explorer.likeliest.primitives == ("nor_conv_3x3",) * 6
+    assert explorer.argmax_genotype.primitives == ("nor_conv_3x3",) * 6
 
 
-def test_soft_asking_gives_the_mixture_and_gradients_reach_alpha_through_the_supernet():
+def test_soft_sampling_gives_the_mixture_and_gradients_reach_alpha():
     explorer = make(2.0)
     net = SuperNet(NB201, channels=2, layers=1, num_classes=3)
     for hard in (True, False):
         explorer.alpha.grad = None
-        net(torch.randn(4, 3, 8, 8), explorer.ask(hard=hard)).square().sum().backward()
+        net(torch.randn(4, 3, 8, 8), explorer.sample(hard=hard)).square().sum().backward()
         assert explorer.alpha.grad.abs().sum() > 0
-    assert explorer.ask(hard=False).mixture_EK.sum(-1).detach().allclose(torch.ones(6))
+    assert explorer.sample(hard=False).mixture_EK.sum(-1).detach().allclose(torch.ones(6))
 
 
 def test_uniform_draws_ignore_alpha():
     explorer = make(0.01)
     counts = torch.zeros(5)
     for _ in range(400):
-        for k in explorer.ask_uniform().choices:
+        for k in explorer.sample_uniform().choices:
             counts[k] += 1
     assert stats.chisquare(counts.numpy()).pvalue > 0.001
 
 
 def test_wrong_use_is_refused():
     explorer = make()
-    with pytest.raises(TrainingError, match="ask before tell"):
-        explorer.tell(0.1)
+    with pytest.raises(TrainingError, match="sample before update_temperature"):
+        explorer.update_temperature(0.1)
     with pytest.raises(ConfigError, match="temperature"):
         explorer.set_temperature(0.0)
     with pytest.raises(ConfigError, match="sampling"):
@@ -147,27 +147,27 @@ def test_without_none_it_is_never_drawn_and_has_no_probability_or_gradient():
         explorer = make(2.0, sampling=sampling, allow_none=False)
         with torch.no_grad():
             explorer.alpha[:, 0] = 9.0
-        assert all(0 not in explorer.ask().choices + explorer.ask_uniform().choices for _ in range(100))
-        assert "none" not in explorer.likeliest.primitives
+        assert all(0 not in explorer.sample().choices + explorer.sample_uniform().choices for _ in range(100))
+        assert "none" not in explorer.argmax_genotype.primitives
         assert explorer.probabilities()[:, 0].abs().sum() == 0
         assert explorer.probabilities().sum(-1).allclose(torch.ones(6))
-        explorer.ask().weights_E.sum().backward()
+        explorer.sample().weights_E.sum().backward()
         assert torch.isfinite(explorer.alpha.grad).all()
         assert explorer.alpha.grad[:, 0].abs().sum() == 0
         assert explorer.alpha.grad.abs().sum() > 0
     explorer = make(5.0)
-    assert any(0 in explorer.ask_uniform().choices for _ in range(50)), "it is drawn where it is allowed"
+    assert any(0 in explorer.sample_uniform().choices for _ in range(50)), "it is drawn where it is allowed"
 
 
 def test_mixture_sampling_runs_every_allowed_primitive():
     explorer = make(1.0, sampling="mixture", allow_none=False)
-    assert explorer.ask().mixture_EK.detach().allclose(explorer.probabilities())
-    uniform = explorer.ask_uniform(hard=False).mixture_EK
-    assert explorer.ask_uniform().choices is not None
+    assert explorer.sample().mixture_EK.detach().allclose(explorer.probabilities())
+    uniform = explorer.sample_uniform(hard=False).mixture_EK
+    assert explorer.sample_uniform().choices is not None
     assert uniform[:, 1:].allclose(torch.full((6, 4), 0.25))
     assert uniform[:, 0].abs().sum() == 0
-    assert explorer.draws.count == 0
-    assert explorer.draws.diversity is None
+    assert explorer.sample_stats.count == 0
+    assert explorer.sample_stats.diversity is None
 
 
 def test_draws_tell_diversity_distance_and_strength():
@@ -177,23 +177,23 @@ def test_draws_tell_diversity_distance_and_strength():
         certain.alpha[:, 3] = 60.0
         even.alpha.zero_()
     for _ in range(300):
-        certain.ask()
-        even.ask()
-    assert certain.draws.count == 200
-    assert certain.draws.diversity == pytest.approx(0.0, abs=1e-9)
-    assert certain.draws.distance == 0.0
-    assert certain.draws.strength == pytest.approx(0.0, abs=1e-9)
-    assert even.draws.diversity > 0.98
-    assert even.draws.distance == pytest.approx(0.8, abs=0.05)
-    assert even.draws.strength == pytest.approx(1.0)
+        certain.sample()
+        even.sample()
+    assert certain.sample_stats.count == 200
+    assert certain.sample_stats.diversity == pytest.approx(0.0, abs=1e-9)
+    assert certain.sample_stats.distance == 0.0
+    assert certain.sample_stats.strength == pytest.approx(0.0, abs=1e-9)
+    assert even.sample_stats.diversity > 0.98
+    assert even.sample_stats.distance == pytest.approx(0.8, abs=0.05)
+    assert even.sample_stats.strength == pytest.approx(1.0)
 
 
 def test_exploration_factor_scales_how_far_draws_are_from_the_most_probable_cell():
     def distance(factor):
         explorer = make(1.0, exploration_factor=factor)
         for _ in range(200):
-            explorer.ask()
-        return explorer.draws.distance
+            explorer.sample()
+        return explorer.sample_stats.distance
 
     assert distance(0.0) == 0.0
     assert 0.0 < distance(0.3) < distance(1.0) < distance(5.0)
@@ -211,7 +211,7 @@ def test_the_best_genotype_of_darts_takes_two_edges_of_each_node_and_no_absent_o
         taken = {row for row in rows if row in cell.rows}
         best = scores[:, 1:].max(dim=-1).values
         assert min(best[row] for row in taken) >= max((best[row] for row in set(rows) - taken), default=-99)
-    assert GumbelExplorer(DARTS, 1.0).likeliest.space is DARTS
+    assert GumbelExplorer(DARTS, 1.0).argmax_genotype.space is DARTS
     assert measure_collapse(DARTS, GumbelExplorer(DARTS, 1.0).probabilities()).skip_share <= 1
 
 
@@ -228,7 +228,7 @@ def test_whole_cells_are_drawn_with_the_enumerated_softmax_of_alpha_over_tau(tem
     cells = list(itertools.product(range(5), repeat=3))
     expected = np.array([chance[0, a] * chance[1, b] * chance[2, c] for a, b, c in cells])
     draws = 6_000
-    counts = Counter(explorer.ask().choices for _ in range(draws))
+    counts = Counter(explorer.sample().choices for _ in range(draws))
     observed = np.array([counts[cell] for cell in cells], dtype=float)
     frequent = draws * expected >= 5
     observed = np.append(observed[frequent], observed[~frequent].sum())
@@ -248,7 +248,7 @@ def test_gradient_of_alpha_through_a_network_is_the_formula_worked_out_by_hand(t
     explorer = make(temperature).double()
     x, y = torch.randn(4, 3, 8, 8, dtype=torch.float64), torch.tensor([0, 1, 2, 0])
     state = explorer.search_state()
-    sample = explorer.ask()
+    sample = explorer.sample()
     torch.nn.functional.cross_entropy(net(x, sample), y).backward()
     explorer.load_search_state(state)
     noise = explorer._noise().numpy()
@@ -275,26 +275,26 @@ def test_gradient_of_alpha_through_a_network_is_the_formula_worked_out_by_hand(t
     assert np.abs(explorer.alpha.grad.numpy() - expected).max() < 1e-10
 
 
-def test_a_barred_primitive_is_gone_from_draws_mixtures_and_the_likeliest_cell_and_stays_so_in_a_saved_state():
+def test_an_excluded_primitive_is_never_sampled_and_stays_excluded_in_a_saved_state():
     explorer = make(1.0)
     with torch.no_grad():
         explorer.alpha[2, 3] = 8.0
-    assert explorer.likeliest.primitives[2] == "nor_conv_3x3"
-    explorer.bar(2, "nor_conv_3x3")
+    assert explorer.argmax_genotype.primitives[2] == "nor_conv_3x3"
+    explorer.exclude(2, "nor_conv_3x3")
     other = make(1.0)
     other.load_search_state(explorer.search_state())
     for one in (explorer, other):
-        assert one.likeliest.primitives[2] != "nor_conv_3x3"
+        assert one.argmax_genotype.primitives[2] != "nor_conv_3x3"
         assert one.left(2) == ("none", "skip_connect", "nor_conv_1x1", "avg_pool_3x3")
         assert len(one.left(1)) == 5
-        drawn = [(one.ask().choices, one.ask_uniform().choices) for _ in range(150)]
+        drawn = [(one.sample().choices, one.sample_uniform().choices) for _ in range(150)]
         assert all(3 not in (a[2], b[2]) for a, b in drawn)
         assert any(a[1] == 3 or b[1] == 3 for a, b in drawn), "on another edge it stays"
         assert one.probabilities()[2, 3] == 0
-        assert one.ask(hard=False).mixture_EK[2, 3] == 0
-        assert one.ask_uniform(hard=False).mixture_EK[2].tolist() == [0.25, 0.25, 0.25, 0.0, 0.25]
+        assert one.sample(hard=False).mixture_EK[2, 3] == 0
+        assert one.sample_uniform(hard=False).mixture_EK[2].tolist() == [0.25, 0.25, 0.25, 0.0, 0.25]
     for name in ("none", "skip_connect", "nor_conv_1x1"):
-        explorer.bar(2, name)
+        explorer.exclude(2, name)
     with pytest.raises(ConfigError, match="a primitive left on edge"):
-        explorer.bar(2, "avg_pool_3x3")
-    assert explorer.likeliest.primitives[2] == "avg_pool_3x3"
+        explorer.exclude(2, "avg_pool_3x3")
+    assert explorer.argmax_genotype.primitives[2] == "avg_pool_3x3"

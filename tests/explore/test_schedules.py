@@ -40,7 +40,7 @@ def test_one_scheduled_epoch_is_the_last_one():
     assert ConstantSchedule(epochs=1).start().temperature == 5.0
 
 
-def test_adaptive_cools_after_a_better_score_and_warms_after_a_worse_one_under_the_line():
+def test_adaptive_cools_after_a_better_score_and_warms_after_a_worse_one():
     schedule = AdaptiveSchedule(initial_temp=5.0, min_temp=0.1, epochs=100, anneal_rate=0.8)
     states = walk(schedule, [0.5, 0.6, 0.4])
     temperatures = [state.temperature for state in states]
@@ -55,5 +55,5 @@ def test_adaptive_cools_after_a_better_score_and_warms_after_a_worse_one_under_t
     "field", [{"initial_temp": 0.0}, {"min_temp": 9.0}, {"epochs": 0}, {"anneal_rate": 1.5}, {"initial_temp": 1e400}]
 )
 def test_settings_outside_their_range_are_refused(field):
-    with pytest.raises(ConfigError, match="expected .*; came"):
+    with pytest.raises(ConfigError, match="expected .*, got"):
         LinearSchedule(**field)

@@ -54,7 +54,7 @@ def alone(tmp_path):
 
 @pytest.fixture(scope="session")
 def grown(tmp_path_factory):
-    """A run whose network grew in depth and width; it asked for a checkpoint inside its last hand-over."""
+    """A run whose network grew in depth and width; it asked for a checkpoint inside its last transition."""
     config = RunConfig.from_fields(
         warmup_epochs=1,
         arch_training_epochs=1,
@@ -64,7 +64,7 @@ def grown(tmp_path_factory):
         arch_lr=0.05,
         growth="depth,width",
         growth_factor=1.5,
-        reject_sigmas=1e9,  # a mutation that is taken back would leave the next growth for later
+        reject_z=1e9,  # a mutation that is taken back would leave the next growth for later
         device="cpu",
         checkpoint_frequency=1,
         max_checkpoints=99,

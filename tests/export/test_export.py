@@ -180,22 +180,22 @@ def test_a_file_that_computes_something_else_is_an_error(grown, tmp_path, monkey
 
 def test_the_description_says_what_goes_in_and_what_comes_out(grown, tmp_path):
     export_run(grown.run_dir, "state", out=tmp_path / "net.pt")
-    told = json.loads((tmp_path / "net.pt.json").read_text())
+    payload = json.loads((tmp_path / "net.pt.json").read_text())
     streams = grown.parts.streams
-    assert told["input"]["shape"] == [1, 8, 8]
-    assert told["input"]["mean"] == list(streams.normalisation.mean)
-    assert told["input"]["deviation"] == list(streams.normalisation.deviation)
-    assert told["input"]["classes"] == list(streams.bundle.classes)
-    assert told["num_classes"] == 10
-    assert told["parameters"] == sum(p.numel() for p in grown.parts.strategy.network.parameters())
-    assert told["genotype"] == grown.parts.strategy.network.genotype.to_json()
+    assert payload["input"]["shape"] == [1, 8, 8]
+    assert payload["input"]["mean"] == list(streams.normalisation.mean)
+    assert payload["input"]["deviation"] == list(streams.normalisation.deviation)
+    assert payload["input"]["classes"] == list(streams.bundle.classes)
+    assert payload["num_classes"] == 10
+    assert payload["parameters"] == sum(p.numel() for p in grown.parts.strategy.network.parameters())
+    assert payload["genotype"] == grown.parts.strategy.network.genotype.to_json()
 
 
 def test_the_command_takes_a_run_by_name_or_folder(grown, tmp_path, capsys):
     save_dir = str(grown.run_dir.parent)
     assert main(["export", "grown", "--to", "state", "--save-dir", save_dir, "--checkpoint", "last", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["files"][0] == str(grown.run_dir / "export" / "network.pt")
+    payload = json.loads(capsys.readouterr().out)
+    assert payload["files"][0] == str(grown.run_dir / "export" / "network.pt")
     flags = [str(grown.run_dir), "--to", "pt2", "--checkpoint", "best", "--out", str(tmp_path / "b.pt2")]
     assert main(["export", *flags]) == 0
     assert "_best_" in capsys.readouterr().out

@@ -21,7 +21,7 @@ parser.add_argument("--stubborn", action="store_true")
 parser.add_argument("--fail", action="store_true")
 args = parser.parse_args()
 if args.fail:
-    sys.exit("expected an apple; came a pear; peel it")
+    sys.exit("expected an apple, got a pear. Peel it")
 if args.stubborn:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     args.deaf = True
@@ -34,7 +34,7 @@ def cell(primitive):
 
 def genotype(primitive):
     edges = [["cell", 1, 0], ["cell", 2, 0], ["cell", 2, 1], ["cell", 3, 0], ["cell", 3, 1], ["cell", 3, 2]]
-    return GenotypeEvent(genotype=cell(primitive), likeliest=cell(primitive), edges=edges,
+    return GenotypeEvent(genotype=cell(primitive), argmax_genotype=cell(primitive), edges=edges,
         primitives=["skip_connect", "nor_conv_3x3"], probabilities=[[0.5, 0.5]] * 6, entropy=[0.69] * 6,
         skip_share=1.0, dominance=0.0, reason="epoch")
 

@@ -64,7 +64,7 @@ def test_hints_come_one_at_a_time_and_the_last_says_so(double):
 
 
 def test_a_value_in_place_of_the_function_is_refused(double):
-    with pytest.raises(ConfigError, match="expected a function; came int"):
+    with pytest.raises(ConfigError, match="expected a function, got int"):
         double.check(3)
 
 

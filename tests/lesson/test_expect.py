@@ -19,20 +19,20 @@ def test_the_expected_error_is_swallowed_and_kept():
 
 def test_a_block_that_raises_nothing_fails():
     with (
-        pytest.raises(LessonError, match=r"expected ValueError .*'two'; came no error at all"),
+        pytest.raises(LessonError, match=r"expected ValueError .*'two', found no error at all"),
         expect(ValueError, match="two"),
     ):
         pass
 
 
 def test_another_type_fails_and_keeps_the_other_error_as_its_cause():
-    with pytest.raises(LessonError, match="came KeyError: 'two'") as caught, expect(ValueError, match="two"):
+    with pytest.raises(LessonError, match="got KeyError: 'two'") as caught, expect(ValueError, match="two"):
         raise KeyError("two")
     assert isinstance(caught.value.__cause__, KeyError)
 
 
 def test_another_message_fails():
-    with pytest.raises(LessonError, match="came ValueError: one; the type is right"), expect(ValueError, match="two"):
+    with pytest.raises(LessonError, match="got ValueError: one. The type is right"), expect(ValueError, match="two"):
         raise ValueError("one")
 
 

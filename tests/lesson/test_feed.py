@@ -148,7 +148,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
 def test_a_scalar_that_is_not_followed_is_named(tmp_path):
     with RunWriter(tmp_path, "run", {}) as writer:
         writer.flush()
-        with pytest.raises(TrainingError, match="one of loss, accuracy; came 'lr'"):
+        with pytest.raises(TrainingError, match="one of loss, accuracy, got 'lr'"):
             RunFeed(tmp_path / "run", NAMES).series("lr")
 
 
@@ -164,5 +164,5 @@ def test_a_handle_is_waited_for_until_its_process_writes(program, tmp_path):
 def test_a_process_that_ends_without_a_run_is_no_endless_wait(program, tmp_path):
     run = start_run(["--fail"], root=tmp_path, name="one", program=program)
     feed = RunFeed(run, NAMES)
-    with pytest.raises(TrainingError, match="came a pear"):
+    with pytest.raises(TrainingError, match="got a pear"):
         read_to_the_end(feed)

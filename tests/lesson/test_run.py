@@ -112,7 +112,7 @@ def test_the_log_holds_what_the_process_says(program, tmp_path):
 
 def test_a_process_that_ends_without_a_run_shows_what_it_said(program, tmp_path):
     run = start_run(["--fail"], root=tmp_path, name="one", program=program)
-    with pytest.raises(TrainingError, match="exit code 1: expected an apple; came a pear; peel it"):
+    with pytest.raises(TrainingError, match="exit code 1: expected an apple, got a pear. Peel it"):
         run.wait_ready()
 
 
@@ -120,7 +120,7 @@ def test_a_run_that_never_comes_is_not_waited_for_without_end(tmp_path):
     program = (sys.executable, "-c", "import time; time.sleep(60)")
     with (
         start_run([], root=tmp_path, name="one", program=program) as run,
-        pytest.raises(TrainingError, match="a run within 0.1 s; came none"),
+        pytest.raises(TrainingError, match="a run within 0.1 s, found none"),
     ):
         run.wait_ready(timeout=0.1)
 

@@ -345,7 +345,7 @@ def test_a_forward_that_backward_computes_again_is_refused(name):
     module = CASES[name].build()
     x = torch.randn(CASES[name].shape, requires_grad=True)
     loss = checkpoint(module, x, use_reentrant=False).square().sum()
-    with pytest.raises(TrainingError, match="leave modules with a state out of activation checkpointing"):
+    with pytest.raises(TrainingError, match="Leave modules with a state out of activation checkpointing"):
         loss.backward()
 
 
@@ -384,10 +384,10 @@ def test_a_gpu_gives_what_the_cpu_gives(case):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda x: x[..., :3], r"shape .* 4\); came shape \(.*3\)"),
-        (lambda x: x[:0], r"at least one item; came shape \(0, "),
-        (lambda x: x.long(), "floating-point type; came torch.int64"),
-        (lambda x: x[None, None], r"x of shape .*; came shape \(1, 1, "),
+        (lambda x: x[..., :3], r"shape .* 4\), got shape \(.*3\)"),
+        (lambda x: x[:0], r"at least one item, got shape \(0, "),
+        (lambda x: x.long(), "floating-point type, got torch.int64"),
+        (lambda x: x[None, None], r"x of shape .*, got shape \(1, 1, "),
     ],
 )
 def test_bad_input_is_named_and_nothing_is_written(case, change, message):

@@ -59,9 +59,9 @@ def test_a_share_of_0_is_plain_cross_entropy(logits):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ((torch.ones(2, 3), torch.ones(2, 4)), r"one shape \(B, K\); came \(2, 3\) and \(2, 4\)"),
-        ((torch.ones(0, 3), torch.ones(0, 3)), r"at least one sample; came shape \(0, 3\)"),
-        ((torch.ones(2, 3), torch.ones(2, 3)), "labels, for alpha = 0.5; came none"),
+        ((torch.ones(2, 3), torch.ones(2, 4)), r"one shape \(B, K\), got \(2, 3\) and \(2, 4\)"),
+        ((torch.ones(0, 3), torch.ones(0, 3)), r"at least one sample, got shape \(0, 3\)"),
+        ((torch.ones(2, 3), torch.ones(2, 3)), "labels, for alpha = 0.5, found none"),
     ],
 )
 def test_bad_input_is_named(args, message):
@@ -70,5 +70,5 @@ def test_bad_input_is_named(args, message):
 
 
 def test_an_unknown_kind_is_refused():
-    with pytest.raises(ConfigError, match="kind to be one of kl, mse, cosine; came 'l1'"):
+    with pytest.raises(ConfigError, match="kind to be one of kl, mse, cosine, got 'l1'"):
         KnowledgeDistillationLoss(kind="l1")

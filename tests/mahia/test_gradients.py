@@ -57,7 +57,7 @@ def test_the_order_goes_on_from_its_state_through_json():
 
 
 def test_gradients_without_rows_are_refused():
-    with pytest.raises(TrainingError, match=r"one row for each loss; came shape \(3,\)"):
+    with pytest.raises(TrainingError, match=r"one row for each loss, got shape \(3,\)"):
         PCGrad().combine(torch.ones(3))
 
 
@@ -101,7 +101,7 @@ def test_shared_parameters_get_the_combined_gradient_and_heads_their_own(net):
 
 def test_losses_that_share_nothing_are_refused(net):
     x = torch.randn(7, 4, dtype=torch.float64)
-    with pytest.raises(TrainingError, match="that at least two losses reach; came 4 parameters and 2 losses"):
+    with pytest.raises(TrainingError, match="that at least two losses reach, got 4 parameters and 2 losses"):
         PCGrad().backward(net.losses(net.encoder(x)), net.heads.parameters())
 
 
@@ -143,7 +143,7 @@ def test_a_loss_of_the_encoder_itself_goes_in_the_same_walk(net):
 
 def test_a_loss_that_is_none_of_the_features_is_named(net):
     features = net.encoder(torch.randn(7, 4, dtype=torch.float64))
-    with pytest.raises(TrainingError, match="losses of the features; came none at position 1"):
+    with pytest.raises(TrainingError, match="losses of the features, found none at position 1"):
         backward_by_loss(features, lambda f: [f.sum(), net.heads[0].weight.sum()])
 
 

@@ -191,12 +191,12 @@ def test_the_feed_forward_part_is_a_router_two_layers_or_what_is_given(batch):
     ("change", "message"),
     [
         (lambda i, t: (i.index_put((torch.tensor(2), torch.tensor(1)), torch.tensor(30)), t), "30 at row 2, column 1"),
-        (lambda i, t: (i - 1, t), "text ids from 0 to 29; came -1 at row"),
-        (lambda i, t: (torch.cat((i, i), 1), t), r"L <= 6; came shape \(8, 12\)"),
-        (lambda i, t: (i.float(), t), "text ids of type int64 or int32; came torch.float32"),
-        (lambda i, t: (i, t[:, :4]), r"columns of shape \(B, 5\); came shape \(8, 4\)"),
-        (lambda i, t: (i[:0], t[:0]), r"text ids with at least one item; came shape \(0, 6\)"),
-        (lambda i, t: (i[:3], t), "as many texts as rows of columns; came 3 and 8"),
+        (lambda i, t: (i - 1, t), "text ids from 0 to 29, got -1 at row"),
+        (lambda i, t: (torch.cat((i, i), 1), t), r"L <= 6, got shape \(8, 12\)"),
+        (lambda i, t: (i.float(), t), "text ids of type int64 or int32, got torch.float32"),
+        (lambda i, t: (i, t[:, :4]), r"columns of shape \(B, 5\), got shape \(8, 4\)"),
+        (lambda i, t: (i[:0], t[:0]), r"text ids with at least one item, got shape \(0, 6\)"),
+        (lambda i, t: (i[:3], t), "as many texts as rows of columns, got 3 and 8"),
     ],
 )
 def test_bad_input_is_named_before_the_kernel_names_it(batch, change, message):
@@ -207,13 +207,13 @@ def test_bad_input_is_named_before_the_kernel_names_it(batch, change, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"output_dim": {}}, "at least one output; came none"),
-        ({"output_dim": {"a.b": 1}}, "name that can name a module; came 'a.b'"),
-        ({"output_dim": {"keys": 1}}, "came 'keys'"),
-        ({"output_dim": 0}, "output_dim of output >= 1; came output_dim of output = 0"),
-        ({"embed_dim": 6}, "multiple of 4 heads; came dim = 6"),
-        ({"num_experts": 2, "k": 3}, "k >= 1 and <= 2; came k = 3"),
-        ({"max_layers": 0}, "num_layers >= 1; came num_layers = 0"),
+        ({"output_dim": {}}, "at least one output, found none"),
+        ({"output_dim": {"a.b": 1}}, "name that can name a module, got 'a.b'"),
+        ({"output_dim": {"keys": 1}}, "got 'keys'"),
+        ({"output_dim": 0}, "output_dim of output >= 1, got output_dim of output = 0"),
+        ({"embed_dim": 6}, "multiple of 4 heads, got dim = 6"),
+        ({"num_experts": 2, "k": 3}, "k >= 1 and <= 2, got k = 3"),
+        ({"max_layers": 0}, "num_layers >= 1, got num_layers = 0"),
     ],
 )
 def test_settings_outside_their_range_are_refused(changes, message):

@@ -86,18 +86,18 @@ def test_it_runs_in_fewer_bits():
 
 
 def test_a_mask_of_another_form_is_named():
-    with pytest.raises(DataError, match=r"mask of shape \(2, 7\) and type bool; came \(2, 6\) torch.bool"):
+    with pytest.raises(DataError, match=r"mask of shape \(2, 7\) and type bool, got \(2, 6\) torch.bool"):
         MetaAttentionKernel(D)(torch.randn(2, T, D), torch.ones(2, 6, dtype=torch.bool))
-    with pytest.raises(DataError, match="came .* torch.float32"):
+    with pytest.raises(DataError, match="got .* torch.float32"):
         MetaAttentionKernel(D)(torch.randn(2, T, D), torch.ones(2, T))
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"heads": 3}, "multiple of 3 heads; came dim = 4"),
+        ({"heads": 3}, "multiple of 3 heads, got dim = 4"),
         ({"keep": 0.0}, "keep > 0"),
-        ({"damp": 2.0}, "damp >= 0 and <= 1; came damp = 2"),
+        ({"damp": 2.0}, "damp >= 0 and <= 1, got damp = 2"),
     ],
 )
 def test_settings_outside_their_range_are_refused(options, message):

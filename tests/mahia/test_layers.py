@@ -87,21 +87,21 @@ def test_samples_do_not_depend_on_their_neighbours():
 
 def test_a_layer_that_changes_the_shape_is_named():
     router = DynamicLayerRouter(D, [nn.Linear(D, 3), nn.Linear(D, 3)])
-    with pytest.raises(DataError, match=r"shape \(2, 4\) from layer 0; came \(2, 3\) of Linear"):
+    with pytest.raises(DataError, match=r"shape \(2, 4\) from layer 0, got \(2, 3\) of Linear"):
         router(torch.randn(2, D))
 
 
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: MetaController(D, 2, 3), "k >= 1 and <= 2; came k = 3"),
-        (lambda: MetaController(D, 2, 1, coverage=0.5), "one of k and coverage; came k = 1, coverage = 0.5"),
-        (lambda: MetaController(D, 2, None), "one of k and coverage; came k = None, coverage = None"),
+        (lambda: MetaController(D, 2, 3), "k >= 1 and <= 2, got k = 3"),
+        (lambda: MetaController(D, 2, 1, coverage=0.5), "one of k and coverage, got k = 1, coverage = 0.5"),
+        (lambda: MetaController(D, 2, None), "one of k and coverage, got k = None, coverage = None"),
         (lambda: DynamicNeuroFabric(D, coverage=0.0), "coverage > 0"),
-        (lambda: DynamicLayerRouter(D, []), "at least one layer; came none"),
+        (lambda: DynamicLayerRouter(D, []), "at least one layer, found none"),
         (
             lambda: DynamicLayerRouter(D, [nn.Identity()], controller=MetaController(D, 2)),
-            "a controller for 1 layers; came one for 2",
+            "a controller for 1 layers, got one for 2",
         ),
     ],
 )

@@ -80,9 +80,9 @@ def test_in_fewer_bits_the_state_stays_float32(build):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: TinyMemory(0, D), "size >= 1; came size = 0"),
-        (lambda: GraphDiffusionMemory(0), "dim >= 1; came dim = 0"),
-        (lambda: GraphDiffusionMemory(D, update=1.5), "update >= 0 and <= 1; came update = 1.5"),
+        (lambda: TinyMemory(0, D), "size >= 1, got size = 0"),
+        (lambda: GraphDiffusionMemory(0), "dim >= 1, got dim = 0"),
+        (lambda: GraphDiffusionMemory(D, update=1.5), "update >= 0 and <= 1, got update = 1.5"),
     ],
 )
 def test_settings_outside_their_range_are_refused(build, message):

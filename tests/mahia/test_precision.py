@@ -63,7 +63,7 @@ def test_a_scaler_goes_on_where_its_state_was_taken(net):
 
 
 def test_a_state_of_another_precision_is_refused():
-    with pytest.raises(ConfigError, match="the state of precision bf16; came one with a scaler"):
+    with pytest.raises(ConfigError, match="the state of precision bf16, got one with a scaler"):
         PrecisionManager("bf16").load_state_dict(PrecisionManager("fp16").state_dict())
 
 
@@ -73,7 +73,7 @@ def test_an_unknown_precision_is_refused():
 
 
 def test_a_device_without_autocast_is_refused():
-    with pytest.raises(ConfigError, match="a device that computes in bf16; came meta"):
+    with pytest.raises(ConfigError, match="a device that computes in bf16, got meta"):
         PrecisionManager("bf16", "meta")
 
 

@@ -292,14 +292,14 @@ def test_sizes_outside_their_range_are_refused_by_name_and_value(sizes, options,
 @pytest.mark.parametrize(
     ("x", "padding", "match"),
     [
-        (torch.zeros(2, 7), None, r"last dimension is 8; came torch.float32 \(2, 7\)"),
-        (torch.zeros(8, 2), None, r"last dimension is 8; came torch.float32 \(8, 2\)"),
-        (torch.zeros(()), None, r"last dimension is 8; came torch.float32 \(\)"),
+        (torch.zeros(2, 7), None, r"last dimension is 8, got torch.float32 \(2, 7\)"),
+        (torch.zeros(8, 2), None, r"last dimension is 8, got torch.float32 \(8, 2\)"),
+        (torch.zeros(()), None, r"last dimension is 8, got torch.float32 \(\)"),
         (torch.zeros(2, 8, dtype=torch.long), None, "floating numbers.*torch.int64"),
-        (torch.zeros(0, 8), None, r"at least one token.*came x of shape \(0, 8\)"),
+        (torch.zeros(0, 8), None, r"at least one token.*got x of shape \(0, 8\)"),
         (torch.zeros(2, 8), torch.ones(2, dtype=torch.bool), "all of it padding"),
-        (torch.zeros(2, 8), torch.ones(2), r"padding of bool and shape \(2,\); came torch.float32"),
-        (torch.zeros(2, 8), torch.ones(3, dtype=torch.bool), r"shape \(2,\); came torch.bool \(3,\)"),
+        (torch.zeros(2, 8), torch.ones(2), r"padding of bool and shape \(2,\), got torch.float32"),
+        (torch.zeros(2, 8), torch.ones(3, dtype=torch.bool), r"shape \(2,\), got torch.bool \(3,\)"),
     ],
 )
 def test_inputs_that_do_not_fit_are_refused(x, padding, match):
@@ -339,7 +339,7 @@ def test_the_losses_of_every_router_of_a_model_are_collected_and_nothing_stays_o
 
 def test_a_model_without_a_router_has_nothing_to_collect():
     with (
-        pytest.raises(DataError, match="a model with an ExpertRouter; came Linear"),
+        pytest.raises(DataError, match="a model with an ExpertRouter, got Linear"),
         collect_routing(torch.nn.Linear(1, 1)),
     ):
         pass

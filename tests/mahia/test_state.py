@@ -155,7 +155,7 @@ def test_a_read_is_a_copy_and_a_write_goes_into_the_same_buffer():
 
 def test_a_write_of_another_shape_writes_nothing():
     state = State(a=torch.zeros(2), importance=torch.zeros(4))
-    with pytest.raises(TrainingError, match=r"shape \(4,\) for the state 'importance'; came shape \(1,\)"):
+    with pytest.raises(TrainingError, match=r"shape \(4,\) for the state 'importance', got shape \(1,\)"):
         state.write(a=torch.ones(2), importance=torch.ones(1))
     assert not state.a.any()
 

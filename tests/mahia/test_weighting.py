@@ -59,9 +59,9 @@ def test_live_losses_leave_no_graph_behind():
 @pytest.mark.parametrize(
     ("losses", "message"),
     [
-        ([1.0], "2 losses; came 1;"),
-        ([1.0, float("nan")], "finite losses; came nan at position 1"),
-        ([0.0, 1.0], "losses > 0; came 0.0 at position 0"),
+        ([1.0], "2 losses, got 1."),
+        ([1.0, float("nan")], "finite losses, got nan at position 1"),
+        ([0.0, 1.0], "losses > 0, got 0.0 at position 0"),
     ],
 )
 def test_losses_without_a_ratio_are_refused_and_nothing_is_remembered(losses, message):
@@ -122,16 +122,16 @@ def test_rules_go_on_from_their_state_through_json():
 def test_the_state_of_another_number_of_losses_is_refused(kind):
     rule = kind(3)
     rule.update(*([[1.0, 1.0, 1.0]] * (1 if kind is DynamicWeightAveraging else 2)))
-    with pytest.raises(ConfigError, match="the state of 2 losses; came one of 3"):
+    with pytest.raises(ConfigError, match="the state of 2 losses, got one of 3"):
         kind(2).load_state_dict(rule.state_dict())
 
 
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: DynamicWeightAveraging(0), "num_losses >= 1; came num_losses = 0"),
-        (lambda: DynamicWeightAveraging(2, 0.0), "temperature > 0; came temperature = 0"),
-        (lambda: GradNorm(2, -1.0), "alpha >= 0; came alpha = -1"),
+        (lambda: DynamicWeightAveraging(0), "num_losses >= 1, got num_losses = 0"),
+        (lambda: DynamicWeightAveraging(2, 0.0), "temperature > 0, got temperature = 0"),
+        (lambda: GradNorm(2, -1.0), "alpha >= 0, got alpha = -1"),
     ],
 )
 def test_settings_outside_their_range_are_refused(build, message):
@@ -142,9 +142,9 @@ def test_settings_outside_their_range_are_refused(build, message):
 @pytest.mark.parametrize(
     ("losses", "weights", "message"),
     [
-        ([], None, "at least one loss; came none"),
-        ([torch.ones(2)], None, r"scalar losses; came shape \(2,\) at position 0"),
-        ([torch.ones(())], torch.ones(2), r"1 weights; came shape \(2,\)"),
+        ([], None, "at least one loss, found none"),
+        ([torch.ones(2)], None, r"scalar losses, got shape \(2,\) at position 0"),
+        ([torch.ones(())], torch.ones(2), r"1 weights, got shape \(2,\)"),
     ],
 )
 def test_a_sum_names_what_does_not_fit(losses, weights, message):

@@ -89,7 +89,7 @@ def test_the_small_last_batch_of_an_epoch_is_no_fault() -> None:
 
 def test_a_sawtooth_is_oscillation() -> None:
     verdict = play([0.05 if step % 2 else 0.09 for step in range(64)])[-1]
-    assert (verdict.state, verdict.advice) == ("oscillating", "lower_rate")
+    assert (verdict.state, verdict.advice) == ("oscillating", "reduce_lr")
     assert verdict.oscillation > 0.5
     assert verdict.health < 0.75
     assert "swings regularly" in verdict.reasons[0]
@@ -193,7 +193,7 @@ def test_advice_after_a_mutation_is_gentler_mutation() -> None:
         assert verdict.segment == segment
         assert verdict.state == "degraded"
         advice[segment] = verdict.advice
-    assert advice == {"arch_training": "lower_rate", "weight_retraining": "gentler_mutation"}
+    assert advice == {"arch_training": "reduce_lr", "weight_retraining": "reduce_mutation_strength"}
 
 
 def test_no_signal_straddles_two_segments() -> None:
@@ -275,7 +275,7 @@ def test_a_classifier_that_learns_real_digits_is_healthy_at_every_step() -> None
 
 def test_an_unknown_state_or_advice_never_comes() -> None:
     assert {"improving", "plateau", "oscillating", "degraded", "diverging", "failed"} == set(STATES)
-    assert {"none", "lower_rate", "gentler_mutation", "rollback"} == set(ADVICE)
+    assert {"none", "reduce_lr", "reduce_mutation_strength", "rollback"} == set(ADVICE)
 
 
 extremes = st.floats(allow_nan=True, allow_infinity=True)
@@ -357,7 +357,7 @@ def test_a_state_of_other_settings_is_refused_and_changes_nothing() -> None:
     monitor.observe(step=0, loss=1.0)
     before = monitor.state_dict()
     other = StabilityMonitor(MonitorConfig(window=32)).state_dict()
-    with pytest.raises(ConfigError, match="window = 64; came window = 32"):
+    with pytest.raises(ConfigError, match="window = 64, got window = 32"):
         monitor.load_state_dict(other)
     with pytest.raises(ConfigError, match="one without accuracies"):
         monitor.load_state_dict({key: value for key, value in before.items() if key != "accuracies"})
@@ -374,7 +374,7 @@ def test_what_is_no_number_is_refused(given: dict) -> None:
 
 def test_a_verdict_prints_and_gives_its_data() -> None:
     verdict = play([0.05, 0.09] * 20)[-1]
-    assert "oscillating, advice: lower_rate" in str(verdict)
+    assert "oscillating, advice: reduce_lr" in str(verdict)
     assert verdict.reasons[0] in str(verdict)
     assert Verdict.from_dict(json.loads(verdict.to_json())) == verdict
 

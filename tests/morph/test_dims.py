@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lab.base import MorphError
 from lab.morph.dims import (
-    Space,
+    WidthVar,
     dim_size,
     fix,
     mark_equal,
@@ -16,9 +16,9 @@ from lab.morph.dims import (
     plain,
     resolve,
     segment_size,
-    spaces,
     split,
     unify,
+    width_vars,
 )
 from lab.morph.steps import Part, Resize, layout_of
 
@@ -36,7 +36,7 @@ def free(*dims):
     """The widths that can change; everything is resolved first, so that all reasons are known."""
     for dim in dims:
         resolve(dim)
-    return {space for dim in dims for space in spaces(dim) if not space.fixed}
+    return {var for dim in dims for var in width_vars(dim) if not var.fixed}
 
 
 def once(dim, unit):
@@ -54,7 +54,7 @@ def dims_over(pool):
 
 @st.composite
 def pools(draw):
-    return [Space(draw(st.sampled_from((2, 2, 3, 4, 6, 8)))) for _ in range(draw(st.integers(2, 6)))]
+    return [WidthVar(draw(st.sampled_from((2, 2, 3, 4, 6, 8)))) for _ in range(draw(st.integers(2, 6)))]
 
 
 @st.composite
@@ -66,13 +66,13 @@ def dims_of_size(draw, pool, size):
         left -= here
         segment = []
         while here > 1:
-            fitting = [space for space in pool if here % space.size == 0]
+            fitting = [var for var in pool if here % var.size == 0]
             kind = draw(st.integers(0, 3))
             if fitting and kind > 0:
                 segment.append(draw(st.sampled_from(fitting)))
             else:
                 count = draw(st.sampled_from([n for n in range(2, here + 1) if here % n == 0]))
-                segment.append(Space(count) if kind > 1 else count)
+                segment.append(WidthVar(count) if kind > 1 else count)
             last = segment[-1]
             here //= last if isinstance(last, int) else last.size
         segments.append(tuple(segment) or (1,))
@@ -102,14 +102,14 @@ def test_widths_that_stay_free_are_in_unified_dimensions_at_the_same_positions(d
 @FIXED_PROFILE
 @given(st.data(), st.integers(2, 24))
 def test_unify_is_symmetric(data, size):
-    pool = [Space(count) for count in (2, 3, 4, 6)]
+    pool = [WidthVar(count) for count in (2, 3, 4, 6)]
     first, second = data.draw(dims_of_size(pool, size)), data.draw(dims_of_size(pool, size))
     seen = []
     for order in (1, -1):
         twins = {}
 
         def twin(factor, twins=twins):
-            return factor if isinstance(factor, int) else twins.setdefault(factor, Space(factor.size))
+            return factor if isinstance(factor, int) else twins.setdefault(factor, WidthVar(factor.size))
 
         a, b = (tuple(tuple(map(twin, segment)) for segment in dim) for dim in (first, second))
         unify(*(a, b)[::order], "they do not fit")
@@ -128,7 +128,11 @@ def test_a_flattening_keeps_sizes_and_the_places_of_free_widths(data, pool):
     total = dim_size(merged)
     assert total == torch.tensor(sizes).prod()
     for unit in free(merged, *dims):
-        if once(merged, unit) and sum(unit in spaces(dim) for dim in dims) == 1 and all(once(d, unit) for d in dims):
+        if (
+            once(merged, unit)
+            and sum(unit in width_vars(dim) for dim in dims) == 1
+            and all(once(d, unit) for d in dims)
+        ):
             numbers = torch.arange(total).reshape(sizes)
             for axis, dim in enumerate(dims):
                 numbers = numbers.index_select(axis, index(dim, unit))
@@ -174,20 +178,20 @@ def test_a_layout_spans_the_dimension_and_as_many_units_give_it_back(data, pool)
 
 
 def test_a_concatenation_of_flattened_widths_has_one_part_for_each():
-    a, b = Space(3), Space(2)
+    a, b = WidthVar(3), WidthVar(2)
     assert layout_of(((a, 49), (2, b), (5,)), a) == (Part(1, 0, 49), Part(1, 4, 1), Part(1, 5, 1))
     assert layout_of(((a, 49), (2, b), (5,)), b) == (Part(1, 147, 1), Part(2, 0, 1), Part(1, 5, 1))
 
 
 def test_a_width_stands_for_what_it_turned_out_to_be():
-    whole, one, other = Space(5), Space(2), Space(3)
+    whole, one, other = WidthVar(5), WidthVar(2), WidthVar(3)
     unify(((whole,),), ((one,), (other,)), "no")
     assert resolve(((whole, 4),)) == ((one, 4), (other, 4))
-    assert not any(space.fixed for space in (whole, one, other))
+    assert not any(var.fixed for var in (whole, one, other))
 
 
 def test_a_width_is_cut_where_a_concatenation_joins():
-    whole, one = Space(5), Space(2)
+    whole, one = WidthVar(5), WidthVar(2)
     unify(((whole,), (1, 4)), ((one,), (3,), (4,)), "no")
     (first,), (rest,) = resolve(((whole,),))
     assert resolve(((one,),)) == ((first,),)
@@ -196,43 +200,43 @@ def test_a_width_is_cut_where_a_concatenation_joins():
 
 
 def test_groups_are_the_units_of_the_width_that_they_cut():
-    width, groups = Space(8), Space(4)
+    width, groups = WidthVar(8), WidthVar(4)
     unify(((width,),), ((groups, 2),), "no")
-    assert spaces(((width,),)) == (groups,)
+    assert width_vars(((width,),)) == (groups,)
     assert segment_size(resolve(((width,),))[0]) == 8
 
 
 def test_dimensions_of_different_sizes_are_fixed_for_the_reason_that_was_given():
-    a, b = Space(4), Space(5)
+    a, b = WidthVar(4), WidthVar(5)
     unify(((a,),), ((b,),), "they do not fit")
     assert a.fixed == b.fixed == "they do not fit"
 
 
 def test_the_first_reason_stays_and_reaches_what_a_width_is_made_of():
-    whole, one, other = Space(5), Space(2), Space(3)
+    whole, one, other = WidthVar(5), WidthVar(2), WidthVar(3)
     fix(whole, "first")
     mark_inexact(whole, "sums")
     mark_equal(((whole,),), "averages")
     unify(((whole,),), ((one,), (other,)), "no")
     fix(((whole,),), "second")
-    for space in (one, other):
-        assert (space.fixed, space.inexact, space.equal) == ("first", "sums", "averages")
+    for var in (one, other):
+        assert (var.fixed, var.inexact, var.equal) == ("first", "sums", "averages")
 
 
 def test_an_average_over_a_concatenation_cannot_keep_up_with_copies():
-    one, other = Space(2), Space(3)
+    one, other = WidthVar(2), WidthVar(3)
     mark_equal(((one,), (other,)), "averages")
     assert one.inexact == "averages over a concatenation"
 
 
 def test_a_size_that_no_weight_has_fixes_the_width():
-    width = Space(4)
+    width = WidthVar(4)
     unify(((width,),), plain(4), "no")
     assert width.fixed == "it meets a size that no weight has"
 
 
 def test_a_repeated_concatenation_is_fixed_however_late_it_is_found():
-    whole, one, other = Space(5), Space(2), Space(3)
+    whole, one, other = WidthVar(5), WidthVar(2), WidthVar(3)
     flat = ((3, whole),)
     unify(((whole,),), ((one,), (other,)), "no")
     assert dim_size(resolve(flat)) == 15
@@ -240,12 +244,12 @@ def test_a_repeated_concatenation_is_fixed_however_late_it_is_found():
 
 
 def test_a_flattening_of_a_repeated_concatenation_is_fixed():
-    one, other = Space(2), Space(3)
+    one, other = WidthVar(2), WidthVar(3)
     assert merge([plain(4), ((one,), (other,))], "no way") == plain(20)
     assert one.fixed == other.fixed == "no way"
 
 
 def test_a_division_that_cuts_a_width_fixes_it():
-    width = Space(6)
+    width = WidthVar(6)
     assert split(((width,),), [2, 3], "divided") == [plain(2), plain(3)]
     assert width.fixed == "divided"

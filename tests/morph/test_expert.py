@@ -269,12 +269,12 @@ def test_the_router_may_be_the_model_itself(x):
 @pytest.mark.parametrize(
     ("op", "options", "match"),
     [
-        (AddExpert("0"), {}, "the name of an ExpertRouter; came Linear '0'; name one of '1'"),
+        (AddExpert("0"), {}, "the name of an ExpertRouter, got Linear '0'. Name one of '1'"),
         (AddExpert("nowhere"), {}, r"a name from named_modules\(\)"),
-        (AddExpert("1", 4), {}, "an expert from 0 to 3; came source = 4"),
-        (AddExpert("1", -1), {}, "an expert from 0 to 3; came source = -1"),
-        (AddExpert("1", steps=0), {}, "steps >= 1; came steps = 0"),
-        (AddExpert("1"), {"capacity_factor": 2.0}, "without a capacity; came capacity_factor = 2.0"),
+        (AddExpert("1", 4), {}, "an expert from 0 to 3, got source = 4"),
+        (AddExpert("1", -1), {}, "an expert from 0 to 3, got source = -1"),
+        (AddExpert("1", steps=0), {}, "steps >= 1, got steps = 0"),
+        (AddExpert("1"), {"capacity_factor": 2.0}, "without a capacity, got capacity_factor = 2.0"),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_reason(op, options, match, x, state, same):
@@ -290,14 +290,14 @@ def test_a_split_needs_tokens_of_its_expert(model, x):
         model[1].gate.weight[3] = 0.0
         model[1].gate.weight[:3] = torch.eye(8)[:3]
     lonely = torch.linalg.lstsq(model[0].weight, (torch.tensor([[9.0, 9, 1] + [0] * 5]) - model[0].bias).T)
-    with pytest.raises(MorphError, match="tokens that go to expert 3; came none does"):
+    with pytest.raises(MorphError, match="tokens that go to expert 3, found none does"):
         AddExpert("1", 3).plan(model, lonely.solution.T.detach())
 
 
 def test_weights_that_two_routers_share_are_refused(x):
     model = nn.Sequential(ExpertRouter(8, 4, 2), ExpertRouter(8, 4, 2))
     model[1].experts = model[0].experts
-    with pytest.raises(MorphError, match="weights that one router has; came '1', which shares them"):
+    with pytest.raises(MorphError, match="weights that one router has, got '1', which shares them"):
         AddExpert("0").plan(model, x)
 
 

@@ -120,7 +120,7 @@ def test_what_cannot_be_is_refused(specimen, images, op, match, state, same):
 
 def test_attention_over_too_many_pixels_is_refused():
     model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveAvgPool2d(1))
-    with pytest.raises(MorphError, match="at most 4096 tokens.*came 6400"):
+    with pytest.raises(MorphError, match="at most 4096 tokens.*got 6400"):
         InsertAttention("0").plan(model, torch.randn(1, 3, 80, 80))
 
 

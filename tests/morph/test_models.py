@@ -129,14 +129,14 @@ def test_no_operation_is_wrong_and_the_changed_model_is_an_ordinary_one(name, ta
         assert plan.flops[1] < plan.flops[0]
         cells["Prune"] = f"changed {plan.max_difference:.0e}"
     except MorphError as error:
-        cells["Prune"] = f"refused: {error.came}"
+        cells["Prune"] = f"refused: {error.got}"
     # From the inside out, so that a name still means what it meant.
     expected = model(x).detach()
     for kind, op in ops.items():
         try:
             plan = op.plan(model, x)
         except MorphError as error:
-            cells[kind] = f"refused: {error.came}"
+            cells[kind] = f"refused: {error.got}"
             continue
         report = apply(plan, model)
         assert plan.max_difference <= 1e-10, f"{op} is wrong"

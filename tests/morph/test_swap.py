@@ -8,7 +8,7 @@ import torch
 
 from lab.base import MorphError
 from lab.morph import MorphPlan, SwapOp, apply, rollback, verify
-from lab.nn import EvolvableNetwork, estimate_statistics
+from lab.nn import EvolvableNetwork, recalibrate_batchnorm
 from lab.space import DARTS, NB201, Edge, Genotype, sample
 
 
@@ -53,12 +53,12 @@ def test_every_swap_of_every_edge_moves_nothing_and_comes_back(network, x, edge,
 def test_the_new_primitive_takes_over(network, x):
     edge = Edge("cell", 2, 0)
     apply(SwapOp(("cell", 2, 0), "nor_conv_3x3").plan(network, x), network)
-    estimate_statistics(network, [torch.randn(4, 1, 8, 8) for _ in range(10)])
+    recalibrate_batchnorm(network, [torch.randn(4, 1, 8, 8) for _ in range(10)])
     network.set_beta(1.0)
     before = network.eval()(x)
-    network.settle()
+    network.finalize()
     assert torch.equal(network(x), before)
-    assert not network.blends
+    assert not network.transitions
     built = EvolvableNetwork(network.genotype, channels=4, layers=3, num_classes=5, in_channels=1).eval()
     built.load_state_dict(network.state_dict())
     assert torch.equal(built(x), before)
@@ -79,12 +79,12 @@ def test_what_the_space_does_not_have_is_refused(network, x, edge, primitive, ma
 
 def test_an_edge_under_hand_over_is_refused(network, x):
     apply(SwapOp(("cell", 2, 0), "nor_conv_3x3").plan(network, x), network)
-    with pytest.raises(MorphError, match="not under hand-over"):
+    with pytest.raises(MorphError, match="not in transition"):
         SwapOp(("cell", 2, 0), "none").plan(network, x)
 
 
 def test_other_networks_are_refused(specimen, images):
-    with pytest.raises(MorphError, match="an EvolvableNetwork; came SeedCNN"):
+    with pytest.raises(MorphError, match="an EvolvableNetwork, got SmallCNN"):
         SwapOp(("cell", 2, 0), "none").plan(specimen, images)
 
 
@@ -112,8 +112,8 @@ def test_a_swap_in_a_darts_cell_moves_nothing_and_comes_back(cell, x, state, sam
     before, expected = state(network, None), network.eval()(x)
     report = apply(MorphPlan.from_json(SwapOp(tuple(edge), primitive).plan(network, x).to_json()), network)
     assert network.genotype == genotype.replace(edge, primitive)
-    assert list(network.blends) == [edge]
-    assert sum("Blend" in type(module).__name__ for module in network.modules()) == 2, "two cells of each type"
+    assert list(network.transitions) == [edge]
+    assert sum("InterpolatedOp" in type(module).__name__ for module in network.modules()) == 2, "two cells of each type"
     assert torch.equal(network.eval()(x), expected)
     rollback(report)
     assert same(state(network, None), before)

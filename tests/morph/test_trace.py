@@ -108,7 +108,7 @@ def test_another_structure_or_other_shapes_are_traced_anew(traced, specimen, ima
     plan = Widen("features.conv2", 80).plan(specimen, images, traces=shared)
     assert plan.max_difference <= 1e-10
     assert len(traced) == 2
-    Widen("features.conv2", 80).try_draft(specimen, images[:2], traces=shared)
+    Widen("features.conv2", 80).check_steps(specimen, images[:2], traces=shared)
     assert len(traced) == 3
 
 

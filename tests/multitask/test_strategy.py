@@ -18,12 +18,12 @@ from lab.multitask import WEIGHTINGS, HybridConfig, HybridStrategy, LossWeights,
 from lab.runs import NetworkInput, Run, RunConfig, build, find_checkpoint, saved_config
 from lab.store import RunReader
 from lab.train import (
-    Alone,
-    Moment,
     Mutate,
     OptimizerConfig,
+    RequestContext,
     Rollback,
     SetTemperature,
+    SingleProcess,
     Split,
     StrategyState,
     TrainingLoop,
@@ -169,7 +169,7 @@ def test_the_encoder_runs_once_a_step_whatever_the_weighting():
     for weighting in WEIGHTINGS:
         parts = build(make(weighting))
         calls = []
-        parts.strategy.model.kernel.register_forward_hook(lambda *told, calls=calls: calls.append(1))
+        parts.strategy.model.kernel.register_forward_hook(lambda *args, calls=calls: calls.append(1))
         parts.strategy.begin_epoch(0, 1, parts.data)
         parts.strategy.step(*next(parts.data.batches(Split.TRAIN, 0)))
         assert len(calls) == 1
@@ -201,7 +201,7 @@ class Cut:
     def __init__(self, loop, after):
         self.loop, self.left = loop, after
 
-    def on_step(self, *told):
+    def on_step(self, *args):
         self.left -= 1
         if not self.left:
             self.loop.interrupt()
@@ -277,7 +277,7 @@ def test_a_rollback_restores_network_memories_and_weights():
         strategy.step(inputs, targets)
     assert strategy.weights.state_dict() != rule
     assert not torch.equal(before["memory.state.nodes_MD"], strategy.model.state_dict()["memory.state.nodes_MD"])
-    serve(strategy.offers, Rollback(reason="a test"), Moment(epoch=0, step=1, data=parts.data))
+    serve(strategy.offers, Rollback(reason="a test"), RequestContext(epoch=0, step=1, data=parts.data))
     assert_equal(dict(strategy.model.state_dict()), before)
     assert strategy.weights.state_dict() == rule
 
@@ -289,9 +289,9 @@ def test_the_decision_split_is_read_in_eval_mode_by_task():
     assert_equal(dict(parts.strategy.model.state_dict()), before)
     assert list(reading.parts) == list(TASKS)
     assert sum(reading.parts.values()) == pytest.approx(reading.loss)
-    samples = len(load_multitask(decisions_share=DataConfig().decisions_share).decisions)
+    samples = len(load_multitask(selection_share=DataConfig().selection_share).selection)
     assert len(reading.losses_N) == samples
-    assert evaluate(parts.strategy.model, parts.data.decisions(), parts.criterion).loss == reading.loss
+    assert evaluate(parts.strategy.model, parts.data.selection(), parts.criterion).loss == reading.loss
 
 
 def test_pcgrad_sees_the_conflict_that_the_sum_leaves_in():
@@ -305,8 +305,8 @@ def test_pcgrad_sees_the_conflict_that_the_sum_leaves_in():
     gradients = {}
     for weighting in ("sum", "pcgrad"):
         features.grad = None
-        walk = LossWeights(HybridConfig(weighting=weighting), names, seed=0).backward(features, losses)
-        assert float(walk.conflict) == 1.0
+        result = LossWeights(HybridConfig(weighting=weighting), names, seed=0).backward(features, losses)
+        assert float(result.conflict) == 1.0
         gradients[weighting] = features.grad
     assert torch.allclose(gradients["sum"], torch.tensor([0.0, 0.25, 0.0]).expand(4, 3))
     assert torch.allclose(gradients["pcgrad"], torch.tensor([0.125, 0.375, 0.0]).expand(4, 3))
@@ -316,18 +316,18 @@ def test_the_weights_of_a_rule_multiply_the_gradients():
     features = torch.zeros(1, 2, requires_grad=True)
     weights = LossWeights(HybridConfig(weighting="gradnorm"), ("a", "b"), seed=0)
     weights.load_state_dict({"rule": {"weights": [0.5, 1.5], "first": [1.0, 1.0]}, "sums": [0.0, 0.0], "steps": 0})
-    walk = weights.backward(features, lambda leaf: [4 + 2 * leaf[0, 0], leaf[0, 1] - 3], scale=8.0)
+    result = weights.backward(features, lambda leaf: [4 + 2 * leaf[0, 0], leaf[0, 1] - 3], scale=8.0)
     assert features.grad.tolist() == [[8.0, 12.0]]
-    assert (walk.losses_K.tolist(), walk.norms_K.tolist()) == ([4.0, -3.0], [2.0, 1.0])
-    assert float(walk.conflict) == 0.0
+    assert (result.losses_K.tolist(), result.norms_K.tolist()) == ([4.0, -3.0], [2.0, 1.0])
+    assert float(result.conflict) == 0.0
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"data": DataConfig()}, "recipe hybrid and --dataset multitask together; came hybrid and digits"),
-        ({"recipe": "fixed"}, "recipe hybrid and --dataset multitask together; came fixed and multitask"),
-        ({"accumulation": 2}, "accumulation 1 with --recipe hybrid"),
+        ({"data": DataConfig()}, "recipe hybrid and --dataset multitask together, got hybrid and digits"),
+        ({"recipe": "fixed"}, "recipe hybrid and --dataset multitask together, got fixed and multitask"),
+        ({"grad_accum_steps": 2}, "grad_accum_steps 1 with --recipe hybrid"),
         ({"compile": True}, "compile False with --recipe hybrid"),
         ({"workers": 1}, "workers 0 with --recipe hybrid"),
         ({"on_oom": "smaller"}, "on_oom stop with --recipe hybrid"),
@@ -357,7 +357,7 @@ def test_settings_outside_their_range_are_refused(fields, message):
 
 
 def test_a_batch_larger_than_the_records_is_refused():
-    with pytest.raises(DataError, match="387 samples of the weights part"):
+    with pytest.raises(DataError, match="387 samples of the train part"):
         build(RunConfig(recipe="hybrid", data=DataConfig(name="multitask"), batch_size=400))
 
 
@@ -372,9 +372,9 @@ def test_tasks_and_outputs_that_do_not_belong_together_are_refused():
 
 def test_what_this_recipe_cannot_do_is_refused_in_words(whole):
     parts = build(make())
-    moment = Moment(epoch=0, step=0, data=parts.data)
+    moment = RequestContext(epoch=0, step=0, data=parts.data)
     for request in (Mutate(), SetTemperature(temperature=1.0)):
-        with pytest.raises(TrainingError, match=rf"offers now \(lower_rate, rollback\).*{request.name}"):
+        with pytest.raises(TrainingError, match=rf"offers now \(reduce_lr, rollback\).*{request.name}"):
             serve(parts.strategy.offers, request, moment)
     with pytest.raises(CheckpointError, match="recipe hybrid"):
         parts.strategy.restore(StrategyState(tensors={"network": {}}))
@@ -386,7 +386,7 @@ def test_what_this_recipe_cannot_do_is_refused_in_words(whole):
 
 
 def test_several_ranks_are_refused():
-    class Two(Alone):
+    class Two(SingleProcess):
         size = 2
 
     with pytest.raises(ConfigError, match="one process with --recipe hybrid"):

@@ -25,7 +25,7 @@ def test_the_published_network_has_the_published_number_of_parameters():
     assert count(network) == 3_349_342
 
 
-def test_the_supernet_of_the_eight_published_primitives_has_the_published_number_of_parameters():
+def test_the_supernet_of_the_published_primitives_has_the_published_parameter_count():
     eight = tuple(name for name in DARTS.primitives if name not in ("sep_conv_7x7", "conv_7x1_1x7"))
     supernet = SuperNet(replace(DARTS, primitives=eight), 16, 8, 10)
     norms = [module for module in supernet.backbone.cells.modules() if isinstance(module, torch.nn.BatchNorm2d)]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.base import ConfigError
-from lab.nn import EvolvableNetwork, Sample, SuperNet, estimate_statistics, norm_layers
+from lab.nn import EvolvableNetwork, Sample, SuperNet, norm_layers, recalibrate_batchnorm
 from lab.space import ABSENT, DARTS, NB201, SPACES, Edge, Edit, Genotype, mutate, sample
 
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
@@ -74,7 +74,7 @@ def test_mutation_of_the_live_child_does_not_change_one_bit(space, seed, strengt
     child.mutate(target, supernet)
     assert torch.equal(child(inputs()), before)
     assert child.genotype == target
-    assert set(child.blends) == {edit.edge for edit in sample(space, Random(seed)).diff(target)}
+    assert set(child.transitions) == {edit.edge for edit in sample(space, Random(seed)).diff(target)}
 
 
 @every_space
@@ -85,17 +85,17 @@ def test_after_the_hand_over_the_child_is_the_child_of_the_target(space):
     start = child(inputs())
     target = mutate(child.genotype, 0.5, "random", rng)
     layers = child.mutate(target, supernet)
-    estimate_statistics(child, (inputs(seed) for seed in range(12)), layers)
+    recalibrate_batchnorm(child, (inputs(seed) for seed in range(12)), layers)
     assert torch.equal(child(inputs()), start), "statistics of the new primitives changed the output at beta 0"
     with pytest.raises(ConfigError, match="beta = 1"):
-        child.settle()
+        child.finalize()
     child.set_beta(0.5)
     assert not torch.equal(child(inputs()), start)
     child.set_beta(1.0)
     full = child(inputs())
-    child.settle()
+    child.finalize()
     assert torch.equal(child(inputs()), full)
-    assert child.blends == {}
+    assert child.transitions == {}
     fresh = EvolvableNetwork.from_supernet(supernet, target).eval()
     fresh.load_state_dict(child.state_dict())
     assert relative_difference(fresh(inputs()), full) <= 1e-5
@@ -118,12 +118,12 @@ def test_an_edge_under_hand_over_is_not_changed_again():
     child = EvolvableNetwork.from_supernet(supernet, Genotype(NB201, ("nor_conv_3x3",) * 6))
     edge = NB201.edges[0]
     child.mutate(child.genotype.replace(edge, "skip_connect"), supernet)
-    with pytest.raises(ConfigError, match="not under hand-over"):
+    with pytest.raises(ConfigError, match="not in transition"):
         child.mutate(child.genotype.replace(edge, "none"), supernet)
     with pytest.raises(ConfigError, match="another genotype"):
         child.mutate(child.genotype, supernet)
     child.mutate(child.genotype.replace(NB201.edges[1], "none"), supernet)
-    assert set(child.blends) == set(NB201.edges[:2])
+    assert set(child.transitions) == set(NB201.edges[:2])
 
 
 def test_gradients_are_shared_out_by_beta():
@@ -150,9 +150,9 @@ def test_blends_are_rebuilt_from_their_names(space):
     supernet = make_supernet(space)
     child = EvolvableNetwork.from_supernet(supernet, sample(space, Random(2))).eval()
     child.mutate(mutate(child.genotype, 0.4, "random", Random(2)), supernet)
-    assert len(child.blends) > 1 or space.name == "nb125"
+    assert len(child.transitions) > 1 or space.name == "nb125"
     child.set_beta(0.3)
-    again = EvolvableNetwork.from_supernet(supernet, child.genotype, child.blends).eval()
+    again = EvolvableNetwork.from_supernet(supernet, child.genotype, child.transitions).eval()
     again.load_state_dict(child.state_dict())
     assert torch.equal(again(inputs()), child(inputs()))
 
@@ -170,7 +170,7 @@ def test_child_statistics_are_the_plain_average_over_the_batches():
     supernet = make_supernet()
     child = EvolvableNetwork.from_supernet(supernet, Genotype(NB201, ("nor_conv_3x3",) * 6))
     batches = [inputs(seed) for seed in range(10)]
-    estimate_statistics(child, batches)
+    recalibrate_batchnorm(child, batches)
     stem = child.backbone.stem(torch.cat(batches))
     torch.testing.assert_close(child.backbone.stem_norm.running_mean, stem.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
     assert all(int(layer.num_batches_tracked) == 10 for layer in norm_layers(child))
@@ -190,8 +190,8 @@ def test_a_node_takes_another_source_without_a_jump(cell, target):
     edits = [Edit(leaving, "sep_conv_3x3", ABSENT), Edit(coming, ABSENT, "max_pool_3x3")]
     layers = child.mutate(child.genotype.edit(edits), supernet)
     assert len(layers) == 2, "the new primitive stands in two cells of its type"
-    assert child.blends == {leaving: "sep_conv_3x3", coming: ABSENT}
-    estimate_statistics(child, (inputs(seed) for seed in range(12)), layers)
+    assert child.transitions == {leaving: "sep_conv_3x3", coming: ABSENT}
+    recalibrate_batchnorm(child, (inputs(seed) for seed in range(12)), layers)
     assert torch.equal(child(inputs()), start)
     seen = []
     for beta in (0.25, 0.5, 1.0):
@@ -199,8 +199,8 @@ def test_a_node_takes_another_source_without_a_jump(cell, target):
         seen.append(relative_difference(child(inputs()), start))
     assert 0 < seen[0] < seen[2]
     full = child(inputs())
-    child.settle()
-    assert child.blends == {}
+    child.finalize()
+    assert child.transitions == {}
     assert torch.equal(child(inputs()), full)
     kept = [name for name, _ in child.named_parameters()]
     alone = EvolvableNetwork.from_supernet(supernet, child.genotype)

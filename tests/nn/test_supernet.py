@@ -43,7 +43,7 @@ def test_hard_sample_runs_only_the_chosen_primitives(space):
     supernet, genotype = make_supernet(space), sample(space, Random(1))
     ran, expected, gradients = [], [], {}
     for cell in range(3):
-        for row in supernet.backbone.cell(cell).rows:
+        for row in supernet.backbone.cell(cell).edge_ids:
             if row in genotype.rows:
                 expected.append((cell, row, genotype.primitives[row]))
             for name, module in supernet.edge(cell, row).primitives.items():

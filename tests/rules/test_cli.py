@@ -8,7 +8,7 @@ from lab.cli import main
 
 # What both ways to train take.
 TRAINING = """
-    accumulation adaptive-batch agent-from allow-different-bits allow-none anneal-rate arch-lr
+    grad_accum_steps adaptive-batch agent-from allow-different-bits allow-none anneal-rate arch-lr
     arch-training-epochs arch-weight-decay auxiliary-skip balance-weight batch-size beta-decay bias-rate
     checkpoint-frequency compile compute data-dir dataset describe detect-anomaly device download
     dwa-temperature early-stopping-patience embed-dim enable-gradual-growth epochs evolve-actions evolve-every
@@ -16,7 +16,7 @@ TRAINING = """
     gradnorm-alpha gradnorm-rate growth growth-factor growth-schedule init-channels initial-temp json layers
     least-reward max-checkpoints max-flops max-latency max-parameters max-rollbacks max-skips memory-fraction
     memory-nodes min-temp model mutation-frequency mutation-kind mutation-strength mutation-test name on-oom
-    performance-threshold policy precision preserve-function probe-steps rate-patience recipe reject-sigmas
+    performance-threshold policy precision preserve-function probe-steps rate-patience recipe reject-z
     resume sampling save-checkpoints save-dir seed selection skip-dropout space stable-epochs table-dim
     target-accuracy temperature-schedule threads total-cycles train-limit warmup-epochs weight-decay weight-lr
     weight-momentum weight-schedule weight-training-epochs weighting workers

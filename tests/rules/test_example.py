@@ -12,4 +12,4 @@ def test_the_example_of_the_readme_runs_and_is_about_thirty_lines(capsys):
     assert 20 <= len(blocks[0].strip().splitlines()) <= 40
     exec(compile(blocks[0], "README.md", "exec"), {"__name__": "example"})
     difference = float(capsys.readouterr().out.split("difference now:")[1])
-    assert difference > 0, "after the hand-over the network is another one"
+    assert difference > 0, "after the transition the network is another one"

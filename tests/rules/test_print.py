@@ -31,6 +31,6 @@ def test_the_print_rule_sees_each_form(source: str) -> None:
     assert len(print_violations("lab/a.py", source)) == 1
 
 
-def test_the_print_rule_accepts_a_console_a_docstring_and_the_command_lines_own_stream() -> None:
+def test_the_print_rule_accepts_a_console_a_docstring_and_the_clis_own_stream() -> None:
     assert print_violations("lab/cli/a.py", "sys.stdout.write('a')") == []
     assert print_violations("lab/a.py", "'''print(x)'''\nconsole.print('a')") == []

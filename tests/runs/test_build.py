@@ -33,7 +33,7 @@ def short_of_memory(monkeypatch):
 def test_the_run_stops_where_nothing_else_was_asked_for(make_config, short_of_memory):
     short_of_memory(3)
     with pytest.raises(
-        TrainingError, match=r"memory for the networks on cpu \(--on-oom stop\); came CUDA out of memory"
+        TrainingError, match=r"memory for the networks on cpu \(--on-oom stop\), got CUDA out of memory"
     ):
         build(make_config())
 

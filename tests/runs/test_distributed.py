@@ -12,7 +12,7 @@ import torch
 from lab.base import ConfigError, TrainingError
 from lab.runs import Run, find_checkpoint, saved_config
 from lab.store import RunReader
-from lab.train import Alone
+from lab.train import SingleProcess
 from lab.train.group import local_device, lost_rank, world_size
 
 STEP = """
@@ -28,10 +28,10 @@ def make(norm):
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(1, 4, 3), norm(), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3)).double()
 
-def train(net, group, accumulation=1):
+def train(net, group, grad_accum_steps=1):
     torch.manual_seed(1)
     step = WeightStep(torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9), grad_clip=0.5, group=group,
-                      accumulation=accumulation)
+                      grad_accum_steps=grad_accum_steps)
     numbers = []
     for _ in range(4):
         x, y = torch.randn(12, 1, 4, 4, dtype=torch.float64), torch.randint(3, (12,))
@@ -88,7 +88,7 @@ def torchrun(script, folder, *arguments):
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory):
+def reports(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
     done = torchrun(STEP, folder, str(folder))
     assert done.returncode == 0, done.stderr
@@ -100,39 +100,39 @@ def distance(one, other):
     return max(float((torch.tensor(one[k]) - torch.tensor(other[k])).abs().max()) for k in one)
 
 
-def test_ranks_take_the_step_of_one_process_that_takes_their_parts_in_turn(told):
-    for rank in told:
+def test_ranks_take_the_step_of_one_process_that_takes_their_parts_in_turn(reports):
+    for rank in reports:
         for norm in ("group", "batch"):
             (weights, numbers), (expected, figures) = rank[norm]["together"], rank[norm]["in_parts"]
             assert distance(weights, expected) <= 1e-12, norm
             assert torch.tensor(numbers) == pytest.approx(torch.tensor(figures), rel=1e-12)
 
 
-def test_with_group_norm_ranks_take_the_step_of_the_whole_batch(told):
-    (weights, _), (expected, _) = told[0]["group"]["together"], told[0]["group"]["at_once"]
+def test_with_group_norm_ranks_take_the_step_of_the_whole_batch(reports):
+    (weights, _), (expected, _) = reports[0]["group"]["together"], reports[0]["group"]["at_once"]
     assert distance(weights, expected) <= 1e-12
-    (other, _), (whole, _) = told[0]["batch"]["together"], told[0]["batch"]["at_once"]
+    (other, _), (whole, _) = reports[0]["batch"]["together"], reports[0]["batch"]["at_once"]
     assert distance(other, whole) > 1e-4, "batch norm sees the ranks' rows apart; the check above could not fail"
 
 
-def test_ranks_may_take_their_rows_in_parts_too(told):
-    (weights, _), (expected, _) = told[0]["group"]["parts_of_parts"], told[0]["group"]["at_once"]
+def test_ranks_may_take_their_rows_in_parts_too(reports):
+    (weights, _), (expected, _) = reports[0]["group"]["parts_of_parts"], reports[0]["group"]["at_once"]
     assert distance(weights, expected) <= 1e-12
 
 
-def test_every_rank_holds_the_same_bits(told):
+def test_every_rank_holds_the_same_bits(reports):
     for norm in ("group", "batch"):
-        assert told[0][norm]["together"] == told[1][norm]["together"]
+        assert reports[0][norm]["together"] == reports[1][norm]["together"]
 
 
-def test_what_ranks_tell_each_other(told):
-    for rank in told:
+def test_what_ranks_tell_each_other(reports):
+    for rank in reports:
         assert rank["size"] == 2
         assert rank["mean"] == 0.5
         assert rank["any"] == [True, False]
         assert rank["shared"] == {"rank": 0}
         assert rank["unequal"].startswith(
-            "TrainingError: expected the same number on every rank; came rank 0 0, rank 1 1"
+            "TrainingError: expected the same number on every rank, got rank 0 0, rank 1 1"
         )
 
 
@@ -141,7 +141,7 @@ def test_a_run_on_two_ranks_is_the_run_that_takes_their_parts_in_turn(make_confi
     config = make_config(search)
     done = torchrun(RUN, tmp_path, str(tmp_path), json.dumps(config.to_json()), "-1")
     assert done.returncode == 0, done.stderr
-    alone = Run(make_config(search, accumulation=2), save_dir=tmp_path, name="alone").execute()
+    alone = Run(make_config(search, grad_accum_steps=2), save_dir=tmp_path, name="alone").execute()
     together = json.loads((tmp_path / "ranks" / "report.json").read_text())
     assert together["network"]["mutations"]["applied"] == 5
     assert together["network"]["genotype"] == alone.network["genotype"]
@@ -160,7 +160,7 @@ def test_a_rank_that_dies_ends_the_run_with_an_error_and_a_checkpoint_to_go_on_f
     config = make_config()
     done = torchrun(RUN, tmp_path, str(tmp_path), json.dumps(config.to_json()), "1")
     assert done.returncode != 0
-    assert "all 2 ranks until the end; came a rank that is gone" in done.stderr, done.stderr
+    assert "all 2 ranks until the end, got a rank that is gone" in done.stderr, done.stderr
     reader = RunReader(tmp_path / "ranks")
     assert reader.state() == "failed"
     path = find_checkpoint(str(tmp_path / "ranks"), tmp_path)
@@ -170,10 +170,10 @@ def test_a_rank_that_dies_ends_the_run_with_an_error_and_a_checkpoint_to_go_on_f
 
 
 def test_one_process_is_a_group_of_one():
-    group = Alone()
+    group = SingleProcess()
     x, y = torch.ones(3, 1), torch.ones(3)
     assert group.rows(x, y)[0] is x
-    assert group.share("value") == "value"
+    assert group.broadcast("value") == "value"
     assert not group.any(False)
 
 
@@ -181,7 +181,7 @@ def test_the_number_of_ranks_comes_from_torchrun(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert world_size() == 1
     monkeypatch.setenv("WORLD_SIZE", "two")
-    with pytest.raises(ConfigError, match="a number of ranks in WORLD_SIZE; came 'two'"):
+    with pytest.raises(ConfigError, match="a number of ranks in WORLD_SIZE, got 'two'"):
         world_size()
 
 
@@ -194,7 +194,7 @@ def test_each_rank_takes_a_gpu_of_its_own(monkeypatch):
     assert local_device("auto") == "cpu"
     assert local_device("cpu") == "cpu"
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(ConfigError, match="a GPU for local rank 1; came 1 GPUs"):
+    with pytest.raises(ConfigError, match="a GPU for local rank 1, got 1 GPUs"):
         local_device("auto")
 
 

@@ -56,12 +56,12 @@ def test_one_call_is_one_epoch_of_the_phase_that_is_due(config):
     assert len(report.to_dict()["history"]) == 5
     assert "weight_retraining" in str(report)
     json.loads(report.to_json())
-    with pytest.raises(TrainingError, match="a plan that goes on; came its end"):
+    with pytest.raises(TrainingError, match="a plan that goes on, got its end"):
         framework.train_cycle(make_loader(), make_loader(seed=1))
 
 
 def test_epochs_are_called_in_order(config):
-    with pytest.raises(TrainingError, match="epoch 0, which is due; came 2"):
+    with pytest.raises(TrainingError, match="epoch 0, which is due, got 2"):
         make_framework(config).train_cycle(make_loader(), make_loader(seed=1), None, 2)
 
 
@@ -169,7 +169,7 @@ def test_the_loss_of_each_sample_is_the_criterions_own(function):
 
 
 def test_a_criterion_that_sums_is_refused():
-    with pytest.raises(ConfigError, match="gives the mean; came reduction 'sum'"):
+    with pytest.raises(ConfigError, match="gives the mean, got reduction 'sum'"):
         Criterion(nn.CrossEntropyLoss(reduction="sum"))
 
 
@@ -185,13 +185,13 @@ def test_a_divided_loader_shares_nothing_and_loses_nothing():
 
 
 def test_a_loader_that_cannot_be_divided_is_named(config):
-    with pytest.raises(ConfigError, match="a DataLoader over an indexed data set.*came list"):
+    with pytest.raises(ConfigError, match="a DataLoader over an indexed data set.*got list"):
         make_framework(config).train_cycle(make_loader(), [(torch.ones(2, 1, 8, 8), torch.zeros(2).long())])
 
 
 def test_a_batch_of_another_form_is_named(config):
     loader = [{"x": torch.ones(2, 1, 8, 8)}]
-    with pytest.raises(DataError, match=r"batches \(images, labels\) of two tensors; came dict"):
+    with pytest.raises(DataError, match=r"batches \(images, labels\) of two tensors, got dict"):
         make_framework(config).train_cycle(loader, loader, decision_loader=loader)
 
 
@@ -208,7 +208,7 @@ def test_drawn_cells_and_a_mutation_on_demand(config):
 
 def test_accumulation_and_precision_reach_the_step(config):
     sizes = []
-    framework = make_framework(config, accumulation=2, precision="bf16")
+    framework = make_framework(config, grad_accum_steps=2, precision="bf16")
     framework.search_model.register_forward_pre_hook(lambda module, args: sizes.append(len(args[0])))
     framework.train_cycle(make_loader(), make_loader(seed=1))
     assert set(sizes) == {8}
@@ -219,7 +219,7 @@ def test_an_unfinished_hand_over_is_never_left_behind(config):
     framework = make_framework(config)
     while not framework.should_early_stop():
         framework.train_cycle(make_loader(), make_loader(seed=1))
-    assert framework.network.blends == {}
+    assert framework.network.transitions == {}
 
 
 def test_a_trainer_runs_a_data_set_by_name(config, tmp_path):
@@ -233,7 +233,7 @@ def test_a_trainer_runs_a_data_set_by_name(config, tmp_path):
 
 
 def test_a_trainer_names_an_unknown_field(config, tmp_path):
-    with pytest.raises(ConfigError, match="came batchsize; check the spelling"):
+    with pytest.raises(ConfigError, match="got batchsize. Check the spelling"):
         ASOSETrainer(config, tmp_path).train("digits", batchsize=3)
 
 

@@ -52,13 +52,13 @@ def test_memory_stays_flat_over_fifty_mutations_less_the_present_structure(make_
     while parts.strategy.network is None or parts.strategy.phase != "weight_retraining":
         loop.run_epoch()
     left = []
-    evolution = parts.strategy.evolution
+    controller = parts.strategy.controller
     for _ in range(50):
-        evolution.set_restore_point(0)
-        assert evolution.mutate(0, parts.data, requested="control")
-        evolution.child.set_beta(1.0)
-        evolution.child.settle()
-        parts.strategy.mutator.accept(evolution.read(parts.data), "the test")
+        controller.set_restore_point(0)
+        assert controller.mutate(0, parts.data, requested="control")
+        controller.child.set_beta(1.0)
+        controller.child.finalize()
+        parts.strategy.mutator.accept(controller.read(parts.data), "the test")
         parts.strategy.records.clear()
         torch.cuda.synchronize()
         left.append(torch.cuda.memory_allocated() - tensor_bytes(parts.strategy.state().roots))
@@ -80,7 +80,7 @@ def test_the_loop_is_busy_beside_the_bare_one(make_config, record_property):
     began, images = time.perf_counter(), 0
     for x, y in parts.data.batches(Split.TRAIN, 5):
         optimizer.zero_grad(set_to_none=True)
-        nn.functional.cross_entropy(supernet(x, parts.strategy.explorer.ask_uniform()), y).backward()
+        nn.functional.cross_entropy(supernet(x, parts.strategy.explorer.sample_uniform()), y).backward()
         optimizer.step()
         images += len(y)
     torch.cuda.synchronize()

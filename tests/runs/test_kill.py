@@ -38,8 +38,8 @@ if phase == "mutation":
             if Dying.calls == 2:
                 die()
             return difference
-    import lab.asose.live_changes
-    lab.asose.live_changes.LiveNetwork = Dying
+    import lab.asose.controller
+    lab.asose.controller.LiveNetwork = Dying
 Run(config, save_dir=folder, name="killed", observer=Killer()).execute()
 """
 
@@ -49,7 +49,7 @@ def config(make_config):
     """Growth in depth and in width, a rate that falls on plateaus, a loss scale, batches in parts."""
     search = {"total_cycles": 3, "growth": "depth,width", "weight_schedule": "plateau", "rate_patience": 1}
     search["allow_none"] = True  # cells with absent edges overflow fp16's first scale here
-    return make_config(search, precision="fp16", accumulation=2)
+    return make_config(search, precision="fp16", grad_accum_steps=2)
 
 
 @pytest.fixture(scope="module")

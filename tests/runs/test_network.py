@@ -26,7 +26,7 @@ def checkpoints(run, reason):
 
 def test_the_network_of_the_last_checkpoint_is_the_one_that_the_run_ended_with(grown):
     (last,) = checkpoints(grown, "last")
-    assert [step["kind"] for step in last.morphs if step["kind"] != "settle"] == ["depth", "width"]
+    assert [step["kind"] for step in last.plans if step["kind"] != "finalize"] == ["depth", "width"]
     network = restore_network(last)
     x = torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     child = grown.parts.strategy.network

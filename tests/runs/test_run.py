@@ -155,7 +155,7 @@ def test_settings_go_to_json_and_back(make_config):
     ],
 )
 def test_phases_of_negative_length_are_refused(make_config, field, value, least):
-    with pytest.raises(ConfigError, match=f"{field} >= {least}; came {field} = {value}"):
+    with pytest.raises(ConfigError, match=f"{field} >= {least}, got {field} = {value}"):
         make_config({field: value})
 
 

@@ -29,7 +29,7 @@ def weights(network):
 
 def test_every_kind_of_run_is_stored():
     assert len(NAMES) >= 6
-    plans = {name: len(load_checkpoint(find_checkpoint(str(STORED / name), "")).morphs) for name in NAMES}
+    plans = {name: len(load_checkpoint(find_checkpoint(str(STORED / name), "")).plans) for name in NAMES}
     assert plans["agent"] >= 2
     assert plans["aso-se-grown"] >= 2
 

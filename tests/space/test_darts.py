@@ -123,9 +123,9 @@ def test_diff_is_what_turns_one_into_the_other(one, other):
 def test_edges_taken_are_two_for_each_node():
     genotype = parse_genotype(PUBLISHED)
     edge = Edge("normal", 3, 2)
-    with pytest.raises(ConfigError, match=r"2 edges into node 3 of the normal cell.*came 3 \(from 0, 1, 2\)"):
+    with pytest.raises(ConfigError, match=r"2 edges into node 3 of the normal cell.*got 3 \(from 0, 1, 2\)"):
         genotype.replace(edge, "sep_conv_3x3")
-    with pytest.raises(ConfigError, match=r"came 1 \(from 0\)"):
+    with pytest.raises(ConfigError, match=r"got 1 \(from 0\)"):
         genotype.replace(Edge("normal", 3, 1), ABSENT)
     moved = genotype.edit([Edit(Edge("normal", 3, 1), "sep_conv_3x3", ABSENT), Edit(edge, ABSENT, "sep_conv_5x5")])
     assert moved.diff(genotype)[0].new == "sep_conv_3x3"

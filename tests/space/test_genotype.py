@@ -37,7 +37,7 @@ def test_arch_str_is_the_notation_of_the_published_benchmark():
 
 @pytest.mark.parametrize("text", ["", "|none~0|", RESNET.replace("~2", "~1"), RESNET.replace("nor_conv_3x3", "conv")])
 def test_text_of_another_form_is_refused(text):
-    with pytest.raises(ConfigError, match="expected .*; came .*; "):
+    with pytest.raises(ConfigError, match="expected .*, got .*. "):
         Genotype.from_arch_str(text)
 
 

@@ -66,8 +66,8 @@ def test_a_table_in_the_published_form_gives_mean_seeds_and_sizes(tmp_path):
     [
         ({"00000003": {"test_acc": [1, 2, 3], "params": 1, "flops": 1}}, "00000003 is no network"),
         ({"00000000": {"test_acc": [1, 2], "params": 1, "flops": 1}}, "00000000 is no network with 3 accuracies"),
-        ({"00000000": {"test_acc": [1, 2, None], "params": 1, "flops": 1}}, "check the file"),
-        ({"00000000": [1, 2, 3]}, "check the file"),
+        ({"00000000": {"test_acc": [1, 2, None], "params": 1, "flops": 1}}, "Check the file"),
+        ({"00000000": [1, 2, 3]}, "Check the file"),
     ],
 )
 def test_a_table_of_another_form_is_refused(tmp_path, changed, named):
@@ -79,7 +79,7 @@ def test_a_table_that_lacks_networks_or_is_no_object_is_refused(tmp_path):
     fewer = rows()
     del fewer["00000000"]
     for data in (fewer, {}, [1]):
-        with pytest.raises(DataError, match=r"NAS-Bench-Macro's JSON; came .*t\.json"):
+        with pytest.raises(DataError, match=r"NAS-Bench-Macro's JSON, got .*t\.json"):
             Table.load(write(tmp_path / "t.json", data))
 
 

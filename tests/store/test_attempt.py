@@ -56,7 +56,7 @@ def test_a_resumed_run_keeps_its_settings_unless_given_new_ones(tmp_path: Path) 
 
 
 def test_resume_of_a_run_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="a run in .*came no readable events.db there"):
+    with pytest.raises(StoreError, match="a run in .*found no readable events.db there"):
         RunWriter(tmp_path, "a", resume=True, step=0)
     assert not (tmp_path / "a").exists()
 
@@ -77,7 +77,7 @@ def test_a_second_writer_is_refused_while_the_first_lives(tmp_path: Path, start:
         time.sleep(60)
         """
     )
-    with pytest.raises(StoreError, match=rf"its writer, process {process.pid} on .*stop that process first"):
+    with pytest.raises(StoreError, match=rf"its writer, process {process.pid} on .*Stop that process first"):
         RunWriter(tmp_path, "a", resume=True, step=0)
     assert len(RunReader(tmp_path / "a").attempts()) == 1
     process.kill()

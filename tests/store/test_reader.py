@@ -235,7 +235,7 @@ def test_a_foreign_or_damaged_file_is_named(tmp_path: Path) -> None:
         RunReader(tmp_path)
     path = tmp_path / DATABASE
     path.write_bytes(b"")
-    with pytest.raises(StoreError, match="came an empty file"):
+    with pytest.raises(StoreError, match="got an empty file"):
         RunReader(tmp_path)
     path.write_bytes(b"this is no database at all" * 100)
     with pytest.raises(StoreError, match="file is not a database"):
@@ -261,7 +261,7 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "a" / DATABASE) as connection:
         connection.execute(f"PRAGMA user_version = {SCHEMA + 1}")
     connection.close()
-    with pytest.raises(StoreError, match=f"schema {SCHEMA} or older .* came schema {SCHEMA + 1}"):
+    with pytest.raises(StoreError, match=f"schema {SCHEMA} or older .* got schema {SCHEMA + 1}"):
         RunReader(tmp_path / "a")
 
 

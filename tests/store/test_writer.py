@@ -113,7 +113,7 @@ def test_the_first_end_of_a_run_holds(tmp_path: Path) -> None:
     with RunWriter(tmp_path, "a") as run:
         run.finish("failed", "early stop")
     assert RunReader(tmp_path / "a").summary().reason == "early stop"
-    with pytest.raises(StoreError, match=r"an open run .* came one that has ended"):
+    with pytest.raises(StoreError, match=r"an open run .* got one that has ended"):
         run.scalar(0, "loss", 1.0)
     with pytest.raises(StoreError, match="state finished or failed"):
         run.finish("done")
@@ -122,7 +122,7 @@ def test_the_first_end_of_a_run_holds(tmp_path: Path) -> None:
 def test_an_existing_run_is_refused_and_kept(tmp_path: Path) -> None:
     with RunWriter(tmp_path, "a") as run:
         run.scalar(0, "loss", 1.0)
-    with pytest.raises(StoreError, match=r"no run in .* yet; came an existing one"):
+    with pytest.raises(StoreError, match=r"no run in .* yet, got an existing one"):
         RunWriter(tmp_path, "a")
     assert len(RunReader(tmp_path / "a").scalars()) == 1
 

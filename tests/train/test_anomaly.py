@@ -41,7 +41,7 @@ def test_a_run_whose_gradient_is_nan_says_operation_and_line(tmp_path, capsys):
     code = main(["train", *flags, "--detect-anomaly", "--save-dir", str(tmp_path), "--name", "run"])
     error = capsys.readouterr().err
     assert code == 1
-    assert "expected finite gradients; came NaN from" in error
+    assert "expected finite gradients, got NaN from" in error
     assert "called at" in error
     assert RunReader(tmp_path / "run").state() == "failed"
 

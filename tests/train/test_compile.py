@@ -24,7 +24,7 @@ def live():
     torch.manual_seed(0)
     network = LiveNetwork(SuperNet(NB201, 4, 3, 3, 1), lr=0.1, momentum=0.9, weight_decay=0.0)
     x = torch.randn(8, 1, 8, 8)
-    network.take(Genotype(NB201, ("nor_conv_3x3",) * 6), [x] * 10, x)
+    network.extract(Genotype(NB201, ("nor_conv_3x3",) * 6), [x] * 10, x)
     return network
 
 
@@ -53,7 +53,7 @@ def test_each_mutation_is_compiled_anew_however_many_there_are(live):
         live.child.eval()
         assert torch.allclose(compiled(x), live.child(x), atol=1e-5)
         live.child.set_beta(1.0)
-        live.child.settle()
+        live.child.finalize()
     compiled = compiler.of(live.child, records)
     assert torch.allclose(compiled(x), live.child(x), atol=1e-5)
     assert compiler.count == 14
@@ -75,7 +75,7 @@ def test_training_compiled_gives_the_gradients_of_eager_mode(compiler, live):
 def test_without_a_compiler_the_setting_is_refused(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.delenv("CXX", raising=False)
-    with pytest.raises(ConfigError, match=r"a C\+\+ compiler for --compile; came none of g\+\+, clang\+\+"):
+    with pytest.raises(ConfigError, match=r"a C\+\+ compiler for --compile, found none of g\+\+, clang\+\+"):
         Compiler(torch.device("cpu"))
 
 
@@ -83,7 +83,7 @@ def test_compilation_among_ranks_is_refused(make_config):
     class Two:
         size = 2
 
-    with pytest.raises(ConfigError, match="one process with --compile; came 2 ranks"):
+    with pytest.raises(ConfigError, match="one process with --compile, got 2 ranks"):
         make_strategy(
             make_config(compile=True), num_classes=3, in_channels=1, size=8, device=torch.device("cpu"), group=Two()
         )

@@ -95,8 +95,8 @@ def test_a_loss_that_is_not_a_number_rolls_back_to_the_bits_before_the_mutation(
     assert network_bits(loop) == before
     assert sink.of("mutation")[-1].status == "rejected"
     assert sink.of("intervention")[-1].action == "rollback"
-    assert sink.of("rollback")[-1].barred == rejected.to_json()
-    assert loop.strategy.mutator.barred == (rejected,)
+    assert sink.of("rollback")[-1].excluded == rejected.to_json()
+    assert loop.strategy.mutator.excluded == (rejected,)
     assert loop.strategy.cycle == cycle + 1
     assert loop.strategy.rate.scale == 0.5
 
@@ -116,7 +116,7 @@ def test_a_run_that_cannot_be_saved_by_roll_backs_fails(make_config, sink):
     loop = make_loop(make_config(), sink)
     loop.run_epoch()
     poison(loop)
-    loop.strategy.evolution.restore_point["live"]["supernet"]["backbone.stem.weight"].fill_(math.nan)
+    loop.strategy.controller.restore_point["live"]["supernet"]["backbone.stem.weight"].fill_(math.nan)
     with pytest.raises(TrainingError, match="3 roll-backs in a row"):
         loop.run()
 
@@ -158,7 +158,7 @@ def test_mutate_now_mutates_the_live_network_without_moving_its_output(make_conf
     decided = [item.status for item in sink.of("mutation") if item.number == event.number]
     assert decided[0] == "applied"
     assert decided[1] in ("accepted", "rejected")
-    assert loop.strategy.live.child.blends == {}
+    assert loop.strategy.live.child.transitions == {}
 
 
 def test_stop_saves_and_ends_the_run(make_config, sink):
@@ -172,13 +172,13 @@ def test_stop_saves_and_ends_the_run(make_config, sink):
 
 
 def test_beta_rises_to_one_over_the_first_half_and_the_old_primitive_is_dropped(make_config, sink):
-    loop = make_loop(make_config({"weight_training_epochs": 4, "reject_sigmas": 1000.0}), sink)
+    loop = make_loop(make_config({"weight_training_epochs": 4, "reject_z": 1000.0}), sink)
     loop.run()
     betas = [values["beta"] for _, values in sink.rows if "beta" in values]
     half = 2 * loop.data.length(Split.TRAIN)
     assert len(betas) == half
     assert betas == pytest.approx([(i + 1) / half for i in range(half)])
-    assert loop.strategy.live.child.blends == {}
+    assert loop.strategy.live.child.transitions == {}
     assert sink.of("mutation")[-1].status == "accepted"
 
 
@@ -201,7 +201,7 @@ def test_a_run_cut_off_inside_a_hand_over_takes_it_back(make_config, sink):
     loop.run()
     assert sink.of("mutation")[-1].status == "rejected"
     assert "not complete" in sink.of("mutation")[-1].reason
-    assert loop.strategy.live.child.blends == {}
+    assert loop.strategy.live.child.transitions == {}
 
 
 def test_early_stopping_ends_the_run(make_config, sink):
@@ -218,15 +218,17 @@ def test_advice_lowers_the_rate_and_is_an_event(make_config, sink, monkeypatch):
 
     def advise(self, **values):
         verdict = inner(self, **values)
-        advice = {5: "lower_rate", 6: "lower_rate", 20: "gentler_mutation"}.get(values["step"], "none")
+        advice = {5: "reduce_lr", 6: "reduce_lr", 20: "reduce_mutation_strength"}.get(values["step"], "none")
         return dataclasses.replace(verdict, advice=advice, reasons=("as the test wants",))
 
     monkeypatch.setattr(StabilityMonitor, "observe", advise)
     run_until(loop, "arch_training")
     events = sink.of("intervention")
-    assert [event.action for event in events] == ["lower_rate", "gentler_mutation"], "the second advice came too soon"
+    assert [event.action for event in events] == ["reduce_lr", "reduce_mutation_strength"], (
+        "the second advice came too soon"
+    )
     assert events[0].after == pytest.approx(events[0].before / 2)
-    assert loop.strategy.evolution.strength_scale == 0.5
+    assert loop.strategy.controller.strength_scale == 0.5
 
 
 def advise_at(monkeypatch, advice):
@@ -243,21 +245,21 @@ def advise_at(monkeypatch, advice):
 @pytest.mark.parametrize("recipe", ["fixed", "agent"])
 def test_a_run_is_advised_only_what_its_strategy_offers(make_config, sink, monkeypatch, recipe):
     loop = make_loop(make_config(recipe=recipe, epochs=1), sink)
-    advise_at(monkeypatch, {5: "gentler_mutation"})
+    advise_at(monkeypatch, {5: "reduce_mutation_strength"})
     before = loop.strategy.trainer.rate.value
     loop.run_epoch()
     (event,) = sink.of("intervention")
-    assert (event.action, event.before, event.after) == ("lower_rate", before, before / 2)
+    assert (event.action, event.before, event.after) == ("reduce_lr", before, before / 2)
     assert loop.strategy.trainer.rate.value == before / 2
-    assert {item.advice for item in sink.of("stability")} == {"lower_rate", "none"}
+    assert {item.advice for item in sink.of("stability")} == {"reduce_lr", "none"}
 
 
 def test_where_the_mutation_strength_is_at_its_floor_the_rate_is_lowered(make_config, sink, monkeypatch):
     loop = make_loop(make_config(), sink)
-    advise_at(monkeypatch, {3: "gentler_mutation"})
-    loop.strategy.evolution.strength_scale = 1 / 8
+    advise_at(monkeypatch, {3: "reduce_mutation_strength"})
+    loop.strategy.controller.strength_scale = 1 / 8
     loop.run_epoch()
-    assert [event.action for event in sink.of("intervention")] == ["lower_rate"]
+    assert [event.action for event in sink.of("intervention")] == ["reduce_lr"]
     assert loop.strategy.rate.scale == 0.5
 
 
@@ -280,4 +282,4 @@ def test_a_command_that_is_not_offered_is_answered_with_what_is(make_config, sin
     loop.run_epoch()
     (answer,) = sink.of("control")
     assert not answer.done
-    assert "offers now (lower_rate, rollback)" in answer.text
+    assert "offers now (reduce_lr, rollback)" in answer.text

@@ -32,15 +32,15 @@ def weights(net):
 
 
 @pytest.mark.parametrize("adaptive", [False, True])
-@pytest.mark.parametrize("accumulation", [1, 2, 5])
-def test_parts_take_the_step_of_the_whole_batch(net, batch, accumulation, adaptive):
+@pytest.mark.parametrize("grad_accum_steps", [1, 2, 5])
+def test_parts_take_the_step_of_the_whole_batch(net, batch, grad_accum_steps, adaptive):
     x, y = batch
     reference = copy.deepcopy(net)
     optimizer = sgd(reference)
     nn.functional.cross_entropy(reference(x), y).backward()
     norm = nn.utils.clip_grad_norm_(reference.parameters(), 5.0)
     optimizer.step()
-    step = WeightStep(sgd(net), grad_clip=5.0, accumulation=accumulation, adaptive=adaptive)
+    step = WeightStep(sgd(net), grad_clip=5.0, grad_accum_steps=grad_accum_steps, adaptive=adaptive)
     numbers = step(net, x, y)
     assert (weights(net) - weights(reference)).abs().max() <= 1e-14
     assert numbers.grad_norm == pytest.approx(float(norm), rel=1e-12)
@@ -49,8 +49,8 @@ def test_parts_take_the_step_of_the_whole_batch(net, batch, accumulation, adapti
 def test_parts_are_really_taken_one_after_the_other(net, batch):
     sizes = []
     net.register_forward_pre_hook(lambda module, args: sizes.append(len(args[0])))
-    WeightStep(sgd(net), grad_clip=5.0, accumulation=3, adaptive=True)(net, *batch)
-    WeightStep(sgd(net), grad_clip=5.0, accumulation=4)(net, *batch)
+    WeightStep(sgd(net), grad_clip=5.0, grad_accum_steps=3, adaptive=True)(net, *batch)
+    WeightStep(sgd(net), grad_clip=5.0, grad_accum_steps=4)(net, *batch)
     assert sizes == [4, 4, 4, 3, 3, 3, 3]
 
 
@@ -60,8 +60,8 @@ def test_loss_and_accuracy_are_the_batchs_whatever_the_parts(net, batch):
         logits = net(x)
     loss = float(nn.functional.cross_entropy(logits, y))
     accuracy = float((logits.argmax(-1) == y).double().mean())
-    for accumulation in (1, 3, 5):
-        numbers = WeightStep(sgd(net, lr=0.0), grad_clip=5.0, accumulation=accumulation)(net, x, y)
+    for grad_accum_steps in (1, 3, 5):
+        numbers = WeightStep(sgd(net, lr=0.0), grad_clip=5.0, grad_accum_steps=grad_accum_steps)(net, x, y)
         assert numbers.loss == pytest.approx(loss, rel=1e-12)
         assert numbers.accuracy == pytest.approx(accuracy, rel=1e-12)
 

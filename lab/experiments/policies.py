@@ -1,7 +1,7 @@
 """The evolution agent on a live network against random actions, a growth schedule and no change, at equal compute.
 
 Every policy starts from the same fresh network and ends when it has spent the same number of floating-point operations;
-trials, twins and readings count. So a change pays only if it gains more than its trial cost. The learning rate follows
+trials, control copies and readings count. So a change pays only if it gains more than its trial cost. The learning rate follows
 the compute that is spent.
 """
 
@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from lab.agent import AgentStrategy, EvolveConfig
-from lab.base import Table, require_choice, require_range
+from lab.base import ReportTable, require_choice, require_range
 from lab.datasets import DataConfig
 from lab.results import machine
 from lab.results.record import Records, progress_bar
@@ -106,7 +106,7 @@ def measure(config: EvolveBench, policy: str, seed: int) -> dict[str, Any]:
     """One run; the test split is read once, at the end."""
     first = _build(config, policy, seed, compute=None)
     assert isinstance(first.strategy, AgentStrategy)
-    images = first.data.length("weights") * config.batch_size
+    images = first.data.length("train") * config.batch_size
     compute = first.strategy.measure_flops(first.data) * 3.0 * images * config.start_epochs
     parts = _build(config, policy, seed, compute=compute)
     strategy = parts.strategy
@@ -133,7 +133,7 @@ def measure(config: EvolveBench, policy: str, seed: int) -> dict[str, Any]:
         "cpu_seconds": round(seconds, 1),
         "parameters": summary["parameters"],
         "regret": summary["regret"],
-        "actions": sink.told,
+        "actions": sink.events,
         "curve": curve,
     }
 
@@ -166,13 +166,13 @@ class _Actions(NullSink):
     """Keeps what is told of actions."""
 
     def __init__(self) -> None:
-        self.told: list[dict[str, Any]] = []
+        self.events: list[dict[str, Any]] = []
 
     def record(self, step: int, record: Record) -> None:
         if isinstance(record, ActionEvent):
             names = ("loss_change", "loss_error", "parameters", "changes")
             kept = {name: record.info[name] for name in names if name in record.info}
-            self.told.append(
+            self.events.append(
                 {
                     "action": record.action,
                     "accepted": record.accepted,
@@ -202,7 +202,7 @@ def _figures(found: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def summary(result: dict[str, Any]) -> Table:
+def summary(result: dict[str, Any]) -> ReportTable:
     """Every policy."""
     rows = []
     for policy, figures in result["results"].items():
@@ -221,4 +221,4 @@ def summary(result: dict[str, Any]) -> Table:
     columns = ("policy", "test accuracy", "test loss", "parameters", "kept", "epochs", "of the compute", "CPU seconds")
     config = result["config"]
     title = f"{config['model']} evolving on {config['dataset']}, {config['seeds']} seeds, equal compute"
-    return Table(title=title, columns=columns, rows=tuple(rows))
+    return ReportTable(title=title, columns=columns, rows=tuple(rows))

@@ -39,7 +39,7 @@ def test_it_measures_as_many_different_networks_as_asked_and_goes_on_where_it_wa
     assert search.run(45)[:30] == found
 
 
-def test_each_action_changes_one_place_of_the_best_network_that_has_an_unknown_neighbour():
+def test_each_action_changes_one_place_of_the_best_network_with_an_unknown_neighbour():
     found = CellSearch(NB201, additive, seed=2).run(40)
     for row in range(10, 40):
         best = max(found[:row], key=lambda pair: pair[1])[0]
@@ -135,8 +135,8 @@ def test_what_was_measured_teaches_the_agent_what_unknown_edits_are_worth():
 @pytest.mark.parametrize(
     ("make", "named"),
     [
-        (lambda: CellSearch(DARTS, additive), "every edge has every primitive; came darts"),
-        (lambda: CellSearch(NB125, additive, first=IDENTITY), "a first network of space nb125; came macro"),
+        (lambda: CellSearch(DARTS, additive), "every edge has every primitive, got darts"),
+        (lambda: CellSearch(NB125, additive, first=IDENTITY), "a first network of space nb125, got macro"),
         (lambda: CellSearchConfig(starts=0), "starts"),
         (lambda: CellSearchConfig(floor=0.0), "floor"),
         (lambda: CellSearchConfig(learner=LearnerConfig(gamma=0.5)), "gamma 0 with hindsight"),

@@ -8,7 +8,7 @@ from torch import nn
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
-def share(module: ModuleT, replaced: dict[nn.Module, nn.Module] | None = None) -> ModuleT:
+def copy_sharing_parameters(module: ModuleT, replaced: dict[nn.Module, nn.Module] | None = None) -> ModuleT:
     """A copy of `module` with the same `Parameter` objects and its own buffers.
 
     Args:

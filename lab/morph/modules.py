@@ -175,7 +175,7 @@ PARTS: dict[str, Callable[[nn.Module, nn.Module, str, dict[str, Any]], nn.Module
 }
 
 
-def build_part(kind: str, body: nn.Module, parent: nn.Module, name: str, arguments: dict[str, Any]) -> nn.Module:
+def build_module(kind: str, body: nn.Module, parent: nn.Module, name: str, arguments: dict[str, Any]) -> nn.Module:
     """The module that takes the place of `body`.
 
     Raises:

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 
-class SeedCNN(nn.Module):
+class SmallCNN(nn.Module):
     """Three 3x3 convolutions with BatchNorm and ReLU, two poolings, two linear layers, for 32x32 images.
 
     Args:
@@ -38,6 +38,6 @@ class SeedCNN(nn.Module):
         return logits_BN
 
 
-def seed_cnn(num_classes: int = 10, size: int = 32, in_channels: int = 3, channels: int = 32) -> SeedCNN:
-    """A fresh `SeedCNN`; 2,193,674 parameters as it stands."""
-    return SeedCNN(num_classes, size, in_channels, channels)
+def seed_cnn(num_classes: int = 10, size: int = 32, in_channels: int = 3, channels: int = 32) -> SmallCNN:
+    """A fresh `SmallCNN`; 2,193,674 parameters as it stands."""
+    return SmallCNN(num_classes, size, in_channels, channels)

@@ -21,7 +21,7 @@ def norm_layers(model: nn.Module) -> tuple[_BatchNorm, ...]:
 
 
 @torch.no_grad()
-def estimate_statistics(
+def recalibrate_batchnorm(
     model: nn.Module, batches: Iterable[Tensor], layers: Iterable[_BatchNorm] | None = None
 ) -> None:
     """Set running mean and variance to their plain average over `batches`.

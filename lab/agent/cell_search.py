@@ -106,14 +106,14 @@ class CellSearch:
         require(
             space.taken is None and not space.excluded,
             expected="a space in which every edge has every primitive",
-            came=space.name,
-            todo="search that space by lab train",
+            got=space.name,
+            hint="search that space by lab train",
         )
         require(
             first is None or first.space == space,
             expected=f"a first network of space {space.name}",
-            came="none" if first is None else first.space.name,
-            todo="give one of the space that is searched",
+            got="none" if first is None else first.space.name,
+            hint="give one of the space that is searched",
         )
         self.space = space
         self.config = config or CellSearchConfig()

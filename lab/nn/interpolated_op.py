@@ -1,10 +1,10 @@
-"""`Blend`: the hand-over from one primitive to another without a jump."""
+"""`InterpolatedOp`: the transition from one primitive to another without a jump."""
 
 import torch
 from torch import Tensor, nn
 
 
-class Blend(nn.Module):
+class InterpolatedOp(nn.Module):
     """y = (1 - beta) * old(x) + beta * new(x), exactly old at beta 0 and exactly new at beta 1.
 
     `beta` is a buffer, so that it is saved with the network; `torch.lerp` makes both ends exact in floating point.

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from lab.base import DataError
-from lab.nn import estimate_statistics, norm_layers
+from lab.nn import norm_layers, recalibrate_batchnorm
 
 
 def make_net():
@@ -20,7 +20,7 @@ def test_only_the_chosen_layers_change_and_modes_come_back():
     net[2].eval()
     net[4].momentum = 0.3
     kept = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    estimate_statistics(net, batches(10), [net[1]])
+    recalibrate_batchnorm(net, batches(10), [net[1]])
     changed = {name for name, tensor in net.state_dict().items() if not torch.equal(tensor, kept[name])}
     assert changed == {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
     assert [module.training for module in net] == [True, True, False, True, True]
@@ -30,8 +30,8 @@ def test_only_the_chosen_layers_change_and_modes_come_back():
 def test_too_few_batches_are_refused_and_nothing_is_lost():
     net = make_net()
     kept = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    with pytest.raises(DataError, match="at least 10 batches; came 3"):
-        estimate_statistics(net, batches(3))
+    with pytest.raises(DataError, match="at least 10 batches, got 3"):
+        recalibrate_batchnorm(net, batches(3))
     assert all(torch.equal(tensor, kept[name]) for name, tensor in net.state_dict().items())
     assert net.training
 
@@ -40,7 +40,7 @@ def test_an_error_in_the_model_restores_the_statistics():
     net = make_net()
     kept = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     with pytest.raises(RuntimeError):
-        estimate_statistics(net, [*batches(2), torch.randn(4, 5, 6, 6)])
+        recalibrate_batchnorm(net, [*batches(2), torch.randn(4, 5, 6, 6)])
     assert all(torch.equal(tensor, kept[name]) for name, tensor in net.state_dict().items())
 
 

@@ -1,4 +1,4 @@
-"""`Evolution`: the live network's changes between two restore points: taken, grown, mutated, decided, taken back.
+"""`LiveNetworkController`: the live network's changes between two restore points: taken, grown, mutated, decided, taken back.
 
 B batch, C channels, H height, W width.
 """
@@ -14,7 +14,7 @@ from lab.asose.live_network import LiveNetwork
 from lab.asose.mutator import Mutator
 from lab.nn import EvolvableNetwork, SuperNet
 from lab.space import Genotype, Table
-from lab.state import clone_tree, rng_state, set_rng_state, state_digest
+from lab.state import clone_state, rng_state, set_rng_state, state_digest
 from lab.store import AlertEvent, Record, RollbackEvent
 from lab.train import Criterion, EpochData, Evaluation, Group, OptimizerConfig, Split, evaluate
 
@@ -22,7 +22,7 @@ STRENGTH_FLOOR = 1 / 8
 """Smallest scale of the mutation strength."""
 
 
-class Evolution:
+class LiveNetworkController:
     """The live network and everything that changes its structure. Rank 0 decides; every rank does the same.
 
     Args:
@@ -54,7 +54,7 @@ class Evolution:
         self.live = LiveNetwork(
             supernet, lr=weights.weight_lr, momentum=weights.weight_momentum, weight_decay=weights.weight_decay
         )
-        self.mutator = Mutator(self.live, kind=config.mutation_kind, seed=seed, reject_sigmas=config.reject_sigmas)
+        self.mutator = Mutator(self.live, kind=config.mutation_kind, seed=seed, reject_z=config.reject_z)
         self.growth = Growth(supernet, kinds=config.growth_kinds, factor=config.growth_factor, seed=seed)
         self.records: list[Record] = []
         self.criterion = Criterion()
@@ -71,7 +71,7 @@ class Evolution:
 
     def read(self, data: EpochData) -> Evaluation:
         """The live network on the decision split."""
-        return self.group.share(evaluate(self.child, data.decisions(), self.criterion))
+        return self.group.broadcast(evaluate(self.child, data.selection(), self.criterion))
 
     def mutation_phase(self, epoch: int, step: int, cycle: int, data: EpochData) -> None:
         """Take the live network in the first cycle (0); grow and mutate it in later ones, where they are due."""
@@ -80,66 +80,66 @@ class Evolution:
             self.records += self.growth.grow(
                 self.live.child,
                 self.live.optimizer,
-                probe_BCHW=next(data.decisions())[0],
+                probe_BCHW=next(data.selection())[0],
                 statistics=data.statistics(epoch),
-                steps=self._hand_over_steps(data),
+                steps=self._transition_steps(data),
             )
         self.set_restore_point(step)
         if self.live.child is None:
-            self.take(epoch, data)
+            self.extract_child(epoch, data)
         elif cycle % self.config.mutation_frequency:
             text = f"the cell changes every {self.config.mutation_frequency} cycles; this one trains it as it is"
             self.records.append(AlertEvent(level="info", title="No mutation", text=text))
         elif not self.mutate(epoch, data, requested="schedule"):
-            text = f"no cell to go to: {len(self.mutator.barred)} are barred"
+            text = f"no cell to go to: {len(self.mutator.excluded)} are excluded"
             self.records.append(AlertEvent(level="warning", title="No mutation", text=text))
-        self.group.align(self.child)
+        self.group.broadcast_buffers(self.child)
         self._check_ranks("network after the mutation phase")
 
     def _grows(self, cycle: int) -> bool:
         return not self.config.growth_schedule or cycle + 1 in self.config.growth_schedule
 
-    def take(self, epoch: int, data: EpochData) -> None:
+    def extract_child(self, epoch: int, data: EpochData) -> None:
         """Make the live network from the supernet."""
-        probe_BCHW = next(data.decisions())[0]
-        chosen = Genotype.from_json(self.group.share(self.architecture.select(data).to_json()))
+        probe_BCHW = next(data.selection())[0]
+        chosen = Genotype.from_json(self.group.broadcast(self.architecture.select(data).to_json()))
         if self.config.mutation_test == "restart":
-            self.origin = clone_tree(self.live.state_dict())
-        difference = self.live.take(chosen, data.statistics(epoch), probe_BCHW)
+            self.origin = clone_state(self.live.state_dict())
+        difference = self.live.extract(chosen, data.statistics(epoch), probe_BCHW)
         text = f"taken from the supernet; relative output difference to the supernet's own path {difference:.1e}"
         self.records.append(AlertEvent(level="info", title="Live network", text=text))
-        self.tell_genotype("taken")
+        self.tell_genotype("extracted")
 
     def mutate(self, epoch: int, data: EpochData, *, requested: str) -> bool:
-        """Propose a cell and begin the hand-over to it; whether there was one to go to."""
+        """Propose a cell and begin the transition to it; whether there was one to go to."""
         strength = self.config.mutation_strength * self.strength_scale
         proposed = self.mutator.propose(self.child.genotype, strength, self.architecture.guide())
-        told = self.group.share(None if proposed is None else proposed.to_json())
-        if told is None:
+        serialized = self.group.broadcast(None if proposed is None else proposed.to_json())
+        if serialized is None:
             return False
         before = self.read(data)
         gradual = self.config.preserve_function and self.origin is None
         if self.origin is not None:
             old = self.child.genotype
-            self.live.load_state_dict(clone_tree(self.origin))
-            self.live.take(old, data.statistics(epoch), next(data.decisions())[0])
+            self.live.load_state_dict(clone_state(self.origin))
+            self.live.extract(old, data.statistics(epoch), next(data.selection())[0])
         event = self.mutator.apply(
-            Genotype.from_json(told),
+            Genotype.from_json(serialized),
             requested=requested,
-            steps=self._hand_over_steps(data) if gradual else 0,
+            steps=self._transition_steps(data) if gradual else 0,
             before=before,
             statistics=data.statistics(epoch),
-            probe_BCHW=next(data.decisions())[0],
+            probe_BCHW=next(data.selection())[0],
         )
         self.records.append(event)
         self.tell_genotype("mutation")
         return True
 
-    def _hand_over_steps(self, data: EpochData) -> int:
+    def _transition_steps(self, data: EpochData) -> int:
         return math.ceil(self.config.weight_training_epochs * data.length(Split.TRAIN) / 2)
 
     def advance(self) -> float | None:
-        """Move every hand-over on by one training step; the latest one's beta, None where none is live."""
+        """Move every transition on by one training step; the latest one's beta, None where none is live."""
         grown, beta = self.growth.advance(self.child), self.mutator.advance()
         return grown if beta is None else beta
 
@@ -147,18 +147,18 @@ class Evolution:
         """Keep the pending mutations or take them back: nothing pending, accepted or rejected."""
         if not self.mutator.pending:
             return "nothing pending"
-        worse, text = self.group.share(self.mutator.worse(evaluation))
+        worse, text = self.group.broadcast(self.mutator.worse(evaluation))
         accepted = not worse and self.mutator.complete
         if accepted:
             self.records += self.mutator.accept(evaluation, f"kept: {text}")
         else:
-            reason = f"taken back: {text}" if worse else "taken back: the hand-over was not complete"
+            reason = f"taken back: {text}" if worse else "taken back: the transition was not complete"
             self.records += self.mutator.reject(evaluation, reason)
             self.restore(reason)
         self._check_ranks("network after the decision")
         return "accepted" if accepted else "rejected"
 
-    def gentler(self, factor: float) -> tuple[float, float] | None:
+    def reduce_strength(self, factor: float) -> tuple[float, float] | None:
         """Multiply the mutation strength by `factor`; before and after, None where it is at its floor."""
         if self.strength_scale * factor < STRENGTH_FLOOR:
             return None
@@ -168,7 +168,7 @@ class Evolution:
 
     def set_restore_point(self, step: int) -> None:
         """Keep the present state for `restore`; the search's own draws are not part of it."""
-        self.restore_point = clone_tree(
+        self.restore_point = clone_state(
             {
                 "live": self.live.state_dict(),
                 "growth": self.growth.state_dict(),
@@ -181,18 +181,18 @@ class Evolution:
     def restore(self, reason: str) -> None:
         """Go back to the restore point, bit for bit."""
         assert self.restore_point is not None
-        point = clone_tree(self.restore_point)
+        point = clone_state(self.restore_point)
         self.live.load_state_dict(point["live"])
         self.growth.load_state_dict(point["growth"])
         self.architecture.restore(point["architecture"])
         set_rng_state(point["rng"] if "rng" in point else {"torch": point["torch_rng"]})
-        barred = self.mutator.barred[-1].to_json() if self.mutator.barred else None
-        self.records.append(RollbackEvent(reason=reason, to_step=point["step"], barred=barred))
+        excluded = self.mutator.excluded[-1].to_json() if self.mutator.excluded else None
+        self.records.append(RollbackEvent(reason=reason, to_step=point["step"], excluded=excluded))
         self.tell_genotype("rollback")
 
     def tell_genotype(self, reason: str) -> None:
         """What the search believes now, as an event."""
-        live = self.explorer.likeliest if self.live.child is None else self.live.child.genotype
+        live = self.explorer.argmax_genotype if self.live.child is None else self.live.child.genotype
         self.records.append(describe_search(self.explorer, live, self.table, reason))
 
     def _check_ranks(self, what: str) -> None:

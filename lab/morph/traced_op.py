@@ -32,7 +32,7 @@ class Roles:
 
 
 @dataclass(frozen=True)
-class Call:
+class TracedOp:
     """One operation of the trace."""
 
     target: Any
@@ -54,7 +54,7 @@ class Call:
         return made[0] if len(made) == 1 and made[0] is not None else made
 
 
-Rule = Callable[[Call], Values]
+Rule = Callable[[TracedOp], Values]
 Rules = dict[Any, Rule]
 
 
@@ -77,25 +77,25 @@ def tensors(things: Any) -> list[Value]:
     return tensors(list(things.values())) if isinstance(things, dict) else []
 
 
-def make(call: Call, things: Any, but: Sequence[tuple[Value, int]] = ()) -> None:
+def make(op: TracedOp, things: Any, but: Sequence[tuple[Value, int]] = ()) -> None:
     """Note that the weights among `things` turn up in the result, but for the dimensions in `but`."""
     skipped = [(id(value), dim) for value, dim in but]
     for value in tensors(things):
         for number, dim in enumerate(value.weight_dims):
             if (id(value), number) not in skipped:
-                call.roles.made.add((value.weight, dim))
+                op.roles.made.add((value.weight, dim))
 
 
-def pointwise(call: Call) -> Value:
+def pointwise(op: TracedOp) -> Value:
     """Element by element, shapes broadcast."""
-    shape = call.shapes[0] or ()
-    values = tensors((call.args, call.kwargs))
+    shape = op.shapes[0] or ()
+    values = tensors((op.args, op.kwargs))
     dims: list[Dim] = []
     for back in range(len(shape), 0, -1):
         size = shape[len(shape) - back]
         found = [value.dims[len(value.dims) - back] for value in values if len(value.dims) >= back]
         wide = [dim for dim in found if dim_size(dim) == size and size != 1]
         for other in wide[1:]:
-            unify(wide[0], other, f"{call.name} joins widths that do not fit")
+            unify(wide[0], other, f"{op.name} joins widths that do not fit")
         dims.append(wide[0] if wide else plain(size))
     return Value(tuple(dims))

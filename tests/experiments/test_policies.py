@@ -6,7 +6,7 @@ import pytest
 
 from lab.base import ConfigError
 from lab.experiments import evolve
-from lab.experiments.evolve import EvolveBench, run, summary
+from lab.experiments.policies import EvolveBench, run, summary
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def config(tmp_path):
     )
 
 
-def test_every_policy_spends_the_same_compute_and_a_repeated_call_trains_nothing_again(config, monkeypatch):
+def test_every_policy_spends_the_same_compute_and_a_repeated_call_trains_nothing(config, monkeypatch):
     result = run(config)
     figures = result["results"]
     assert list(figures) == ["agent", "random", "schedule", "none"]

@@ -13,7 +13,7 @@ BATCH, LOSS, PLACEMENT = "make_batch", "make_loss", "make_placement"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
+class UserModel:
     """What a module gives to be examined."""
 
     model: nn.Module
@@ -25,7 +25,7 @@ class Subject:
     """What `make_placement()` gives: devices by prefix of module names; None where the module has none."""
 
 
-def load_subject(target: str) -> Subject:
+def load_user_model(target: str) -> UserModel:
     """Import MODULE from the working folder or the path, and call its factories.
 
     Raises:
@@ -38,7 +38,7 @@ def load_subject(target: str) -> Subject:
         raise ConfigError(f"{factory}() to give a torch.nn.Module", type(model).__name__, "return the model")
     module = import_module(module_name)
     batch, loss, placement = (_call(module, helper) for helper in (BATCH, LOSS, PLACEMENT))
-    return Subject(model=model, batch=batch, loss=loss, placement=placement)
+    return UserModel(model=model, batch=batch, loss=loss, placement=placement)
 
 
 def _call(module: Any, helper: str) -> Any:

@@ -24,7 +24,7 @@ _FIRST_SWEEP = 256
 
 
 @dataclass(slots=True)
-class _Watch:
+class _StorageWatch:
     """A storage that live nodes saved."""
 
     storage: StorageWeakRef
@@ -40,7 +40,7 @@ class _Watch:
         return bool(self.saved)
 
 
-class Ledger:
+class WriteLog:
     """The operations of a run and their writes.
 
     Args:
@@ -51,7 +51,7 @@ class Ledger:
     def __init__(self, patrol_tensors: int, patrol_bytes: int) -> None:
         self._patrol_tensors = patrol_tensors
         self._patrol_bytes = patrol_bytes
-        self._watches: dict[int, _Watch] = {}
+        self._watches: dict[int, _StorageWatch] = {}
         self._sweep_at = _FIRST_SWEEP
         self._queue: deque[SavedTensor] = deque()
         self._exposed: deque[SavedTensor] = deque()
@@ -113,7 +113,7 @@ class Ledger:
             if len(self._watches) >= self._sweep_at:
                 self._watches = {key: watch for key, watch in self._watches.items() if watch.prune()}
                 self._sweep_at = _FIRST_SWEEP + 2 * len(self._watches)
-            watch = self._watches[key] = _Watch(saved.storage)
+            watch = self._watches[key] = _StorageWatch(saved.storage)
         watch.prune()
         watch.saved.append(saved)
         if saved.first is not None:

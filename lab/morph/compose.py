@@ -1,4 +1,4 @@
-"""`Together`: several additions at once, each with a gate of its own."""
+"""`Compose`: several additions at once, each with a gate of its own."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,23 +15,23 @@ ADDITIONS = (AddBranch, Deepen, InsertAttention, InsertResidual)
 
 
 @dataclass(frozen=True)
-class Together(Morph):
+class Compose(Morph):
     """The additions `parts`, in order; each wraps what stands there by then, so all see the shapes of the old model."""
 
     parts: tuple[Morph, ...]
     """At least two of AddBranch, Deepen, InsertAttention and InsertResidual (of one name), no kind twice."""
-    name: ClassVar[str] = "together"
+    name: ClassVar[str] = "compose"
 
-    def draft(self, model: nn.Module, example: Example, seed: int) -> Draft:
-        """See `Morph.draft`."""
+    def build_steps(self, model: nn.Module, example: Example, seed: int) -> Draft:
+        """See `Morph.build_steps`."""
         wrong = [part for part in self.parts if not isinstance(part, ADDITIONS) or _spans(part)]
         if len({type(part) for part in self.parts}) < max(len(self.parts), 2) or wrong:
-            came = repr(wrong[0]) if wrong else f"{len(self.parts)} parts: {', '.join(p.name for p in self.parts)}"
-            raise MorphError("two or more additions of different kinds, at one name each", came, "apply others in turn")
+            got = repr(wrong[0]) if wrong else f"{len(self.parts)} parts: {', '.join(p.name for p in self.parts)}"
+            raise MorphError("two or more additions of different kinds, at one name each", got, "apply others in turn")
         steps: list[Step] = []
         notes = []
         for part in self.parts:
-            draft = part.draft(model, example, seed)
+            draft = part.build_steps(model, example, seed)
             steps += draft.steps
             notes.append(draft.note)
         return Draft(steps=tuple(steps), note="; ".join(filter(None, notes)))

@@ -10,7 +10,7 @@ from lab.base import ConfigError, DataError
 from lab.experiments import search, zero_cost
 from lab.experiments.asose import aso_se, settings
 from lab.experiments.proxy import open_proxy
-from lab.experiments.search import METHODS, SearchBench
+from lab.experiments.search_methods import METHODS, SearchBench
 from lab.results.record import Clock
 from lab.space import NB201, Genotype
 from lab.train import Split
@@ -43,7 +43,7 @@ def table(tmp_path, monkeypatch):
     monkeypatch.setenv("LAB_NAS_TABLES", str(tmp_path))
 
 
-def test_every_method_finds_a_cell_within_its_budget_and_a_repeated_call_measures_nothing(images, tmp_path, table):
+def test_every_method_finds_a_cell_in_its_budget_and_a_repeated_call_measures_none(images, tmp_path, table):
     config = SearchBench(data=images, budget=0.3, folder=tmp_path / "runs", **TINY)
     result = search.run(config)
     for method in METHODS:
@@ -128,6 +128,6 @@ def test_the_search_of_aso_se_uses_every_phase(proxy):
     config = settings(proxy, warmup_epochs=2, trial_epochs=1, cycles=3)
     assert min(config.warmup_epochs, config.arch_training_epochs, config.weight_training_epochs) >= 1
     found = aso_se(proxy, Clock(2.0), warm_up_share=0.5, trial_epochs=1)
-    assert found.details["told"][0]["status"] == "Live network"
-    assert found.evaluations == 1 + sum(event["status"] == "applied" for event in found.details["told"])
+    assert found.details["events"][0]["status"] == "Live network"
+    assert found.evaluations == 1 + sum(event["status"] == "applied" for event in found.details["events"])
     assert "none" not in found.genotype.primitives

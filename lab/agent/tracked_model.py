@@ -1,4 +1,4 @@
-"""`Subject`: the network that the agent works on, with what trains it and what is measured of it.
+"""`TrackedModel`: the network that the agent works on, with what trains it and what is measured of it.
 
 N samples.
 """
@@ -13,8 +13,8 @@ from lab.agent.batch import Labelled, read_batch
 from lab.agent.evolution import StructuralEvolution
 from lab.agent.information import InformationBottleneck
 from lab.agent.measure import Measures, describe, measure
-from lab.agent.operators import Situation
-from lab.agent.trial import Reading, TrainStep, undone
+from lab.agent.operators import ActionContext
+from lab.agent.trial import EvalResult, TrainStep, undone
 from lab.base import ConfigError, derive_seed
 from lab.device import batch_part
 from lab.morph.trace import Traces
@@ -24,7 +24,7 @@ EXAMPLE = 4
 """Samples on which a plan is tried."""
 
 
-class Subject:
+class TrackedModel:
     """The network that the agent works on.
 
     Args:
@@ -61,7 +61,7 @@ class Subject:
         self.seed = seed
         self.device = device
         self.steps = 0
-        """Training steps in trials so far, those of twins included."""
+        """Training steps in trials so far, those of control copies included."""
         self.steps_samples = 0
         """Samples in them."""
         self.measures: Measures | None = None
@@ -101,17 +101,17 @@ class Subject:
                 self.measure(read_batch(batch, self.model, self.device))
         return self.measures is not None
 
-    def situation(self, taken: int, barred: frozenset[str]) -> Situation:
+    def context(self, taken: int, excluded: frozenset[str]) -> ActionContext:
         """What operators see after `taken` actions."""
         assert self.measures is not None
         model, batch = self.model, self.measures.batch
         example = batch_part(batch.inputs, 0, min(EXAMPLE, len(batch)))
-        return Situation(
+        return ActionContext(
             model=model,
             example=example,
             measures=self.measures,
             seed=derive_seed(self.seed, "agent", "operators", taken),
-            barred=barred,
+            excluded=excluded,
             max_growth=self.evolution.max_growth,
             traces=self._traces,
             budget=(lambda plan: self.evolution.over_budget(plan, model, example)) if self.evolution.limited else None,
@@ -148,8 +148,8 @@ class Subject:
             self.steps_samples += len(batch)
         self.steps += len(probe)
 
-    def twin(self, probe: list[Labelled], held_out: list[Labelled]) -> Reading:
+    def control_copy(self, probe: list[Labelled], held_out: list[Labelled]) -> EvalResult:
         """The unchanged network after training on `probe`; everything is then as it was, bit for bit."""
         with undone(self.model, self.optimizer):
             self.train(probe)
-            return Reading.of(self.model, held_out)
+            return EvalResult.of(self.model, held_out)

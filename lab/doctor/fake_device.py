@@ -25,7 +25,7 @@ class LabelMismatch(RuntimeError):
     """Labels that do not agree in one call."""
 
 
-class Shadow(Tensor):
+class FakeDeviceTensor(Tensor):
     """A CPU tensor with the label of another device."""
 
     label: torch.device
@@ -54,8 +54,8 @@ class Shadow(Tensor):
 def shadow(tensor: Tensor, label: torch.device) -> Tensor:
     """A view of `tensor` under `label`; for the CPU a plain tensor."""
     if label == _CPU:
-        return tensor.as_subclass(Tensor) if isinstance(tensor, Shadow) else tensor
-    result = tensor.as_subclass(Shadow)
+        return tensor.as_subclass(Tensor) if isinstance(tensor, FakeDeviceTensor) else tensor
+    result = tensor.as_subclass(FakeDeviceTensor)
     result.label = label
     return result
 
@@ -65,8 +65,8 @@ def shadow_copy(tensor: Tensor, label: torch.device) -> Tensor:
     values, label = tensor.detach().to("cpu", copy=True), indexed(label)
     if label == _CPU:
         return nn.Parameter(values, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else values
-    result = Tensor._make_subclass(Shadow, values, tensor.requires_grad)
-    assert isinstance(result, Shadow)
+    result = Tensor._make_subclass(FakeDeviceTensor, values, tensor.requires_grad)
+    assert isinstance(result, FakeDeviceTensor)
     result.label = label
     if isinstance(tensor, nn.Parameter):
         result._is_param = True
@@ -80,7 +80,7 @@ def indexed(device: torch.device) -> torch.device:
 
 def label_of(tensor: Tensor) -> torch.device:
     """The label of a shadow, the device of any other tensor."""
-    return tensor.label if isinstance(tensor, Shadow) else tensor.device
+    return tensor.label if isinstance(tensor, FakeDeviceTensor) else tensor.device
 
 
 class FollowMode(TorchFunctionMode):
@@ -163,4 +163,4 @@ def _labelled(leaf: Any, label: torch.device, arguments: list[Tensor]) -> Any:
             return leaf
         # on a real machine the move to another device is a copy
         return shadow(leaf.clone(), label)
-    return leaf if isinstance(leaf, Shadow) and leaf.label == label else shadow(leaf, label)
+    return leaf if isinstance(leaf, FakeDeviceTensor) and leaf.label == label else shadow(leaf, label)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from lab.base import ConfigError, Table, require_choice, require_range
+from lab.base import ConfigError, ReportTable, require_choice, require_range
 from lab.experiments import one_shot, zero_cost
 from lab.experiments.asose import aso_se
 from lab.experiments.one_shot import Found
@@ -162,7 +162,7 @@ def _facts(truth: Truth, cell: str) -> dict[str, float]:
     }
 
 
-def summary(result: dict[str, Any]) -> Table:
+def summary(result: dict[str, Any]) -> ReportTable:
     """Mean and deviation of the true accuracies, best and worst rank, CPU seconds."""
     rows = []
     for method, pieces in result["results"]["methods"].items():
@@ -178,7 +178,7 @@ def summary(result: dict[str, Any]) -> Table:
             "no table: point LAB_NAS_TABLES at the folder of nas_bench_201.csv to see what the cells are worth"
         )
     columns = ("method", "CIFAR-10 test", "CIFAR-100 test", "rank of 15,625 (CIFAR-10)", "CPU", "cells")
-    return Table(title="found cells, by the table", columns=columns, rows=tuple(rows), notes=tuple(notes))
+    return ReportTable(title="found cells, by the table", columns=columns, rows=tuple(rows), notes=tuple(notes))
 
 
 def _mean(facts: list[dict[str, float]], column: str) -> str:
