@@ -76,7 +76,7 @@ def _button(
 def control_row(snapshot: Snapshot) -> None:
     """Mutate, pause or resume, save, temperature, stop; greyed out for a run that no longer listens.
 
-    What the run does not offer in its present phase is greyed out too. On a run of recipe agent, mutate is one action
+    What the run does not offer in its current phase is greyed out too. On a run of recipe agent, mutate is one action
     of the agent.
     """
     state = shown_state(snapshot)

@@ -62,7 +62,7 @@ def is_multitask(snapshot: Snapshot) -> bool:
 
 
 def offers(snapshot: Snapshot, command: str) -> bool:
-    """Whether the run serves `command` in its present phase; runs of versions that did not tell are asked by recipe."""
+    """Whether the run serves `command` in its current phase; runs of versions that did not tell are asked by recipe."""
     phase = snapshot.latest("phase")
     told = [] if phase is None else phase.payload.get("offers", [])
     if told:

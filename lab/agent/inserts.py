@@ -57,7 +57,7 @@ def gate_gradient(context: ActionContext, morph: Morph) -> float:
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     gates = [p for p in fresh if not names[id(p)].endswith("bias") and not bool(p.any())]
     if not gates:
-        raise MorphError("an addition with a gate", morph.name, "judge it by another score")
+        raise MorphError("an addition with a gate", morph.name, "use another score")
     batch = context.measures.batch
     with eval_mode(model), torch.enable_grad():
         losses_B, _ = batch.losses(model)

@@ -88,7 +88,7 @@ class LiveNetworkController:
         if self.live.child is None:
             self.extract_child(epoch, data)
         elif cycle % self.config.mutation_frequency:
-            text = f"the cell changes every {self.config.mutation_frequency} cycles; this one trains it as it is"
+            text = f"the cell changes every {self.config.mutation_frequency} cycles; this one trains it unchanged"
             self.records.append(AlertEvent(level="info", title="No mutation", text=text))
         elif not self.mutate(epoch, data, requested="schedule"):
             text = f"no candidate cell left, {len(self.mutator.excluded)} are excluded"
@@ -106,7 +106,7 @@ class LiveNetworkController:
         if self.config.mutation_test == "restart":
             self.origin = clone_state(self.live.state_dict())
         difference = self.live.extract(chosen, data.statistics(epoch), probe_BCHW)
-        text = f"taken from the supernet; relative output difference to the supernet's own path {difference:.1e}"
+        text = f"extracted from the supernet; relative output difference to the supernet's own path {difference:.1e}"
         self.records.append(AlertEvent(level="info", title="Live network", text=text))
         self.tell_genotype("extracted")
 

@@ -114,7 +114,7 @@ class Mutator:
             steps_total=steps,
         )
         self.pending = (*self.pending, pending)
-        reason = f"transition over {steps} steps begins" if steps else "put in at once, without a transition"
+        reason = f"transition over {steps} steps begins" if steps else "inserted at once, without a transition"
         return self._event(pending, "applied", reason, None)
 
     def advance(self) -> float | None:

@@ -116,7 +116,7 @@ def latest_checkpoint(
         except CheckpointError as error:
             passed.append(error)
     raise CheckpointError(
-        f"a good checkpoint in {directory}",
+        f"a readable checkpoint in {directory}",
         f"{len(passed)} damaged ones" if passed else "none",
         "start a new run",
     )

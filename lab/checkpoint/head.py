@@ -57,12 +57,12 @@ def read_head(path: Path) -> dict[str, Any]:
         raise CheckpointError("a checkpoint that `lab train` wrote", f"a foreign file {beside}", "give another path")
     if head["schema"] > SCHEMA:
         raise CheckpointError(
-            f"a checkpoint of form {SCHEMA} or older", f"form {head['schema']} in {beside}", "update lab"
+            f"a checkpoint of format {SCHEMA} or older", f"format {head['schema']} in {beside}", "update lab"
         )
     head = translate_head(head)
     missing = set(HEAD) - set(head)
     if missing:
-        raise CheckpointError("a whole checkpoint head", f"{beside} without {sorted(missing)}", "use another one")
+        raise CheckpointError("a complete checkpoint head", f"{beside} without {sorted(missing)}", "use another one")
     return head
 
 

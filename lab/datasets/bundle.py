@@ -47,10 +47,10 @@ class DataBundle:
             problem = find_problem(x, y, len(self.classes))
             if problem:
                 expected, got = problem
-                raise DataError(f"{expected} in {self.name}", f"{got} in the {part} part", "mend the data set")
+                raise DataError(f"{expected} in {self.name}", f"{got} in the {part} part", "fix the data set")
         if self.x_train.shape[1:] != self.x_test.shape[1:] or self.x_train.dtype != self.x_test.dtype:
             got = " and ".join(f"{tuple(x.shape[1:])} {x.dtype}" for x in (self.x_train, self.x_test))
-            raise DataError(f"train and test images of one form in {self.name}", got, "mend the data set")
+            raise DataError(f"train and test images of one form in {self.name}", got, "fix the data set")
         missing = [name for k, name in enumerate(self.classes) if not (self.y_train == k).any()]
         if missing:
             got = f"none of {', '.join(missing[:5])}{' and others' if len(missing) > 5 else ''}"

@@ -258,9 +258,7 @@ def _in_micro_batches(
             value = _backward(loss_fn(batch_part(batch, start, stop)), valid / every)
             total = value if total is None else total + value
     if total is None:
-        raise TrainingError(
-            "a batch with valid items", f"{micro_batches[-1][1]} items of which none counts", "leave it out"
-        )
+        raise TrainingError("a batch with valid items", f"{micro_batches[-1][1]} items of which none counts", "skip it")
     return total
 
 

@@ -57,7 +57,7 @@ def find_sources(hollow: list[Slot], state: Mapping[str, Tensor], factory: Calla
     if state and len(missing) == len(hollow):
         got += f" (the {len(state)} keys of state are others, the first is {next(iter(state))!r})"
     given = "another" if factory is not None else "a"
-    hint = f"give their values in state, or {given} factory that builds a real twin"
+    hint = f"give their values in state, or {given} factory that builds the model with data"
     raise MaterializeError("a source for the data of every meta tensor", got, hint)
 
 
@@ -156,4 +156,4 @@ def refuse_shapeless(hollow: list[Slot]) -> None:
 def _refuse_same(twin: nn.Module, hollow: list[Slot]) -> None:
     own = {id(slot.tensor) for slot in hollow}
     if any(id(item.tensor) in own for item in inventory(twin)):
-        raise MaterializeError("a factory that builds a new twin", "the model itself", "build a new one in factory")
+        raise MaterializeError("a factory that builds a new model", "the model itself", "build a new one in factory")

@@ -140,7 +140,7 @@ class GumbelExplorer(nn.Module):
             bool(set(left) & set(self.space.choosable)),
             expected=f"a primitive left on edge {self.space.edges[edge_id]}",
             got=f"{primitive}, the last one",
-            hint="bar another one",
+            hint="exclude another one",
         )
         self.excluded_EK[edge_id] = excluded_K
         self._excludes = True

@@ -91,7 +91,7 @@ def trace_widths(model: nn.Module, example: Example) -> Widths:
             graph = make_fx(forward, tracing_mode="fake", _allow_non_fake_inputs=True)(state, args, kwargs)
     except MODEL_ERRORS as error:
         line = (str(error).splitlines() or [type(error).__name__])[0][:300]
-        raise MorphError("a forward that can be followed without values", line, "see lab.doctor.simulate") from error
+        raise MorphError("a forward that can be traced without values", line, "see lab.doctor.simulate") from error
     # Placeholders come in the order of the flattened arguments, a dict in its own order.
     names = list(state)
     return _interpret(list(graph.graph.nodes), names, graph)

@@ -47,10 +47,12 @@ def _width_of(model: nn.Module, layer: str, widths: Widths) -> tuple[str, int, n
     if parametrize.is_parametrized(module, "weight"):
         got = f"a parametrization on {layer}"
         raise MorphError(
-            "a weight that is a parameter", got, "torch.nn.utils.parametrize.remove_parametrizations first"
+            "a weight that is a parameter", got, "call torch.nn.utils.parametrize.remove_parametrizations first"
         )
     if not isinstance(weight, nn.Parameter) or weight.dim() < 2:
-        raise MorphError("a linear or a convolution layer", f"{type(module).__name__} {layer}", "name such a layer")
+        raise MorphError(
+            "a linear or a convolution layer", f"{type(module).__name__} {layer}", "name a layer of that kind"
+        )
     name = next((name for name, parameter in model.named_parameters() if parameter is weight), "")
     if isinstance(module, (nn.Linear, *_CONVS)):
         return name, 0, module
@@ -59,7 +61,9 @@ def _width_of(model: nn.Module, layer: str, widths: Widths) -> tuple[str, int, n
     # A layer that this project does not know: its outputs are the dimension that no product sums over.
     made = [number for number in range(weight.dim()) if (name, number) not in widths.roles.read]
     if len(made) != 1:
-        raise MorphError("a linear or a convolution layer", f"{type(module).__name__} {layer}", "name such a layer")
+        raise MorphError(
+            "a linear or a convolution layer", f"{type(module).__name__} {layer}", "name a layer of that kind"
+        )
     return name, made[0], module
 
 

@@ -13,21 +13,21 @@ class MultitaskConfig:
 
     weighting: str = "sum"
     """How losses are weighed: sum (1 each), dwa (dynamic weight averaging, once an epoch), gradnorm (similar training
-    rates, each step) or pcgrad (1 each; gradients that conflict are projected)."""
+    rates, each step) or pcgrad (1 each; conflicting gradients are projected)."""
     dwa_temperature: float = 2.0
-    """For dwa: the larger, the more even the weights, > 0."""
+    """For dwa: a larger value gives more equal weights, > 0."""
     gradnorm_alpha: float = 1.5
-    """For gradnorm: pull towards equal training rates, >= 0."""
+    """For gradnorm: strength of the pull towards equal training rates, >= 0."""
     gradnorm_rate: float = 0.025
     """For gradnorm: step size of the weights, > 0."""
     experts: int = 4
     """Experts of the router, >= 1."""
     experts_per_sample: int = 2
-    """Experts that a sample runs through, 1 to `experts`."""
+    """Experts that process each token, 1 to `experts`."""
     balance_weight: float = 0.01
-    """Weight of the router's balance loss beside the tasks' losses, >= 0; 0 for none."""
+    """Weight of the router's balance loss, >= 0; 0 for none."""
     bias_rate: float = 0.0
-    """Step of the router's selection bias, which balances without a loss, >= 0; 0 for none."""
+    """Step size of the router's selection bias, which balances the load without a loss, >= 0; 0 for none."""
     embed_dim: int = 32
     """Width of a token, >= 4, a multiple of 4."""
     table_dim: int = 64
@@ -37,7 +37,7 @@ class MultitaskConfig:
     memory_nodes: int = 32
     """Nodes of the graph memory, >= 1."""
     fabric_layers: int = 4
-    """Blocks of the fabric, of which a sample takes as many as it needs, >= 1."""
+    """Largest number of blocks of the fabric, >= 1; a sample runs as many as its gate chooses."""
 
     def __post_init__(self) -> None:
         require_choice("weighting", self.weighting, WEIGHTINGS)

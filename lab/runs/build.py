@@ -85,7 +85,7 @@ def build(config: RunConfig, group: Group | None = None) -> Parts:
             device.type == "cuda",
             expected="a CUDA device with --memory-fraction",
             got=str(device),
-            hint="remove --, or choose --device cuda",
+            hint="remove --memory-fraction, or choose --device cuda",
         )
         torch.cuda.set_per_process_memory_fraction(config.devices.memory_fraction, device)
     torch.set_num_threads(config.threads or spare_threads())
@@ -279,6 +279,6 @@ def _compiler(config: RunConfig, device: torch.device, group: Group | None) -> C
         group is None or group.size == 1,
         expected="one process with --compile",
         got=f"{group.size if group else 1} ranks",
-        hint="remove -- under torchrun",
+        hint="remove --compile under torchrun",
     )
     return Compiler(device)

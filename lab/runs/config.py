@@ -59,7 +59,7 @@ class RunConfig:
     seed: int = 0
     """Run seed, >= 0; every random stream follows from it."""
     threads: int = 0
-    """CPU threads of torch, >= 0; 0 leaves one core free for the page. The bits of a run depend on it."""
+    """CPU threads of torch, >= 0; 0 leaves one core free for the page. Results depend on it in the last bits."""
     search: ASOSEConfig = field(default_factory=ASOSEConfig)
     """For recipe aso-se: phases, exploration, mutation. Other recipes without `epochs` have as many as its plan."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -78,18 +78,18 @@ class RunConfig:
     """float32, bf16 or fp16 (with a gradient scaler) for the forward pass of the weights' steps; weights stay
     float32."""
     grad_accum_steps: int = 1
-    """Parts into which a batch is cut, whose gradients are summed before the one optimizer step, >= 1; the optimizer
-    sees batch_size samples whatever it is."""
+    """Number of micro-batches of a batch, >= 1. Their gradients are summed before the optimizer step, which always sees
+    batch_size samples."""
     adaptive_batch: str = "auto"
-    """Where memory runs out in a step, repeat that step in smaller parts with the same gradient: on, off, or auto,
-    which is on for CUDA. A CPU's shortage seldom shows as an error; being ready for it costs 5 % of a short step."""
+    """If memory runs out in a step, repeat it in smaller micro-batches with the same gradient: on, off, or auto (on for
+    CUDA). A CPU rarely reports a shortage as an error, and the check costs 5 % of a short step."""
     compile: bool = False
     """Compile the live network with torch.compile, again after each change of its structure."""
     workers: int = 0
     """Processes that prepare batches, >= 0; 0 prepares them in the training process."""
     on_oom: str = "stop"
-    """Where the networks cannot be created if memory runs out: stop, smaller (half the channels, again and again) or
-    cpu."""
+    """What to do if memory runs out when the networks are created: stop, smaller (halve the channels until they fit)
+    or cpu."""
     detect_anomaly: bool = False
     """Run under torch's anomaly detection, several times slower."""
 
@@ -110,8 +110,8 @@ class RunConfig:
         require_choice("on_oom", self.on_oom, ON_OOM)
         require(
             self.batch_size >= 2 * self.grad_accum_steps,
-            expected="parts of at least two samples, for batch norm",
-            got=f"batch_size {self.batch_size} in {self.grad_accum_steps} parts",
+            expected="micro-batches of at least two samples, for BatchNorm",
+            got=f"batch_size {self.batch_size} in {self.grad_accum_steps} micro-batches",
             hint="raise --batch-size or lower --grad-accum-steps",
         )
         if (self.recipe == "multitask") != (self.data.name == MULTITASK):
@@ -134,13 +134,13 @@ class RunConfig:
             self.adaptive_batch != "on",
             expected="adaptive_batch auto or off with recipe multitask",
             got="on",
-            hint="lower --batch-size where memory is short",
+            hint="lower --batch-size if memory runs out",
         )
         require(
             self.data.train_limit is None,
             expected="all records of multitask",
             got=f"train_limit {self.data.train_limit}",
-            hint="remove --",
+            hint="remove --train-limit",
         )
 
     @property

@@ -103,7 +103,7 @@ class Table:
             raise ConfigError(
                 f"a genotype of {self.space.name} and a column of {', '.join(self.columns)}",
                 f"{genotype.space.name}, {column!r}",
-                "ask for one of these",
+                "choose one of these",
             )
         return self._values[column][genotype.indices]
 

@@ -25,7 +25,7 @@ def list_runs(root: Path | str = RUNS_ROOT) -> tuple[RunSummary, ...]:
         with os.scandir(folder) as entries:
             paths = [Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
     except OSError as error:
-        raise StoreError(f"a readable folder {folder}", str(error), "give rights there") from error
+        raise StoreError(f"a readable folder {folder}", str(error), "grant write permission there") from error
     found = [_summary(path) for path in paths]
     return tuple(sorted(found, key=lambda run: (-max(run.attempt_started, run.started), run.name)))
 
