@@ -32,6 +32,7 @@ from lab.base import MorphError, ReportTable, derive_seed
 from lab.datasets import DataConfig, open_streams
 from lab.experiments.training_settings import ScoresBench
 from lab.morph import Morph, Prune, Widen, apply
+from lab.morph.trace import Traces
 from lab.results import machine
 from lab.results.record import Records, progress_bar
 
@@ -89,6 +90,7 @@ class _Subject:
         torch.manual_seed(self.seed)
         channels, size, _ = self.streams.bundle.shape
         self.random = Random(self.seed)
+        self.traces = Traces()
         self.model = plain_network(config.depth, channels, size, self.streams.bundle.num_classes, self.random)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=config.lr, momentum=0.9)
         self.step = plain_step(self.optimizer)
@@ -157,7 +159,7 @@ class _Subject:
     def _effect(self, morph: Morph) -> float | None:
         """Gain of held-out loss against the control copy, nats; None where the change is not possible."""
         try:
-            plan = morph.plan(self.model, self.held_out[0].inputs[:4])
+            plan = morph.plan(self.model, self.held_out[0].inputs[:4], traces=self.traces)
         except MorphError:
             return None
         with undone(self.model, self.optimizer):

@@ -12,7 +12,7 @@ from lab.base import MorphError
 from lab.morph.dims import WidthVar, dim_size, resolve, width_vars
 from lab.morph.morph import Draft, Morph
 from lab.morph.steps import Resize, SetAttribute, Step, layout_of
-from lab.morph.trace import Example, Widths, trace_widths
+from lab.morph.trace import Example, Traces, Widths
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
 _CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -159,7 +159,14 @@ def _sizes(module: nn.Module, new: dict[str, tuple[int, ...]]) -> dict[str, int 
 
 
 @dataclass(frozen=True)
-class Widen(Morph):
+class _Resizing(Morph):
+    def build_steps(self, model: nn.Module, example: Example, seed: int) -> Draft:
+        """See `Morph.build_steps`."""
+        return self.draft_with(Traces(), model, example, seed)
+
+
+@dataclass(frozen=True)
+class Widen(_Resizing):
     """More units in `layer`: copies of old ones, which share their outgoing weights unevenly.
 
     A unit with incoming weights w and outgoing v becomes copies with w and a_k v, sum a_k = 1 (Chen, Goodfellow and
@@ -174,9 +181,9 @@ class Widen(Morph):
     """Its new number of outputs."""
     name: ClassVar[str] = "widen"
 
-    def build_steps(self, model: nn.Module, example: Example, seed: int) -> Draft:
-        """See `Morph.build_steps`."""
-        widths = trace_widths(model, example)
+    def draft_with(self, traces: Traces, model: nn.Module, example: Example, seed: int) -> Draft:
+        """See `Morph.draft_with`."""
+        widths = traces.widths(model, example)
         width = find_width(model, self.layer, widths, copies=True)
         old = width.unit.size
         block = old * width.step if width.unit.equal else width.step
@@ -213,7 +220,7 @@ def _copies(old: int, count: int, seed: int, *, equal: bool) -> tuple[tuple[int,
 
 
 @dataclass(frozen=True)
-class Prune(Morph):
+class Prune(_Resizing):
     """Fewer units in `layer` and in all that is coupled to it; the function changes, and the plan says by how much."""
 
     layer: str
@@ -223,9 +230,9 @@ class Prune(Morph):
     name: ClassVar[str] = "prune"
     exact: ClassVar[bool] = False
 
-    def build_steps(self, model: nn.Module, example: Example, seed: int) -> Draft:
-        """See `Morph.build_steps`."""
-        widths = trace_widths(model, example)
+    def draft_with(self, traces: Traces, model: nn.Module, example: Example, seed: int) -> Draft:
+        """See `Morph.draft_with`."""
+        widths = traces.widths(model, example)
         width = find_width(model, self.layer, widths, copies=False)
         units = self._kept(model, widths, width)
         steps = resize_steps(model, widths, width.unit, len(units), copies=False)
