@@ -14,6 +14,7 @@ EXPERIMENTS: Mapping[str, Measurement] = MappingProxyType(
         ),
         "search": Measurement(
             settings=experiments.SearchBench,
+            module="search_methods",
             text="searches on a CPU proxy at one budget, the found cells looked up in the table",
         ),
         "remedies": Measurement(
@@ -38,6 +39,7 @@ EXPERIMENTS: Mapping[str, Measurement] = MappingProxyType(
         ),
         "evolve": Measurement(
             settings=experiments.EvolveBench,
+            module="policies",
             text="the agent on a live network against random actions, a schedule and no change",
         ),
         "scores": Measurement(

@@ -17,10 +17,12 @@ from lab.cli.suggest import unknown
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """A measurement as the command line offers it; the part has a module of its name with `run` and `summary`."""
+    """A measurement as the command line offers it."""
 
     settings: type
     text: str
+    module: str = ""
+    """Module of the part with `run` and `summary`; empty for that of the measurement's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +76,7 @@ def run_measurement(
     prog = f"lab {command} {name}"
     examples = (f"{prog} --out docs/results", f"{prog} --json")
     options: Any = parse(_options(table[name]), arguments[1:], prog=prog, examples=examples)
-    module = importlib.import_module(f"{part}.{name}")
+    module = importlib.import_module(f"{part}.{table[name].module or name}")
     result = module.run(options.settings)
     if options.result.out is not None:
         texts = {f"{name}.json": json.dumps(result, indent=2) + "\n"}

@@ -1,3 +1,4 @@
+import importlib
 import json
 import socket
 from dataclasses import replace
@@ -6,6 +7,8 @@ import pytest
 
 from lab.base import TrainingError
 from lab.cli import demo, main
+from lab.cli.bench import BENCHES
+from lab.cli.experiment import EXPERIMENTS
 from lab.cli.main import COMMANDS
 from lab.store import RunReader
 from lab.train import TrainingLoop
@@ -169,3 +172,12 @@ def test_demo_compares_with_a_fixed_network_of_the_same_size(capsys, tmp_path, m
     sizes = [result[name]["network"]["parameters"] for name in ("evolved", "fixed")]
     assert 0.6 < sizes[0] / sizes[1] < 1.6
     assert result["evolved"]["epochs"] == result["fixed"]["epochs"] == 13
+
+
+@pytest.mark.parametrize(("part", "table"), [("bench", BENCHES), ("experiments", EXPERIMENTS)])
+def test_every_measurement_that_is_listed_has_a_module_that_measures(part, table):
+    for name, measurement in table.items():
+        module = importlib.import_module(f"lab.{part}.{measurement.module or name}")
+        assert callable(module.run), name
+        assert callable(module.summary), name
+        assert measurement.settings.__name__ in vars(module), name
