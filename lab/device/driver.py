@@ -38,8 +38,10 @@ def count_cuda_devices() -> int:
 
 def torch_has_cuda() -> bool:
     """Whether the installed torch was built for CUDA, by the text of its `version.py`."""
+    # `find_spec` locates a package without importing it: torch takes seconds, and callers only list devices.
     found = importlib.util.find_spec("torch")
     if found is None or found.origin is None:
         return False
     text = (Path(found.origin).parent / "version.py").read_text(encoding="utf-8")
+    # A build without CUDA has None there; some versions annotate the name with a type.
     return re.search(r"^cuda\b[^=]*= *['\"]", text, re.MULTILINE) is not None

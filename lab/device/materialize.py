@@ -103,6 +103,7 @@ def materialize(
     find_sources(hollow, state or {}, factory)
     filled = fill(hollow, target)
 
+    # All that can be refused has been refused above: from here on model and optimizer change.
     dropped = _drop_meta_state(optimizer, hollow)
     others = [slot for slot in slots if not slot.tensor.is_meta and slot.tensor.device != target]
     if optimizer is not None:

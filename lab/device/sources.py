@@ -75,6 +75,7 @@ def _take(slot: Slot, origin: str, values: dict[str, Tensor]) -> None:
 
 def _uncovered(hollow: list[Slot]) -> list[Slot]:
     """The slots without a source; one that is a view of a storage that another slot fills has that slot's."""
+    # Only data that fill their storage from its start without gaps can stand for the views of it.
     full = {
         slot.tensor.untyped_storage()._cdata: slot
         for slot in hollow
@@ -133,6 +134,7 @@ def _extent(tensor: Tensor) -> int:
 
 def _refuse_unlike(tensor: Tensor, name: str, value: Tensor, origin: str) -> None:
     fits = value.shape == tensor.shape and not value.is_meta and value.layout is torch.strided
+    # The copy converts precision, for instance of a checkpoint in half; floats would be cut to whole numbers.
     if fits and value.is_floating_point() == tensor.is_floating_point():
         return
     kind = f"{tuple(value.shape)} {value.dtype} on {value.device}"
