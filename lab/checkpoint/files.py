@@ -1,7 +1,8 @@
 """One checkpoint on disk: `NAME.pt` for tensors, `NAME.json` that a person can read.
 
-The `.pt` file is written first and the `.json`, which holds its SHA-256, last; each by temporary file, fsync and
-atomic rename. So a checkpoint exists exactly when its `.json` does, and a torn or changed `.pt` is found out.
+The `.pt` file is written first and the `.json`, which holds the SHA-256 of the `.pt` and of its own content, last; each
+by temporary file, fsync and atomic rename. So a checkpoint exists exactly when its `.json` does, and a torn, changed or
+exchanged half is found out.
 """
 
 import contextlib
@@ -11,13 +12,14 @@ import os
 import pickle
 import time
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lab.base import CheckpointError
+from lab.base import CheckpointError, ConfigError, parse_json
 from lab.checkpoint.checkpoint import SCHEMA, Checkpoint
 from lab.store import translate_head, translate_state
 
@@ -27,6 +29,9 @@ HEAD = (
     *("base", "plans", "environment", "training_history"),
 )
 """What every `.json` of a checkpoint has."""
+HEAD_DIGEST = "head_sha256"
+"""In the `.json` from form 3 on: its digest, see `head_digest`."""
+FIRST_WITH_DIGEST = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +94,7 @@ def save_checkpoint(directory: str | Path, checkpoint: Checkpoint, *, name: str 
             "environment": checkpoint.environment,
             "training_history": list(checkpoint.training_history),
         }
+        head[HEAD_DIGEST] = head_digest(head)
         _write_text(path.with_suffix(".json"), json.dumps(head, indent=1))
         _sync_folder(directory)
     except OSError as error:
@@ -111,23 +117,34 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"the tensors beside {path.name}", f"no {tensors}", "use another checkpoint")
     if _file_digest(tensors) != head["sha256"]:
         raise CheckpointError(
-            f"the bytes that were written to {tensors}", "a damaged or changed file", "use an earlier checkpoint"
+            f"the tensors in {tensors} that {path.with_suffix('.json').name} was written for",
+            "a damaged or changed file",
+            "use an earlier checkpoint",
         )
     try:
         content = torch.load(tensors, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError) as error:
         raise CheckpointError(f"tensors in {tensors}", _first_line(error), "use an earlier checkpoint") from error
-    return Checkpoint(
-        base=head["base"],
-        state=translate_state(content["state"]),
-        epoch=head["epoch"],
-        step=head["step"],
-        reason=head["reason"],
-        plans=tuple(head["plans"]),
-        training_history=tuple(head["training_history"]),
-        environment=head["environment"],
-        parent=head["sha256"],
-    )
+    if content.get("schema", 1) != head["schema"]:
+        raise CheckpointError(
+            f"one form in {tensors.name} and {path.with_suffix('.json').name}",
+            f"{content.get('schema', 1)} and {head['schema']}",
+            "use an earlier checkpoint",
+        )
+    try:
+        return Checkpoint(
+            base=head["base"],
+            state=translate_state(content["state"]),
+            epoch=head["epoch"],
+            step=head["step"],
+            reason=head["reason"],
+            plans=tuple(head["plans"]),
+            training_history=tuple(head["training_history"]),
+            environment=head["environment"],
+            parent=head["sha256"],
+        )
+    except (TypeError, KeyError, AttributeError, ConfigError) as error:
+        raise CheckpointError(f"a checkpoint in {tensors}", _first_line(error), "use an earlier checkpoint") from error
 
 
 def read_head(path: Path) -> dict[str, Any]:
@@ -144,20 +161,31 @@ def read_head(path: Path) -> dict[str, Any]:
             "give the path of a checkpoint that `lab train` wrote",
         )
     try:
-        head = json.loads(beside.read_text(encoding="utf-8"))
+        head = parse_json(beside.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise CheckpointError(f"readable JSON in {beside}", _first_line(error), "use another checkpoint") from error
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise CheckpointError("a checkpoint that `lab train` wrote", f"a foreign file {beside}", "give another path")
-    if head["schema"] > SCHEMA:
+    schema = head.get("schema")
+    if type(schema) is not int or schema > SCHEMA:
+        raise CheckpointError(f"a checkpoint of form {SCHEMA} or older", f"form {schema} in {beside}", "update lab")
+    if schema >= FIRST_WITH_DIGEST and head.get(HEAD_DIGEST) != head_digest(head):
         raise CheckpointError(
-            f"a checkpoint of form {SCHEMA} or older", f"form {head['schema']} in {beside}", "update lab"
+            f"the head {beside.name} that was written for {path.with_suffix('.pt')}",
+            "a damaged or changed one",
+            "use another checkpoint; settings are changed by starting a new run",
         )
     head = translate_head(head)
     missing = set(HEAD) - set(head)
     if missing:
         raise CheckpointError("a whole checkpoint head", f"{beside} without {sorted(missing)}", "use another one")
     return head
+
+
+def head_digest(head: Mapping[str, Any]) -> str:
+    """SHA-256 of a head without its own digest, as JSON text with sorted keys."""
+    content = {name: value for name, value in head.items() if name != HEAD_DIGEST}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def read_file(path: Path) -> CheckpointFile:

@@ -35,7 +35,7 @@ def latest_checkpoint(
     Raises:
         CheckpointError: there is no good one.
     """
-    passed: list[CheckpointError] = []
+    passed = _unreadable_heads(Path(directory))
     for file in reversed(list_checkpoints(directory)):
         if reasons is not None and file.reason not in reasons:
             continue
@@ -48,6 +48,17 @@ def latest_checkpoint(
         f"{len(passed)} damaged ones" if passed else "none",
         "start a new run",
     )
+
+
+def _unreadable_heads(directory: Path) -> list[CheckpointError]:
+    """What is wrong with each checkpoint whose head cannot be read; a `.pt` without one was never finished."""
+    found = []
+    for beside in sorted(directory.glob("step_*.json")):
+        try:
+            read_file(beside)
+        except CheckpointError as error:
+            found.append(error)
+    return found
 
 
 def examine_checkpoints(directory: str | Path) -> tuple[tuple[Path, CheckpointFile | None, str], ...]:
