@@ -1,4 +1,4 @@
-"""What every part stands on: one exception tree, one report shape, named seeds, checks, shipped files, extras."""
+"""What every part stands on: one exception tree, one report shape, named seeds, checks, JSON, shipped files, extras."""
 
 from lab.base.checks import require, require_choice, require_range
 from lab.base.errors import (
@@ -14,6 +14,7 @@ from lab.base.errors import (
     TrainingError,
 )
 from lab.base.extras import DISTRIBUTION, EXTRAS, missing_extra, require_extra
+from lab.base.json_text import parse_json
 from lab.base.report import Report, ReportTable
 from lab.base.resources import resource
 from lab.base.seeds import derive_seed
@@ -35,6 +36,7 @@ __all__ = [
     "TrainingError",
     "derive_seed",
     "missing_extra",
+    "parse_json",
     "require",
     "require_choice",
     "require_extra",

@@ -5,8 +5,9 @@ from typing import Any
 
 from lab.base import require, require_range
 
-SCHEMA = 2
-"""Number of this form; a file with a higher one is refused. In form 1 `plans` had another name."""
+SCHEMA = 3
+"""Number of this form; a file with a higher one is refused. In form 1 `plans` had another name; forms 1 and 2 have no
+digest of the head."""
 
 
 @dataclass(frozen=True, kw_only=True)

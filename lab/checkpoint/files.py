@@ -1,7 +1,8 @@
 """One checkpoint on disk: `NAME.pt` for tensors, `NAME.json` that a person can read.
 
-The `.pt` file is written first and the `.json`, which holds its SHA-256, last; each by temporary file, fsync and
-atomic rename. So a checkpoint exists exactly when its `.json` does, and a torn or changed `.pt` is found out.
+The `.pt` file is written first and the `.json`, which holds the SHA-256 of the `.pt` and of its own content, last; each
+by temporary file, fsync and atomic rename. So a checkpoint exists exactly when its `.json` does, and a torn, changed or
+exchanged half is found out.
 """
 
 import contextlib
@@ -14,10 +15,19 @@ from pathlib import Path
 
 import torch
 
-from lab.base import CheckpointError
+from lab.base import CheckpointError, ConfigError
 from lab.checkpoint.checkpoint import SCHEMA, Checkpoint
-from lab.checkpoint.folder import list_checkpoints
-from lab.checkpoint.head import FORMAT, CheckpointFile, describe_file, file_digest, first_line, verify
+from lab.checkpoint.folder import list_checkpoints, unreadable_heads
+from lab.checkpoint.head import (
+    FORMAT,
+    HEAD_DIGEST,
+    CheckpointFile,
+    describe_file,
+    file_digest,
+    first_line,
+    head_digest,
+    verify,
+)
 from lab.store import translate_state
 
 
@@ -63,6 +73,7 @@ def save_checkpoint(directory: str | Path, checkpoint: Checkpoint, *, name: str 
             "environment": checkpoint.environment,
             "training_history": list(checkpoint.training_history),
         }
+        head[HEAD_DIGEST] = head_digest(head)
         _write_text(path.with_suffix(".json"), json.dumps(head, indent=1))
         _sync_folder(directory)
     except OSError as error:
@@ -83,17 +94,26 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         content = torch.load(tensors, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError) as error:
         raise CheckpointError(f"tensors in {tensors}", first_line(error), "use an earlier checkpoint") from error
-    return Checkpoint(
-        base=head["base"],
-        state=translate_state(content["state"]),
-        epoch=head["epoch"],
-        step=head["step"],
-        reason=head["reason"],
-        plans=tuple(head["plans"]),
-        training_history=tuple(head["training_history"]),
-        environment=head["environment"],
-        parent=head["sha256"],
-    )
+    if content.get("schema", 1) != head["schema"]:
+        raise CheckpointError(
+            f"one format in {tensors.name} and {tensors.with_suffix('.json').name}",
+            f"{content.get('schema', 1)} and {head['schema']}",
+            "use an earlier checkpoint",
+        )
+    try:
+        return Checkpoint(
+            base=head["base"],
+            state=translate_state(content["state"]),
+            epoch=head["epoch"],
+            step=head["step"],
+            reason=head["reason"],
+            plans=tuple(head["plans"]),
+            training_history=tuple(head["training_history"]),
+            environment=head["environment"],
+            parent=head["sha256"],
+        )
+    except (TypeError, KeyError, AttributeError, ConfigError) as error:
+        raise CheckpointError(f"a checkpoint in {tensors}", first_line(error), "use an earlier checkpoint") from error
 
 
 def latest_checkpoint(
@@ -107,7 +127,7 @@ def latest_checkpoint(
     Raises:
         CheckpointError: there is no good one.
     """
-    passed: list[CheckpointError] = []
+    passed = unreadable_heads(Path(directory))
     for file in reversed(list_checkpoints(directory)):
         if reasons is not None and file.reason not in reasons:
             continue

@@ -23,6 +23,17 @@ def list_checkpoints(directory: str | Path) -> tuple[CheckpointFile, ...]:
     return tuple(sorted(found, key=lambda file: (file.written, file.step, file.path.name)))
 
 
+def unreadable_heads(directory: Path) -> list[CheckpointError]:
+    """What is wrong with each checkpoint whose head cannot be read; a `.pt` without one was never finished."""
+    found = []
+    for beside in sorted(directory.glob("step_*.json")):
+        try:
+            read_file(beside)
+        except CheckpointError as error:
+            found.append(error)
+    return found
+
+
 def examine_checkpoints(directory: str | Path) -> tuple[tuple[Path, CheckpointFile | None, str], ...]:
     """Every checkpoint of `directory` read whole: its `.pt`, its head, and what is wrong with it (empty: nothing).
 

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab.base import CheckpointError
+from lab.base import CheckpointError, parse_json
 from lab.checkpoint.checkpoint import SCHEMA
 from lab.store import translate_head
 
@@ -16,6 +17,9 @@ HEAD = (
     *("base", "plans", "environment", "training_history"),
 )
 """What every `.json` of a checkpoint has."""
+HEAD_DIGEST = "head_sha256"
+"""In the `.json` from format 3 on: its digest, see `head_digest`."""
+FIRST_WITH_DIGEST = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,20 +54,31 @@ def read_head(path: Path) -> dict[str, Any]:
             "give the path of a checkpoint that `lab train` wrote",
         )
     try:
-        head = json.loads(beside.read_text(encoding="utf-8"))
+        head = parse_json(beside.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise CheckpointError(f"readable JSON in {beside}", first_line(error), "use another checkpoint") from error
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise CheckpointError("a checkpoint that `lab train` wrote", f"a foreign file {beside}", "give another path")
-    if head["schema"] > SCHEMA:
+    schema = head.get("schema")
+    if type(schema) is not int or schema > SCHEMA:
+        raise CheckpointError(f"a checkpoint of format {SCHEMA} or older", f"format {schema} in {beside}", "update lab")
+    if schema >= FIRST_WITH_DIGEST and head.get(HEAD_DIGEST) != head_digest(head):
         raise CheckpointError(
-            f"a checkpoint of format {SCHEMA} or older", f"format {head['schema']} in {beside}", "update lab"
+            f"the head {beside.name} that was written for {path.with_suffix('.pt')}",
+            "a damaged or changed one",
+            "use another checkpoint; settings are changed by starting a new run",
         )
     head = translate_head(head)
     missing = set(HEAD) - set(head)
     if missing:
         raise CheckpointError("a complete checkpoint head", f"{beside} without {sorted(missing)}", "use another one")
     return head
+
+
+def head_digest(head: Mapping[str, Any]) -> str:
+    """SHA-256 of a head without its own digest, as JSON text with sorted keys."""
+    content = {name: value for name, value in head.items() if name != HEAD_DIGEST}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def read_file(path: Path) -> CheckpointFile:
@@ -96,7 +111,9 @@ def verify(path: Path) -> tuple[dict[str, Any], Path]:
         raise CheckpointError(f"the tensors beside {path.name}", f"no {tensors}", "use another checkpoint")
     if file_digest(tensors) != head["sha256"]:
         raise CheckpointError(
-            f"the bytes that were written to {tensors}", "a damaged or changed file", "use an earlier checkpoint"
+            f"the tensors in {tensors} that {path.with_suffix('.json').name} was written for",
+            "a damaged or changed file",
+            "use an earlier checkpoint",
         )
     return head, tensors
 

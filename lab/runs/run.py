@@ -182,6 +182,13 @@ class Run:
     def _save(self, loop: TrainingLoop, writer: RunWriter | None, reason: str) -> None:
         if not self.config.checkpoints.save_checkpoints or writer is None:
             return
+        # A resumed run never tells again what came before its checkpoint.
+        if not writer.flush():
+            raise TrainingError(
+                f"the run's rows in {self.run_dir} before a checkpoint",
+                writer.last_error,
+                f"free space or give rights there, then resume with --resume {self.run_dir}",
+            )
         strategy = self.parts.strategy.state()
         checkpoint = Checkpoint(
             base={"config": self.config.to_json(), **_stated_input(self.parts.data), **strategy.summary},

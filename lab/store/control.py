@@ -1,23 +1,29 @@
 """Commands of a person to a running trainer: one small file each, put into place by an atomic rename.
 
 The folder `control` of a run exists only while commands wait in it, so that a trainer that asks at every step pays for
-one failed look-up. The answer to a command is a control event in the run database.
+one failed look-up. The answer to a command is a control event in the run database. What is no command is told once and
+moved into the folder `refused`.
 """
 
 import contextlib
 import json
 import math
 import os
+import stat
 import time
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lab.base import ConfigError, StoreError
+from lab.base import ConfigError, StoreError, parse_json
 from lab.store.schema import DATABASE
 
 FOLDER = "control"
+REFUSED = "refused"
+"""Folder of a run that holds what lay in `FOLDER` and was no command."""
+LARGEST_FILE = 65_536
+"""Bytes; a command has about a hundred."""
 COMMANDS: dict[str, tuple[str, ...]] = {
     "pause": (),
     "resume": (),
@@ -70,8 +76,10 @@ def poll(run_dir: Path | str) -> tuple[Command, ...]:
         names = os.listdir(folder)
     except FileNotFoundError:
         return ()
+    except OSError as error:
+        return _refuse(Path(folder), _reason(error))
     files = [Path(folder, name) for name in sorted(names) if name.endswith(".json")]
-    commands = [command for file in files if (command := _take(file)) is not None]
+    commands = [command for file in files for command in _take(file)]
     # Refused where another command has just come; it stays for the next call.
     with contextlib.suppress(OSError):
         os.rmdir(folder)
@@ -87,8 +95,16 @@ def _check(command: str, arguments: dict[str, Any]) -> None:
         raise ConfigError(f"{names} for {command}", f"{sorted(arguments)}", "give just these")
     if command == "set_temperature":
         value = arguments["temperature"]
-        if type(value) not in (int, float) or not 0 < value < math.inf:
+        if type(value) not in (int, float) or not 0 < _finite(value) < math.inf:
             raise ConfigError("temperature > 0 and finite", f"temperature = {value!r}", "choose a value in range")
+
+
+def _finite(value: float) -> float:
+    """`value` as a float; infinity for a whole number that is too large for one."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _put(temporary: Path, folder: Path) -> Path:
@@ -97,7 +113,7 @@ def _put(temporary: Path, folder: Path) -> Path:
             folder.mkdir()
         try:
             # Never before a command that waits already, whatever the clock did.
-            waiting = [int(name[:20]) for name in os.listdir(folder) if name[:20].isdigit()]
+            waiting = [int(name[:20]) for name in os.listdir(folder) if name[:20].isascii() and name[:20].isdecimal()]
             number = max([time.time_ns(), *(count + 1 for count in waiting)])
             target = folder / f"{number:020d}-{temporary.name[-32:]}.json"
             temporary.rename(target)
@@ -109,18 +125,54 @@ def _put(temporary: Path, folder: Path) -> Path:
         return target
 
 
-def _take(path: Path) -> Command | None:
+def _take(path: Path) -> tuple[Command, ...]:
+    """The command in `path`, which is then gone; an `unreadable` one where it is none, told once."""
     try:
+        facts = path.lstat()
+        # A pipe or a device would hold the training up.
+        if not stat.S_ISREG(facts.st_mode):
+            return _refuse(path, "no regular file")
+        if facts.st_size > LARGEST_FILE:
+            return _refuse(path, f"{facts.st_size} bytes, {LARGEST_FILE} at most")
         text = path.read_bytes()
-        path.unlink()
     except FileNotFoundError:
-        return None
+        return ()
     except OSError as error:
-        return Command(name="unreadable", arguments={"file": path.name, "reason": str(error)})
+        return _refuse(path, _reason(error))
     try:
-        data = json.loads(text)
+        data = parse_json(text)
         command, arguments, sent = data["command"], data["arguments"], float(data["sent"])
         _check(command, arguments)
-    except (ValueError, TypeError, KeyError, ConfigError) as error:
-        return Command(name="unreadable", arguments={"file": path.name, "reason": f"{type(error).__name__}: {error}"})
-    return Command(name=command, arguments=arguments, sent=sent)
+    except (ValueError, TypeError, KeyError, OverflowError, ConfigError) as error:
+        return _refuse(path, _reason(error))
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        return _refuse(path, _reason(error))
+    return (Command(name=command, arguments=arguments, sent=sent),)
+
+
+_stuck: set[Path] = set()
+"""What could be neither taken nor moved aside, and has been told."""
+
+
+def _refuse(path: Path, reason: str) -> tuple[Command, ...]:
+    """Move what is no command out of the way; what to tell of it, nothing for a second time."""
+    if path in _stuck:
+        return ()
+    run_dir = path.parent.parent if path.parent.name == FOLDER else path.parent
+    try:
+        (run_dir / REFUSED).mkdir(exist_ok=True)
+        path.rename(run_dir / REFUSED / f"{time.time_ns()}-{path.name[-100:]}")
+    except FileNotFoundError:
+        return ()
+    except OSError:
+        _stuck.add(path)
+    name = path.name.encode("utf-8", "backslashreplace").decode()
+    return (Command(name="unreadable", arguments={"file": name, "reason": reason}),)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:500]

@@ -83,9 +83,16 @@ class Flusher:
         self._wake.set()
 
     def flush(self) -> bool:
-        """Write all that is queued, in the calling thread; whether all of it is in the database."""
+        """Write all that is queued, in the calling thread, onto the disk; whether all of it is in the database.
+
+        Batches of the thread itself outlast the end of the process alone: to wait for the disk each time is slow.
+        """
         with self._lock:
-            return self._flush()
+            self._connection.execute("PRAGMA synchronous = FULL")
+            try:
+                return self._flush()
+            finally:
+                self._connection.execute("PRAGMA synchronous = NORMAL")
 
     def close(self, state: str | None = None, text: str = "") -> None:
         """Stop the thread, write the rest and, where `state` is given, the end of the attempt; close the connection."""

@@ -186,6 +186,10 @@ def translate_loop_state(state: Mapping[str, Any]) -> dict[str, Any]:
     if "split" not in found:
         part = numbers.pop("_part")
         found["split"] = SPLITS.get(part, part)
+    # Before, an epoch had begun where a step of it was done, and nothing was told again.
+    numbers.setdefault("_begun", numbers["batch"] > 0)
+    numbers.setdefault("_ended", False)
+    found.setdefault("events", [])
     if "network" in found["strategy"]:  # of a recipe that searches nothing
         numbers["_segment"] = numbers["_segment"].replace(SEARCH_PHASE, TRAINING)
         monitor = found["monitor"]

@@ -149,7 +149,7 @@ class RunWriter:
         self.event(step, record.kind, asdict(record))
 
     def flush(self) -> bool:
-        """Write all that is queued before returning; whether all of it is in the database."""
+        """Write all that is queued to the disk before returning; whether all of it is in the database."""
         return self._flusher.flush()
 
     def finish(self, state: str = "finished", text: str = "") -> None:

@@ -77,6 +77,8 @@ class TrainingLoop:
         self.interrupted = False
         self._split = Split.TRAIN
         self._segment = ""
+        self._begun = False
+        self._ended = False
         self._verdict: Verdict | None = None
 
     def interrupt(self) -> None:
@@ -92,12 +94,14 @@ class TrainingLoop:
         """
         while self.epoch < self.epochs and self.strategy.phase != "finished":
             self.run_epoch()
-        self.strategy.finish(self.epoch, self.data)
-        self._publish()
+        if not self._ended:
+            self.strategy.finish(self.epoch, self.data)
+            self._publish()
+            self._ended = True
 
     def run_epoch(self) -> EpochReport | None:
         """Train one epoch, or the rest of one that was interrupted; None where the strategy had none left."""
-        if self.batch == 0 and not self._begin_epoch():
+        if not self._begun and not self._begin_epoch():
             return None
         phase = self.strategy.phase
         length = self.data.length(self._split)
@@ -118,7 +122,8 @@ class TrainingLoop:
                 self._segment = plan.segment
                 self.monitor.begin(self.strategy.phase)
         self._publish()
-        return plan is not None
+        self._begun = plan is not None
+        return self._begun
 
     def _step(self, inputs: Any, targets: Any, length: int) -> bool:
         report = self.strategy.step(inputs, targets)
@@ -167,17 +172,8 @@ class TrainingLoop:
         return RequestContext(epoch=self.epoch, step=self.global_step, data=self.data)
 
     def _end_epoch(self, phase: str) -> EpochReport:
-        steps = max(self.batch, 1)
         evaluation = self.strategy.end_epoch(self.epoch, self.data)
-        report = EpochReport(
-            epoch=self.epoch,
-            phase=phase,
-            steps=self.batch,
-            loss=self.sums[0] / steps,
-            accuracy=self.sums[1] / steps,
-            decision_loss=None if evaluation is None else evaluation.loss,
-            decision_accuracy=None if evaluation is None else evaluation.accuracy,
-        )
+        report = EpochReport.of(self.epoch, phase, self.batch, self.sums, evaluation)
         self.history.append(report.to_dict())
         self._publish(self._last_step)
         parts = {} if evaluation is None else evaluation.parts
@@ -186,17 +182,19 @@ class TrainingLoop:
             self.journal.stability(self._last_step, self._verdict, self.strategy.offers)
         self.epoch += 1
         self.batch = 0
+        self._begun = False
         self._save_where_due(evaluation)
         return report
 
     def _save_where_due(self, evaluation: Evaluation | None) -> None:
+        # The best one first: the checkpoints behind it know its loss.
+        if evaluation is not None and evaluation.loss < self.best_loss:
+            self.best_loss = evaluation.loss
+            self.save("best")
         if self.strategy.phase == "mutation":
             self.save("pre_mutation")
         elif self.epoch % self.save_every == 0:
             self.save("epoch")
-        if evaluation is not None and evaluation.loss < self.best_loss:
-            self.best_loss = evaluation.loss
-            self.save("best")
 
     @property
     def _last_step(self) -> int:
@@ -267,6 +265,7 @@ class TrainingLoop:
             "split": str(self._split),
             "numbers": {name: getattr(self, name) for name in _NUMBERS},
             "sums": list(self.sums),
+            "events": self.journal.state_dict(self.global_step),
         }
 
     def load_state_dict(
@@ -294,6 +293,7 @@ class TrainingLoop:
             setattr(self, name, state["numbers"][name])
         self.sums = list(state["sums"])
         self.history = list(history)
+        self.journal.load_state_dict(state["events"], self.global_step)
 
 
-_NUMBERS = ("epoch", "batch", "global_step", "quiet_until", "best_loss", "_segment")
+_NUMBERS = ("epoch", "batch", "global_step", "quiet_until", "best_loss", "_segment", "_begun", "_ended")

@@ -1,6 +1,6 @@
 """What plugs into the one training loop, and the records that pass between them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -44,6 +44,21 @@ class EpochReport:
     """Loss on the selection split after the epoch; None where it was not read."""
     decision_accuracy: float | None = None
     """Accuracy on the selection split after the epoch; None where it was not read."""
+
+    @classmethod
+    def of(
+        cls, epoch: int, phase: str, steps: int, sums: Sequence[float], evaluation: Evaluation | None
+    ) -> "EpochReport":
+        """The report of `steps` steps whose losses and accuracies have these `sums`, and what was read after them."""
+        return cls(
+            epoch=epoch,
+            phase=phase,
+            steps=steps,
+            loss=sums[0] / max(steps, 1),
+            accuracy=sums[1] / max(steps, 1),
+            decision_loss=None if evaluation is None else evaluation.loss,
+            decision_accuracy=None if evaluation is None else evaluation.accuracy,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON data."""

@@ -1,6 +1,7 @@
 import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from lab.checkpoint import (
     prune_checkpoints,
     save_checkpoint,
 )
+from lab.checkpoint.files import head_digest
 from lab.state import state_digest
 
 
@@ -107,6 +109,7 @@ def test_a_file_that_would_run_code_is_not_read(tmp_path):
     torch.save({"format": "lab checkpoint", "state": {"harm": make}}, file.path)
     head = json.loads(file.path.with_suffix(".json").read_text())
     head["sha256"] = hashlib.sha256(file.path.read_bytes()).hexdigest()
+    head["head_sha256"] = head_digest(head)
     file.path.with_suffix(".json").write_text(json.dumps(head))
     with pytest.raises(CheckpointError, match="tensors in"):
         load_checkpoint(file.path)
@@ -187,3 +190,56 @@ def test_the_latest_is_the_one_written_last_even_after_a_resume_from_an_earlier_
     assert latest_checkpoint(tmp_path)[1] == again
     prune_checkpoints(tmp_path, 2)
     assert [file.step for file in list_checkpoints(tmp_path)] == [30, 15]
+
+
+def edit(path, change):
+    beside = path.with_suffix(".json")
+    head = json.loads(beside.read_text())
+    change(head)
+    beside.write_text(json.dumps(head))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda head: head["base"]["config"].update(seed=2),
+        lambda head: head.update(epoch=0),
+        lambda head: head.update(plans=[]),
+        lambda head: head["training_history"].append({}),
+        lambda head: head.pop("head_sha256"),
+        lambda head: (head.pop("head_sha256"), head.update(schema=2, epoch=0)),
+    ],
+)
+def test_an_edited_head_is_refused_and_the_last_good_one_is_used(tmp_path, change):
+    good, edited = save_checkpoint(tmp_path, make(step=2)), save_checkpoint(tmp_path, make(step=4))
+    edit(edited.path, change)
+    with pytest.raises(CheckpointError, match=edited.path.name) as caught:
+        load_checkpoint(edited.path)
+    assert edited.path.with_suffix(".json").name in str(caught.value)
+    _, file, passed = latest_checkpoint(tmp_path)
+    assert file.path == good.path
+    assert [str(error) for error in passed] == [str(caught.value)]
+
+
+def test_halves_of_two_checkpoints_make_none(tmp_path):
+    one, two = save_checkpoint(tmp_path, make(value=1.0)), save_checkpoint(tmp_path, make(value=2.0))
+    two.path.with_suffix(".json").write_bytes(one.path.with_suffix(".json").read_bytes())
+    with pytest.raises(CheckpointError, match=rf"{two.path.name} that {two.path.stem}.json"):
+        load_checkpoint(two.path)
+
+
+def test_a_checkpoint_of_a_form_without_the_digest_still_reads():
+    stored = sorted((Path(__file__).resolve().parents[1] / "stored").glob("*/checkpoints/*.pt"))
+    assert stored
+    assert all("head_sha256" not in json.loads(path.with_suffix(".json").read_text()) for path in stored)
+    assert all(load_checkpoint(path).step > 0 for path in stored)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 200_000, '{"format": "lab checkpoint", "schema": 1%s}' % ("0" * 5000), '{"schema": "3"}']
+)
+def test_a_head_that_no_parser_takes_is_refused(tmp_path, text):
+    file = save_checkpoint(tmp_path, make())
+    file.path.with_suffix(".json").write_text(text)
+    with pytest.raises(CheckpointError, match="expected .*, got"):
+        load_checkpoint(file.path)

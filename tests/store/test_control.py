@@ -71,7 +71,17 @@ def test_a_command_needs_a_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"command": "explode", "arguments": {}, "sent": 1}', '{"command": "pause"}', "\xff"]
+    "text",
+    [
+        *("", "{", "[]", '{"command": "explode", "arguments": {}, "sent": 1}', '{"command": "pause"}', "\xff"),
+        '{"command": "pause", "arguments": {}, "sent": 1%s}' % ("0" * 400),
+        '{"command": "pause", "arguments": {}, "sent": 1%s}' % ("0" * 5000),
+        '{"command": "set_temperature", "arguments": {"temperature": 1%s}, "sent": 1}' % ("0" * 400),
+        '{"command": "pause", "arguments": %s, "sent": 1}' % ("[" * 30_000 + "]" * 30_000),
+        "[" * 200_000,
+        '{"command": [], "arguments": {}, "sent": 1}',
+        '{"command": "pause", "arguments": {"\\ud800": 1}, "sent": 1}',
+    ],
 )
 def test_a_foreign_file_is_reported_and_does_not_stop_the_others(run_dir: Path, text: str) -> None:
     path = control.send(run_dir, "pause")
@@ -82,6 +92,49 @@ def test_a_foreign_file_is_reported_and_does_not_stop_the_others(run_dir: Path, 
     assert foreign.arguments["reason"]
     assert pause.name == "pause"
     assert control.poll(run_dir) == ()
+    assert "control" not in os.listdir(run_dir)
+    (moved,) = (run_dir / "refused").iterdir()
+    assert moved.read_bytes() == text.encode("latin-1")
+
+
+@pytest.mark.parametrize("kind", ["folder", "full folder", "pipe", "link", "no folder at all"])
+def test_what_is_no_file_is_told_once_and_moved_aside(run_dir: Path, kind: str) -> None:
+    place = run_dir / "control"
+    odd = place / "1.json"
+    if kind == "no folder at all":
+        odd = place
+        odd.write_text("")
+    else:
+        place.mkdir()
+    if kind == "pipe":
+        os.mkfifo(odd)
+    elif kind == "link":
+        odd.symlink_to("/dev/zero")
+    elif kind.endswith("folder"):
+        odd.mkdir()
+        if kind == "full folder":
+            (odd / "1.json").write_text("{}")
+    (told,) = control.poll(run_dir)
+    assert (told.name, told.arguments["file"]) == ("unreadable", odd.name)
+    assert control.poll(run_dir) == ()
+    assert len(list((run_dir / "refused").iterdir())) == 1
+    control.send(run_dir, "pause")
+    assert [command.name for command in control.poll(run_dir)] == ["pause"]
+
+
+def test_what_cannot_be_moved_aside_is_told_once(run_dir: Path) -> None:
+    (run_dir / "refused").write_text("in the way")
+    path = control.send(run_dir, "pause")
+    (path.parent / "1.json").mkdir()
+    assert sorted(command.name for command in control.poll(run_dir)) == ["pause", "unreadable"]
+    assert control.poll(run_dir) == ()
+
+
+def test_a_foreign_name_does_not_stop_the_sending(run_dir: Path) -> None:
+    (run_dir / "control").mkdir()
+    (run_dir / "control" / ("\N{SUPERSCRIPT TWO}" * 20 + ".txt")).write_text("")
+    control.send(run_dir, "pause")
+    assert [command.name for command in control.poll(run_dir)] == ["pause"]
 
 
 def test_a_half_written_command_is_never_taken(run_dir: Path) -> None:
