@@ -22,6 +22,7 @@ class Family:
     primitives: Mapping[str, Callable[[int, int], nn.Module]]
     """Name of a primitive -> its module for (channels, stride)."""
     backbone: type[Backbone]
+    """Stem, cells and classifier."""
     strides: tuple[int, ...]
     """Strides that an edge can have."""
 
