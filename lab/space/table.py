@@ -98,7 +98,15 @@ class Table:
         return tuple(self._values)
 
     def query(self, genotype: Genotype, column: str) -> float:
-        """What `column` holds for `genotype`: accuracy in percent, or the number of parameters or FLOPs."""
+        """What `column` holds for `genotype`: accuracy in percent, or the number of parameters or FLOPs.
+
+        Args:
+            genotype: of the table's space.
+            column: one of `columns`.
+
+        Raises:
+            ConfigError: a genotype of another space, or an unknown column.
+        """
         if genotype.space != self.space or column not in self._values:
             raise ConfigError(
                 f"a genotype of {self.space.name} and a column of {', '.join(self.columns)}",
@@ -108,7 +116,15 @@ class Table:
         return self._values[column][genotype.indices]
 
     def rank(self, genotype: Genotype, column: str) -> int:
-        """True rank, 1 the highest value; genotypes with equal values share the best rank among them."""
+        """True rank, 1 the highest value; genotypes with equal values share the best rank among them.
+
+        Args:
+            genotype: of the table's space.
+            column: one of `columns`.
+
+        Raises:
+            ConfigError: as `query` does.
+        """
         accuracy = self.query(genotype, column)
         ordered = self._sorted[column]
         return len(ordered) - bisect.bisect_right(ordered, accuracy) + 1
