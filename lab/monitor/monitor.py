@@ -81,6 +81,7 @@ class StabilityMonitor:
         except (TypeError, ValueError) as error:
             raise ConfigError("numbers as loss, accuracy, grad_norm", str(error), "pass floats") from error
         for name, value in (("loss", loss), ("accuracy", accuracy), ("gradient norm", grad_norm)):
+            # So written that NaN, which compares as false, is caught as well.
             if value is not None and not -_LARGEST <= value <= _LARGEST:
                 self._verdict = failure(step, self._segment, name, value)
                 return self._verdict

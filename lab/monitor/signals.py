@@ -37,6 +37,7 @@ def oscillation(values: Sequence[float], floor: float = 0.0) -> float:
     peak = float(np.abs(series).max())
     if peak == 0.0:
         return 0.0
+    # Scaled by the peak: squares neither overflow nor vanish.
     series = series / peak
     basis = _quadratic(n)
     residual = series - basis @ (series @ basis)
@@ -63,11 +64,13 @@ def trend(values: Sequence[float]) -> tuple[float, float]:
     peak = max(map(abs, values), default=0.0)
     if n < 3 or peak == 0.0:
         return 0.0, 0.0
+    # Scaled by the peak: squares neither overflow nor vanish.
     series = np.asarray(values, dtype=np.float64) / peak
     time = np.arange(n) - (n - 1) / 2
     spread = float(time @ time)
     slope = float(time @ series) / spread
     rest = series - series.mean() - slope * time
+    # A series on a straight line has no residual to divide by.
     error = math.sqrt(max(float(rest @ rest) / (n - 2) / spread, 1e-300))
     return slope * (n - 1) / float(np.abs(series).mean()), slope / error
 
@@ -95,6 +98,7 @@ def margins(deviation: float, length: int, count: int) -> list[float]:
     1.25 z deviation / sqrt(min(m, length)), where z = 1 + sqrt(2 ln(count)) is about the largest of `count` normal
     draws, and one more; `length` is the length of the series, `count` how many values there ever were.
     """
+    # A median of normal draws strays sqrt(pi / 2) = 1.25 times as far as their mean.
     reach = 1.25 * (1.0 + math.sqrt(2.0 * math.log(max(count, 2)))) * deviation
     return [reach / math.sqrt(min(span, length)) for span in SPANS]
 
