@@ -19,7 +19,13 @@ SKIP = "skip_connect"
 
 
 class MixedEdge(nn.Module):
-    """Every primitive of a space on one edge; runs the chosen one, or all of them weighted."""
+    """Every primitive of a space on one edge; runs the chosen one, or all of them weighted.
+
+    Args:
+        space: gives the primitives.
+        channels: C of input and output, >= 1.
+        stride: of the edge; 1, or 2 in a reduction cell of DARTS.
+    """
 
     def __init__(self, space: Space, channels: int, stride: int = 1) -> None:
         super().__init__()
