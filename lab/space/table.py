@@ -31,7 +31,12 @@ SHIPPED = resource("data")
 
 
 class Table:
-    """Accuracies in percent of all genotypes of one space, with true ranks; for `MACRO` their sizes too."""
+    """Accuracies in percent of all genotypes of one space, with true ranks; for `MACRO` their sizes too.
+
+    Args:
+        space: whose genotypes these are.
+        values: by column, then by a genotype's `indices`.
+    """
 
     def __init__(self, space: Space, values: Mapping[str, Mapping[tuple[int, ...], float]]) -> None:
         self.space = space
@@ -132,6 +137,9 @@ class Table:
 
 def find_table(space: Space) -> Table | None:
     """The table of `space`: in the folder that LAB_NAS_TABLES names, else among the project's own; None without one.
+
+    Args:
+        space: any space.
 
     Raises:
         DataError: the variable is set and the file is in neither place, or a file has another form.
