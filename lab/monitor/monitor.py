@@ -38,6 +38,9 @@ class StabilityMonitor:
 
     The first verdicts of a segment rest on few observations and are mild: a level is judged from 8 observations on,
     oscillation from 12. NaN and infinity count from the first. `observe` costs a few microseconds on average.
+
+    Args:
+        config: windows and limits; None for the defaults.
     """
 
     def __init__(self, config: MonitorConfig | None = None) -> None:

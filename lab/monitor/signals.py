@@ -29,6 +29,10 @@ def oscillation(values: Sequence[float], floor: float = 0.0) -> float:
     both clipped to [0, 1]; level is the mean absolute value, or `floor` where that is larger. Independent noise exceeds
     t with a probability of about 1e-5 at n = 64. Found are swings with a period from 2 to n / 4, except 3 and 5, whose
     half is no whole number of steps. Fewer than 12 values give 0.
+
+    Args:
+        values: the series, oldest first, finite.
+        floor: least level that swings are held against, >= 0, in the unit of the values.
     """
     n = len(values)
     if n < FEWEST_FOR_OSCILLATION:
@@ -59,6 +63,9 @@ def trend(values: Sequence[float]) -> tuple[float, float]:
     """The change of a series over its length by a straight fit, relative to its mean absolute value; and its t value.
 
     Negative is falling. Fewer than three values, or all zero, give (0, 0).
+
+    Args:
+        values: the series, oldest first, finite.
     """
     n = len(values)
     peak = max(map(abs, values), default=0.0)
