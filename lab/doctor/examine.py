@@ -25,8 +25,11 @@ class DoctorReport(Report):
     """The reports of all instruments that ran."""
 
     process: ProcessReport
+    """Of `process_check`."""
     audit: AuditReport
+    """Of `audit`."""
     simulations: tuple[SimulationReport, ...]
+    """Of `simulate`, in the order of the placements."""
     backward: BackwardReport | None
     """None: not run; `notes` says why."""
     notes: tuple[str, ...]

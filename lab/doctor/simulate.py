@@ -227,6 +227,7 @@ def _module_of(error: BaseException, copied: Copied) -> str:
 
 
 def _fake(mode: FakeTensorMode, tensor: Tensor, device: torch.device) -> Tensor:
+    # Static shapes: a branch on a size can then be followed.
     bare = mode.from_tensor(tensor.detach(), static_shapes=True)
     with mode:
         moved = bare.to(device)
