@@ -156,7 +156,7 @@ class WeightStep:
             self._transaction = OOMTransaction(module, self.optimizer, 2, grad_accum_steps=self.grad_accum_steps)
             self._transaction.load_state_dict(self._memory)
             self._transaction_of = module
-        # Without an update: a repeated part must not be clipped or applied before the others are in.
+        # Gradients alone: unscaling, clipping and the update are those of `_update`, as without a transaction.
         report = self._transaction.step(
             lambda batch: self._loss(forward, batch[0], batch[1], args), (x_BCHW, y_B), update=lambda: None
         )
