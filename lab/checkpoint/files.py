@@ -91,6 +91,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """
     head, tensors = verify(Path(path))
     try:
+        # To the CPU, since the machine that reads may lack the GPU; only weights, since a pickle can run code.
         content = torch.load(tensors, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError) as error:
         raise CheckpointError(f"tensors in {tensors}", first_line(error), "use an earlier checkpoint") from error

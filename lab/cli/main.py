@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return _run(list(sys.argv[1:] if arguments is None else arguments))
         finally:
+            # Here and not at the end of Python, where a broken pipe can no longer be caught.
             sys.stdout.flush()
     except BrokenPipeError:
         if not _reader_is_gone():

@@ -46,6 +46,7 @@ class Normalisation:
             squares += x.square().sum(dim=(0, 2, 3))
             count += x.numel() // x.shape[1]
         mean = total / count
+        # Rounding can leave the variance of a constant channel below 0.
         deviation = (squares / count - mean.square()).clamp_min(0).sqrt()
         deviation[deviation < 1e-6] = 1.0
         return cls(mean=tuple(mean.tolist()), deviation=tuple(deviation.tolist()))
@@ -130,6 +131,7 @@ class BatchStream:
         if not self.training:
             return torch.arange(self.size)
         generator = torch.Generator().manual_seed(order_seed(self.seed, self.part, epoch))
+        # On the CPU: the generator of a GPU gives another order for the same seed.
         return torch.randperm(self.size, generator=generator)
 
     def batches(self, epoch: int = 0, start_batch: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
