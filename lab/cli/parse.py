@@ -57,14 +57,14 @@ def _refuse_unknown(
     unknown = list(dict.fromkeys(flag for flag in flags if flag not in known))
     if not unknown:
         return
-    told = []
+    hints = []
     for flag in unknown:
         near = nearest(flag, known)
         if homes(flag):
-            told.append(f"{flag} belongs to: {', '.join(homes(flag))}")
+            hints.append(f"{flag} belongs to: {', '.join(homes(flag))}")
         elif near:
-            told.append(f"did you mean {near}?")
-    raise ConfigError(f"options of {prog}", ", ".join(unknown), "; ".join(told) or f"{prog} --help lists them")
+            hints.append(f"did you mean {near}?")
+    raise ConfigError(f"options of {prog}", ", ".join(unknown), "; ".join(hints) or f"{prog} --help lists them")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -1,4 +1,4 @@
-"""What is told of a name that is not known: the nearest that is."""
+"""The error of an unknown name, with the nearest known one."""
 
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
