@@ -84,7 +84,7 @@ class PairedTest:
     """Least reward."""
 
     def __post_init__(self) -> None:
-        require_range("sigmas", self.z, 0)
+        require_range("z", self.z, 0)
 
     def __call__(self, trial: Trial) -> tuple[bool, str]:
         """The decision and its reason."""
