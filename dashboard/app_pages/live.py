@@ -13,7 +13,7 @@ from components.plot import load_plotly
 from components.resources import drawing_cache, feed_of, root_of_page
 from components.root import run_folders
 from components.sidebar import pick_follow, pick_run, pick_view
-from components.words import is_agent, is_hybrid, plain, shown_state
+from components.words import is_agent, is_multitask, plain, shown_state
 
 from lab.base import LabError
 from lab.charts import CurveView, genotype_dot
@@ -24,7 +24,7 @@ def empty_store(root: Path) -> None:
     """What a person sees before the first run; the page looks for one by itself."""
     st.info(f"No run yet in {plain(str(root.absolute()))}.", icon=":material/hourglass_empty:")
     st.markdown("Start one in a terminal; this page shows it as soon as it begins:")
-    st.code("lab train --dataset digits\nlab evolve --dataset digits\nlab demo", language="bash")
+    st.code("lab train --dataset digits\nlab train agent --dataset digits\nlab demo", language="bash")
     known = run_folders(root)
 
     @st.fragment(run_every=1.0)
@@ -43,7 +43,7 @@ def pick_history(snapshot: Snapshot) -> int | None:
         return None
     return int(
         st.select_slider(
-            "Genotype as it was at this moment of the run",
+            "Genotype at this moment of the run",
             list(range(count)),
             value=count - 1,
             format_func=lambda index: history_label(snapshot, index),
@@ -85,13 +85,13 @@ def follow_run(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: CurveVi
         few = len(snapshot.of("genotype")) < 2
         text = "Show the genotype as it was earlier in the run."
         if is_agent(snapshot):
-            text = "Recipe agent has no genotype to look back at: the table of actions tells what was changed."
-        elif is_hybrid(snapshot):
-            text = "Recipe hybrid has no genotype to look back at."
-        st.toggle("Look back", key="history", disabled=few, help=text)
+            text = "Recipe agent has no genotype history: the table of actions lists what was changed."
+        elif is_multitask(snapshot):
+            text = "Recipe multitask has no genotype history."
+        st.toggle("History", key="history", disabled=few, help=text)
     history = pick_history(snapshot)
     downloads(snapshot, history)
-    body = agent.body if is_agent(snapshot) else hybrid.body if is_hybrid(snapshot) else panels.body
+    body = agent.body if is_agent(snapshot) else hybrid.body if is_multitask(snapshot) else panels.body
     drawn_for = (shown_state(snapshot), len(snapshot.of("genotype")) > 1, run_folders(root))
 
     @st.fragment(run_every=run_every)

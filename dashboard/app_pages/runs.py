@@ -15,10 +15,10 @@ from lab.store import RunSummary, list_runs
 
 def run_list(runs: tuple[RunSummary, ...]) -> None:
     """The table of runs, and the way from a run to its live page."""
-    st.dataframe(run_rows(runs), hide_index=True, alt="Runs with state, start, last sign of life and reason")
+    st.dataframe(run_rows(runs), hide_index=True, alt="Runs with state, start, last heartbeat and reason")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = st.selectbox("Run", [run.name for run in runs], key="open_name")
-        if st.button("Watch it", icon=":material/visibility:", key="open"):
+        if st.button("Open", icon=":material/visibility:", key="open"):
             st.switch_page("app_pages/live.py", query_params={"run": chosen})
 
 

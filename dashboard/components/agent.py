@@ -24,21 +24,22 @@ from lab.charts import (
 MEANINGS: Mapping[str, str] = MappingProxyType(
     {
         "Action": "one change that the agent tries on the live network; hybrid is several changes at once.",
-        "✔ kept": "the change stays, with all that the network learnt in its trial.",
-        "✘ taken back": "it was tried and undone: every bit is as it was before.",
+        "✔ kept": "the change stays, with the weights that the network learnt in its trial.",
+        "✘ rolled back": "it was tried and undone; the network is bit-identical to the one before.",
         "⊘ refused": "nothing was changed; the reason says why.",
-        "Trial": "the changed network and a control copy train on the same batches; then both read the decision split.",
+        "Trial": "the changed network and a control copy train on the same batches; then both are evaluated on the "
+        "selection split.",
         "Probe steps": "the training steps that each of the two takes in a trial.",
         "Loss change": "loss of the changed network less that of its control copy, in nats, ± one standard error; "
         "below zero the change helped.",
-        "Exact": "the change leaves what the network computes as it was; the output difference was measured at that "
+        "Exact": "the change does not alter what the network computes; the output difference was measured at that "
         "moment.",
         "Reward": "what the agent learns from: accuracy, size, information and stability, weighed in one number.",
         "Accept rate": "share of the last ten tried changes that were kept.",
-        "Regret": "loss that decisions gave away, in nats: by keeping what was worse than its control copy, or by "
-        "rejecting what was better.",
+        "Regret": "loss given away by decisions, in nats: by keeping a network worse than its control copy, or by "
+        "rejecting a better one.",
         "Exploration ε": "how often the agent takes a random possible action instead of the one it thinks best.",
-        "Not possible": "an action that is masked: no place for it, or it would cost more than the run may spend.",
+        "Not possible": "a masked action: the network has no place for it, or it would exceed the limits of the run.",
     }
 )
 """The words of the agent's panels, one line each."""
@@ -56,7 +57,7 @@ def _sentence(word: str) -> str:
 def kpis(snapshot: Snapshot, found: Sequence[Action]) -> tuple[Kpi, ...]:
     """The headline numbers of the agent's work, in order."""
     counts = action_counts(found)
-    tried = counts["kept"] + counts["taken back"]
+    tried = counts["kept"] + counts["rolled back"]
     usual = {kpi.label: kpi for kpi in words.kpis(snapshot)}
     return (
         usual["Step"],
@@ -93,7 +94,7 @@ def action_lines(action: Action) -> tuple[str, ...]:
     lines = [f"{part.text} at {part.layer}" if part.layer else part.text for part in action.surgeries]
     if action.exact is not None:
         moved = number(action.difference, ".1e")
-        lines.append(f"{'exact' if action.exact else 'not exact'}: output moved by {moved} at that moment")
+        lines.append(f"{'exact' if action.exact else 'not exact'}: output changed by {moved} at that moment")
     if action.loss_change is not None:
         lines.append(
             f"loss change {action.loss_text} nats after {action.probe_steps} probe steps beside its control copy"
@@ -215,7 +216,7 @@ def _masked(found: Sequence[Action]) -> None:
 
 
 def _meanings() -> None:
-    with st.expander("What the words mean"):
+    with st.expander("Glossary"):
         st.markdown("\n".join(f"- **{word}**: {text}" for word, text in MEANINGS.items()))
 
 
@@ -235,7 +236,7 @@ def _learning(picture: panels.PageFrame, found: Sequence[Action]) -> None:
     snapshot = picture.snapshot
     names = ("agent/accept_rate", "agent/epsilon", "agent/regret")
     rate, epsilon, regret = (snapshot.series(name).last for name in names)
-    with panels.card("Accept rate, exploration, regret", "How well it chooses, how much it tries out, what it cost."):
+    with panels.card("Accept rate, exploration, regret", "How well the agent chooses, how much it explores, its cost."):
         picture.figure(
             "learning",
             (picture.view.last, picture.lengths(*names)),
@@ -249,5 +250,5 @@ def _learning(picture: panels.PageFrame, found: Sequence[Action]) -> None:
 
 def _all_actions(found: Sequence[Action]) -> None:
     if found:
-        with panels.card("What was changed", "All actions, the latest first; the words are explained below."):
+        with panels.card("What was changed", "All actions, the latest first; the glossary is below."):
             st.dataframe(action_table(found), hide_index=True, alt="All actions of the agent, the latest first")

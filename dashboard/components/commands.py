@@ -73,5 +73,5 @@ def answer(snapshot: Snapshot, sent: Sent, now: float) -> Answer:
     waited = max(0.0, now - sent.time)
     if snapshot.summary.state != "running":
         return Answer(state="lost", text=f"{sent.title}: the run is {snapshot.summary.state} and did not answer")
-    taken = "the run has taken it" if not sent.path.exists() else "the run has not taken it yet"
+    taken = "the run has received it" if not sent.path.exists() else "the run has not received it yet"
     return Answer(state="waiting", text=f"{sent.title}: sent {waited:.0f} s ago, {taken}")

@@ -18,7 +18,7 @@ def run_rows(runs: Sequence[RunSummary]) -> list[dict[str, str]]:
             "run": run.name,
             "state": run.state,
             "started": clock_text(run.started) if math.isfinite(run.started) and run.started > 0 else NOTHING,
-            "last sign of life": age_text(run.heartbeat_age) if math.isfinite(run.heartbeat_age) else NOTHING,
+            "last heartbeat": age_text(run.heartbeat_age) if math.isfinite(run.heartbeat_age) else NOTHING,
             "last step": NOTHING if run.last_step is None else f"{run.last_step:,}",
             "attempt": str(run.attempt or NOTHING),
             "reason": run.reason or STATE_SIGNS[run.state][2],

@@ -7,7 +7,7 @@ import streamlit as st
 
 from components.commands import NAMES, Sent, answer, send
 from components.feed import Snapshot
-from components.words import is_agent, is_hybrid, offers, plain, policy_of, shown_state
+from components.words import is_agent, is_multitask, offers, plain, policy_of, shown_state
 from lab.base import LabError
 
 SENT, REFUSED = "sent_command", "refused_command"
@@ -20,8 +20,8 @@ ICONS = {
     "stop": ":material/stop_circle:",
 }
 HELP = {
-    "pause": "The run waits after its present step; nothing is lost.",
-    "resume": "The run goes on.",
+    "pause": "The run waits after the current step; nothing is lost.",
+    "resume": "The run continues.",
     "mutate": "The network changes its own cell at the next step.",
     "checkpoint": "The run writes a checkpoint now.",
     "set_temperature": "Sets the Gumbel temperature.",
@@ -30,18 +30,18 @@ HELP = {
 
 
 AGENT_LABEL = "Mutate now: one action"
-AGENT_HELP = "The agent takes one action at the next step; its trial says whether the change is kept or taken back."
-NOT_OFFERED = "This run does not offer it in its present phase."
+AGENT_HELP = "The agent takes one action at the next step; its trial says whether the change is kept or rolled back."
+NOT_OFFERED = "Not available in the current phase of this run."
 NOBODY_ACTS = "Disabled: this run uses --policy none."
-KEPT_STRUCTURE = "Recipe hybrid keeps the structure of its model."
-NOTHING_DRAWN = "This recipe draws no cell: there is no temperature to set."
+KEPT_STRUCTURE = "Recipe multitask keeps the structure of its model."
+NOTHING_DRAWN = "This recipe samples no cell: there is no temperature to set."
 
 
 def _reason(snapshot: Snapshot, command: str) -> str:
     """Why a command that is not offered is not."""
-    if command == "set_temperature" and (is_agent(snapshot) or is_hybrid(snapshot)):
+    if command == "set_temperature" and (is_agent(snapshot) or is_multitask(snapshot)):
         return NOTHING_DRAWN
-    if command == "mutate" and is_hybrid(snapshot):
+    if command == "mutate" and is_multitask(snapshot):
         return KEPT_STRUCTURE
     if command == "mutate" and is_agent(snapshot) and policy_of(snapshot) == "none":
         return NOBODY_ACTS
@@ -76,7 +76,7 @@ def _button(
 def control_row(snapshot: Snapshot) -> None:
     """Mutate, pause or resume, save, temperature, stop; greyed out for a run that no longer listens.
 
-    What the run does not offer in its present phase is greyed out too. On a run of recipe agent, mutate is one action
+    What the run does not offer in its current phase is greyed out too. On a run of recipe agent, mutate is one action
     of the agent.
     """
     state = shown_state(snapshot)

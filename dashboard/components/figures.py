@@ -86,7 +86,7 @@ def search_steps(events: Sequence[EventRow], step: NDArray[np.int64]) -> NDArray
 
 
 def curves_of(snapshot: Snapshot, measure: str) -> tuple[Curve, ...]:
-    """The curves of `loss` or `accuracy`: batches, decision split, batches of architecture phases, test split.
+    """The curves of `loss` or `accuracy`: batches, selection split, batches of architecture phases, test split.
 
     Those without a point are left out, but for the first.
     """
@@ -95,7 +95,7 @@ def curves_of(snapshot: Snapshot, measure: str) -> tuple[Curve, ...]:
     curves = [Curve(series=batches.where(~search), style=replace(series_style("batches", 0), dash="solid"))]
     decision = snapshot.series(f"decision/{measure}")
     if len(decision):
-        curves.append(Curve(series=decision, style=series_style("decision split", 1), dense=False))
+        curves.append(Curve(series=decision, style=series_style("selection split", 1), dense=False))
     if search.any():
         style = series_style("batches of architecture phases", 2)
         curves.append(Curve(series=batches.where(search), style=style, dense=False, joined=False))
@@ -137,7 +137,7 @@ def temperature_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
 
 
 def stability_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
-    """Health over steps with interventions and roll-backs."""
+    """Health over steps with interventions and rollbacks."""
     return stability_figure(snapshot.series("health"), snapshot.events, marks=marks_of(snapshot), view=view)
 
 
@@ -178,7 +178,7 @@ def change_before(snapshot: Snapshot, event: EventRow | None) -> Change | None:
 
 
 def drawn_edges(event: EventRow | None, change: Change | None) -> tuple[CellEdge, ...]:
-    """The edges of the shown genotype, those of the latest mutation starred unless it was refused or taken back."""
+    """The edges of the shown genotype, those of the latest mutation starred unless it was refused or rolled back."""
     if event is None:
         return ()
     edits: Sequence[Sequence[Any]] = ()

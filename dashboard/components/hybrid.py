@@ -19,26 +19,23 @@ from lab.charts import (
 )
 
 NO_CELL = (
-    "This run is of recipe hybrid: one model of a text and a table learns several tasks at once. It has no cell, so "
+    "This run is of recipe multitask: one model of a text and a table learns several tasks at once. It has no cell, so "
     "there is no genotype, no architecture probabilities and no Gumbel temperature to show."
 )
 WEIGHTINGS = {
     "sum": "Every loss weighs 1.",
     "dwa": "Dynamic weight averaging: after each epoch a loss that falls more slowly weighs more.",
     "gradnorm": "GradNorm: at each step the weights move so that all losses train at a similar rate.",
-    "pcgrad": "PCGrad: every loss weighs 1; where two gradients point against each other, each loses what opposes.",
+    "pcgrad": "PCGrad: every loss weighs 1; where two gradients conflict, each loses the opposing component.",
 }
 """What each weighting does, in a sentence."""
-LOSS_HELP = (
-    "Sum of the tasks' losses as they are, whatever they weigh: cross-entropy of classes, squared error of "
-    "standardised numbers."
-)
+LOSS_HELP = "Unweighted sum of the tasks' losses: cross-entropy of classes, squared error of standardised numbers."
 ACCURACY_HELP = "Share of samples that the task with classes gets right."
 
 
 def weighting_text(snapshot: Snapshot) -> str:
     """What the run's weighting does."""
-    name = str(snapshot.config.get("hybrid", {}).get("weighting", ""))
+    name = str(snapshot.config.get("multitask", {}).get("weighting", ""))
     return WEIGHTINGS.get(name, f"Weighting {name}." if name else "")
 
 
@@ -61,12 +58,12 @@ def kpis(snapshot: Snapshot) -> tuple[Kpi, ...]:
         Kpi(
             label="Largest expert load",
             value=most,
-            help="Share of the latest batch that went to the busiest of so many experts.",
+            help="Share of the latest batch that went to the most-loaded of N experts.",
         ),
         Kpi(
             label="Conflict",
             value=number(snapshot.series("conflict").last, ".0%"),
-            help="Share of the pairs of losses whose gradients point against each other in the latest step.",
+            help="Share of the pairs of losses whose gradients conflict (negative cosine) in the latest step.",
         ),
         usual["Stability"],
         usual["Decision accuracy"],
@@ -109,7 +106,7 @@ def _depends(picture: panels.PageFrame, *groups: tuple[Series, ...]) -> tuple[ob
 
 def _router(picture: panels.PageFrame) -> None:
     loads = named_series(picture.snapshot.scalars, "router/load/")
-    with panels.card("Router load", "Share of the work that each expert gets; the dotted line is an even share."):
+    with panels.card("Router load", "Share of the tokens that each expert gets; the dotted line is an equal share."):
         picture.figure(
             "router",
             _depends(picture, loads),
@@ -120,7 +117,10 @@ def _router(picture: panels.PageFrame) -> None:
 
 def _weights(picture: panels.PageFrame) -> None:
     weights = named_series(picture.snapshot.scalars, "weight/")
-    with panels.card("Weights of the losses", "How much each loss counts in the gradient; their sum is their number."):
+    with panels.card(
+        "Weights of the losses",
+        "How much each loss counts in the gradient; the weights add up to the number of losses.",
+    ):
         picture.figure(
             "weights",
             _depends(picture, weights),
@@ -134,7 +134,7 @@ def _weights(picture: panels.PageFrame) -> None:
 def _tasks(picture: panels.PageFrame) -> None:
     batches = named_series(picture.snapshot.scalars, "loss/")
     decisions = named_series(picture.snapshot.scalars, "decision/loss/")
-    with panels.card("Loss of each task", "As it is, unweighted; a diamond is the decision split after an epoch."):
+    with panels.card("Loss of each task", "Unweighted; a diamond is the selection split after an epoch."):
         picture.figure(
             "tasks",
             _depends(picture, batches, decisions),

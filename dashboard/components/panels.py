@@ -14,8 +14,8 @@ from components.plot import draw
 from lab.charts import Change, CurveView, change_table, edge_table, entropy_series, mutation_changes, probability_table
 from lab.store import EventRow
 
-LOSS_HELP = "Cross-entropy: how surprised the network is by the right answer."
-ACCURACY_HELP = "Share of images that are classified rightly."
+LOSS_HELP = "Cross-entropy of the correct class, in nats."
+ACCURACY_HELP = "Share of images that are classified correctly."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,13 +110,13 @@ def notices(picture: PageFrame) -> None:
     if not snapshot.scalars and not snapshot.events and snapshot.summary.state == "running":
         st.info("The run has begun and has not finished its first step yet.", icon=":material/hourglass_top:")
     if not snapshot.complete:
-        st.info("Reading a long run: the curves fill up.", icon=":material/hourglass_top:")
+        st.info("Reading a long run: the curves are still loading.", icon=":material/hourglass_top:")
 
 
 def _timeline(picture: PageFrame) -> None:
     snapshot = picture.snapshot
     events = snapshot.version[2]
-    with card("Phases", "Warm-up trains weights alone; then the architecture is searched, mutated and retrained."):
+    with card("Phases", "Warm-up trains weights only; then the architecture is searched, mutated and retrained."):
         picture.figure(
             "timeline",
             (figures.last_step(snapshot), events),
@@ -141,7 +141,7 @@ def _dead_run(picture: PageFrame) -> None:
     reason = words.plain(summary.reason or "no reason was written")
     at = "" if summary.last_step is None else f" Its last step was {summary.last_step:,}."
     command = words.resume_command(summary.path)
-    way = "To go on from its last checkpoint:" if command else "It left no checkpoint: start it again."
+    way = "To resume from its last checkpoint:" if command else "It left no checkpoint: start it again."
     tell = st.info if stopped else st.error
     tell(f"{what}: {reason}.{at} {way}", icon=":material/info:" if stopped else ":material/error:")
     if command:
@@ -152,14 +152,14 @@ def alerts(snapshot: Snapshot) -> None:
     """The latest alerts; nothing where there is none."""
     rows = words.alert_rows(snapshot)
     if rows:
-        with card("Alerts", "What the run itself asks a person to look at, newest first."):
+        with card("Alerts", "What needs your attention, newest first."):
             st.dataframe(rows, hide_index=True, alt="Alerts with level, step, title and reason")
 
 
 def _genotype(picture: PageFrame, event: EventRow | None, change: Change | None) -> None:
     edges = figures.drawn_edges(event, change)
     title = "Genotype" if event is None else f"Genotype at step {event.step:,}"
-    with card(title, "The cell of the network. A thick edge is a primitive that the search believes in; ★ is new."):
+    with card(title, "The cell of the network. A thick edge is a probable primitive; ★ is new."):
         depends = (None if event is None else event.id, change)
         cells = ", ".join(f"{row['edge']} {row['primitive']}" for row in edge_table(edges))
         picture.figure(
@@ -171,12 +171,12 @@ def _genotype(picture: PageFrame, event: EventRow | None, change: Change | None)
         if rank := words.rank_text(event):
             st.caption(words.plain(rank))
         if edges:
-            with st.expander("The same as a table"):
+            with st.expander("As a table"):
                 st.dataframe(edge_table(edges), hide_index=True, alt="Edges of the cell with primitive and probability")
 
 
 def _what_changed(picture: PageFrame, change: Change | None) -> None:
-    with card("What changed", "The latest mutation: which edges, by how much the output moved, and what came of it."):
+    with card("What changed", "The latest mutation: which edges, by how much the output changed, and the outcome."):
         for line in words.growth_lines(picture.snapshot)[:3]:
             st.markdown(f"- ⬆ {words.plain(line)}")
         if change is None:
@@ -202,7 +202,7 @@ def _what_changed(picture: PageFrame, change: Change | None) -> None:
 
 def _probabilities(picture: PageFrame, event: EventRow | None) -> None:
     with card(
-        "Architecture probabilities", "softmax(α/τ) on each edge. ◆ is what the network has, ▲ what is argmax_genotype."
+        "Architecture probabilities", "softmax(α/τ) on each edge. ◆ is what the network has, ▲ the most probable."
     ):
         picture.figure(
             "probabilities",
@@ -211,7 +211,7 @@ def _probabilities(picture: PageFrame, event: EventRow | None) -> None:
             "Probability of each primitive on each edge",
         )
         if event is not None:
-            with st.expander("The same as a table"):
+            with st.expander("As a table"):
                 st.dataframe(
                     probability_table(event.payload), hide_index=True, alt="Probabilities and entropy per edge"
                 )
@@ -219,9 +219,7 @@ def _probabilities(picture: PageFrame, event: EventRow | None) -> None:
 
 def _temperature(picture: PageFrame) -> None:
     snapshot = picture.snapshot
-    with card(
-        "Temperature and entropy", "As the temperature falls the search makes up its mind; M1, M2 are mutations."
-    ):
+    with card("Temperature and entropy", "As the temperature falls the search converges; M1, M2 are mutations."):
         depends = (picture.view, picture.lengths("temperature"))
         now = words.number(snapshot.series("temperature").last, ".3f")
         entropy = words.number(entropy_series(snapshot.events).last, ".3f")
@@ -246,7 +244,7 @@ def _curve(picture: PageFrame, measure: str, help: str) -> None:
 
 def _stability(picture: PageFrame) -> None:
     snapshot = picture.snapshot
-    with card("Stability", "Health from 1 (steady) to 0 (failed), with the monitor's reasons and what was done."):
+    with card("Stability", "Health from 1 (stable) to 0 (failed), with the monitor's reasons and the interventions."):
         depends = (picture.view, picture.lengths("health"))
         now = words.number(snapshot.series("health").last, ".2f")
         picture.figure(
@@ -266,7 +264,7 @@ def _stability(picture: PageFrame) -> None:
 
 def _memory(picture: PageFrame) -> None:
     snapshot = picture.snapshot
-    with card("Memory", "Memory of the training process, and of the tensors that live in it."):
+    with card("Memory", "Memory of the training process and of its live tensors."):
         depends = (picture.view.last, picture.lengths("memory/rss", "memory/tensors"))
         tensors = words.bytes_text(snapshot.series("memory/tensors").last)
         picture.figure(

@@ -62,7 +62,7 @@ def pick_follow() -> Follow:
             help="Off: the page stands still, so that you can zoom and read.",
         )
         interval = st.select_slider(
-            "Look for news every", list(INTERVALS), value="1 s", key="interval", bind="query-params", disabled=not on
+            "Refresh interval", list(INTERVALS), value="1 s", key="interval", bind="query-params", disabled=not on
         )
     return Follow(on=on, interval=INTERVALS[interval])
 

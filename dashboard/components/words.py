@@ -14,11 +14,11 @@ from lab.store import EventRow, RunSummary
 
 STATE_SIGNS: dict[str, tuple[str, str, str]] = {
     "running": ("play_circle", "blue", "The run is training."),
-    "paused": ("pause_circle", "orange", "A person paused the run; it waits for *Resume*."),
-    "finished": ("check_circle", "green", "The run came to its end."),
+    "paused": ("pause_circle", "orange", "The run is paused; it waits for *Resume*."),
+    "finished": ("check_circle", "green", "The run is finished."),
     "failed": ("error", "red", "The run ended with an error."),
-    "stale": ("heart_broken", "orange", "The process gave no sign of life and did not end the run."),
-    "unreadable": ("folder_off", "red", "The folder holds no run that can be read."),
+    "stale": ("heart_broken", "orange", "No heartbeat; the process ended without closing the run."),
+    "unreadable": ("folder_off", "red", "The folder holds no readable run."),
 }
 """Material icon, badge colour and meaning of each state."""
 
@@ -56,20 +56,20 @@ def is_agent(snapshot: Snapshot) -> bool:
     return snapshot.config.get("recipe") == "agent"
 
 
-def is_hybrid(snapshot: Snapshot) -> bool:
+def is_multitask(snapshot: Snapshot) -> bool:
     """Whether the run trains a model of a text and a table, which has no cell."""
-    return snapshot.config.get("recipe") == "hybrid"
+    return snapshot.config.get("recipe") == "multitask"
 
 
 def offers(snapshot: Snapshot, command: str) -> bool:
-    """Whether the run serves `command` in its present phase; runs of versions that did not tell are asked by recipe."""
+    """Whether the run serves `command` in its current phase; runs of versions that did not tell are asked by recipe."""
     phase = snapshot.latest("phase")
     told = [] if phase is None else phase.payload.get("offers", [])
     if told:
         return command in told
     if command == "mutate":
-        return not is_hybrid(snapshot) and not (is_agent(snapshot) and policy_of(snapshot) == "none")
-    return command != "set_temperature" or not (is_agent(snapshot) or is_hybrid(snapshot))
+        return not is_multitask(snapshot) and not (is_agent(snapshot) and policy_of(snapshot) == "none")
+    return command != "set_temperature" or not (is_agent(snapshot) or is_multitask(snapshot))
 
 
 def policy_of(snapshot: Snapshot) -> str:
@@ -116,10 +116,10 @@ def clock_text(moment: float) -> str:
 
 
 def sign_of_life(summary: RunSummary) -> str:
-    """How fresh the page's picture is: `updated 1 s ago` for a live run, its end or last sign of life for another."""
+    """How fresh the page's picture is: `updated 1 s ago` for a live run, its end or last heartbeat for another."""
     if summary.state == "running":
         return f"updated {age_text(summary.heartbeat_age)}"
-    what = "ended" if summary.state in ("finished", "failed") else "last sign of life"
+    what = "ended" if summary.state in ("finished", "failed") else "last heartbeat"
     return f"{what} {age_text(summary.heartbeat_age)}"
 
 
@@ -151,17 +151,17 @@ def kpis(snapshot: Snapshot) -> tuple[Kpi, ...]:
     accuracy = snapshot.series("decision/accuracy").last
     return (
         Kpi(label="Step", value=step_text(snapshot), help="Optimizer steps since the run began."),
-        Kpi(label=_phase_label(snapshot), value=phase_text(snapshot), help="Part of the search that is going on."),
+        Kpi(label=_phase_label(snapshot), value=phase_text(snapshot), help="Current phase of the run."),
         Kpi(label="Epoch", value=epoch_text(snapshot), help="Pass over the training images, counted from 1."),
         Kpi(
             label="Temperature τ",
             value=number(snapshot.series("temperature").last, ".3f"),
-            help="Gumbel temperature: high explores, low settles.",
+            help="Gumbel temperature: high explores, low converges.",
         ),
         Kpi(
             label="Entropy",
             value=number(entropy_series(snapshot.events).last, ".3f"),
-            help="Mean entropy per edge in nats: how undecided the search is.",
+            help="Mean entropy per edge in nats: how far the search is from convergence.",
         ),
         Kpi(
             label="Stability",
@@ -171,7 +171,7 @@ def kpis(snapshot: Snapshot) -> tuple[Kpi, ...]:
         Kpi(
             label="Decision accuracy",
             value=NOTHING if accuracy is None else number(accuracy, ".1%"),
-            help="Share of images of the decision split that are classified rightly; never trained on.",
+            help="Share of images of the selection split that are classified correctly; never trained on.",
         ),
         Kpi(
             label="Memory",
@@ -245,7 +245,7 @@ def growth_lines(snapshot: Snapshot) -> tuple[str, ...]:
         lines.append(
             f"step {event.step:,}: grew in {payload['what']} at {payload['where']}, "
             f"{payload['parameters_before']:,} → {payload['parameters_after']:,} parameters of the supernet, "
-            f"output moved by {number(payload['difference'], '.1e')}"
+            f"output changed by {number(payload['difference'], '.1e')}"
         )
     return tuple(lines)
 
@@ -285,8 +285,8 @@ def _stability_text(kind: str, payload: Mapping[str, Any]) -> str:
             change = f" ({number(payload['before'])} → {number(payload['after'])})"
         return f"⚑ intervention, {str(payload['action']).replace('_', ' ')}{change}: {payload['reason']}"
     if kind == "rollback":
-        return f"↺ roll-back to step {payload['to_step']:,}: {payload['reason']}"
-    reasons = "; ".join(payload.get("reasons") or ()) or "no complaint"
+        return f"↺ rollback to step {payload['to_step']:,}: {payload['reason']}"
+    reasons = "; ".join(payload.get("reasons") or ()) or "no warning"
     advice = str(payload.get("advice") or "none").replace("_", " ")
     asked = "" if advice == "none" else f" · advice: {advice}"
     return f"{payload['state']} (health {number(payload['health'], '.2f')}): {reasons}{asked}"

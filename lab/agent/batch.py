@@ -44,7 +44,9 @@ class Labelled:
         found = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", output)
         if not isinstance(found, Tensor) or found.dim() != 2 or len(found) != len(self):
             got = f"{tuple(found.shape)}" if isinstance(found, Tensor) else type(output).__name__
-            raise DataError(f"logits ({len(self)}, K), or an output that has them", got, "wrap the model so")
+            raise DataError(
+                f"logits ({len(self)}, K), or an output that has them", got, "wrap the model so that it gives them"
+            )
         return found
 
     def losses(self, model: nn.Module) -> tuple[Tensor, Tensor]:
@@ -72,7 +74,7 @@ def read_batch(batch: object, model: nn.Module, device: torch.device) -> Labelle
         got = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
         raise DataError("labels (B,) of integers, at least one", got, "give the class of each sample")
     if batch_length(inputs) != len(labels):
-        raise DataError(f"{len(labels)} inputs, as many as labels", f"{batch_length(inputs)}", "mend the loader")
+        raise DataError(f"{len(labels)} inputs, as many as labels", f"{batch_length(inputs)}", "fix the loader")
     inputs, labels = place(inputs, device), place(labels, device)
     return Labelled(inputs=tuple(inputs) if isinstance(inputs, list) else inputs, labels_B=labels)
 

@@ -1,4 +1,4 @@
-"""`DynamicArchitecture`: an agent that changes a live network, keeps what proved itself and takes back the rest.
+"""`DynamicArchitecture`: an agent that changes a live network, keeps what proved itself and rolls back the rest.
 
 S features of a state, A actions.
 """

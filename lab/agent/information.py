@@ -56,8 +56,10 @@ def differential_entropy(x_NC: Tensor) -> Tensor:
 def mutual_information(x_N: Tensor, y_N: Tensor, *, seed: int = 0) -> float:
     """I(X; Y) of two continuous variables by nearest neighbours, at least 0 (Kraskov, Stögbauer, Grassberger 2004).
 
+    A pair that comes several times counts once, see `label_information`.
+
     Raises:
-        DataError: fewer than `NEIGHBOURS` + 1 samples, another number of them, or values that are not finite.
+        DataError: fewer than `NEIGHBOURS` + 1 different samples, another number of them, or values that are not finite.
     """
     x, y = _table(x_N, least=NEIGHBOURS + 1), _table(y_N, least=NEIGHBOURS + 1)
     require(
@@ -66,15 +68,20 @@ def mutual_information(x_N: Tensor, y_N: Tensor, *, seed: int = 0) -> float:
         got=f"{tuple(x_N.shape)} and {tuple(y_N.shape)}",
         hint="pair the samples",
     )
-    found = mutual_info_regression(x, y[:, 0], n_neighbors=NEIGHBOURS, random_state=seed)
+    kept = _different(np.hstack([x, y]))
+    found = mutual_info_regression(x[kept], y[kept, 0], n_neighbors=NEIGHBOURS, random_state=seed)
     return float(found[0])
 
 
 def label_information(x_NC: Tensor, labels_N: Tensor, *, seed: int = 0) -> Tensor:
     """I(X_c; label) of each column (C,), at least 0, by nearest neighbours within and across labels (Ross 2014).
 
+    A row that comes several times with one label counts once: a sampler with replacement would make each sample the
+    nearest neighbour of itself, and independent columns would seem to say everything. A row that is more than sqrt(N)
+    of the N samples is an atom of the distribution, as zeros behind a ReLU, and keeps its share.
+
     Raises:
-        DataError: fewer samples than `NEIGHBOURS` + 1, or values that are not finite.
+        DataError: fewer different samples than `NEIGHBOURS` + 1, or values that are not finite.
     """
     x = _table(x_NC, least=NEIGHBOURS + 1)
     labels = labels_N.detach().cpu().numpy()
@@ -84,8 +91,10 @@ def label_information(x_NC: Tensor, labels_N: Tensor, *, seed: int = 0) -> Tenso
         got=len(labels),
         hint="give one label for each sample",
     )
+    kept = _different(np.hstack([x, np.unique(labels, return_inverse=True)[1][:, None]]))
     # Where every column says nothing the estimator gives whole zeros.
-    return torch.from_numpy(mutual_info_classif(x, labels, n_neighbors=NEIGHBOURS, random_state=seed)).double()
+    found = mutual_info_classif(x[kept], labels[kept], n_neighbors=NEIGHBOURS, random_state=seed)
+    return torch.from_numpy(found).double()
 
 
 def redundancy(x_NC: Tensor) -> Tensor:
@@ -164,6 +173,17 @@ class InformationBottleneck:
     def objective(self, representation_ND: Tensor, logits_NK: Tensor, labels_N: Tensor) -> Tensor:
         """CE + beta * I(X; T), a scalar to minimise."""
         return nn.functional.cross_entropy(logits_NK, labels_N) + self.beta * self.compression(representation_ND)
+
+
+def _different(rows: np.ndarray) -> np.ndarray:
+    """Whether each row is kept: the first of equal ones, and every row of an atom."""
+    _, first, of_row, counts = np.unique(rows, axis=0, return_index=True, return_inverse=True, return_counts=True)
+    kept = counts[of_row.reshape(-1)] > math.sqrt(len(rows))
+    kept[first] = True
+    if kept.sum() <= NEIGHBOURS:
+        todo = "give samples that are not copies of each other"
+        raise DataError(f"at least {NEIGHBOURS + 1} different samples", f"{len(first)} among {len(rows)}", todo)
+    return kept
 
 
 def _table(x: Tensor, *, least: int) -> np.ndarray:

@@ -57,7 +57,7 @@ def gate_gradient(context: ActionContext, morph: Morph) -> float:
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     gates = [p for p in fresh if not names[id(p)].endswith("bias") and not bool(p.any())]
     if not gates:
-        raise MorphError("an addition with a gate", morph.name, "judge it by another score")
+        raise MorphError("an addition with a gate", morph.name, "use another score")
     batch = context.measures.batch
     with eval_mode(model), torch.enable_grad():
         losses_B, _ = batch.losses(model)
@@ -106,7 +106,7 @@ class LayerTypeSelector:
 @dataclass(frozen=True, kw_only=True)
 class _Insert(MorphOperator):
     score: str = "random"
-    """Where, by a name of `LAYER_SCORES`; random where `lab bench scores` finds none that is better."""
+    """Where, by a name of `LAYER_SCORES`; random where `lab experiment scores` finds none that is better."""
 
     def __post_init__(self) -> None:
         require_choice("score", self.score, LAYER_SCORES.keys())
@@ -118,7 +118,7 @@ class BranchOperator(_Insert):
 
     name: ClassVar[str] = "branch"
     score: str = "little_information"
-    """Where, by a name of `LAYER_SCORES`; the best that `lab bench scores` finds."""
+    """Where, by a name of `LAYER_SCORES`; the best that `lab experiment scores` finds."""
 
     def candidates(self, context: ActionContext) -> Iterable[Morph]:
         """See `MorphOperator.candidates`."""

@@ -6,7 +6,7 @@ reason, and the next place is tried.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from random import Random
 from typing import ClassVar, TypeVar
@@ -18,7 +18,7 @@ from lab.agent.measure import LayerMeasure, Measures
 from lab.agent.scores import LAYER_SCORES, UNIT_SCORES
 from lab.base import MorphError, require_choice, require_range
 from lab.morph import Morph, MorphPlan, MorphReport, Prune, Widen, apply, rollback
-from lab.morph.trace import Example
+from lab.morph.trace import Example, Traces
 
 ATTEMPTS = 8
 """Places that are tried before an action counts as impossible."""
@@ -38,11 +38,13 @@ class ActionContext:
     strength: float = 1.0
     """Factor on how much is changed, in (0, 1]."""
     excluded: frozenset[str] = frozenset()
-    """Places, as `target_of` names them, where a change was taken back of late."""
+    """Places, as `target_of` names them, where a change was rolled back of late."""
     max_growth: float = 4.0
     """Factor by which one change may at most multiply parameters or operations, > 1."""
     budget: Callable[[MorphPlan], str] | None = None
     """Why a plan costs too much; empty where it does not. None where nothing is limited."""
+    traces: Traces = field(default_factory=Traces)
+    """Shared by everything that is worked out on this model and example."""
 
     @property
     def layers(self) -> dict[str, LayerMeasure]:
@@ -68,7 +70,7 @@ class StructuralOperator(ABC):
 
     @abstractmethod
     def apply(self, context: ActionContext, optimizer: Optimizer | None = None) -> tuple[MorphReport, ...]:
-        """Change the model in place, and the optimizer with it; the changes in order, to be taken back from the last.
+        """Change the model in place, and the optimizer with it; the changes in order, to be rolled back from the last.
 
         Raises:
             MorphError: nothing can be done, with the reason; the model is untouched.
@@ -90,7 +92,7 @@ class MorphOperator(StructuralOperator):
         """
 
         def plan(morph: Morph) -> MorphPlan:
-            made = morph.plan(context.model, context.example, seed=context.seed)
+            made = morph.plan(context.model, context.example, seed=context.seed, traces=context.traces)
             reason = "" if context.budget is None else context.budget(made)
             growth = max(new / max(old, 1) for old, new in (made.parameters, made.flops))
             if growth > context.max_growth:
@@ -124,7 +126,7 @@ class MorphOperator(StructuralOperator):
         """
         try:
             if context.budget is None:
-                self._first(context, lambda morph: morph.check_steps(context.model, context.example))
+                self._first(context, lambda morph: _try_draft(context, morph))
             else:
                 self.plan(context)
         except MorphError as error:
@@ -134,6 +136,10 @@ class MorphOperator(StructuralOperator):
     def apply(self, context: ActionContext, optimizer: Optimizer | None = None) -> tuple[MorphReport, ...]:
         """See `StructuralOperator.apply`."""
         return (apply(self.plan(context), context.model, optimizer),)
+
+
+def _try_draft(context: ActionContext, morph: Morph) -> None:
+    morph.check_steps(context.model, context.example, traces=context.traces)
 
 
 def rollback_all(reports: Iterable[MorphReport]) -> None:
@@ -167,8 +173,8 @@ class PruneByEntropy(MorphOperator):
     score: str = "information"
     """Which layer, by a name of `LAYER_SCORES`."""
     units: str = "taylor"
-    """Which units stay, by a name of `UNIT_SCORES`; entropy is the documented choice, `lab bench scores` prefers this
-    one."""
+    """Which units stay, by a name of `UNIT_SCORES`; entropy is the documented choice, `lab experiment scores` prefers
+    this one."""
 
     def __post_init__(self) -> None:
         require_range("ratio", self.ratio, 0, 1, open_low=True)
@@ -195,7 +201,7 @@ class ExpandWithMI(MorphOperator):
     ratio: float = 0.5
     """Share by which its units grow, > 0; at least one is added."""
     score: str = "little_redundancy"
-    """Which layer, by a name of `LAYER_SCORES`; information is the documented choice, and says nothing (`lab bench
+    """Which layer, by a name of `LAYER_SCORES`; information is the documented choice, and says nothing (`lab experiment
     scores`)."""
 
     def __post_init__(self) -> None:

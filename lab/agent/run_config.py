@@ -9,14 +9,14 @@ POLICIES = ("agent", "random", "schedule", "none")
 
 @dataclass(frozen=True, kw_only=True)
 class EvolveConfig:
-    """What the agent evolves, when it acts, and what it may spend."""
+    """The network that the agent changes, when it acts, and its limits."""
 
     model: str = "small_cnn"
-    """For recipe agent: small_cnn (whose first layer has init-channels units), a classification model of torchvision
+    """The network: small_cnn (whose first layer has init-channels units), a classification model of torchvision
     such as resnet18, or MODULE:FACTORY."""
     policy: str = "agent"
-    """Who chooses: agent (it learns), random (any possible action), schedule (wider at each round, without a trial) or
-    none (the network stays as it is). All but agent are baselines."""
+    """How actions are chosen: agent (a learnt policy), or a baseline: random (any possible action), schedule (a wider
+    layer at each round, without a trial), none (the network is not changed)."""
     evolve_every: int = 4
     """Epochs between rounds of actions, >= 1."""
     evolve_from: int = 1
@@ -26,21 +26,22 @@ class EvolveConfig:
     probe_steps: int = 12
     """Training steps that a changed network and its control copy take before they are compared, >= 0."""
     least_reward: float = 0.0
-    """Reward below which a change is taken back."""
+    """Smallest reward at which a change is kept."""
     reject_z: float = 1.64
-    """A change is taken back when the mean paired loss difference on the selection split is above this many standard
-    errors, >= 0; 1.64 is one-sided 95 %."""
+    """A change is rolled back when the mean paired loss difference on the selection split exceeds this many standard
+    errors (a z-score), >= 0; 1.64 is one-sided 95 %."""
     max_parameters: int | None = None
-    """Parameters that the network may have, >= 1; None for no limit."""
+    """Largest number of parameters, >= 1; None for no limit."""
     max_flops: int | None = None
-    """Floating-point operations of a forward of one image, >= 1; None for no limit."""
+    """Largest number of floating-point operations of a forward pass on one image, >= 1; None for no limit."""
     max_latency: float | None = None
-    """Seconds of a forward of four images, > 0; None for no limit. With it a run cannot be repeated bit for bit."""
+    """Largest number of seconds of a forward pass on four images, > 0; None for no limit. Such a run is not
+    reproducible bit for bit."""
     compute: float | None = None
-    """Floating-point operations at which the run ends, trials included, > 0; None for no limit. Where it is given and
-    the weight schedule is phase, the learning rate follows it."""
+    """Budget of floating-point operations, trials included, at which the run ends, > 0; None for no limit. With
+    weight_schedule phase the learning rate follows this budget."""
     agent_from: str = ""
-    """Begin with the policy and the replay of another run of recipe agent: its folder, or a checkpoint file."""
+    """Start with the policy and the replay buffer of another run of recipe agent: its folder, or a checkpoint file."""
 
     def __post_init__(self) -> None:
         require_choice("policy", self.policy, POLICIES)

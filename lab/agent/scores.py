@@ -1,6 +1,7 @@
 """Scores that say where a change should be made, and trivial ones that stand beside them.
 
-The larger a layer's score for an action, the sooner it is chosen. What each is worth is measured by `lab bench scores`.
+The larger a layer's score for an action, the sooner it is chosen. What each is worth is measured by
+`lab experiment scores`.
 """
 
 from collections.abc import Callable, Mapping

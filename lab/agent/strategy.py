@@ -233,7 +233,7 @@ class AgentStrategy:
 
     @property
     def offers(self) -> Offers:
-        """A lower rate, a roll-back, and an action of the agent where its policy acts."""
+        """A lower rate, a rollback, and an action of the agent where its policy acts."""
         offered = dict(self.trainer.offers())
         if self.evolve.policy != "none":
             offered[Mutate] = self.mutate
@@ -250,7 +250,7 @@ class AgentStrategy:
             raise TrainingError("a possible action", "none", "raise the limits")
         self.trainer.set_restore_point()
         event = events[0]
-        state = "kept" if event.accepted else "taken back" if event.applied else "refused"
+        state = "kept" if event.accepted else "rolled back" if event.applied else "refused"
         return Outcome(text=f"{event.action}: {state}: {event.info.get('reason', event.info.get('error', ''))}")
 
     def state(self) -> StrategyState:

@@ -17,6 +17,7 @@ from lab.agent.operators import ActionContext
 from lab.agent.trial import EvalResult, TrainStep, undone
 from lab.base import ConfigError, derive_seed
 from lab.device import batch_part
+from lab.morph.trace import Traces
 from lab.nn import preserved_modes
 from lab.state import structure_digest, weight_digest
 
@@ -68,6 +69,7 @@ class TrackedModel:
         self.measured = ""
         """Digests of the network and of the samples that `measures` is of."""
         self._batches: Iterator[object] = iter(())
+        self._traces = Traces()
 
     @property
     def parameters(self) -> int:
@@ -112,12 +114,14 @@ class TrackedModel:
             seed=derive_seed(self.seed, "agent", "operators", taken),
             excluded=excluded,
             max_growth=self.evolution.max_growth,
+            traces=self._traces,
             budget=(lambda plan: self.evolution.over_budget(plan, model, example)) if self.evolution.limited else None,
         )
 
     def begin_round(self) -> None:
         """Take the batches of probe steps from the beginning of `train_loader` again."""
         self._batches = iter(())
+        self._traces = Traces()
 
     def probe(self, steps: int) -> list[Labelled]:
         """The next `steps` training batches.

@@ -33,7 +33,7 @@ class EvalResult:
     losses_N: Tensor
     """Loss of each sample, nats, float64, CPU."""
     hits_N: Tensor
-    """Whether each was classified right."""
+    """Whether each was classified correctly."""
     labels_N: Tensor
     """Class of each."""
 
@@ -193,4 +193,4 @@ def account(name: str, reports: Sequence[MorphReport], trial: Trial, *, kept: bo
         "flops": [reports[0].flops[0], reports[-1].flops[1]],
         "regret": max(hindsight, 0.0) if trial.finite else 0.0,
     }
-    return told if kept else {**told, "error": f"taken back: {why}"}
+    return told if kept else {**told, "error": f"rolled back: {why}"}

@@ -21,7 +21,7 @@ from lab.train import Criterion, EpochData, Group, SingleProcess
 
 BETAS = (0.5, 0.999)
 SELECTION_BATCHES = 8
-"""Batches of the decision split that measure what a primitive is worth."""
+"""Batches of the selection split that measure what a primitive is worth."""
 
 
 class ArchitectureTrainer:
@@ -68,7 +68,7 @@ class ArchitectureTrainer:
         return self.remedies.apply(self.explorer.sample_uniform(hard=self.explorer.sampling != "mixture"))
 
     def select(self, data: EpochData) -> Genotype:
-        """The first live cell; under perturbation the decision split measures what each primitive is worth."""
+        """The first live cell; under perturbation the selection split measures what each primitive is worth."""
         if self.selection == "argmax":
             return self.explorer.argmax_genotype
         images = list(itertools.islice(data.selection(), SELECTION_BATCHES))

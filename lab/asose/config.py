@@ -1,4 +1,4 @@
-"""`ASOSEConfig`: the settings of the alternating search."""
+"""`ASOSEConfig`: the settings of ASO-SE, alternating stable optimization with stochastic exploration."""
 
 from dataclasses import dataclass
 
@@ -13,10 +13,10 @@ MUTATION_TESTS = ("before", "restart")
 
 @dataclass(frozen=True, kw_only=True)
 class ASOSEConfig:
-    """Alternating search: phases, exploration, mutation, stopping."""
+    """ASO-SE: phases, exploration, mutation, growth, stopping."""
 
     warmup_epochs: int = 10
-    """Epochs that train the supernet on uniformly drawn cells, >= 0."""
+    """Epochs that train the supernet on uniformly sampled cells, >= 0."""
     arch_training_epochs: int = 3
     """Epochs of each cycle that train architecture parameters with the weights frozen, >= 0."""
     weight_training_epochs: int = 8
@@ -32,71 +32,71 @@ class ASOSEConfig:
     temperature_schedule: str = "cosine"
     """constant, linear, exponential, cosine or adaptive."""
     sampling: str = "gumbel"
-    """gumbel (temperature shapes the draw and the gradient), gdas (the gradient alone) or mixture (every primitive
-    runs, in warm-up as well: four to five times the cost of a step)."""
+    """gumbel (the temperature changes samples and gradient), gdas (the gradient only) or mixture (every primitive runs,
+    in warm-up too: a step costs four to five times as much)."""
     exploration_factor: float = 1.0
-    """Scale of the Gumbel noise, >= 0; 0 draws the most probable cell always."""
+    """Scale of the Gumbel noise, >= 0; 0 always samples the most probable cell."""
     allow_none: bool = False
-    """Whether the absent edge may be drawn and chosen. False, the default by measurement, leaves it out of the whole
-    search (docs/results.md, options of exploration); in a space whose cells never have it (darts) it stays in the
-    distribution, where it says what an edge is worth."""
+    """Whether the primitive `none` may be sampled and selected. False (better by measurement) excludes it from the
+    whole search (docs/results.md, options of exploration). In spaces whose cells never have it (darts) it stays in the
+    distribution, as a threshold for the other primitives of its edge."""
     beta_decay: float = 0.0
-    """Against skip collapse: weight of mean logsumexp(alpha) in the loss of alpha, growing linearly over exploration to
-    this, >= 0 (Ye et al. 2022, beta-DARTS: up to 50)."""
+    """Against skip collapse: final weight of mean logsumexp(alpha) in the loss of alpha, reached linearly over
+    exploration, >= 0 (Ye et al. 2022, beta-DARTS: up to 50)."""
     skip_dropout: float = 0.0
-    """Against skip collapse: dropout on skip connections of the supernet while it is searched, falling linearly over
-    exploration to 0, in [0, 1) (Chen et al. 2019, P-DARTS: 0.3)."""
+    """Against skip collapse: initial dropout on the supernet's skip connections, decreasing linearly to 0 over
+    exploration, in [0, 1) (Chen et al. 2019, P-DARTS: 0.3)."""
     auxiliary_skip: float = 0.0
-    """Against skip collapse: share of a second skip connection on every edge of the supernet, falling linearly over
-    exploration to 0, >= 0 (Chu et al. 2021, DARTS-: 1)."""
+    """Against skip collapse: initial weight of a second skip connection on every edge of the supernet, decreasing
+    linearly to 0 over exploration, >= 0 (Chu et al. 2021, DARTS-: 1)."""
     max_skips: int = 0
-    """Exploration ends where the most probable cell has this many skip connections, >= 0; 0 never (Liang et al. 2019,
-    DARTS+: 2)."""
+    """Exploration ends when the most probable cell has this many skip connections, >= 0; 0 disables the rule (Liang et
+    al. 2019, DARTS+: 2)."""
     stable_epochs: int = 0
-    """Exploration ends where the order of alpha on every edge has stayed for this many exploration epochs, >= 0; 0
-    never (Liang et al. 2019, DARTS+: 10)."""
+    """Exploration ends when the ranking of alpha on every edge has not changed for this many exploration epochs, >= 0;
+    0 disables the rule (Liang et al. 2019, DARTS+: 10)."""
     selection: str = "argmax"
-    """How the first live cell is chosen: argmax (of alpha), or perturbation (the primitive that the decision loss
-    misses most when it is taken away; Wang et al. 2021), which guides mutations as well."""
+    """How the first live cell is selected: argmax (of alpha), or perturbation (the primitive whose removal raises the
+    selection loss most; Wang et al. 2021), which also guides mutations."""
     mutation_frequency: int = 1
-    """Cycles from one change of the live cell to the next, >= 1; the cycles between train it further as it is."""
+    """Cycles between two mutations of the live cell, >= 1; the other cycles train it unchanged."""
     mutation_test: str = "before"
-    """What a mutation is held against: before (the loss before it; training alone can make up for a bad one), or
-    restart (old and new cell each trained for weight_training_epochs from the weights that exploration left, so that
-    only the cell differs; there is no transition then, and nothing grows)."""
+    """What a mutation is compared with: before (the loss before it; further training can hide a bad mutation), or
+    restart (old and new cell are both trained for weight_training_epochs from the weights at the end of exploration,
+    so that only the cell differs; without a transition and without growth)."""
     preserve_function: bool = True
-    """Hand over from the old cell to the new one gradually, from the same output on; False puts the new primitives in
-    at once, with whatever output they give."""
+    """Change from the old cell to the new one gradually, beginning with an unchanged output (the transition). False
+    inserts the new primitives at once, which changes the output."""
     mutation_strength: float = 0.3
     """Share of the edges that one mutation changes, in (0, 1]."""
     growth: str = "none"
-    """What grows at each mutation phase after the first: none, depth, width, or both in turn (depth,width), one stage
-    after the other."""
+    """What grows at each mutation phase after the first: none, depth, width, or both alternately (depth,width); one
+    stage at a time."""
     enable_gradual_growth: bool = True
-    """Whether the network grows as `growth` says; False keeps its size."""
+    """Whether `growth` is applied; False keeps the network's size."""
     growth_schedule: tuple[int, ...] = ()
-    """Cycles, from 2, at whose mutation phase the network grows; none given: every one."""
+    """Cycles, from 2, in whose mutation phase the network grows; empty: every cycle from 2."""
     growth_factor: float = 1.25
-    """Factor of a stage's width at a growth, in (1, 4]; at least one channel is added."""
+    """Factor by which a stage's width grows, in (1, 4]; at least one channel is added."""
     mutation_kind: str = "guided"
     """random, guided (by the architecture probabilities) or conservative (half the strength)."""
     reject_z: float = 1.64
-    """A mutation is taken back when the mean paired loss difference on the decision split is above this many standard
-    errors, >= 0; 1.64 is one-sided 95 %."""
+    """A mutation is rolled back when the mean paired loss difference on the selection split exceeds this many standard
+    errors (a z-score), >= 0; 1.64 is one-sided 95 %."""
     arch_lr: float = 3e-4
     """Learning rate of the architecture parameters (Adam), > 0."""
     arch_weight_decay: float = 1e-3
     """Weight decay of the architecture parameters, >= 0."""
     early_stopping_patience: int = 0
-    """Weight-retraining epochs without a better decision loss after which the run ends, >= 0; 0 never stops early."""
+    """Epochs of weight_retraining without a better selection loss after which the run ends, >= 0; 0 disables it."""
     performance_threshold: float = 0.0
-    """Share by which the decision loss must fall to count as better, in [0, 1)."""
+    """Relative decrease of the selection loss that counts as better, in [0, 1)."""
     target_accuracy: float | None = None
-    """Decision accuracy, in (0, 1], at which the run ends; None trains on."""
+    """Accuracy on the selection split at which the run ends, in (0, 1]; None for no target."""
 
     @property
     def growth_kinds(self) -> tuple[str, ...]:
-        """`depth` and `width` in the order of their turns; none of them where nothing grows."""
+        """`depth` and `width` in the order in which they alternate; empty without growth."""
         return () if self.growth == "none" or not self.enable_gradual_growth else tuple(self.growth.split(","))
 
     def __post_init__(self) -> None:
@@ -117,9 +117,9 @@ class ASOSEConfig:
         require_choice("mutation_test", self.mutation_test, MUTATION_TESTS)
         require(
             self.mutation_test == "before" or not self.growth_kinds,
-            expected="growth none with mutation_test restart, which goes back to weights of the first size",
+            expected="growth none with mutation_test restart, which restores weights of the first size",
             got=f"growth {self.growth}",
-            hint="leave one of the two away",
+            hint="remove one of the two",
         )
         require_range("mutation_frequency", self.mutation_frequency, 1)
         require_range("mutation_strength", self.mutation_strength, 0, 1, open_low=True)

@@ -70,12 +70,12 @@ class LiveNetworkController:
         return self.live.child
 
     def read(self, data: EpochData) -> Evaluation:
-        """The live network on the decision split."""
+        """The live network on the selection split."""
         return self.group.broadcast(evaluate(self.child, data.selection(), self.criterion))
 
     def mutation_phase(self, epoch: int, step: int, cycle: int, data: EpochData) -> None:
         """Take the live network in the first cycle (0); grow and mutate it in later ones, where they are due."""
-        # Before the restore point: a mutation that is taken back leaves the network as large as it is.
+        # Before the restore point: a mutation that is rolled back leaves the network as large as it is.
         if self.live.child is not None and self._grows(cycle):
             self.records += self.growth.grow(
                 self.live.child,
@@ -88,10 +88,10 @@ class LiveNetworkController:
         if self.live.child is None:
             self.extract_child(epoch, data)
         elif cycle % self.config.mutation_frequency:
-            text = f"the cell changes every {self.config.mutation_frequency} cycles; this one trains it as it is"
+            text = f"the cell changes every {self.config.mutation_frequency} cycles; this one trains it unchanged"
             self.records.append(AlertEvent(level="info", title="No mutation", text=text))
         elif not self.mutate(epoch, data, requested="schedule"):
-            text = f"no cell to go to: {len(self.mutator.excluded)} are excluded"
+            text = f"no candidate cell left, {len(self.mutator.excluded)} are excluded"
             self.records.append(AlertEvent(level="warning", title="No mutation", text=text))
         self.group.broadcast_buffers(self.child)
         self._check_ranks("network after the mutation phase")
@@ -106,7 +106,7 @@ class LiveNetworkController:
         if self.config.mutation_test == "restart":
             self.origin = clone_state(self.live.state_dict())
         difference = self.live.extract(chosen, data.statistics(epoch), probe_BCHW)
-        text = f"taken from the supernet; relative output difference to the supernet's own path {difference:.1e}"
+        text = f"extracted from the supernet; relative output difference to the supernet's own path {difference:.1e}"
         self.records.append(AlertEvent(level="info", title="Live network", text=text))
         self.tell_genotype("extracted")
 
@@ -152,7 +152,7 @@ class LiveNetworkController:
         if accepted:
             self.records += self.mutator.accept(evaluation, f"kept: {text}")
         else:
-            reason = f"taken back: {text}" if worse else "taken back: the transition was not complete"
+            reason = f"rolled back: {text}" if worse else "rolled back: the transition was not complete"
             self.records += self.mutator.reject(evaluation, reason)
             self.restore(reason)
         self._check_ranks("network after the decision")

@@ -104,7 +104,7 @@ class Growth:
         difference = relative_difference(outputs(child, probe_BCHW), before)
         if not difference <= TOLERANCE:
             raise TrainingError(
-                f"a growth that moves the output by at most {TOLERANCE:g}",
+                f"a growth that changes the output by at most {TOLERANCE:g}",
                 f"a difference of {difference:g}",
                 "report this: the surgery is at fault",
             )

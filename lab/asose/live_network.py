@@ -76,7 +76,7 @@ class LiveNetwork:
         if not difference <= TOLERANCE:
             self.load_state_dict(kept)
             raise TrainingError(
-                f"a mutation that moves the output by at most {TOLERANCE:g}",
+                f"a mutation that changes the output by at most {TOLERANCE:g}",
                 f"a difference of {difference:g}",
                 "report this: the transition is at fault",
             )

@@ -1,4 +1,4 @@
-"""Mutations of the live network: proposed, applied, handed over, then kept or taken back."""
+"""Mutations of the live network: proposed, applied, handed over, then kept or rolled back."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -47,7 +47,7 @@ class Mutator:
     """Proposes, applies and decides mutations of a `LiveNetwork`.
 
     Every draw is seeded by (run seed, number of the draw), so that it depends on nothing else that is random; numbers
-    are not taken back by a roll-back, so a rejected draw is not repeated.
+    are not rolled back by a rollback, so a rejected draw is not repeated.
     """
 
     def __init__(self, live: LiveNetwork, *, kind: str, seed: int, reject_z: float) -> None:
@@ -114,7 +114,7 @@ class Mutator:
             steps_total=steps,
         )
         self.pending = (*self.pending, pending)
-        reason = f"transition over {steps} steps begins" if steps else "put in at once, without a transition"
+        reason = f"transition over {steps} steps begins" if steps else "inserted at once, without a transition"
         return self._event(pending, "applied", reason, None)
 
     def advance(self) -> float | None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from lab.nn import Sample, SuperNet
+from lab.nn import Sample, SuperNet, eval_mode
 
 RIDGE = 1e-2
 """Weight of the least squares' pull towards no effect: keeps primitives that were hardly drawn finite."""
@@ -28,19 +28,16 @@ Images = Sequence[tuple[Tensor, Tensor]]
 @contextmanager
 def batch_statistics(model: nn.Module) -> Iterator[None]:
     """BatchNorm on each batch's own statistics inside the block; running ones stay, modes are as before afterwards."""
-    modes = {module: module.training for module in model.modules()}
     layers = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
-    model.eval()
-    for layer in layers:
-        layer.train()
-        layer.track_running_stats = False
-    try:
-        yield
-    finally:
+    with eval_mode(model):
         for layer in layers:
-            layer.track_running_stats = True
-        for module, mode in modes.items():
-            module.training = mode
+            layer.train()
+            layer.track_running_stats = False
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.track_running_stats = True
 
 
 @torch.no_grad()

@@ -244,7 +244,7 @@ class ASOSEStrategy:
             self._enter("finished", 0)
 
     def finish(self, epoch: int, data: EpochData) -> None:
-        """Leave a live network that is no mixture: an unfinished transition is taken back."""
+        """Leave a live network that is no mixture: an unfinished transition is rolled back."""
         if self.live.child is None:
             self.controller.extract_child(epoch, data)
         if self.mutator.pending:
@@ -255,7 +255,7 @@ class ASOSEStrategy:
 
     @property
     def offers(self) -> Offers:
-        """A calmer training, a roll-back, another temperature; a mutation where there is a live network."""
+        """A calmer training, a rollback, another temperature; a mutation where there is a live network."""
         offered: dict[type[Request], Handler] = {
             ReduceLR: self._reduce_lr,
             ReduceMutationStrength: self._reduce_mutation_strength,
@@ -282,7 +282,7 @@ class ASOSEStrategy:
         """
         self.rollbacks.add(request.reason)
         pending = bool(self.mutator.pending)
-        self.records += self.mutator.reject(None, f"taken back: {request.reason}")
+        self.records += self.mutator.reject(None, f"rolled back: {request.reason}")
         self.controller.restore(request.reason)
         self.rate.lower(0.5)
         if pending:

@@ -18,7 +18,7 @@ def require_range(name: str, value: float, low: float, high: float = math.inf, *
         return
     sign = ">" if open_low else ">="
     bounds = f"{name} {sign} {low:g}" + ("" if math.isinf(high) else f" and <= {high:g}")
-    raise ConfigError(bounds, f"{name} = {value}", f"set {name} inside its range")
+    raise ConfigError(bounds, f"{name} = {value}", "choose a value in range")
 
 
 def require_choice(name: str, value: object, choices: Collection[str]) -> None:

@@ -19,13 +19,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lab
-from lab.base import ConfigError, ReportTable, StoreError, missing_extra, require_range
+from lab.base import ConfigError, ReportTable, StoreError, missing_extra
+from lab.bench.settings import DashboardBench
 from lab.results import machine
 from lab.store import RunReader, control, list_runs
 
@@ -57,22 +58,6 @@ OBSERVER = """() => {
   new MutationObserver(look).observe(document.body, { subtree: true, childList: true, characterData: true });
   document.addEventListener("pointerdown", () => seen.clicks.push(Date.now() / 1000), true);
 }"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DashboardBench:
-    """Settings of the measurement."""
-
-    seconds: float = 20.0
-    """Window in which steps are watched, in [5, 600]."""
-    clicks: int = 5
-    """Clicks on *Mutate now*, in [1, 100]."""
-    chromium: str = ""
-    """Path of the browser; empty looks for one on PATH."""
-
-    def __post_init__(self) -> None:
-        require_range("seconds", self.seconds, 5, 600)
-        require_range("clicks", self.clicks, 1, 100)
 
 
 def run(config: DashboardBench) -> dict[str, Any]:

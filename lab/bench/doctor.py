@@ -3,33 +3,18 @@
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lab.base import ReportTable, require_range
+from lab.base import ReportTable
+from lab.bench.settings import DoctorBench
 from lab.doctor import explain_backward
 from lab.results import machine
 
 Step = Callable[[], object]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DoctorBench:
-    """Settings of the measurement."""
-
-    steps: int = 5
-    """Training steps in one timed run, >= 1."""
-    rounds: int = 7
-    """Timed runs of each kind, >= 3; the kinds alternate."""
-    seed: int = 0
-    """Seed of weights and inputs."""
-
-    def __post_init__(self) -> None:
-        require_range("steps", self.steps, 1)
-        require_range("rounds", self.rounds, 3)
 
 
 def run(config: DoctorBench) -> dict[str, Any]:

@@ -13,44 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab.base import ReportTable, require_range
+from lab.base import ReportTable
+from lab.bench.settings import LoadingBench
 from lab.datasets import DataConfig, Streams, WorkerBatches, open_streams
 from lab.device import DeviceLoader, choose_device
 from lab.nn import EvolvableNetwork, six_convolutions
 from lab.results import machine
 from lab.train import OptimizerConfig, SupervisedStrategy
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadingBench:
-    """Settings of the measurement."""
-
-    dataset: str = "shapes"
-    """Data set; shapes (synthetic) has colour images of 32x32."""
-    data_dir: str = "data"
-    """Folder in which it is looked for."""
-    channels: int = 4
-    """Channels of the first stage of the network that is trained, >= 1."""
-    layers: int = 3
-    """Its cells, >= 1."""
-    batch_size: int = 64
-    """Samples in a batch, >= 2."""
-    workers: tuple[int, ...] = (0, 1, 2)
-    """Numbers of processes that are compared, each >= 0; 0 prepares batches in the training process."""
-    rounds: int = 5
-    """Epochs that are timed of each way, >= 1."""
-    train_limit: int | None = None
-    """Use about this many training samples, >= 30; None for all."""
-    threads: int = 1
-    """CPU threads of the training process, >= 1."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps."""
-
-    def __post_init__(self) -> None:
-        for name in ("channels", "layers", "rounds", "threads"):
-            require_range(name, getattr(self, name), 1)
-        for count in self.workers:
-            require_range("workers", count, 0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,14 +8,15 @@ its own outside of the block. Needs the extra `text`.
 import statistics
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lab.base import ReportTable, require, require_extra, require_range
+from lab.base import ReportTable, require, require_extra
+from lab.bench.settings import MoeBench
 from lab.device import choose_device
 from lab.mahia import ExpertRouter, grouped_refusal
 from lab.results import machine
@@ -27,39 +28,6 @@ SPREAD = 0.05
 """Standard deviation of the weights."""
 SAME = 1e-4
 """Largest difference of outputs that is taken for the same network."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MoeBench:
-    """Settings of the measurement."""
-
-    tokens: int = 2048
-    """Tokens in a batch, >= 1."""
-    dim: int = 128
-    """Width of a token, >= 1."""
-    hidden: int = 256
-    """Hidden width of an expert, >= 1."""
-    experts: tuple[int, ...] = (8, 16, 32, 64)
-    """Numbers of experts, each >= k."""
-    k: int = 2
-    """Experts of a token, >= 2: transformers' weight of a single expert is 1."""
-    rounds: int = 40
-    """Times that each is timed, >= 3, after one that warms up."""
-    threads: int = 1
-    """CPU threads, >= 1."""
-    device: str = "cpu"
-    """auto, cpu, cuda, cuda:N or mps."""
-    seed: int = 0
-    """Of weights and tokens."""
-
-    def __post_init__(self) -> None:
-        for name in ("tokens", "dim", "hidden", "threads"):
-            require_range(name, getattr(self, name), 1)
-        require_range("rounds", self.rounds, 3)
-        require_range("k", self.k, 2)
-        require(bool(self.experts), expected="at least one number of experts", got="none", hint="name one")
-        for count in self.experts:
-            require_range("experts", count, self.k)
 
 
 def run(config: MoeBench) -> dict[str, Any]:

@@ -3,48 +3,26 @@
 import copy
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
 import torchvision
 from torch import Tensor, nn
 
-from lab.base import ConfigError, ReportTable, require_range
+from lab.base import ConfigError, ReportTable
+from lab.bench.settings import MorphBench
 from lab.morph import Deepen, InsertResidual, Morph, MorphReport, Widen, apply, rebuild, rollback, verify
 from lab.nn import small_cnn
 from lab.results import machine
 
 
-@dataclass(frozen=True, kw_only=True)
-class MorphBench:
-    """Settings of the measurement."""
-
-    models: tuple[str, ...] = ("small_cnn", "resnet18", "mobilenet_v2", "convnext_tiny")
-    """`small_cnn` or names of torchvision's classification models."""
-    batch: int = 32
-    """Samples of a training step, >= 4."""
-    size: int = 64
-    """Side of the images in pixels, a multiple of 4, >= 32."""
-    rounds: int = 5
-    """Times that each is timed, >= 3."""
-    compiled: tuple[str, ...] = ("small_cnn", "resnet18")
-    """Models whose changed network is compiled with inductor as well; needs a C++ compiler."""
-    seed: int = 0
-    """Seed of weights and inputs."""
-
-    def __post_init__(self) -> None:
-        require_range("batch", self.batch, 4)
-        require_range("size", self.size, 32)
-        require_range("rounds", self.rounds, 3)
-        unknown = [name for name in (*self.models, *self.compiled) if name not in _known()]
-        if unknown:
-            raise ConfigError("small_cnn or models of torchvision", ", ".join(unknown), "see torchvision.models")
-
-
-def _known() -> frozenset[str]:
-    return frozenset({"small_cnn", *torchvision.models.list_models(module=torchvision.models)})
+def _require_known(names: Sequence[str]) -> None:
+    known = {"small_cnn", *torchvision.models.list_models(module=torchvision.models)}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ConfigError("small_cnn or models of torchvision", ", ".join(unknown), "see torchvision.models")
 
 
 def _build(name: str, size: int) -> nn.Module:
@@ -54,6 +32,7 @@ def _build(name: str, size: int) -> nn.Module:
 
 def run(config: MorphBench) -> dict[str, Any]:
     """Time every operation on every model, with Adam and its state, one after the other in one process."""
+    _require_known((*config.models, *config.compiled))
     results: dict[str, Any] = {}
     for name in config.models:
         torch.manual_seed(config.seed)

@@ -6,37 +6,18 @@ Both epochs of a pair draw the same cells and read the same batches; which goes 
 import statistics
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from lab.asose import ASOSEConfig, ASOSEStrategy
-from lab.base import ReportTable, require_range
+from lab.base import ReportTable
+from lab.bench.settings import OverheadBench
 from lab.datasets import DataConfig
 from lab.results import machine
 from lab.runs import Parts, RunConfig, build
 from lab.store import RunWriter
 from lab.train import DeviceConfig, Split, StoreSink, TrainingLoop
-
-
-@dataclass(frozen=True, kw_only=True)
-class OverheadBench:
-    """Settings of the measurement."""
-
-    dataset: str = "digits"
-    """Data set; digits has the shortest steps, so the overhead shows most."""
-    channels: int = 16
-    """Channels of the first stage, >= 1."""
-    batch: int = 32
-    """Samples in a batch, >= 2."""
-    rounds: int = 20
-    """Pairs of epochs that are timed, >= 3."""
-    threads: int = 1
-    """CPU threads, >= 1."""
-
-    def __post_init__(self) -> None:
-        require_range("rounds", self.rounds, 3)
-        require_range("threads", self.threads, 1)
 
 
 def run(config: OverheadBench) -> dict[str, Any]:

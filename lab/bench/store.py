@@ -8,11 +8,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lab.base import ReportTable, StoreError, require_range
+from lab.base import ReportTable, StoreError
+from lab.bench.settings import StoreBench
 from lab.results import machine
 from lab.store import RunReader, RunWriter
 
@@ -35,26 +36,6 @@ for step in itertools.count():
     if pause:
         time.sleep(max(0.0, begin + (step + 1) * pause - time.monotonic()))
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoreBench:
-    """Settings of the measurement."""
-
-    steps: int = 50_000
-    """Steps of ten scalars each for the writing speed, >= 100."""
-    rate: float = 200.0
-    """Steps a second of the trainer that is read beside, > 0 and <= 1000."""
-    reads: int = 1000
-    """Incremental reads beside each trainer, >= 100."""
-    pause: float = 0.01
-    """Seconds between two reads, in [0, 10]."""
-
-    def __post_init__(self) -> None:
-        require_range("steps", self.steps, 100)
-        require_range("rate", self.rate, 0, 1000, open_low=True)
-        require_range("reads", self.reads, 100)
-        require_range("pause", self.pause, 0, 10)
 
 
 def run(config: StoreBench) -> dict[str, Any]:

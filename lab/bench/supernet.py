@@ -2,42 +2,18 @@
 
 import statistics
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import nn
 
-from lab.base import ReportTable, require_range
+from lab.base import ReportTable
+from lab.bench.settings import SupernetBench
 from lab.explore import GumbelExplorer
 from lab.nn import SuperNet
 from lab.results import machine
 from lab.space import NB201
-
-
-@dataclass(frozen=True, kw_only=True)
-class SupernetBench:
-    """Settings of the measurement."""
-
-    channels: int = 16
-    """Channels of the first stage, >= 1."""
-    layers: int = 3
-    """Searched cells, >= 1; three are one for each stage."""
-    size: int = 32
-    """Side of the input in pixels, >= 8."""
-    batch: int = 64
-    """Samples in a batch, >= 2."""
-    rounds: int = 15
-    """Pairs of steps that are timed, >= 3; the two kinds alternate."""
-    seed: int = 0
-    """Seed of weights, inputs and draws."""
-
-    def __post_init__(self) -> None:
-        require_range("channels", self.channels, 1)
-        require_range("layers", self.layers, 1)
-        require_range("size", self.size, 8)
-        require_range("batch", self.batch, 2)
-        require_range("rounds", self.rounds, 3)
 
 
 def run(config: SupernetBench) -> dict[str, Any]:

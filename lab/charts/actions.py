@@ -1,6 +1,6 @@
 """What the evolution agent did, in words: each action with its surgery, its trial and what became of it.
 
-An action is kept, taken back or refused; each has a sign, a symbol and a colour of its own. Loss changes are those of
+An action is kept, rolled back or refused; each has a sign, a symbol and a colour of its own. Loss changes are those of
 the changed network less its control copy on the same held-out samples: below zero the change helped.
 """
 
@@ -31,7 +31,7 @@ class OutcomeStyle:
 OUTCOME_STYLES: Mapping[str, OutcomeStyle] = MappingProxyType(
     {
         "kept": OutcomeStyle(sign="✔", symbol="circle", color=GREEN),
-        "taken back": OutcomeStyle(sign="✘", symbol="x", color=RED),
+        "rolled back": OutcomeStyle(sign="✘", symbol="x", color=RED),
         "refused": OutcomeStyle(sign="⊘", symbol="square-open", color=GREY),
     }
 )
@@ -63,7 +63,7 @@ class Action:
     step: int
     action: str
     outcome: str
-    """kept, taken back or refused."""
+    """kept, rolled back or refused."""
     surgeries: tuple[Surgery, ...]
     reason: str
     exact: bool | None
@@ -151,7 +151,7 @@ def _action(number: int, step: int, payload: Mapping[str, Any]) -> Action:
 
 
 def _outcome(payload: Mapping[str, Any]) -> str:
-    return "kept" if payload["accepted"] else "taken back" if payload["applied"] else "refused"
+    return "kept" if payload["accepted"] else "rolled back" if payload["applied"] else "refused"
 
 
 def read_change(text: str) -> tuple[Surgery, ...]:
@@ -190,7 +190,7 @@ def _surgery(name: str, arguments: Mapping[str, Any]) -> Surgery:
 
 
 def action_counts(found: Iterable[Action]) -> dict[str, int]:
-    """How many actions were kept, taken back and refused."""
+    """How many actions were kept, rolled back and refused."""
     outcomes = [action.outcome for action in found]
     return {outcome: outcomes.count(outcome) for outcome in OUTCOME_STYLES}
 

@@ -40,7 +40,7 @@ def _markers(found: Sequence[Action], heights: Sequence[Any], outcome: str, **mo
 
 
 def action_figure(found: Sequence[Action], *, title: str = "", height: int = 320) -> go.Figure:
-    """The actions in order: one row for each kind, kept ones as circles, taken back as crosses, refused as squares."""
+    """The actions in order: one row for each kind, kept ones as circles, rolled back as crosses, refused as squares."""
     if not found:
         return note_figure("No action yet: the agent acts between epochs.", height=height, title=title)
     others = sorted({action.action for action in found} - set(ACTION_ORDER))
@@ -83,13 +83,13 @@ def trial_figure(found: Sequence[Action], *, title: str = "", height: int = 440)
         text = "No measured action yet: a change is measured once it has been trained beside its control copy."
         return note_figure(text, height=height, title=title)
     data: list[dict[str, Any]] = []
-    for outcome in ("kept", "taken back"):
+    for outcome in ("kept", "rolled back"):
         if chosen := [action for action in tried if action.outcome == outcome and _finite(action)]:
             data += _trials(chosen, outcome)
     if broken := [action for action in tried if not _finite(action)]:
         name = f"loss is NaN or Inf ({len(broken)})"
         marker = {"symbol": "circle-x-open", "size": 12, "color": RED}
-        data.append({**_markers(broken, [0.0] * len(broken), "taken back"), "name": name, "marker": marker})
+        data.append({**_markers(broken, [0.0] * len(broken), "rolled back"), "name": name, "marker": marker})
     flat = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 0, "y1": 0, "line": {"color": GREY, "width": 1}}
     return make_figure(
         data,

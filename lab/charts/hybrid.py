@@ -91,12 +91,12 @@ def task_figure(
     title: str = "",
     height: int = 320,
 ) -> go.Figure:
-    """Loss of each task over steps, unweighted: its batches, and the decision split after each epoch."""
+    """Loss of each task over steps, unweighted: its batches, and the selection split after each epoch."""
     styles = {series.name: series_style(series.name, index) for index, series in enumerate(batches)}
     curves = [Curve(series=series, style=styles[series.name]) for series in batches]
     for series in decisions:
         style = styles.get(series.name)
         if style is not None:
-            label = f"{series.name}, decision split"
+            label = f"{series.name}, selection split"
             curves.append(Curve(series=series, style=replace(style, label=label), dense=False, joined=False))
     return curve_figure(curves, y_title="loss", view=view, title=title, height=height)

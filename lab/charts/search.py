@@ -165,7 +165,7 @@ def stability_figure(
     title: str = "",
     height: int = 260,
 ) -> go.Figure:
-    """Health score in [0, 1] over three named bands, with interventions as triangles and roll-backs as stars."""
+    """Health score in [0, 1] over three named bands, with interventions as triangles and rollbacks as stars."""
     if not len(health):
         return note_figure("No stability score yet: it comes with the first steps.", height=height, title=title)
     low, high = step_range([health], view)

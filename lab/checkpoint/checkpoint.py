@@ -12,7 +12,7 @@ digest of the head."""
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """All that a run needs to go on with the same bits.
+    """All that a run needs to continue bit-identically.
 
     `base` and `plans` rebuild the structure, `state` fills it: nested dicts, lists and tuples of tensors, numbers,
     strings and None, nothing that runs code when it is read.

@@ -6,50 +6,29 @@ exchanged half is found out.
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import pickle
 import time
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from lab.base import CheckpointError, ConfigError, parse_json
+from lab.base import CheckpointError
 from lab.checkpoint.checkpoint import SCHEMA, Checkpoint
-from lab.store import translate_head, translate_state
-
-FORMAT = "lab checkpoint"
-HEAD = (
-    *("sha256", "bytes", "parent", "epoch", "step", "reason"),
-    *("base", "plans", "environment", "training_history"),
+from lab.checkpoint.folder import list_checkpoints, unreadable_heads
+from lab.checkpoint.head import (
+    FORMAT,
+    HEAD_DIGEST,
+    CheckpointFile,
+    describe_file,
+    file_digest,
+    first_line,
+    head_digest,
+    verify,
 )
-"""What every `.json` of a checkpoint has."""
-HEAD_DIGEST = "head_sha256"
-"""In the `.json` from form 3 on: its digest, see `head_digest`."""
-FIRST_WITH_DIGEST = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckpointFile:
-    """A checkpoint's place and the head of its `.json`."""
-
-    path: Path
-    """The `.pt` file."""
-    epoch: int
-    step: int
-    reason: str
-    bytes: int
-    digest: str
-    """SHA-256 of the `.pt` file."""
-    parent: str = ""
-    """Digest of the checkpoint that its run last came from; empty for none."""
-    written: int = 0
-    """When it was written, nanoseconds since 1970: orders the checkpoints of a folder and decides nothing else."""
+from lab.store import translate_state
 
 
 def save_checkpoint(directory: str | Path, checkpoint: Checkpoint, *, name: str = "") -> CheckpointFile:
@@ -74,7 +53,7 @@ def save_checkpoint(directory: str | Path, checkpoint: Checkpoint, *, name: str 
             torch.save({"format": FORMAT, "schema": SCHEMA, "state": checkpoint.state}, handle)
             handle.flush()
             os.fsync(handle.fileno())
-        digest = _file_digest(temporary)
+        digest = file_digest(temporary)
         size = temporary.stat().st_size
         # A head without its tensors' digest would be a damaged checkpoint: while one is replaced there is none.
         path.with_suffix(".json").unlink(missing_ok=True)
@@ -101,7 +80,7 @@ def save_checkpoint(directory: str | Path, checkpoint: Checkpoint, *, name: str 
         raise CheckpointError(
             f"a folder that can be written: {directory}", str(error), "free space or choose another --save-dir"
         ) from error
-    return _file(path, head)
+    return describe_file(path, head)
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -111,98 +90,53 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         CheckpointError: no such file, a damaged one, one of another program or of a newer form.
     """
     path = Path(path)
-    head = read_head(path)
-    tensors = path.with_suffix(".pt")
-    if not tensors.is_file():
-        raise CheckpointError(f"the tensors beside {path.name}", f"no {tensors}", "use another checkpoint")
-    if _file_digest(tensors) != head["sha256"]:
-        raise CheckpointError(
-            f"the tensors in {tensors} that {path.with_suffix('.json').name} was written for",
-            "a damaged or changed file",
-            "use an earlier checkpoint",
-        )
+    head, tensors = verify(path)
     try:
         content = torch.load(tensors, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError) as error:
-        raise CheckpointError(f"tensors in {tensors}", _first_line(error), "use an earlier checkpoint") from error
+        raise CheckpointError(f"tensors in {tensors}", first_line(error), "use an earlier checkpoint") from error
     if content.get("schema", 1) != head["schema"]:
         raise CheckpointError(
-            f"one form in {tensors.name} and {path.with_suffix('.json').name}",
+            f"one format in {tensors.name} and {path.with_suffix('.json').name}",
             f"{content.get('schema', 1)} and {head['schema']}",
             "use an earlier checkpoint",
         )
-    try:
-        return Checkpoint(
-            base=head["base"],
-            state=translate_state(content["state"]),
-            epoch=head["epoch"],
-            step=head["step"],
-            reason=head["reason"],
-            plans=tuple(head["plans"]),
-            training_history=tuple(head["training_history"]),
-            environment=head["environment"],
-            parent=head["sha256"],
-        )
-    except (TypeError, KeyError, AttributeError, ConfigError) as error:
-        raise CheckpointError(f"a checkpoint in {tensors}", _first_line(error), "use an earlier checkpoint") from error
-
-
-def read_head(path: Path) -> dict[str, Any]:
-    """The `.json` of a checkpoint.
-
-    Raises:
-        CheckpointError: no such file, damaged, of another program, or of a newer form.
-    """
-    beside = path.with_suffix(".json")
-    if not beside.is_file():
-        raise CheckpointError(
-            f"a checkpoint {path.with_suffix('.pt')} with {beside.name} beside it",
-            "nothing there" if not path.exists() else "a file without its .json",
-            "give the path of a checkpoint that `lab train` wrote",
-        )
-    try:
-        head = parse_json(beside.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise CheckpointError(f"readable JSON in {beside}", _first_line(error), "use another checkpoint") from error
-    if not isinstance(head, dict) or head.get("format") != FORMAT:
-        raise CheckpointError("a checkpoint that `lab train` wrote", f"a foreign file {beside}", "give another path")
-    schema = head.get("schema")
-    if type(schema) is not int or schema > SCHEMA:
-        raise CheckpointError(f"a checkpoint of form {SCHEMA} or older", f"form {schema} in {beside}", "update lab")
-    if schema >= FIRST_WITH_DIGEST and head.get(HEAD_DIGEST) != head_digest(head):
-        raise CheckpointError(
-            f"the head {beside.name} that was written for {path.with_suffix('.pt')}",
-            "a damaged or changed one",
-            "use another checkpoint; settings are changed by starting a new run",
-        )
-    head = translate_head(head)
-    missing = set(HEAD) - set(head)
-    if missing:
-        raise CheckpointError("a whole checkpoint head", f"{beside} without {sorted(missing)}", "use another one")
-    return head
-
-
-def head_digest(head: Mapping[str, Any]) -> str:
-    """SHA-256 of a head without its own digest, as JSON text with sorted keys."""
-    content = {name: value for name, value in head.items() if name != HEAD_DIGEST}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def read_file(path: Path) -> CheckpointFile:
-    """Place and head of a checkpoint, its tensors not looked at; raises `CheckpointError` as `read_head`."""
-    return _file(path.with_suffix(".pt"), read_head(path))
-
-
-def _file(path: Path, head: dict[str, Any]) -> CheckpointFile:
-    return CheckpointFile(
-        path=path,
+    return Checkpoint(
+        base=head["base"],
+        state=translate_state(content["state"]),
         epoch=head["epoch"],
         step=head["step"],
         reason=head["reason"],
-        bytes=head["bytes"],
-        digest=head["sha256"],
-        parent=head["parent"],
-        written=head.get("written", 0),
+        plans=tuple(head["plans"]),
+        training_history=tuple(head["training_history"]),
+        environment=head["environment"],
+        parent=head["sha256"],
+    )
+
+
+def latest_checkpoint(
+    directory: str | Path, reasons: tuple[str, ...] | None = None
+) -> tuple[Checkpoint, CheckpointFile, tuple[CheckpointError, ...]]:
+    """The last checkpoint that reads whole, its file, and what was wrong with the newer ones that were passed over.
+
+    Args:
+        reasons: only checkpoints made for one of these.
+
+    Raises:
+        CheckpointError: there is no good one.
+    """
+    passed = unreadable_heads(directory)
+    for file in reversed(list_checkpoints(directory)):
+        if reasons is not None and file.reason not in reasons:
+            continue
+        try:
+            return load_checkpoint(file.path), file, tuple(passed)
+        except CheckpointError as error:
+            passed.append(error)
+    raise CheckpointError(
+        f"a readable checkpoint in {directory}",
+        f"{len(passed)} damaged ones" if passed else "none",
+        "start a new run",
     )
 
 
@@ -223,12 +157,3 @@ def _sync_folder(directory: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from lab.base import CheckpointError, require_range
-from lab.checkpoint.checkpoint import Checkpoint
-from lab.checkpoint.files import CheckpointFile, load_checkpoint, read_file
+from lab.checkpoint.head import CheckpointFile, read_file, verify
 
 
 def list_checkpoints(directory: str | Path) -> tuple[CheckpointFile, ...]:
@@ -24,36 +23,10 @@ def list_checkpoints(directory: str | Path) -> tuple[CheckpointFile, ...]:
     return tuple(sorted(found, key=lambda file: (file.written, file.step, file.path.name)))
 
 
-def latest_checkpoint(
-    directory: str | Path, reasons: tuple[str, ...] | None = None
-) -> tuple[Checkpoint, CheckpointFile, tuple[CheckpointError, ...]]:
-    """The last checkpoint that reads whole, its file, and what was wrong with the newer ones that were passed over.
-
-    Args:
-        reasons: only checkpoints made for one of these.
-
-    Raises:
-        CheckpointError: there is no good one.
-    """
-    passed = _unreadable_heads(Path(directory))
-    for file in reversed(list_checkpoints(directory)):
-        if reasons is not None and file.reason not in reasons:
-            continue
-        try:
-            return load_checkpoint(file.path), file, tuple(passed)
-        except CheckpointError as error:
-            passed.append(error)
-    raise CheckpointError(
-        f"a good checkpoint in {directory}",
-        f"{len(passed)} damaged ones" if passed else "none",
-        "start a new run",
-    )
-
-
-def _unreadable_heads(directory: Path) -> list[CheckpointError]:
-    """What is wrong with each checkpoint whose head cannot be read; a `.pt` without one was never finished."""
+def unreadable_heads(directory: str | Path) -> list[CheckpointError]:
+    """What is wrong with each checkpoint that `list_checkpoints` leaves out; a `.pt` alone was never finished."""
     found = []
-    for beside in sorted(directory.glob("step_*.json")):
+    for beside in sorted(Path(directory).glob("step_*.json")):
         try:
             read_file(beside)
         except CheckpointError as error:
@@ -78,7 +51,7 @@ def examine_checkpoints(directory: str | Path) -> tuple[tuple[Path, CheckpointFi
 def fault(path: Path) -> str:
     """Why the checkpoint at `path` does not read whole; empty where it does."""
     try:
-        load_checkpoint(path)
+        verify(path)
     except CheckpointError as error:
         return str(error)
     return ""

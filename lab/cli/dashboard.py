@@ -2,14 +2,11 @@
 
 import sys
 import threading
-import webbrowser
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
-from lab.cli.serve import dashboard_server
+from lab.cli.parse import parse
 from lab.store import RUNS_ROOT
 
 PORT = 8501
@@ -29,7 +26,11 @@ class DashboardCommand:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command; the exit code."""
-    command = tyro.cli(DashboardCommand, args=list(arguments), prog="lab dashboard")
+    examples = ("lab dashboard --save-dir runs", "lab dashboard --port 8600 --no-browser")
+    command = parse(DashboardCommand, arguments, prog="lab dashboard", examples=examples)
+    # Its modules take longer to import than a help page takes to write.
+    from lab.cli.serve import dashboard_server
+
     with dashboard_server(command.port, command.save_dir) as address:
         show(address, browser=command.browser)
         stay()
@@ -40,6 +41,8 @@ def show(address: str, *, browser: bool) -> None:
     """Say where the page is and open it."""
     sys.stderr.write(f"the page is at {address}  (Ctrl-C ends it)\n")
     if browser:
+        import webbrowser
+
         webbrowser.open(address)
 
 

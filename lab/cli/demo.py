@@ -6,19 +6,21 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import tyro
-
+import lab.nn
+import lab.runs
 from lab.asose import ASOSEConfig
 from lab.base import ReportTable
 from lab.cli.dashboard import PORT, show, stay
-from lab.cli.progress import TrainingProgress
-from lab.cli.serve import dashboard_server
+from lab.cli.parse import parse
 from lab.datasets import DataConfig
-from lab.nn import channels_for, six_convolutions
-from lab.runs import Run, RunConfig, RunReport, build
+from lab.runs import RunConfig
 from lab.store import RUNS_ROOT, new_run_name
 from lab.train import DeviceConfig, OptimizerConfig
+
+if TYPE_CHECKING:
+    from lab.runs import RunReport
 
 RESULT = "demo.json"
 
@@ -84,7 +86,9 @@ def demo_config(command: DemoCommand) -> RunConfig:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command; the exit code."""
-    command = tyro.cli(DemoCommand, args=list(arguments), prog="lab demo")
+    command = parse(DemoCommand, arguments, prog="lab demo", examples=("lab demo", "lab demo --headless --json"))
+    from lab.cli.serve import dashboard_server
+
     name = new_run_name(command.save_dir, "demo")
     with ExitStack() as stack:
         if not command.headless:
@@ -100,23 +104,26 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def compare_networks(config: RunConfig, save_dir: Path, name: str) -> tuple[RunReport, RunReport]:
+def compare_networks(config: RunConfig, save_dir: Path, name: str) -> "tuple[RunReport, RunReport]":
     """Train the evolving network, then a fixed one of the same size for the same epochs."""
+    # Torch and rich take seconds to import; the help page does without.
+    from lab.cli.progress import TrainingProgress
+
     with TrainingProgress() as progress:
-        evolved = Run(config, save_dir=save_dir, name=name, observer=progress).execute()
+        evolved = lab.runs.Run(config, save_dir=save_dir, name=name, observer=progress).execute()
     if evolved.state != "finished":
         return evolved, evolved
     fixed_config = fixed_baseline(config, evolved)
     with TrainingProgress() as progress:
-        fixed = Run(fixed_config, save_dir=save_dir, name=f"{name}-fixed", observer=progress).execute()
+        fixed = lab.runs.Run(fixed_config, save_dir=save_dir, name=f"{name}-fixed", observer=progress).execute()
     return evolved, fixed
 
 
-def fixed_baseline(config: RunConfig, evolved: RunReport) -> RunConfig:
+def fixed_baseline(config: RunConfig, evolved: "RunReport") -> RunConfig:
     """The run of six 3x3 convolutions nearest in size to the evolved network, for the same epochs."""
-    bundle = build(config).streams.bundle
-    channels = channels_for(
-        six_convolutions(),
+    bundle = lab.runs.build(config).streams.bundle
+    channels = lab.nn.channels_for(
+        lab.nn.six_convolutions(),
         evolved.network["parameters"],
         layers=config.layers,
         num_classes=bundle.num_classes,
@@ -125,7 +132,7 @@ def fixed_baseline(config: RunConfig, evolved: RunReport) -> RunConfig:
     return replace(config, recipe="fixed", init_channels=channels, epochs=evolved.epochs)
 
 
-def summary(evolved: RunReport, fixed: RunReport) -> ReportTable:
+def summary(evolved: "RunReport", fixed: "RunReport") -> ReportTable:
     """The two networks side by side."""
     if evolved.state != "finished":
         return evolved.tables()[0]
@@ -143,7 +150,7 @@ def summary(evolved: RunReport, fixed: RunReport) -> ReportTable:
     )
     notes = (
         f"{evolved.dataset}: {mutations['applied']} mutations, {mutations['accepted']} accepted, "
-        f"{mutations['rejected']} taken back; largest output change at a mutation "
+        f"{mutations['rejected']} rolled back; largest output change at a mutation "
         f"{evolved.network['largest_difference']:.1e} (relative, eval mode)",
         f"runs in {Path(evolved.run_dir).parent}",
     )

@@ -6,20 +6,17 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-import tyro
-
+import lab.device
+import lab.doctor
 from lab import __version__
 from lab.base import ConfigError, Report, ReportTable
 from lab.cli.dashboard import PORT
-from lab.cli.serve import check_port
-from lab.cli.user_model import load_user_model
+from lab.cli.options import POSITIONAL
+from lab.cli.parse import parse
 from lab.datasets import describe
-from lab.device import choose_device
-from lab.doctor import Placement, examine
 
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "streamlit", "plotly", "jupyterlab", "ipywidgets")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "firefox")
@@ -36,7 +33,7 @@ class DoctorCommand:
     lab doctor alone reports versions, devices, SQLite, browser, the dashboard's port and data sets.
     """
 
-    target: tyro.conf.Positional[str] = ""
+    target: str = field(default="", metadata={POSITIONAL: True})
     """MODULE:FACTORY, as in my_package.my_module:make_model."""
     simulate: str = ""
     """Devices to simulate the whole model on without having them, as in cuda:0,cuda:1."""
@@ -81,7 +78,8 @@ class MachineReport(Report):
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command; the exit code."""
-    command = tyro.cli(DoctorCommand, args=list(arguments), prog="lab doctor")
+    examples = ("lab doctor", "lab doctor my_package.networks:make_model --simulate cuda:0,cuda:1")
+    command = parse(DoctorCommand, arguments, prog="lab doctor", examples=examples)
     if command.target:
         return examine_model(command)
     report = examine_machine(command)
@@ -91,11 +89,13 @@ def run(arguments: Sequence[str]) -> int:
 
 def examine_model(command: DoctorCommand) -> int:
     """Run all instruments on the model behind `command.target`; 1 where something was found."""
+    from lab.cli.user_model import load_user_model
+
     user_model = load_user_model(command.target)
-    placements: list[Placement] = [name.strip() for name in command.simulate.split(",") if name.strip()]
+    placements: list[lab.doctor.Placement] = [name.strip() for name in command.simulate.split(",") if name.strip()]
     if user_model.placement is not None:
         placements.append(user_model.placement)
-    report = examine(
+    report = lab.doctor.examine(
         user_model.model, user_model.batch, user_model.loss, placements=placements, follow_data=command.follow_data
     )
     sys.stdout.write((report.to_json() if command.json else str(report)) + "\n")
@@ -104,10 +104,15 @@ def examine_model(command: DoctorCommand) -> int:
 
 def examine_machine(command: DoctorCommand) -> MachineReport:
     """Look at versions, devices, SQLite, browser, port and data sets."""
+    # Torch takes seconds to import; the help page does without.
+    import torch
+
+    from lab.cli.serve import check_port
+
     facts = {"python": platform.python_version(), "system": platform.platform(), "lab": __version__}
     facts |= {package: _version(package) for package in PACKAGES}
     facts["threads"] = str(torch.get_num_threads())
-    facts["device"] = str(choose_device())
+    facts["device"] = str(lab.device.choose_device())
     for index in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(index)
         facts[f"cuda:{index}"] = (

@@ -2,14 +2,13 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
 
-import tyro
-
+import lab.export
+from lab.cli.options import POSITIONAL
+from lab.cli.parse import parse
 from lab.cli.runs import find_run
-from lab.export import export_run
 from lab.store import RUNS_ROOT
 
 
@@ -21,7 +20,7 @@ class ExportCommand:
     and, beside it, the source of a plain module that needs only torch. A .json beside each says what goes in.
     """
 
-    run: Annotated[str, tyro.conf.Positional]
+    run: str = field(metadata={POSITIONAL: True})
     """The run: its folder, or its name inside --save-dir."""
     to: str
     """pt2, onnx or state."""
@@ -37,8 +36,9 @@ class ExportCommand:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command; the exit code."""
-    command = tyro.cli(ExportCommand, args=list(arguments), prog="lab export")
+    examples = ("lab export NAME --to onnx", "lab export runs/NAME --to state --checkpoint best")
+    command = parse(ExportCommand, arguments, prog="lab export", examples=examples)
     run_dir = find_run(command.run, command.save_dir)
-    report = export_run(run_dir, command.to, checkpoint=command.checkpoint, out=command.out)
+    report = lab.export.export_run(run_dir, command.to, checkpoint=command.checkpoint, out=command.out)
     sys.stdout.write((report.to_json() if command.json else str(report)) + "\n")
     return 0

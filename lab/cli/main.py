@@ -1,30 +1,37 @@
 """The entry: one visible table of commands; only the chosen one's module is imported, so `lab --help` is quick.
 
-Exit codes: 0 done, 1 the run failed, 2 bad usage.
+Exit codes: 0 done, 1 the run failed, 2 bad usage, 130 interrupted, 141 nobody reads the output.
 """
 
 import importlib
+import os
+import select
 import sys
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import TextIO
 
 from lab import __version__
 from lab.base import LabError, StudyError, TrainingError
 from lab.cli.renamed import current_flags
+from lab.cli.suggest import unknown
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "demo": "a network grows on real data, live in your browser (--headless: in the terminal)",
-        "train": "train and evolve a network; --resume goes on where a run was cut off",
-        "evolve": "the evolution agent changes a live network, yours or a known one, while it trains",
+        "train": "train a network: aso-se, fixed, agent or multitask; --resume goes on where a run was cut off",
+        "evolve": "the former spelling of: lab train agent",
         "dashboard": "open the live page over the runs of a folder",
         "runs": "list the runs of a folder and their states",
         "export": "write the evolved network of a run: torch's exported form, ONNX, or plain source with its weights",
         "doctor": "find what is wrong with a model of yours (MODULE:FACTORY), or with this machine",
-        "bench": "measure the lab's own speed, as ratios within one run",
+        "bench": "measure the lab's own speed and memory, as ratios within one run",
+        "experiment": "answer a research question by a long measurement, which goes on where it was",
     }
 )
 FAILED = (TrainingError, StudyError)
+READER_GONE = 128 + 13
+"""What the shell says of a program that SIGPIPE ended."""
 
 
 def overview() -> str:
@@ -41,7 +48,18 @@ def overview() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        try:
+            return _run(list(sys.argv[1:] if arguments is None else arguments))
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
+        return READER_GONE
+
+
+def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         sys.stdout.write(overview())
         return 0
@@ -50,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     name = arguments[0]
     if name not in COMMANDS:
-        return error_exit(f"expected a command among {', '.join(COMMANDS)}, got {name!r}. See lab --help.")
+        return error_exit(str(unknown("a command", name, COMMANDS, "lab --help")))
     module = importlib.import_module(f"lab.cli.{name}")
     try:
         code: int = module.run(current_flags(arguments[1:]))
@@ -61,6 +79,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error_exit("interrupted")
         return 130
     return code
+
+
+def _reader_is_gone() -> bool:
+    """Whether nobody reads the output any more, as after `lab runs | head -1`; if so, the rest of it goes nowhere.
+
+    A pipe to a worker process can break as well; then the output still has its reader.
+    """
+    gone = [stream for stream in (sys.stdout, sys.stderr) if _is_broken(stream)]
+    for stream in gone:
+        # What is still in the stream's buffer is written when Python ends; that must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return bool(gone)
+
+
+def _is_broken(stream: TextIO) -> bool:
+    try:
+        stream.flush()
+        place = stream.fileno()
+    except BrokenPipeError:
+        return True
+    except OSError:
+        return False  # No file behind it, as in a test or a notebook.
+    # Nothing was left to write, so that only the pipe itself can tell; Windows has no way to ask it.
+    if not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    poll.register(place, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def error_exit(text: str) -> int:

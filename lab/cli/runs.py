@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
-
 from lab.base import ConfigError, ReportTable
+from lab.cli.parse import parse
+from lab.cli.suggest import unknown
 from lab.store import RUNS_ROOT, list_runs
 
 ACTIONS = ("show", "restore")
@@ -35,7 +35,10 @@ def run(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] in ACTIONS:
         code: int = importlib.import_module(f"lab.cli.runs_{arguments[0]}").run(arguments[1:])
         return code
-    command = tyro.cli(RunsCommand, args=list(arguments), prog="lab runs")
+    if arguments and not arguments[0].startswith("-"):
+        raise unknown("an action", arguments[0], ACTIONS, "lab runs --help")
+    examples = ("lab runs", "lab runs show NAME", "lab runs restore NAME --checkpoint best")
+    command = parse(RunsCommand, arguments, prog="lab runs", examples=examples)
     runs = list_runs(command.save_dir)
     if command.json:
         payload: list[dict[str, Any]] = [{**asdict(summary), "path": str(summary.path)} for summary in runs]

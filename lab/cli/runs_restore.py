@@ -3,17 +3,18 @@
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
-
+import lab.checkpoint
+import lab.export
+import lab.state
 from lab.base import CheckpointError
-from lab.checkpoint import CheckpointFile, load_checkpoint, save_checkpoint
+from lab.checkpoint import Checkpoint, CheckpointFile
+from lab.cli.options import POSITIONAL
+from lab.cli.parse import parse
 from lab.cli.runs import find_run
-from lab.export import choose_checkpoint
-from lab.state import state_digest
 from lab.store import RUNS_ROOT, AlertEvent, CheckpointEvent, RunWriter, new_run_name
 
 
@@ -24,7 +25,7 @@ class RestoreCommand:
     The new folder's first checkpoint is a verified copy; lab train --resume FOLDER goes on from it.
     """
 
-    run: Annotated[str, tyro.conf.Positional]
+    run: str = field(metadata={POSITIONAL: True})
     """The old run: its folder, or its name inside --save-dir."""
     checkpoint: str = "latest"
     """latest, best, last (the end of the run) or the path of a checkpoint."""
@@ -38,8 +39,13 @@ class RestoreCommand:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command; the exit code."""
-    command = tyro.cli(RestoreCommand, args=list(arguments), prog="lab runs restore")
-    source = choose_checkpoint(find_run(command.run, command.save_dir), command.checkpoint)
+    command = parse(
+        RestoreCommand,
+        arguments,
+        prog="lab runs restore",
+        examples=("lab runs restore NAME", "lab runs restore NAME --checkpoint best --name again"),
+    )
+    source = lab.export.choose_checkpoint(find_run(command.run, command.save_dir), command.checkpoint)
     name = command.name or new_run_name(command.save_dir, "restored")
     copy = restore_run(source, command.save_dir, name)
     payload: dict[str, Any] = {
@@ -62,12 +68,12 @@ def restore_run(source: CheckpointFile, save_dir: Path, name: str) -> Checkpoint
         StoreError: there is a run of that name, or the folder cannot be written.
         CheckpointError: the source does not read whole, belongs to no run of lab train, or the copy differs.
     """
-    checkpoint = load_checkpoint(source.path)
+    checkpoint = lab.checkpoint.load_checkpoint(source.path)
     if "config" not in checkpoint.base:
         raise CheckpointError("a checkpoint of lab train", f"{source.path} without settings", "give another checkpoint")
     with RunWriter(save_dir, name, checkpoint.base["config"]) as writer:
-        copy = save_checkpoint(writer.run_dir / "checkpoints", replace(checkpoint, reason="restored"))
-        if state_digest(load_checkpoint(copy.path).state) != state_digest(checkpoint.state):
+        copy = lab.checkpoint.save_checkpoint(writer.run_dir / "checkpoints", replace(checkpoint, reason="restored"))
+        if _digest(lab.checkpoint.load_checkpoint(copy.path)) != _digest(checkpoint):
             raise CheckpointError(
                 f"a copy equal to {source.path}", "another state", f"remove {writer.run_dir}, try again"
             )
@@ -78,3 +84,7 @@ def restore_run(source: CheckpointFile, save_dir: Path, name: str) -> Checkpoint
         writer.record(0, event)
         writer.finish("finished", f"{text}; resume with --resume {writer.run_dir}")
     return copy
+
+
+def _digest(checkpoint: Checkpoint) -> str:
+    return lab.state.state_digest(checkpoint.state)

@@ -2,15 +2,15 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
-
-import tyro
+from typing import Any
 
 from lab.base import Report, ReportTable
 from lab.charts import COMPONENT, Action, action_counts, agent_actions, component_bytes, component_table
 from lab.checkpoint import CheckpointFile, examine_checkpoints, list_checkpoints
+from lab.cli.options import POSITIONAL
+from lab.cli.parse import parse
 from lab.cli.runs import find_run
 from lab.runs import RunConfig
 from lab.space import Genotype
@@ -25,7 +25,7 @@ ACTION_COLUMNS = ("step", "action", "became", "what", "where", "loss change", "r
 class ShowCommand:
     """Tell of one run: settings, phases, checkpoints, cell, mutations, actions, interventions, last figures."""
 
-    run: Annotated[str, tyro.conf.Positional]
+    run: str = field(metadata={POSITIONAL: True})
     """The run: its folder, or its name inside --save-dir."""
     save_dir: Path = RUNS_ROOT
     """Folder of runs."""
@@ -99,8 +99,8 @@ class RunDescription(Report):
         return tuple(table for table in tables if table.rows)
 
     def _cell_facts(self) -> list[tuple[str, str]]:
-        if self.recipe == "hybrid":
-            return [("cell now", "none: recipe hybrid trains a model of text and a table")]
+        if self.recipe == "multitask":
+            return [("cell now", "none: recipe multitask trains a model of text and a table")]
         counts = ", ".join(f"{count} {status}" for status, count in self.mutations.items())
         return [("cell now", self.genotype or "none yet"), ("mutations", counts)]
 
@@ -147,7 +147,9 @@ def _table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command; the exit code."""
-    command = tyro.cli(ShowCommand, args=list(arguments), prog="lab runs show")
+    command = parse(
+        ShowCommand, arguments, prog="lab runs show", examples=("lab runs show NAME", "lab runs show NAME --json")
+    )
     description = describe_run(find_run(command.run, command.save_dir))
     sys.stdout.write((description.to_json() if command.json else str(description)) + "\n")
     return 0

@@ -1,4 +1,4 @@
-"""A person's own model, given as MODULE:FACTORY."""
+"""A user's model, given as MODULE:FACTORY."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

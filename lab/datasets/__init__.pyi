@@ -1,10 +1,10 @@
 """Data sets whole in memory, divided four ways, and streamed in batches that depend on seed and epoch alone."""
 
-from .bundle import Augmentation, DataBundle
+from .bundle import DataBundle
 from .config import DataConfig
-from .load import describe, load
-from .multitask import MULTITASK, MultitaskData, MultitaskPart, Task, describe_multitask, load_multitask
-from .sources import NAMES
+from .load import load
+from .multitask import MultitaskData, MultitaskPart, Task, load_multitask
+from .sources import MULTITASK, NAMES, Augmentation, describe, describe_multitask
 from .splits import Splits, split
 from .stream import BatchStream, Normalisation, Streams, open_streams
 from .workers import WorkerBatches

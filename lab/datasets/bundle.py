@@ -3,25 +3,13 @@
 Shapes: N samples, C channels, H height, W width, K classes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from lab.base import DataError, require_range
-
-
-@dataclass(frozen=True, kw_only=True)
-class Augmentation:
-    """Random changes of a training image that keep its class."""
-
-    shift: int = 0
-    """Largest shift in pixels along each axis, both ways; what moves in is black. 0 to 16."""
-    flip: bool = False
-    """Mirror half of the samples left to right."""
-
-    def __post_init__(self) -> None:
-        require_range("shift", self.shift, 0, 16)
+from lab.base import DataError
+from lab.datasets.sources import Augmentation, Source
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,7 +39,7 @@ class DataBundle:
     """Who made it, and when."""
     licence: str
     """Under which terms it may be used."""
-    augmentation: Augmentation = Augmentation()
+    augmentation: Augmentation = field(default_factory=Augmentation)
     """What may be done to its training images."""
 
     def __post_init__(self) -> None:
@@ -59,14 +47,40 @@ class DataBundle:
             problem = find_problem(x, y, len(self.classes))
             if problem:
                 expected, got = problem
-                raise DataError(f"{expected} in {self.name}", f"{got} in the {part} part", "mend the data set")
+                raise DataError(f"{expected} in {self.name}", f"{got} in the {part} part", "fix the data set")
         if self.x_train.shape[1:] != self.x_test.shape[1:] or self.x_train.dtype != self.x_test.dtype:
             got = " and ".join(f"{tuple(x.shape[1:])} {x.dtype}" for x in (self.x_train, self.x_test))
-            raise DataError(f"train and test images of one form in {self.name}", got, "mend the data set")
+            raise DataError(f"train and test images of one form in {self.name}", got, "fix the data set")
         missing = [name for k, name in enumerate(self.classes) if not (self.y_train == k).any()]
         if missing:
             got = f"none of {', '.join(missing[:5])}{' and others' if len(missing) > 5 else ''}"
             raise DataError(f"training samples of every class in {self.name}", got, "add some, or renumber the labels")
+
+    @classmethod
+    def of_source(
+        cls,
+        source: Source,
+        *,
+        classes: tuple[str, ...],
+        x_train: Tensor,
+        y_train: Tensor,
+        x_test: Tensor,
+        y_test: Tensor,
+    ) -> "DataBundle":
+        """The tensors of a named set together with what is known of it; raises `DataError` where they are unsound."""
+        return cls(
+            name=source.name,
+            title=source.title,
+            synthetic=source.synthetic,
+            classes=classes,
+            x_train=x_train,
+            y_train=y_train,
+            x_test=x_test,
+            y_test=y_test,
+            source=source.origin,
+            licence=source.licence,
+            augmentation=source.augmentation,
+        )
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""What to load and how to share it out."""
+"""Which data set to load and how to split it."""
 
 from dataclasses import dataclass
 
@@ -7,32 +7,32 @@ from lab.base import require, require_range
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which data set is read, from where, and how its training part is divided."""
+    """Which data set is loaded, from where, and how its training part is split."""
 
     name: str = "digits"
     """A set of `lab.datasets.NAMES`, a path to an `.npz` file, or a folder with `train/` and `test/`."""
     data_dir: str = "data"
-    """Folder in which torchvision's sets are looked for, and into which they are downloaded."""
+    """Folder of torchvision's data sets; --download writes there."""
     download: bool = False
-    """Fetch a set that is not there (torchvision's sets only)."""
+    """Download a missing data set (torchvision's only)."""
     seed: int = 0
-    """Run seed: decides the division, the order of batches and the augmentation. At least 0."""
+    """Run seed, >= 0: determines splits, order of batches and augmentation."""
     train_share: float = 0.7
-    """Share of the training part that trains weights, in (0, 1); the three shares add up to 1."""
+    """Share of the training samples in the train split, which trains weights, in (0, 1); the three shares sum to 1."""
     search_share: float = 0.15
-    """Share of the training part that trains architecture parameters, in (0, 1)."""
+    """Share in the search split, which trains architecture parameters, in (0, 1)."""
     selection_share: float = 0.15
-    """Share of the training part that decides about changes, in (0, 1)."""
+    """Share in the selection split, which decides about changes, in (0, 1)."""
     train_limit: int | None = None
-    """Use about this many training samples, each class in proportion; None for all. At least 30."""
+    """Limit the number of training samples to about this many, >= 30, stratified by class; None for all."""
     augment: bool = True
-    """Shift and flip the samples that train weights and architecture."""
+    """Augment the train and search splits by shifts and flips."""
     shift: int | None = None
-    """Largest shift in pixels, 0 to 16; None for the set's own."""
+    """Largest shift in pixels, 0 to 16; None for the data set's default."""
     flip: bool | None = None
-    """Mirror half of the samples left to right; None for the set's own."""
+    """Flip half of the samples horizontally; None for the data set's default."""
     image_size: int = 32
-    """Side in pixels to which an image folder's pictures are resized, 8 to 512."""
+    """Side in pixels to which images of a folder are resized, 8 to 512."""
     shapes_train: int = 4000
     """Training samples of `shapes`, 100 to 100,000."""
     shapes_test: int = 1000

@@ -23,7 +23,8 @@ def load_digits_bundle(source: Source) -> DataBundle:
     x_NCHW = torch.from_numpy((pixels_NHW.reshape(-1, 1, 8, 8) / 16).astype(np.float32))
     y_N = torch.from_numpy(labels_N.astype(np.int64))
     train, test = stratified_parts(y_N, (1 - TEST_SHARE, TEST_SHARE), seed=derive_seed(0, "digits", "test"))
-    return source.bundle(
+    return DataBundle.of_source(
+        source,
         classes=tuple("0123456789"),
         x_train=x_NCHW[train],
         y_train=y_N[train],

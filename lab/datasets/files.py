@@ -1,4 +1,4 @@
-"""A person's own data: one `.npz` file, or a folder of pictures.
+"""A user's data: one `.npz` file, or a folder of pictures.
 
 Shapes: N samples, H height, W width, C channels.
 """

@@ -3,15 +3,14 @@
 import dataclasses
 import difflib
 from pathlib import Path
-from typing import Any
 
 from lab.base import DataError
-from lab.datasets.bundle import Augmentation, DataBundle
+from lab.datasets.bundle import DataBundle
 from lab.datasets.config import DataConfig
 from lab.datasets.digits import load_digits_bundle
 from lab.datasets.files import load_folder_bundle, load_npz_bundle
 from lab.datasets.shapes import load_shapes_bundle
-from lab.datasets.sources import NAMES, SOURCES, find_source
+from lab.datasets.sources import NAMES, Augmentation, find_source
 
 
 def load(config: DataConfig) -> DataBundle:
@@ -60,24 +59,3 @@ def with_augmentation(bundle: DataBundle, config: DataConfig) -> DataBundle:
         got = f"shift {augmentation.shift} for images of {bundle.shape[1]}x{bundle.shape[2]} pixels"
         raise DataError(f"a shift smaller than the images of {bundle.name}", got, "lower shift")
     return dataclasses.replace(bundle, augmentation=augmentation)
-
-
-def describe(data_dir: str | Path = "data") -> list[dict[str, Any]]:
-    """Every named set as JSON-ready data: its form, origin and licence, and whether its files are in `data_dir`."""
-    root = Path(data_dir).expanduser()
-    return [
-        {
-            "name": source.name,
-            "title": source.title,
-            "synthetic": source.synthetic,
-            "shape": list(source.shape),
-            "classes": source.num_classes,
-            "train": source.train,
-            "test": source.test,
-            "needs_download": bool(source.files),
-            "found": not source.missing(root),
-            "source": source.origin,
-            "licence": source.licence,
-        }
-        for source in SOURCES
-    ]

@@ -9,7 +9,6 @@ Source: Street, Wolberg and Mangasarian 1993, "Nuclear feature extraction for br
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,13 +17,9 @@ from sklearn.datasets import load_breast_cancer
 from torch import Tensor
 
 from lab.base import DataError, derive_seed, require_range
+from lab.datasets.sources import MULTITASK_SOURCE
 from lab.datasets.splits import order_seed, stratified_parts
 
-MULTITASK = "multitask"
-"""Name given to `--dataset`."""
-TITLE = "tumours: real records and targets, synthetic texts"
-ORIGIN = "W. Wolberg, W. Street and O. Mangasarian, Breast Cancer Wisconsin (Diagnostic) (UCI, 1995), by scikit-learn"
-LICENCE = "CC BY 4.0"
 TEST_SHARE = 0.2
 UNTOLD = 0.1
 """Share of the told columns that a text leaves out."""
@@ -175,32 +170,14 @@ def load_multitask(seed: int = 0, *, selection_share: float = 0.2) -> MultitaskD
         for name, own in rows.items()
     }
     return MultitaskData(
-        title=TITLE,
-        source=ORIGIN,
-        licence=LICENCE,
+        title=MULTITASK_SOURCE.title,
+        source=MULTITASK_SOURCE.origin,
+        licence=MULTITASK_SOURCE.licence,
         vocabulary=VOCABULARY,
         columns=columns,
         tasks=tuple(tasks),
         **made,
     )
-
-
-def describe_multitask() -> dict[str, Any]:
-    """What is known of the set, as JSON-ready data; `synthetic` is true since its texts are."""
-    records = load_multitask()
-    return {
-        "name": MULTITASK,
-        "title": TITLE,
-        "synthetic": True,
-        "shape": [records.text_length, len(records.columns)],
-        "classes": records.tasks[0].outputs,
-        "train": len(records.train) + len(records.selection),
-        "test": len(records.test),
-        "needs_download": False,
-        "found": True,
-        "source": ORIGIN,
-        "licence": LICENCE,
-    }
 
 
 def _standardised(

@@ -95,4 +95,6 @@ def load_shapes_bundle(source: Source, config: DataConfig) -> DataBundle:
     """Ten classes of drawn shapes, 3x32x32, the same images for every run seed."""
     x_train, y_train = draw_part(config.shapes_train, "train")
     x_test, y_test = draw_part(config.shapes_test, "test")
-    return source.bundle(classes=tuple(SHAPES), x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
+    return DataBundle.of_source(
+        source, classes=tuple(SHAPES), x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test
+    )

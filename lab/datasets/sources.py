@@ -2,13 +2,25 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from torch import Tensor
-
-from lab.datasets.bundle import Augmentation, DataBundle
+from lab.base import require_range
 
 MNIST_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 CIFAR10_FILES = (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch", "batches.meta")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """Random changes of a training image that keep its class."""
+
+    shift: int = 0
+    """Largest shift in pixels along each axis, both ways; what moves in is black. 0 to 16."""
+    flip: bool = False
+    """Mirror half of the samples left to right."""
+
+    def __post_init__(self) -> None:
+        require_range("shift", self.shift, 0, 16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +31,8 @@ class Source:
     """Name given to `--dataset`."""
     title: str
     """Name that people know it by; synthetic sets say so here."""
-    shape: tuple[int, int, int]
-    """Channels, height, width."""
+    shape: tuple[int, ...]
+    """Channels, height, width; of records the positions of a text and the columns of a table."""
     num_classes: int
     train: int
     """Samples of its training part, before any division."""
@@ -30,7 +42,7 @@ class Source:
     """Who made it, and when."""
     licence: str
     """Under which terms it may be used."""
-    augmentation: Augmentation
+    augmentation: Augmentation = Augmentation()
     """What may be done to its training images."""
     synthetic: bool = False
     folder: str = ""
@@ -41,24 +53,6 @@ class Source:
     def missing(self, data_dir: Path) -> tuple[Path, ...]:
         """Files that are not under `data_dir`."""
         return tuple(path for name in self.files if not (path := data_dir / self.folder / name).is_file())
-
-    def bundle(
-        self, *, classes: tuple[str, ...], x_train: Tensor, y_train: Tensor, x_test: Tensor, y_test: Tensor
-    ) -> DataBundle:
-        """The set's tensors together with what is known of it; raises `DataError` where they are unsound."""
-        return DataBundle(
-            name=self.name,
-            title=self.title,
-            synthetic=self.synthetic,
-            classes=classes,
-            x_train=x_train,
-            y_train=y_train,
-            x_test=x_test,
-            y_test=y_test,
-            source=self.origin,
-            licence=self.licence,
-            augmentation=self.augmentation,
-        )
 
 
 SOURCES = (
@@ -150,10 +144,53 @@ SOURCES = (
         augmentation=Augmentation(shift=2),
     ),
 )
+"""Sets of images."""
 NAMES = tuple(source.name for source in SOURCES)
+MULTITASK = "multitask"
+"""Name given to `--dataset`."""
+MULTITASK_SOURCE = Source(
+    name=MULTITASK,
+    title="tumours: real records and targets, synthetic texts",
+    shape=(30, 15),
+    num_classes=2,
+    train=456,
+    test=113,
+    origin="W. Wolberg, W. Street and O. Mangasarian, Breast Cancer Wisconsin (Diagnostic) (UCI, 1995), "
+    "by scikit-learn",
+    licence="CC BY 4.0",
+    synthetic=True,
+)
+"""Records with a table, a text and several targets; its texts are synthetic."""
 
 
 def find_source(name: str) -> Source | None:
     """The named set that `name` means, whatever its case, hyphens and underscores; None where there is none."""
     plain = name.lower().replace("-", "").replace("_", "")
     return next((source for source in SOURCES if source.name.replace("-", "") == plain), None)
+
+
+def describe(data_dir: str | Path = "data") -> list[dict[str, Any]]:
+    """Every named set of images as JSON-ready data: its form, origin and licence, and whether its files are here."""
+    root = Path(data_dir).expanduser()
+    return [_describe(source, root) for source in SOURCES]
+
+
+def describe_multitask() -> dict[str, Any]:
+    """The set of records, described as `describe` does; `synthetic` is true since its texts are."""
+    return _describe(MULTITASK_SOURCE, Path())
+
+
+def _describe(source: Source, root: Path) -> dict[str, Any]:
+    return {
+        "name": source.name,
+        "title": source.title,
+        "synthetic": source.synthetic,
+        "shape": list(source.shape),
+        "classes": source.num_classes,
+        "train": source.train,
+        "test": source.test,
+        "needs_download": bool(source.files),
+        "found": not source.missing(root),
+        "source": source.origin,
+        "licence": source.licence,
+    }

@@ -33,7 +33,7 @@ def load_vision_bundle(source: Source, config: DataConfig) -> DataBundle:
         got = f"a damaged file in {(root / source.folder).resolve()} ({one_line(error)})"
         hint = "delete that folder's files of the set and fetch them again with --download"
         raise DataError(f"the {source.title} files as published", got, hint) from error
-    return source.bundle(classes=classes, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
+    return DataBundle.of_source(source, classes=classes, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
 
 
 def missing_error(source: Source, root: Path) -> DataError:

@@ -2,6 +2,7 @@
 
 from .choose import DeviceChoice, choose_device, require_device
 from .dispatch import AllocationSite, Line, StorageTracker
+from .driver import list_devices
 from .footprint import process_memory, tensor_bytes
 from .inventory import HeldTensor, inventory, offloaded
 from .leak import Leak, LeakReport, measure_leak
@@ -39,6 +40,7 @@ __all__ = [
     "find_poison",
     "inventory",
     "is_oom",
+    "list_devices",
     "load_guard",
     "loads_in_progress",
     "materialize",

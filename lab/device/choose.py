@@ -46,6 +46,9 @@ def choose_device(request: str | torch.device = "auto") -> DeviceChoice:
 def require_device(request: str | torch.device) -> torch.device:
     """The device called `request`, with data on it possible on this machine.
 
+    Args:
+        request: cpu, cuda (the current CUDA device), cuda:N or mps; not auto.
+
     Raises:
         PlacementError: the request is no device of this kind, or this machine does not have it.
     """
@@ -88,6 +91,7 @@ def _choose_freely() -> DeviceChoice:
 
 def _most_free_cuda() -> DeviceChoice:
     free = [free_cuda_bytes(index) for index in range(torch.cuda.device_count())]
+    # Among equals the lowest index, so that the choice repeats.
     best = max(range(len(free)), key=lambda index: (free[index], -index))
     among = "the only CUDA device" if len(free) == 1 else f"most free memory of {len(free)} CUDA devices"
     reason = f"{among}, {free[best] / 2**30:.1f} GiB free on {torch.cuda.get_device_name(best)}"

@@ -29,8 +29,11 @@ class Line:
     """A line of code outside torch."""
 
     file: str
+    """As Python names it."""
     number: int
+    """Of the line, from 1."""
     function: str
+    """Name of the function that the line is in."""
 
     def __str__(self) -> str:
         text = linecache.getline(self.file, self.number).strip()
@@ -45,8 +48,11 @@ class AllocationSite:
     number: int
     """Count of births, from 1."""
     nbytes: int
+    """Bytes of the storage."""
     operation: str
+    """The operation as torch writes it."""
     line: Line
+    """The user's line that called it."""
     mark: int
     """The value of `StorageTracker.mark` at the birth."""
 
@@ -57,6 +63,7 @@ def user_line() -> Line:
     last = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename
+        # "<string>" and "<frozen ...>" are generated code, which has no line to show.
         if not name.startswith((*_OWN_FOLDERS, "<")):
             return Line(file=name, number=frame.f_lineno, function=frame.f_code.co_name)
         last, frame = frame, frame.f_back
@@ -110,6 +117,7 @@ class StorageTracker(TorchDispatchMode):
             self.peak = self.live
             self.peak_by_line = Counter({line: size for line, size in self._by_line.items() if size})
         # the address is used again by later storages: the entry has to go with its storage
+        # No finalizer at exit: nobody reads the counts by then.
         weakref.finalize(storage, self._died, storage._cdata, birth.number).atexit = False
 
     def _died(self, key: int, number: int) -> None:

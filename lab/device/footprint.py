@@ -49,7 +49,11 @@ def storage_key(tensor: Tensor) -> int | None:
 
 
 def process_memory() -> int:
-    """Bytes of this process's resident set: what the machine's memory really holds of it."""
+    """Bytes of this process's resident set: what the machine's memory really holds of it.
+
+    Returns:
+        Bytes; memory that an allocator keeps for later is in it.
+    """
     return int(psutil.Process().memory_info().rss)
 
 

@@ -21,6 +21,7 @@ from torch.autograd.graph import Node
 
 from lab.device.footprint import storage_key
 
+# Bounds the time of a search: the leak is reported without a path, too.
 _MOST_OBJECTS = 300_000
 _LEAVES = (str, bytes, bytearray, int, float, complex, bool, type(None), torch.dtype, torch.device, torch.Size)
 

@@ -26,12 +26,16 @@ class HeldTensor:
     kind: str
     """parameter, persistent buffer, non-persistent buffer or plain attribute."""
     tensor: Tensor
+    """The object that the model holds, no copy."""
 
 
 def inventory(model: nn.Module) -> tuple[HeldTensor, ...]:
     """Every name of every tensor of `model`; a tied tensor and a shared module come under each of their names.
 
     A plain attribute that holds a tensor registered in the same module (recurrent nets keep such lists) is left out.
+
+    Args:
+        model: any module; nothing is run or changed.
     """
     held = []
     for prefix, module in model.named_modules(remove_duplicate=False):

@@ -133,6 +133,7 @@ def _trend(live: list[int]) -> tuple[float, float, float]:
     if len(set(live)) == 1:
         return 0.0, 0.0, 0.0
     fit = linregress(np.arange(len(live)), np.array(live, dtype=float))
+    # The line took two parameters from the data: n - 2 degrees of freedom.
     margin = float(t.ppf((1 + CONFIDENCE) / 2, len(live) - 2) * fit.stderr)
     return float(fit.slope), float(fit.slope) - margin, float(fit.slope) + margin
 

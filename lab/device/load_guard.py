@@ -63,9 +63,11 @@ class _Watched:
     """Name of the original in its home."""
 
     def current(self) -> Any:
+        # Static: no descriptor and no module `__getattr__` of a replacement runs.
         return inspect.getattr_static(self.holder, self.attribute)
 
     def is_original(self, thing: Any) -> bool:
+        # Made in C, without code or globals to compare: torch keeps the originals in this table.
         if self.home == "torch":
             return bool(thing is getattr(torch._C._VariableFunctions, self.attribute))
         return (
@@ -123,6 +125,7 @@ class _LoadLock:
 
     def __init__(self) -> None:
         self._reset()
+        # A child of fork has only the thread that forked: a lock that another one held would never be released.
         os.register_at_fork(after_in_child=self._reset)
 
     def _reset(self) -> None:
@@ -240,6 +243,7 @@ def _rebuild(watched: _Watched) -> Any:
         for owner in classes:
             nodes = next(node.body for node in nodes if isinstance(node, ast.ClassDef) and node.name == owner)
         body: ast.stmt = next(node for node in nodes if isinstance(node, ast.FunctionDef) and node.name == name)
+        # Inside shells of its classes, so that its qualified name is that of the original.
         for owner in reversed(classes):
             shell = ast.parse(f"class {owner}: pass").body[0]
             assert isinstance(shell, ast.ClassDef)
@@ -247,6 +251,8 @@ def _rebuild(watched: _Watched) -> Any:
             body = shell
         namespace: dict[str, Any] = {}
         tree = ast.fix_missing_locations(ast.Module(body=[body], type_ignores=[]))
+        # With the globals of its module, by which `is_original` tells an original; without the compiler flags of this
+        # one.
         exec(compile(tree, str(module.__file__), "exec", dont_inherit=True), vars(module), namespace)
     except (OSError, TypeError, StopIteration, NameError) as error:
         got = f"{watched.name} replaced, and its source not to be had ({error})"

@@ -42,12 +42,14 @@ class DeviceLoader:
         following = self._copied(iter(self.loader), copies)
         while following is not None:
             batch, source = following
+            # Asked for each batch: the caller may have changed streams since the last one.
             computing = torch.cuda.current_stream(self.device)
             computing.wait_stream(copies)
             for _, tensor in named_tensors(batch):
                 if tensor.device == self.device:
                     # made on one stream and used on the other: its memory must not be given away before the use ends
                     tensor.record_stream(computing)
+            # Started before this batch is handed out, so that the copy runs while the caller computes.
             following = self._copied(source, copies)
             yield batch
 

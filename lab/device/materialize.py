@@ -95,7 +95,7 @@ def materialize(
     signs = offloaded(model)
     if signs:
         hint = "run it as it is, or load it without device_map"
-        raise MaterializeError("a model that is whole", f"one that is offloaded on purpose ({'; '.join(signs)})", hint)
+        raise MaterializeError("a complete model", f"one that is offloaded on purpose ({'; '.join(signs)})", hint)
     slots = slots_of(inventory(model))
     hollow = [slot for slot in slots if slot.tensor.is_meta]
     _refuse_foreign(optimizer, hollow)
@@ -103,6 +103,7 @@ def materialize(
     find_sources(hollow, state or {}, factory)
     filled = fill(hollow, target)
 
+    # All that can be refused has been refused above: from here on model and optimizer change.
     dropped = _drop_meta_state(optimizer, hollow)
     others = [slot for slot in slots if not slot.tensor.is_meta and slot.tensor.device != target]
     if optimizer is not None:

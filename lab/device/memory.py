@@ -106,6 +106,7 @@ def measure_memory(
     if place.type == "cpu" and torch.autograd._profiler_enabled():
         hint = "end that session first, or measure outside it"
         raise ConfigError("no other profiler session in this thread", "one that runs", hint)
+    # Given out without fields, which come when the block has ended (see `__getattr__`).
     report = object.__new__(MemoryReport)
     tracker = StorageTracker() if blame else None
     measure = _cuda_bytes(place) if place.type == "cuda" else _cpu_bytes(_AllocationWatch(roots))
@@ -200,6 +201,7 @@ def _changes(session: profile) -> list[tuple[int, bool]]:
     entry of an earlier one would be reported with the size that its address had then.
     """
     assert session.kineto_results is not None
+    # The list grows while it is gone through: the tree comes out flat.
     events = list(session.kineto_results.experimental_event_tree())
     for event in events:
         events.extend(event.children)

@@ -154,6 +154,8 @@ class OOMTransaction:
         finally:
             if not done:
                 before.restore()
+        # Outside the transaction: an optimizer that fails half way has moved weights, which no restore here brings
+        # back.
         self._update(update or self._optimizer.step)
         return report
 
@@ -192,6 +194,7 @@ class OOMTransaction:
         return None if self._kept >= batch_length(batch) else self._kept
 
     def _remember(self, size: int | None, ooms: int) -> None:
+        # 0: this step began with the whole batch, and it fitted.
         if not ooms and self._since_whole == 0:
             self._in_a_row, self._kept = 0, None
         elif ooms:
@@ -239,6 +242,7 @@ def _attempt(
         if not is_oom(error):
             raise
         failure: BaseException | None = error
+        # Errors in a chain have tracebacks of their own, whose frames hold tensors of the failed step as well.
         while failure is not None:
             traceback.clear_frames(failure.__traceback__)
             failure = failure.__context__
@@ -251,6 +255,7 @@ def _in_micro_batches(
     micro_batches: list[tuple[int, int]],
     count: Callable[[Any], int] | None,
 ) -> Tensor:
+    # All counts before the first backward: the share of a part needs the sum.
     counts = [stop - start if count is None else count(batch_part(batch, start, stop)) for start, stop in micro_batches]
     every, total = sum(counts), None
     for (start, stop), valid in zip(micro_batches, counts, strict=True):
@@ -258,9 +263,7 @@ def _in_micro_batches(
             value = _backward(loss_fn(batch_part(batch, start, stop)), valid / every)
             total = value if total is None else total + value
     if total is None:
-        raise TrainingError(
-            "a batch with valid items", f"{micro_batches[-1][1]} items of which none counts", "leave it out"
-        )
+        raise TrainingError("a batch with valid items", f"{micro_batches[-1][1]} items of which none counts", "skip it")
     return total
 
 

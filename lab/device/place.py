@@ -34,6 +34,11 @@ def place(data: T, device: str | torch.device, *, non_blocking: bool = False) ->
     Containers are copied, modules are moved in place (they stay the same object), and a tensor that occurs twice
     occurs twice in the result. With `non_blocking` copies to CUDA go on, from pinned memory, after the return.
 
+    Args:
+        data: tensors in containers, to any depth.
+        device: cpu, cuda, cuda:N or mps.
+        non_blocking: do not wait for copies to CUDA; without effect on other devices.
+
     Raises:
         PlacementError: the machine has no such device, or `data` holds an iterator or a meta tensor.
         MaterializeError: a module has meta tensors; nothing of it was moved.
@@ -74,6 +79,7 @@ def _place_new(data: Any, device: torch.device, non_blocking: bool, memo: dict[i
         return type(data)(*items) if hasattr(data, "_fields") else type(data)(items)
     if isinstance(data, set | frozenset):
         return type(data)(inner(item) for item in data)
+    # These two hold numbers alone: to go through them item by item would only cost time.
     if isinstance(data, MutableSequence) and not isinstance(data, bytearray | array.array):
         row = copy.copy(data)
         for index, item in enumerate(data):
@@ -107,6 +113,7 @@ def _place_module(module: nn.Module, device: torch.device, non_blocking: bool) -
 def _place_dataclass(data: Any, inner: Any) -> Any:
     result = copy.copy(data)
     for field in dataclasses.fields(data):
+        # A field with init=False may have no value yet.
         if not hasattr(data, field.name):
             continue
         value = getattr(data, field.name)

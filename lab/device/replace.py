@@ -26,6 +26,7 @@ def replace_data(tensor: Tensor, data: Tensor) -> None:
         if registered:
             hooks[name] = registered
             setattr(tensor, name, None)
+    # autograd keeps requires_grad beside the data, so it goes over in the swap: set it before.
     if tensor.is_leaf and data.is_leaf:
         data.requires_grad_(tensor.requires_grad)
     torch._C._swap_tensor_impl(tensor, data)
@@ -35,7 +36,12 @@ def replace_data(tensor: Tensor, data: Tensor) -> None:
 
 
 def view_of(storage: torch.UntypedStorage, like: Tensor) -> Tensor:
-    """The tensor that `like` would be, were `storage` its storage: same dtype, offset, shape and strides."""
+    """The tensor that `like` would be, were `storage` its storage: same dtype, offset, shape and strides.
+
+    Args:
+        storage: must reach as far as `like` does.
+        like: gives dtype, offset, shape and strides; its data are not read.
+    """
     bare = torch.empty(0, dtype=like.dtype, device=storage.device)
     with torch.no_grad():
         return bare.set_(storage, like.storage_offset(), like.shape, like.stride())
@@ -45,12 +51,17 @@ def move_tensors(tensors: Iterable[Tensor], device: torch.device) -> None:
     """Move tensors with data to `device`, gradients too, each staying the same object.
 
     Tensors that share a storage share one afterwards; a tensor that is the result of operations keeps its graph.
+
+    Args:
+        tensors: each at most once; meta tensors must be filled before.
+        device: where they shall be.
     """
     storages: dict[int, tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
 
     def moved(tensor: Tensor) -> Tensor:
         old = tensor.untyped_storage()
         if old._cdata not in storages:
+            # The whole storage as bytes: views of it, of whatever dtype and strides, then share the moved one.
             flat = torch.empty(0, dtype=torch.uint8, device=old.device).set_(old)
             # the old storage is kept until the end, so that its address stays its own
             storages[old._cdata] = (old, flat.to(device).untyped_storage())

@@ -57,7 +57,7 @@ def find_sources(hollow: list[Slot], state: Mapping[str, Tensor], factory: Calla
     if state and len(missing) == len(hollow):
         got += f" (the {len(state)} keys of state are others, the first is {next(iter(state))!r})"
     given = "another" if factory is not None else "a"
-    hint = f"give their values in state, or {given} factory that builds a real twin"
+    hint = f"give their values in state, or {given} factory that builds the model with data"
     raise MaterializeError("a source for the data of every meta tensor", got, hint)
 
 
@@ -75,6 +75,7 @@ def _take(slot: Slot, origin: str, values: dict[str, Tensor]) -> None:
 
 def _uncovered(hollow: list[Slot]) -> list[Slot]:
     """The slots without a source; one that is a view of a storage that another slot fills has that slot's."""
+    # Only data that fill their storage from its start without gaps can stand for the views of it.
     full = {
         slot.tensor.untyped_storage()._cdata: slot
         for slot in hollow
@@ -133,6 +134,7 @@ def _extent(tensor: Tensor) -> int:
 
 def _refuse_unlike(tensor: Tensor, name: str, value: Tensor, origin: str) -> None:
     fits = value.shape == tensor.shape and not value.is_meta and value.layout is torch.strided
+    # The copy converts precision, for instance of a checkpoint in half; floats would be cut to whole numbers.
     if fits and value.is_floating_point() == tensor.is_floating_point():
         return
     kind = f"{tuple(value.shape)} {value.dtype} on {value.device}"
@@ -156,4 +158,4 @@ def refuse_shapeless(hollow: list[Slot]) -> None:
 def _refuse_same(twin: nn.Module, hollow: list[Slot]) -> None:
     own = {id(slot.tensor) for slot in hollow}
     if any(id(item.tensor) in own for item in inventory(twin)):
-        raise MaterializeError("a factory that builds a new twin", "the model itself", "build a new one in factory")
+        raise MaterializeError("a factory that builds a new model", "the model itself", "build a new one in factory")

@@ -21,6 +21,9 @@ T = TypeVar("T")
 def batch_length(batch: object) -> int:
     """The number of items in a batch: the first dimension that all of its tensors have in common.
 
+    Args:
+        batch: tensors (B, ...) in containers; numbers and tensors without dimensions have no say.
+
     Raises:
         DataError: the tensors differ in it, or there is none.
     """
@@ -33,6 +36,11 @@ def batch_length(batch: object) -> int:
 
 def batch_part(batch: T, start: int, stop: int) -> T:
     """The items `start` to `stop` (not included) of a batch, in containers of the same types; tensors are views.
+
+    Args:
+        batch: tensors (B, ...) in containers.
+        start: first item, >= 0.
+        stop: item behind the last one, at most B.
 
     Raises:
         DataError: as `batch_length` does.
@@ -70,6 +78,7 @@ def _part(batch: Any, start: int, stop: int, length: int) -> Any:
             mapping[key] = _part(value, start, stop, length)
         return mapping
     if isinstance(batch, list | tuple):
+        # A list without tensors (texts, labels) has one entry an item; one of tensors holds fields of the batch.
         if len(batch) == length and not list(_sizes(batch)):
             return type(batch)(batch[start:stop])
         items = [_part(item, start, stop, length) for item in batch]

@@ -47,9 +47,14 @@ def transfer_state(source: nn.Module, target: nn.Module) -> TransferReport:
     Where a shape differs in sizes but not in the number of dimensions, the leading part that both have is copied and
     the rest of the target keeps its values. The target's dtypes and devices stay.
 
+    Args:
+        source: is not changed.
+        target: its tensors are written in place and stay the same objects.
+
     Raises:
         MaterializeError: either model has a meta tensor; nothing was copied.
     """
+    # A state dict holds aliases of the model's tensors: to copy into `places` changes the target.
     values, places = source.state_dict(), target.state_dict()
     _refuse_meta("source", values.items())
     _refuse_meta("target", places.items())

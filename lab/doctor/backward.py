@@ -117,7 +117,7 @@ class BackwardReport(Report):
     nodes: int
     """Nodes of the graph that were made."""
     unwatched: int
-    """Nodes made under saved-tensor hooks, whose saved tensors could not be read."""
+    """Nodes whose saved tensors could not be read: made under saved-tensor hooks, or a whole part that is run again."""
 
     @property
     def ok(self) -> bool:
@@ -139,7 +139,8 @@ class BackwardReport(Report):
         """A line for the run and a table for each finding."""
         verdict = "nothing found" if self.ok else f"{len(self.findings)} found"
         text = f"{self.operations} operations, {self.nodes} nodes, watched by {self.method}"
-        notes = [f"{self.unwatched} nodes were made under saved-tensor hooks and not watched"] if self.unwatched else []
+        why = "checkpoints and saved-tensor hooks hide what they need"
+        notes = [f"{self.unwatched} nodes were not watched: {why}"] if self.unwatched else []
         head = ReportTable(title=f"Backward: {verdict} ({text})", columns=(), rows=(), notes=tuple(notes))
         found = [
             ReportTable(

@@ -2,8 +2,8 @@
 
 When the engine is about to run a node, its saved tensors are read as torch will read them a moment later: an error here
 is the error that torch will raise, and bytes that differ although torch finds nothing are a silent fault. Covered:
-torch's own nodes, custom functions, writes through views. Not covered: nodes made under saved-tensor hooks (they are
-counted), and nodes made before the run.
+torch's own nodes, custom functions, writes through views. Not covered: nodes made under saved-tensor hooks, parts that
+a reentrant checkpoint runs again (both are counted), and nodes made before the run.
 """
 
 import sys
@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils.checkpoint import CheckpointFunction
 
 from lab.doctor.ancestry import ancestors, carried, path
 from lab.doctor.fingerprint import fingerprint, layout_of
@@ -93,6 +94,8 @@ class GraphWatch:
                 self._keep(record, "input", self._inputs)
             else:
                 self._save(record, node)
+                # The weights of the part are no input of this node, and it reads them again.
+                self.unwatched += isinstance(node, CheckpointFunction._backward_cls)
         node.register_prehook(partial(self._start, record))
         if isinstance(node, torch.autograd.function.BackwardCFunction):
             self._customs.add(node)

@@ -1,3 +1,5 @@
 """Research questions that `lab experiment NAME` answers: each module has a frozen configuration."""
 
-__all__ = []
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -8,16 +8,14 @@ were used stand beside each result.
 
 import statistics
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from types import MappingProxyType
+from dataclasses import asdict, replace
 from typing import Any
 
 from lab.asose import ASOSEConfig, ASOSEStrategy
-from lab.base import ReportTable, derive_seed, require_choice, require_range
+from lab.base import ReportTable, derive_seed
 from lab.datasets import DataConfig
 from lab.experiments.runs_figure import dot_rows
+from lab.experiments.training_settings import ABLATION_ARMS, AblationBench
 from lab.experiments.weights import draw_again
 from lab.results import machine
 from lab.results.record import Records, progress_bar
@@ -27,58 +25,6 @@ from lab.train import DeviceConfig, NullSink, OptimizerConfig, TrainingLoop, eva
 
 NEVER = 1000
 """Cycles between mutations where there are none."""
-ARMS: Mapping[str, str] = MappingProxyType(
-    {
-        "whole": "the whole search",
-        "no_warmup": "no warmup: the search begins on fresh weights",
-        "no_arch_training": "no arch_training: alpha stays as it was drawn",
-        "no_mutation": "no mutation: the first cell is kept",
-        "no_weight_retraining": "no weight_retraining: cells run on the supernet's weights",
-        "swap_at_once": "no transition: the new primitives at once, beta 1",
-        "fresh_child": "no transition: all weights of the new network drawn again",
-    }
-)
-"""Arm -> what it is."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AblationBench:
-    """Settings of the measurement."""
-
-    dataset: str = "digits"
-    """Data set."""
-    data_dir: str = "data"
-    """Folder in which it is looked for."""
-    train_limit: int | None = None
-    """Use about this many training samples, >= 30; None for all."""
-    arms: tuple[str, ...] = tuple(ARMS)
-    """Arms that are run."""
-    seeds: int = 8
-    """Seeds of each arm, >= 1."""
-    channels: int = 8
-    """Channels of the first stage, >= 1."""
-    batch_size: int = 32
-    """Samples in a training batch, >= 2."""
-    cycles: int = 4
-    """Cycles of the search, >= 1."""
-    warmup_epochs: int = 8
-    """Epochs of warmup, >= 1."""
-    arch_training_epochs: int = 3
-    """Epochs of arch_training in a cycle, >= 1."""
-    weight_training_epochs: int = 8
-    """Epochs of weight_retraining in a cycle, >= 1."""
-    threads: int = 1
-    """CPU threads, >= 1."""
-    folder: Path = Path("runs/bench/ablation")
-    """Where the runs that are done are kept, one JSON for each arm and seed; a repeated call goes on."""
-
-    def __post_init__(self) -> None:
-        for arm in self.arms:
-            require_choice("arm", arm, ARMS.keys())
-        for name in ("seeds", "channels", "cycles", "threads"):
-            require_range(name, getattr(self, name), 1)
-        for name in ("warmup_epochs", "arch_training_epochs", "weight_training_epochs"):
-            require_range(name, getattr(self, name), 1)
 
 
 def run(config: AblationBench) -> dict[str, Any]:
@@ -232,7 +178,7 @@ def summary(result: dict[str, Any]) -> ReportTable:
         mutations = figures["mutations"]
         rows.append(
             (
-                ARMS[arm],
+                ABLATION_ARMS[arm],
                 f"{figures['test_accuracy']:.2%}" + ("" if deviation is None else f" +- {deviation:.2%}"),
                 "-" if arm == "whole" or error is None else f"{100 * figures['difference']:+.2f} +- {100 * error:.2f}",
                 f"{figures['test_loss']:.4f}",
@@ -257,6 +203,6 @@ def summary(result: dict[str, Any]) -> ReportTable:
 
 def figure(result: dict[str, Any]) -> str:
     """Test accuracy of every run as SVG, a row for each arm."""
-    rows = [(ARMS[arm], figures["accuracies"]) for arm, figures in result["results"]["arms"].items()]
+    rows = [(ABLATION_ARMS[arm], figures["accuracies"]) for arm, figures in result["results"]["arms"].items()]
     title = f"Ablation on {result['config']['dataset']}, {result['config']['seeds']} seeds"
     return dot_rows(title, rows, label="test accuracy: a dot is a seed, the stroke their mean")

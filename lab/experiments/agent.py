@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import product
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -18,7 +17,8 @@ import numpy as np
 import torch
 
 from lab.agent import CellSearch, CellSearchConfig
-from lab.base import DataError, ReportTable, derive_seed, require_choice, require_range
+from lab.base import DataError, ReportTable, derive_seed
+from lab.experiments.table_settings import AgentBench
 from lab.experiments.tabular import (
     STRATEGIES,
     Floats,
@@ -93,47 +93,9 @@ Weights = Mapping[str, torch.Tensor]
 """A policy network's state dict."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class AgentBench:
-    """Settings of the measurement."""
-
-    environments: tuple[str, ...] = ("CIFAR-10", "CIFAR-100", "Macro", "Macro, one seed")
-    """Names among `ENVIRONMENTS`; all but digits need the tables in the folder that LAB_NAS_TABLES names."""
-    evaluations: tuple[int, ...] = (20, 50, 100, 200)
-    """Numbers of evaluations after which the best network is judged, each >= 1."""
-    seeds: int = 300
-    """Independent searches of each kind, >= 3."""
-    seed: int = 0
-    """From which all of them are drawn, >= 0."""
-    every: int = 2
-    """Actions of the agent from one round of learning to the next, >= 1."""
-    hindsight: int = 16
-    """Transitions that it remembers in a round, >= 0."""
-    updates: int = 1
-    """Its learning steps in a round, >= 0."""
-    teachers: int = 3
-    """Agents that learn on the other data set; the seeds of the taught agent begin with their weights in turn, >= 1."""
-    lesson: int = 1000
-    """Networks that each of them measures there, >= 1."""
-    folder: Path = Path("runs/bench/agent")
-    """Where finished searches are kept, one JSON for each with all its seeds; a repeated call goes on."""
-
-    def __post_init__(self) -> None:
-        for name in self.environments:
-            require_choice("environment", name, ENVIRONMENTS.keys())
-        for count in self.evaluations:
-            require_range("evaluations", count, 1)
-        require_range("seeds", self.seeds, 3)
-        require_range("seed", self.seed, 0)
-        require_range("teachers", self.teachers, 1)
-        require_range("lesson", self.lesson, 1)
-        # The search's own ranges are checked where it is made.
-        _ = self.search
-
-    @property
-    def search(self) -> CellSearchConfig:
-        """The agent's walk and learner."""
-        return CellSearchConfig(every=self.every, hindsight=self.hindsight, updates=self.updates)
+def search_config(config: AgentBench) -> CellSearchConfig:
+    """The agent's walk and learner."""
+    return CellSearchConfig(every=config.every, hindsight=config.hindsight, updates=config.updates)
 
 
 def run(config: AgentBench) -> dict[str, Any]:
@@ -143,7 +105,7 @@ def run(config: AgentBench) -> dict[str, Any]:
         DataError: a table is not there, or is of another form.
     """
     truths = {name: _table(ENVIRONMENTS[name]) for name in config.environments}
-    walked = {"search": asdict(config.search), "teaching": asdict(LESSON)}
+    walked = {"search": asdict(search_config(config)), "teaching": asdict(LESSON)}
     settings = {key: value for key, value in asdict(config).items() if key not in ("folder", "environments")} | walked
     records = Records(config.folder, settings)
     found: dict[str, Any] = {}
@@ -225,12 +187,12 @@ def _measure(
 
 def _strategy(method: str, environment: Environment, columns: Mapping[str, Floats], config: AgentBench) -> Strategy:
     if method in AGENTS:
-        return partial(walks, config=AGENTS[method](config.search), growth=environment.growth)
+        return partial(walks, config=AGENTS[method](search_config(config)), growth=environment.growth)
     if method == TAUGHT:
         assert environment.lesson is not None
         lesson = Landscape(space=environment.space, validation_N=columns[environment.lesson])
         weights = teach(lesson, config)
-        silent = replace(config.search, updates=0)
+        silent = replace(search_config(config), updates=0)
         return partial(walks, config=silent, growth=environment.growth, weights=weights)
     if method == "greedy_growth":
         return greedy_growth

@@ -11,20 +11,19 @@ times the images seen; so it holds on any machine.
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
-from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import nn
 
 from lab.asose import ASOSEConfig, ASOSEStrategy
-from lab.base import ReportTable, derive_seed, require, require_choice, require_range
+from lab.base import ReportTable, derive_seed
 from lab.datasets import DataConfig
 from lab.experiments.runs_figure import curves_by_seed
+from lab.experiments.training_settings import GROWTH_ARMS, GrowthBench
 from lab.experiments.weights import draw_again
 from lab.nn import Cell, EvolvableNetwork, measure_flops
 from lab.results import machine
@@ -33,70 +32,11 @@ from lab.runs import Parts, RunConfig, build
 from lab.space import NB201, Genotype
 from lab.train import DeviceConfig, NullSink, OptimizerConfig, SupervisedStrategy, TrainingLoop, evaluate
 
-ARMS: Mapping[str, str] = MappingProxyType(
-    {
-        "grown": "grown while it trained",
-        "scratch": "final architecture from scratch, equal compute",
-        "start": "first architecture, never grown, equal compute",
-        "longer": "final architecture from scratch, equal epochs",
-    }
-)
-"""Arm -> what it is."""
 NEVER = 1000
 UNUSED = 0.05
 """Share of the architecture parameters, which nothing trains here."""
 PASSES = 3
 """A forward pass, and a backward pass of two."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class GrowthBench:
-    """Settings of the measurement."""
-
-    dataset: str = "fashion-mnist"
-    """Data set."""
-    data_dir: str = "data"
-    """Folder in which it is looked for."""
-    train_limit: int | None = 3000
-    """Use about this many training samples, >= 30; None for all."""
-    selection_share: float = 0.28
-    """Share of them on which the curves are read, in (0, 0.9); five per cent are unused, the rest trains."""
-    cell: str = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
-    """The cell, in NAS-Bench-201's notation."""
-    channels: int = 8
-    """Channels of the first stage at first, >= 1."""
-    layers: int = 3
-    """Cells at first, >= 1."""
-    growth: str = "depth,width"
-    """What grows, as in `lab train --growth`."""
-    growth_factor: float = 1.5
-    """Factor of a stage's width at a growth, in (1, 4]."""
-    cycles: int = 7
-    """Cycles, >= 2; the network grows before each but the first."""
-    cycle_epochs: int = 3
-    """Epochs of a cycle, >= 1."""
-    batch_size: int = 32
-    """Samples in a training batch, >= 2."""
-    weight_lr: float = 0.05
-    """First learning rate, > 0, cosine over the run."""
-    arms: tuple[str, ...] = tuple(ARMS)
-    """Arms that are run; grown is always one."""
-    seeds: int = 3
-    """Seeds of each arm, >= 1."""
-    threads: int = 1
-    """CPU threads, >= 1."""
-    folder: Path = Path("runs/bench/growth")
-    """Where the runs that are done are kept, one JSON for each arm and seed; a repeated call goes on."""
-
-    def __post_init__(self) -> None:
-        require_range("selection_share", self.selection_share, 0, 0.9, open_low=True)
-        require_range("cycles", self.cycles, 2)
-        for name in ("channels", "layers", "cycle_epochs", "seeds", "threads"):
-            require_range(name, getattr(self, name), 1)
-        Genotype.from_arch_str(self.cell)
-        for arm in self.arms:
-            require_choice("arm", arm, ARMS.keys())
-        require("grown" in self.arms, expected="grown among the arms", got=", ".join(self.arms), hint="add it")
 
 
 def run(config: GrowthBench) -> dict[str, Any]:
@@ -281,7 +221,7 @@ def summary(result: dict[str, Any]) -> ReportTable:
         parameters = sorted(set(own["parameters"]))
         rows.append(
             (
-                ARMS[arm],
+                GROWTH_ARMS[arm],
                 f"{own['test_accuracy']:.2%}" + ("" if deviation is None else f" +- {deviation:.2%}"),
                 f"{own['test_loss']:.4f}",
                 " to ".join(f"{count:,}" for count in parameters),
@@ -293,7 +233,7 @@ def summary(result: dict[str, Any]) -> ReportTable:
     notes = []
     for level in figures["levels"]:
         needs = [f"{arm} {'never' if level[arm] is None else f'{level[arm] / 1e12:.2f}'}" for arm in arms]
-        notes.append(f"TFLOP to reach {level['accuracy']:.1%} on the decision split: {', '.join(needs)}")
+        notes.append(f"TFLOP to reach {level['accuracy']:.1%} on the selection split: {', '.join(needs)}")
     columns = ("arm", "test accuracy", "test loss", "parameters", "epochs", "TFLOP", "CPU seconds")
     return ReportTable(
         title=f"growth on {result['config']['dataset']}", columns=columns, rows=tuple(rows), notes=tuple(notes)

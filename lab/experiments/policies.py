@@ -7,77 +7,20 @@ rate follows the compute that is spent.
 
 import statistics
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from types import MappingProxyType
+from dataclasses import asdict
 from typing import Any
 
 from lab.agent import AgentStrategy, EvolveConfig
-from lab.base import ReportTable, require_choice, require_range
+from lab.base import ReportTable
 from lab.datasets import DataConfig
+from lab.experiments.training_settings import POLICIES, EvolveBench
 from lab.results import machine
 from lab.results.record import Records, progress_bar
 from lab.runs import RunConfig, build
 from lab.store import ActionEvent, Record
 from lab.train import DeviceConfig, NullSink, OptimizerConfig, TrainingLoop, evaluate
 
-POLICIES: Mapping[str, str] = MappingProxyType(
-    {
-        "agent": "the agent, which learns",
-        "random": "random actions on trial",
-        "schedule": "wider at each round, no trial",
-        "none": "never changed",
-    }
-)
-"""Policy -> what it is."""
 MOST_EPOCHS = 1000
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvolveBench:
-    """Settings of the measurement."""
-
-    dataset: str = "fashion-mnist"
-    """Data set."""
-    data_dir: str = "data"
-    """Folder in which it is looked for."""
-    train_limit: int | None = 4000
-    """Use about this many training samples, >= 30; None for all."""
-    model: str = "small_cnn"
-    """The network at first, as `lab evolve --model`."""
-    channels: int = 4
-    """Units of its first layer, >= 1."""
-    start_epochs: int = 40
-    """Compute of a run: that of so many epochs of the network as it is at first, >= 1."""
-    evolve_every: int = 4
-    """Epochs between rounds of actions, >= 1."""
-    evolve_actions: int = 2
-    """Actions in a round, >= 1."""
-    probe_steps: int = 12
-    """Training steps in a trial, >= 0."""
-    batch_size: int = 32
-    """Samples in a training batch, >= 2."""
-    weight_lr: float = 0.05
-    """First learning rate, > 0."""
-    policies: tuple[str, ...] = tuple(POLICIES)
-    """Policies that are run."""
-    seeds: int = 5
-    """Seeds of each, >= 2."""
-    first_seed: int = 0
-    """The first of them, >= 0."""
-    threads: int = 1
-    """CPU threads, >= 1."""
-    folder: Path = Path("runs/bench/evolve")
-    """Where finished runs are kept, one JSON for each policy and seed; a repeated call goes on."""
-
-    def __post_init__(self) -> None:
-        for name in ("channels", "start_epochs", "evolve_every", "evolve_actions", "threads"):
-            require_range(name, getattr(self, name), 1)
-        require_range("seeds", self.seeds, 2)
-        require_range("first_seed", self.first_seed, 0)
-        for policy in self.policies:
-            require_choice("policy", policy, POLICIES.keys())
 
 
 def run(config: EvolveBench) -> dict[str, Any]:

@@ -8,16 +8,16 @@ import itertools
 import statistics
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
 import torch
 
 from lab.asose import ASOSEConfig, ASOSEStrategy
-from lab.base import DataError, ReportTable, derive_seed, require_range
+from lab.base import DataError, ReportTable, derive_seed
 from lab.datasets import DataConfig, open_streams
+from lab.experiments.table_settings import RemediesBench
 from lab.monitor import MonitorConfig, StabilityMonitor
 from lab.nn import SuperNet
 from lab.results import machine
@@ -44,32 +44,6 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 """Name -> what it changes in `ASOSEConfig`."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RemediesBench:
-    """Settings of the measurement."""
-
-    seeds: int = 5
-    """Searches with each option, >= 1."""
-    warmup_epochs: int = 12
-    """Epochs that train the supernet first, >= 1."""
-    arch_training_epochs: int = 6
-    """Epochs of exploration, >= 1."""
-    arch_lr: float = 0.01
-    """Learning rate of the architecture parameters, > 0."""
-    channels: int = 8
-    """Channels of the first stage, >= 1."""
-    batch_size: int = 32
-    """Samples in a training batch, >= 2."""
-    folder: Path = Path("runs/bench/remedies")
-    """Where finished searches are kept, one JSON for each option and seed; a repeated call goes on."""
-
-    def __post_init__(self) -> None:
-        for name in ("seeds", "warmup_epochs", "arch_training_epochs", "channels"):
-            require_range(name, getattr(self, name), 1)
-        require_range("arch_lr", self.arch_lr, 0, open_low=True)
-        require_range("batch_size", self.batch_size, 2)
-
-
 def run(config: RemediesBench) -> dict[str, Any]:
     """Every option with every seed, one after the other on one thread; go on where an earlier call stopped.
 
@@ -78,7 +52,7 @@ def run(config: RemediesBench) -> dict[str, Any]:
     """
     truth = find_table(NB125)
     if truth is None:
-        raise DataError("the table of nb125", "none", "run lab bench table --csv data/nb125_digits.csv")
+        raise DataError("the table of nb125", "none", "run lab experiment table --csv data/nb125_digits.csv")
     torch.set_num_threads(1)
     settings = {name: value for name, value in asdict(config).items() if name not in ("seeds", "folder")}
     records = Records(config.folder, settings)

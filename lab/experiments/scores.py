@@ -8,8 +8,7 @@ Which units a pruning keeps is judged in the same way: by the loss that is left.
 """
 
 import statistics
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from random import Random
 from typing import Any
 
@@ -29,46 +28,16 @@ from lab.agent import (
     read_batch,
 )
 from lab.agent.trial import EvalResult, paired, plain_step, undone
-from lab.base import MorphError, ReportTable, derive_seed, require_range
+from lab.base import MorphError, ReportTable, derive_seed
 from lab.datasets import DataConfig, open_streams
+from lab.experiments.training_settings import ScoresBench
 from lab.morph import Morph, Prune, Widen, apply
+from lab.morph.trace import Traces
 from lab.results import machine
 from lab.results.record import Records, progress_bar
 
 ACTIONS = ("prune", "expand", "branch", "attention", "residual")
 GATE = "gate_gradient"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoresBench:
-    """Settings of the measurement."""
-
-    dataset: str = "digits"
-    """Data set."""
-    data_dir: str = "data"
-    """Folder in which it is looked for."""
-    train_limit: int | None = None
-    """Use about this many training samples; None for all."""
-    depth: int = 6
-    """Convolutions of a network, >= 3."""
-    epochs: tuple[int, ...] = (2, 8)
-    """Epochs of training after which the layers are judged, each >= 1, rising."""
-    probe_steps: int = 40
-    """Training steps after a change, >= 1."""
-    ratio: float = 0.5
-    """Share of its units that a layer loses or gains, in (0, 1)."""
-    networks: int = 6
-    """Networks, each of its own widths, >= 2."""
-    lr: float = 0.05
-    """Learning rate, > 0."""
-    folder: Path = Path("runs/bench/scores")
-    """Where finished networks are kept, one JSON each; a repeated call goes on."""
-
-    def __post_init__(self) -> None:
-        require_range("depth", self.depth, 3)
-        require_range("probe_steps", self.probe_steps, 1)
-        require_range("networks", self.networks, 2)
-        require_range("ratio", self.ratio, 0, 0.9, open_low=True)
 
 
 def run(config: ScoresBench) -> dict[str, Any]:
@@ -121,6 +90,7 @@ class _Subject:
         torch.manual_seed(self.seed)
         channels, size, _ = self.streams.bundle.shape
         self.random = Random(self.seed)
+        self.traces = Traces()
         self.model = plain_network(config.depth, channels, size, self.streams.bundle.num_classes, self.random)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=config.lr, momentum=0.9)
         self.step = plain_step(self.optimizer)
@@ -189,7 +159,7 @@ class _Subject:
     def _effect(self, morph: Morph) -> float | None:
         """Gain of held-out loss against the control copy, nats; None where the change is not possible."""
         try:
-            plan = morph.plan(self.model, self.held_out[0].inputs[:4])
+            plan = morph.plan(self.model, self.held_out[0].inputs[:4], traces=self.traces)
         except MorphError:
             return None
         with undone(self.model, self.optimizer):

@@ -6,18 +6,19 @@ afterwards. A search that does not beat six 3x3 convolutions (93.76 % on CIFAR-1
 
 import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import torch
 
-from lab.base import ConfigError, ReportTable, require_choice, require_range
+from lab.base import ConfigError, ReportTable
 from lab.experiments import one_shot, zero_cost
 from lab.experiments.asose import aso_se
 from lab.experiments.one_shot import Found
 from lab.experiments.proxy import Proxy, open_proxy
+from lab.experiments.table_settings import SearchBench
 from lab.results import machine
 from lab.results.record import Clock, Records, progress_bar
 from lab.space import NB201, Genotype, find_table
@@ -40,53 +41,6 @@ OTHERS: Mapping[str, Method] = MappingProxyType(
     }
 )
 """What ASO-SE is held against, by name."""
-METHODS = ("aso-se", *OTHERS)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchBench:
-    """Settings of the measurement."""
-
-    data: Path | None = None
-    """CIFAR-10 (or other images with even sides) as .npz with x_train, y_train, x_test, y_test; pooled 2x2. Needed."""
-    methods: tuple[str, ...] = METHODS
-    """Which methods search."""
-    seeds: int = 5
-    """Searches of each method, >= 1."""
-    budget: float = 100.0
-    """CPU seconds of one search, > 0; a zero-cost search ends earlier where it has nothing left to climb."""
-    warm_up_share: float = 0.8
-    """For aso-se: share of the budget that trains the supernet, in (0, 1)."""
-    trial_epochs: int = 2
-    """For aso-se: epochs that each live cell is trained for before it is compared, >= 1."""
-    channels: int = 8
-    """Channels of the first stage, >= 1."""
-    layers: int = 3
-    """Cells, >= 1; three are one for each stage."""
-    batch_size: int = 128
-    """Samples in a training batch, >= 2."""
-    weight_lr: float = 0.1
-    """Highest learning rate of the weights, > 0."""
-    folder: Path = Path("runs/bench/search")
-    """Where finished searches are kept, one JSON for each method and seed; a repeated call goes on."""
-
-    def __post_init__(self) -> None:
-        for name in self.methods:
-            require_choice("method", name, METHODS)
-        require_range("seeds", self.seeds, 1)
-        require_range("budget", self.budget, 0, open_low=True)
-        require_range("warm_up_share", self.warm_up_share, 0, 0.99, open_low=True)
-        require_range("trial_epochs", self.trial_epochs, 1)
-        require_range("channels", self.channels, 1)
-        require_range("layers", self.layers, 1)
-        require_range("batch_size", self.batch_size, 2)
-        require_range("weight_lr", self.weight_lr, 0, open_low=True)
-
-    @property
-    def protocol(self) -> dict[str, Any]:
-        """What a finished search depends on."""
-        names = ("budget", "warm_up_share", "trial_epochs", "channels", "layers", "batch_size", "weight_lr")
-        return {"data": "" if self.data is None else self.data.name, **{name: getattr(self, name) for name in names}}
 
 
 def run(config: SearchBench) -> dict[str, Any]:

@@ -6,7 +6,7 @@ published rows for NAS-Bench-201 (Dong and Yang 2020, table 5) show whether the 
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from lab.base import DataError, ReportTable, derive_seed, require_choice, require_range
+from lab.base import DataError, ReportTable, derive_seed
+from lab.experiments.table_settings import DATASETS, StrategiesBench
 from lab.experiments.tabular import STRATEGIES, Floats, Landscape, best_so_far, noise_floor
 from lab.results import machine
 from lab.results.figure import PlotLine, line_figure
@@ -22,44 +23,10 @@ from lab.results.record import Records, progress_bar
 from lab.space import SPACES, Genotype, find_table
 from lab.space import Table as Truth
 
-DATASETS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
-    {
-        "nb201": {"CIFAR-10": ("c10_val12", "c10_test200"), "CIFAR-100": ("c100_val12", "c100_test200")},
-        "nb125": {"digits": ("digits_validation_half", "digits_test")},
-    }
-)
-"""Space -> data set -> (column that a strategy sees, column that judges it)."""
 PUBLISHED: Mapping[str, tuple[float, float]] = MappingProxyType(
     {"random": (93.70, 0.36), "regularised_evolution": (93.92, 0.30), "reinforce": (93.85, 0.37)}
 )
 """CIFAR-10 test accuracy and standard deviation of NAS-Bench-201's own runs, about a hundred evaluations each."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StrategiesBench:
-    """Settings of the measurement."""
-
-    space: str = "nb201"
-    """nb201 (its table lies in the folder that LAB_NAS_TABLES names) or nb125 (its table comes with the lab)."""
-    table: Path | None = None
-    """The table's CSV file; None for the one of LAB_NAS_TABLES, or the lab's own."""
-    evaluations: tuple[int, ...] = (20, 50, 100, 200)
-    """Numbers of evaluations after which the best cell is judged, each >= 1."""
-    seeds: int = 300
-    """Independent searches of each strategy, >= 2."""
-    seed: int = 0
-    """From which all of them are drawn, >= 0."""
-    folder: Path = Path("runs/bench/strategies")
-    """Where finished strategies are kept, one JSON each with all its seeds; a repeated call goes on."""
-    figure: Path | None = None
-    """SVG file of the curves, with the noise floor; None for none."""
-
-    def __post_init__(self) -> None:
-        require_choice("space", self.space, DATASETS.keys())
-        require_range("seeds", self.seeds, 2)
-        require_range("seed", self.seed, 0)
-        for count in self.evaluations:
-            require_range("evaluations", count, 1)
 
 
 def run(config: StrategiesBench) -> dict[str, Any]:

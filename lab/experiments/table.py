@@ -9,64 +9,21 @@ epoch.
 import csv
 import itertools
 import statistics
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lab.base import ReportTable, derive_seed, require_range
+from lab.base import ReportTable, derive_seed
 from lab.datasets import DataConfig, Streams, open_streams
+from lab.experiments.table_settings import TABLE_DATASET, TableBench
 from lab.monitor import MonitorConfig, StabilityMonitor
 from lab.nn import EvolvableNetwork
 from lab.results import machine
 from lab.results.record import Bar, Records, progress_bar
 from lab.space import NB125, Genotype
 from lab.train import NullSink, OptimizerConfig, StreamData, SupervisedStrategy, TrainingLoop, evaluate
-
-DATASET = "digits"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TableBench:
-    """Settings of the measurement."""
-
-    seeds: int = 3
-    """Trainings of each cell, >= 1; each seed draws its own division, order, augmentation and weights."""
-    epochs: int = 24
-    """Epochs of each training, >= 2; the accuracy after half of them is a column as well."""
-    channels: int = 8
-    """Channels of the first stage, >= 1."""
-    layers: int = 3
-    """Cells, >= 1; three are one for each stage."""
-    batch_size: int = 32
-    """Samples in a training batch, >= 2."""
-    weight_lr: float = 0.1
-    """Learning rate, > 0, cosine to 1 %."""
-    train_share: float = 0.3
-    """Share of digits' training part that trains weights, in (0, 0.85); a tenth stays unused, the rest validates."""
-    cells: int = NB125.size
-    """Cells that are trained, 1 to 125, in the order of the table; a table is written only where all are."""
-    folder: Path = Path("runs/bench/table")
-    """Where the cells that are done are kept, one JSON for each seed; a repeated call goes on."""
-    csv: Path | None = None
-    """File to which the table is written; None for none."""
-
-    def __post_init__(self) -> None:
-        require_range("seeds", self.seeds, 1)
-        require_range("epochs", self.epochs, 2)
-        require_range("channels", self.channels, 1)
-        require_range("layers", self.layers, 1)
-        require_range("batch_size", self.batch_size, 2)
-        require_range("weight_lr", self.weight_lr, 0, open_low=True)
-        require_range("train_share", self.train_share, 0, 0.85, open_low=True)
-        require_range("cells", self.cells, 1, NB125.size)
-
-    @property
-    def protocol(self) -> dict[str, Any]:
-        """What a trained cell's figures depend on."""
-        names = ("epochs", "channels", "layers", "batch_size", "weight_lr", "train_share")
-        return {"dataset": DATASET, **{name: getattr(self, name) for name in names}}
 
 
 def run(config: TableBench) -> dict[str, Any]:
@@ -100,7 +57,7 @@ def _seed_rows(config: TableBench, records: Records, seed: int, bar: Bar) -> dic
     rows: dict[str, Any] = (records.read(name) or {"cells": {}})["cells"]
     streams = open_streams(
         DataConfig(
-            name=DATASET,
+            name=TABLE_DATASET,
             seed=seed,
             train_share=config.train_share,
             search_share=0.1,
@@ -150,10 +107,14 @@ def _train(ops: str, streams: Streams, config: TableBench, seed: int) -> dict[st
 def _summarise(ops: str, trained: list[dict[str, float]]) -> dict[str, Any]:
     """One row of the table: means over the seeds in percent, and each seed's test accuracy."""
     means = {
-        f"{DATASET}_{name}": round(statistics.fmean(row[name] for row in trained), 3)
+        f"{TABLE_DATASET}_{name}": round(statistics.fmean(row[name] for row in trained), 3)
         for name in ("test", "validation", "validation_half")
     }
-    return {"ops": ops, **means, **{f"{DATASET}_test_seed{i}": round(row["test"], 3) for i, row in enumerate(trained)}}
+    return {
+        "ops": ops,
+        **means,
+        **{f"{TABLE_DATASET}_test_seed{i}": round(row["test"], 3) for i, row in enumerate(trained)},
+    }
 
 
 def _write_csv(path: Path, table: list[dict[str, Any]]) -> None:
@@ -165,7 +126,7 @@ def _write_csv(path: Path, table: list[dict[str, Any]]) -> None:
 
 
 def _figures(table: list[dict[str, Any]], config: TableBench) -> dict[str, Any]:
-    test, validation = f"{DATASET}_test", f"{DATASET}_validation"
+    test, validation = f"{TABLE_DATASET}_test", f"{TABLE_DATASET}_validation"
     seeds = [[row[f"{test}_seed{seed}"] for seed in range(config.seeds)] for row in table]
     ordered = sorted(table, key=lambda row: -row[test])
     return {
@@ -181,7 +142,7 @@ def _figures(table: list[dict[str, Any]], config: TableBench) -> dict[str, Any]:
 def summary(result: dict[str, Any]) -> ReportTable:
     """The best cells, the spread, and what the seeds differ by."""
     figures = result["results"]
-    test = f"{DATASET}_test"
+    test = f"{TABLE_DATASET}_test"
     rows = tuple(
         (label, figures[key]["ops"], f"{figures[key][test]:.2f} %")
         for label, key in (("best", "best"), ("best by validation", "best_by_validation"), ("worst", "worst"))

@@ -2,7 +2,8 @@
 
 from .choice import NONE, best_genotype
 from .collapse import Collapse, measure_collapse
-from .explorer import SAMPLING_KINDS, GumbelExplorer, SampleStats
+from .explorer import GumbelExplorer, SampleStats
+from .kinds import SAMPLING_KINDS
 from .schedules import (
     SCHEDULES,
     AdaptiveSchedule,

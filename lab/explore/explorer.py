@@ -31,11 +31,11 @@ from torch import Tensor, nn
 
 from lab.base import TrainingError, require, require_choice, require_range
 from lab.explore.choice import NONE, best_genotype
+from lab.explore.kinds import SAMPLING_KINDS
 from lab.explore.schedules import ConstantSchedule, Schedule, ScheduleState
 from lab.nn import Sample
 from lab.space import Genotype, Space
 
-SAMPLING_KINDS = ("gumbel", "gdas", "mixture")
 INITIAL_SCALE = 1e-3
 RECENT = 200
 """SampleStats behind `GumbelExplorer.draws`."""
@@ -140,7 +140,7 @@ class GumbelExplorer(nn.Module):
             bool(set(left) & set(self.space.choosable)),
             expected=f"a primitive left on edge {self.space.edges[edge_id]}",
             got=f"{primitive}, the last one",
-            hint="bar another one",
+            hint="exclude another one",
         )
         self.excluded_EK[edge_id] = excluded_K
         self._excludes = True

@@ -47,7 +47,7 @@ class Schedule(ABC):
             math.isfinite(self.initial_temp),
             expected="a finite initial_temp",
             got=self.initial_temp,
-            hint="set initial_temp inside its range",
+            hint="choose a value in range",
         )
 
     def progress(self, epoch: int) -> float:

@@ -120,7 +120,7 @@ def _settle(network: nn.Module, checkpoint: str) -> None:
     mixed = under_hand_over(network)
     if mixed:
         raise CheckpointError(
-            "a network that is not being handed over",
+            "a network that is not in transition",
             f"{checkpoint}, where {'; '.join(mixed)}",
             "choose another checkpoint (lab runs show lists them), or resume the run until weight_retraining has ended",
         )

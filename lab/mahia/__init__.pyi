@@ -7,9 +7,10 @@ from .gate import ExpertGate
 from .gradients import PCGrad, backward_by_loss
 from .hybrid import HybridEfficientModel
 from .kernel import MetaAttentionKernel
+from .kinds import PRECISIONS
 from .layers import DynamicLayerRouter, DynamicNeuroFabric, MetaController
 from .memory import GraphDiffusionMemory, TinyMemory
-from .precision import PRECISIONS, PrecisionManager
+from .precision import PrecisionManager
 from .profile import ComponentMemory, MemoryProfile, memory_profile
 from .router import ExpertRouter, Routing, collect_routing
 from .state import State

@@ -20,7 +20,7 @@ def require_features(x: Tensor, dim: int, name: str, *, dims: tuple[int, ...]) -
     if not x.is_floating_point():
         raise DataError(f"{name} of a floating-point type", str(x.dtype), "convert it with .float()")
     if 0 in shape:
-        raise DataError(f"{name} with at least one item", f"shape {shape}", "leave empty batches out")
+        raise DataError(f"{name} with at least one item", f"shape {shape}", "skip empty batches")
 
 
 def require_ids(ids_BL: Tensor, vocab_size: int, length: int, name: str) -> None:
@@ -34,7 +34,7 @@ def require_ids(ids_BL: Tensor, vocab_size: int, length: int, name: str) -> None
     if ids_BL.dtype not in (torch.int64, torch.int32):
         raise DataError(f"{name} of type int64 or int32", str(ids_BL.dtype), "convert them with .long()")
     if 0 in shape:
-        raise DataError(f"{name} with at least one item", f"shape {shape}", "leave empty batches out")
+        raise DataError(f"{name} with at least one item", f"shape {shape}", "skip empty batches")
     low, high = (int(bound) for bound in torch.stack(torch.aminmax(ids_BL)).tolist())
     if low < 0 or high >= vocab_size:
         wrong = low if low < 0 else high

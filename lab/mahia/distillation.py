@@ -45,7 +45,7 @@ class KnowledgeDistillationLoss(nn.Module):
             got = f"{tuple(student_BK.shape)} and {tuple(teacher_BK.shape)}"
             raise DataError("student's and teacher's logits of one shape (B, K)", got, "give both the same batch")
         if not student_BK.numel():
-            raise DataError("at least one sample", f"shape {tuple(student_BK.shape)}", "leave empty batches out")
+            raise DataError("at least one sample", f"shape {tuple(student_BK.shape)}", "skip empty batches")
         distance = self._distance(student_BK, teacher_BK.detach())
         if self.alpha == 1:
             return distance

@@ -74,7 +74,7 @@ class SwiGLUExperts(nn.Module):
         x_PD, gate_up, down = _autocast(x_PD, self.gate_up, self.down)
         reason = grouped_refusal(x_PD, gate_up, down)
         if grouped and reason:
-            raise DataError("rows that the grouped product takes", reason, "leave grouped to None")
+            raise DataError("rows that the grouped product takes", reason, "set grouped to None")
         if grouped is False or reason:
             return self._loop(x_PD, gate_up, down, _checked(counts_E.tolist(), x_PD, len(self)))
         if not trusted:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from lab.base import ConfigError, require_choice
+from lab.mahia.kinds import PRECISIONS
 
-PRECISIONS = ("float32", "bf16", "fp16")
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 

@@ -152,7 +152,7 @@ class ExpertRouter(nn.Module):
         tokens_TD = x.reshape(-1, self.dim) if padding is None else x[~padding]
         if tokens_TD.shape[0] == 0:
             got = f"x of shape {tuple(x.shape)}" + ("" if padding is None else ", all of it padding")
-            raise DataError("at least one token that is no padding", got, "leave the empty batch out")
+            raise DataError("at least one token that is no padding", got, "skip the empty batch")
         return tokens_TD
 
     def _step(self, x_TD: Tensor) -> tuple[Tensor, Choice, Tensor, Tensor]:

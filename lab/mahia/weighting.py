@@ -23,7 +23,7 @@ def _numbers(values: Sequence[float] | Tensor, count: int, what: str) -> list[fl
         raise TrainingError(f"{count} {what}", f"{len(numbers)}", "give one for each loss, in the same order")
     for position, number in enumerate(numbers):
         if not math.isfinite(number):
-            raise TrainingError(f"finite {what}", f"{number} at position {position}", "leave that step out")
+            raise TrainingError(f"finite {what}", f"{number} at position {position}", "skip that step")
     return numbers
 
 

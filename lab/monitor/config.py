@@ -10,13 +10,13 @@ class MonitorConfig:
     """Settings of `StabilityMonitor`."""
 
     window: int = 64
-    """Observations that the signals look at, >= 32; until a segment has that many, all of it."""
+    """Observations behind the signals, >= 32; a shorter segment is used whole."""
     every: int = 8
-    """Steps between two full verdicts once the window is full, >= 1. NaN, infinity and divergence are seen at once."""
+    """Steps between two full verdicts once the window is full, >= 1. NaN, infinity and divergence do not wait."""
     memory: int = 128
     """Full verdicts over which the best recent level is kept, >= 8; with `every` 8, 1024 steps."""
     floor: float = 0.02
-    """Share of the segment's opening loss below which changes of the loss count for less, in [0, 1]."""
+    """Share of the segment's first loss below which changes of the loss are weighted down, in [0, 1]."""
     oscillating_at: float = 0.25
     """Oscillation from which the state is oscillating, in (0, 1]."""
     degraded_at: float = 0.15
@@ -24,7 +24,7 @@ class MonitorConfig:
     rollback_at: float = 0.5
     """Degradation from which the advice is rollback, in [degraded_at, 1]."""
     diverging_at: float = 1.0
-    """Decades above the best recent loss from which the state is diverging, > 0."""
+    """Factors of ten above the best recent loss from which the state is diverging, > 0."""
     gentle_segments: tuple[str, ...] = ("mutation", "weight_retraining")
     """Segments that follow a mutation: degradation there advises reduce_mutation_strength instead of reduce_lr."""
 

@@ -45,7 +45,7 @@ class StabilityMonitor:
         self.begin("start")
 
     def begin(self, name: str) -> None:
-        """Start a segment: a new phase, or the same one after a roll-back. Nothing observed before counts any more."""
+        """Start a segment: a new phase, or the same one after a rollback. Nothing observed before counts any more."""
         window, memory = self.config.window, self.config.memory
         self._segment = name
         self._count = 0

@@ -1,6 +1,6 @@
 """Apply a plan, verify it on a batch of one's own, take it back.
 
-Changes of one model are taken back last in, first out. `rollback` restores the very objects and every bit: structure,
+Changes of one model are rolled back last in, first out. `rollback` restores the very objects and every bit: structure,
 weights, buffers, gradients, optimizer, and the global random streams that training consumes.
 """
 
@@ -75,7 +75,7 @@ class MorphReport(Report):
     undo: _Undo | None = field(default=None, repr=False)
 
     def release(self) -> None:
-        """Free the snapshot; the change can then not be taken back."""
+        """Free the snapshot; the change can then not be rolled back."""
         self.undo = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -184,11 +184,11 @@ def rollback(report: MorphReport) -> nn.Module:
         MorphError: the snapshot was released or used, or a later change stands.
     """
     if report.undo is None:
-        raise MorphError("a change with its snapshot", "one released or taken back", "keep the report until then")
+        raise MorphError("a change with its snapshot", "one released or rolled back", "keep the report until then")
     depth = vars(report.model).get(DEPTH, 0)
     if depth != report.undo.depth:
         got = f"change {report.undo.depth} of {depth}"
-        raise MorphError("the last change of the model", got, "take the later ones back first")
+        raise MorphError("the last change of the model", got, "roll back the later ones first")
     _restore(report.undo)
     report.release()
     return report.model
@@ -230,7 +230,7 @@ def loss_change(report: MorphReport, loss_fn: Callable[[nn.Module, Any], Tensor]
 def _both(report: MorphReport) -> tuple[nn.Module, nn.Module]:
     """Copies of the model as it was at the moment before `apply`, and as it is."""
     if report.undo is None:
-        raise MorphError("a change with its snapshot", "one released or taken back", "keep the report until then")
+        raise MorphError("a change with its snapshot", "one released or rolled back", "keep the report until then")
     before, snapshot = copy.deepcopy((report.model, report.undo.model))
     snapshot.restore()
     return before, copy.deepcopy(report.model)

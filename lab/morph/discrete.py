@@ -35,7 +35,7 @@ def _find_conv(model: nn.Module, layer: str) -> tuple[str, _ConvNd]:
     own = kind.forward not in _FORWARDS or getattr(kind, "_conv_forward", None) not in _INNER
     if not isinstance(conv, _ConvNd) or own:
         got = f"{kind.__name__} {layer}"
-        raise MorphError("a convolution layer with torch's own forward", got, "name such a layer")
+        raise MorphError("a convolution layer with torch's own forward", got, "name a layer of that kind")
     if "weight" not in conv._parameters:
         got = f"{layer}, whose weight is computed"
         raise MorphError("a weight that is a parameter", got, "remove the parametrization first")

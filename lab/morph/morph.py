@@ -14,7 +14,7 @@ from lab.base import MorphError
 from lab.morph.edit import execute
 from lab.morph.plan import MorphPlan
 from lab.morph.steps import Step
-from lab.morph.trace import MODEL_ERRORS, Example, run
+from lab.morph.trace import MODEL_ERRORS, Example, Traces, run
 from lab.nn import count_flops
 from lab.state import preserved_rng, structure_digest
 
@@ -50,20 +50,24 @@ class Morph(ABC):
     def build_steps(self, model: nn.Module, example: Example, seed: int) -> Draft:
         """The steps, worked out and not yet tried."""
 
+    def draft_with(self, traces: Traces, model: nn.Module, example: Example, seed: int) -> Draft:
+        """As `build_steps`, with the widths that `traces` knows, where the operation needs them."""
+        return self.build_steps(model, example, seed)
+
     def arguments(self) -> dict[str, Any]:
         """What it was asked for, as JSON data."""
         return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
 
-    def check_steps(self, model: nn.Module, example: Example, *, seed: int = 0) -> None:
+    def check_steps(self, model: nn.Module, example: Example, *, seed: int = 0, traces: Traces | None = None) -> None:
         """Work the change out without trying it on a copy; `plan` may still find that it is not exact.
 
         Raises:
             MorphError: it is not possible here, with the reason.
         """
         with preserved_rng():
-            self.build_steps(model, example, seed)
+            self.draft_with(traces or Traces(), model, example, seed)
 
-    def plan(self, model: nn.Module, example: Example, *, seed: int = 0) -> MorphPlan:
+    def plan(self, model: nn.Module, example: Example, *, seed: int = 0, traces: Traces | None = None) -> MorphPlan:
         """What this operation does to `model`: worked out, tried on a copy, and measured there in float64.
 
         Args:
@@ -71,12 +75,13 @@ class Morph(ABC):
             example: an input: a tensor, a tuple of positional or a dict of keyword arguments. Batches of four and more
                 let BatchNorm be tried in train mode.
             seed: of everything that is drawn.
+            traces: shared by the changes of one model that are weighed against each other.
 
         Raises:
             MorphError: the operation cannot be exact here, with the reason.
         """
         with preserved_rng():
-            draft = self.build_steps(model, example, seed)
+            draft = self.draft_with(traces or Traces(), model, example, seed)
             exact = self.exact if draft.exact is None else draft.exact
             plan = MorphPlan(
                 op=self.name,

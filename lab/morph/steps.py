@@ -190,7 +190,9 @@ def layout_of(dim: Dim, unit: WidthVar) -> tuple[Part, ...]:
             continue
         if len(places) > 1:
             raise MorphError(
-                "each width at most once in a flattened dimension", "one that is there twice", "no way yet"
+                "each width at most once in a flattened dimension",
+                "one that is there twice",
+                "choose another layer",
             )
         outer = inner = 1
         for position, factor in enumerate(segment):

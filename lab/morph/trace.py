@@ -17,6 +17,7 @@ from lab.morph.dims import Dim, WidthVar, fix, plain, resolve
 from lab.morph.rules import apply_rule
 from lab.morph.traced_op import Roles, TracedOp, Value, tensors
 from lab.nn import plain_attention
+from lab.state import structure_digest
 
 # What running somebody's model can raise: anything else is a fault of ours or of the machine.
 MODEL_ERRORS = (
@@ -90,10 +91,38 @@ def trace_widths(model: nn.Module, example: Example) -> Widths:
             graph = make_fx(forward, tracing_mode="fake", _allow_non_fake_inputs=True)(state, args, kwargs)
     except MODEL_ERRORS as error:
         line = (str(error).splitlines() or [type(error).__name__])[0][:300]
-        raise MorphError("a forward that can be followed without values", line, "see lab.doctor.simulate") from error
+        raise MorphError("a forward that can be traced without values", line, "see lab.doctor.simulate") from error
     # Placeholders come in the order of the flattened arguments, a dict in its own order.
     names = list(state)
     return _interpret(list(graph.graph.nodes), names, graph)
+
+
+class Traces:
+    """The widths of one model on one example, traced when they are first asked for.
+
+    For changes that are weighed against each other: a trace takes longer than working a change out, and all changes of
+    one structure share it. A model of another structure, or an example of other shapes, is traced anew; whoever holds
+    the object answers for a forward that depends on nothing else.
+    """
+
+    def __init__(self) -> None:
+        self._key: tuple[Any, ...] = ()
+        self._found: Widths | MorphError | None = None
+
+    def widths(self, model: nn.Module, example: Example) -> Widths:
+        """As `trace_widths` gives them."""
+        leaves, form = pytree.tree_flatten(call_arguments(example))
+        parts = [(item.shape, item.dtype) if isinstance(item, Tensor) else repr(item) for item in leaves]
+        key = (structure_digest(model), form, *parts)
+        if self._found is None or key != self._key:
+            self._key = key
+            try:
+                self._found = trace_widths(model, example)
+            except MorphError as error:
+                self._found = error
+        if isinstance(self._found, MorphError):
+            raise MorphError(self._found.expected, self._found.got, self._found.hint)
+        return self._found
 
 
 def _interpret(nodes: list[Node], names: list[str], graph: nn.Module) -> Widths:

@@ -12,7 +12,7 @@ from lab.base import MorphError
 from lab.morph.dims import WidthVar, dim_size, resolve, width_vars
 from lab.morph.morph import Draft, Morph
 from lab.morph.steps import Resize, SetAttribute, Step, layout_of
-from lab.morph.trace import Example, Widths, trace_widths
+from lab.morph.trace import Example, Traces, Widths
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
 _CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -47,10 +47,12 @@ def _width_of(model: nn.Module, layer: str, widths: Widths) -> tuple[str, int, n
     if parametrize.is_parametrized(module, "weight"):
         got = f"a parametrization on {layer}"
         raise MorphError(
-            "a weight that is a parameter", got, "torch.nn.utils.parametrize.remove_parametrizations first"
+            "a weight that is a parameter", got, "call torch.nn.utils.parametrize.remove_parametrizations first"
         )
     if not isinstance(weight, nn.Parameter) or weight.dim() < 2:
-        raise MorphError("a linear or a convolution layer", f"{type(module).__name__} {layer}", "name such a layer")
+        raise MorphError(
+            "a linear or a convolution layer", f"{type(module).__name__} {layer}", "name a layer of that kind"
+        )
     name = next((name for name, parameter in model.named_parameters() if parameter is weight), "")
     if isinstance(module, (nn.Linear, *_CONVS)):
         return name, 0, module
@@ -59,7 +61,9 @@ def _width_of(model: nn.Module, layer: str, widths: Widths) -> tuple[str, int, n
     # A layer that this project does not know: its outputs are the dimension that no product sums over.
     made = [number for number in range(weight.dim()) if (name, number) not in widths.roles.read]
     if len(made) != 1:
-        raise MorphError("a linear or a convolution layer", f"{type(module).__name__} {layer}", "name such a layer")
+        raise MorphError(
+            "a linear or a convolution layer", f"{type(module).__name__} {layer}", "name a layer of that kind"
+        )
     return name, made[0], module
 
 
@@ -159,7 +163,14 @@ def _sizes(module: nn.Module, new: dict[str, tuple[int, ...]]) -> dict[str, int 
 
 
 @dataclass(frozen=True)
-class Widen(Morph):
+class _Resizing(Morph):
+    def build_steps(self, model: nn.Module, example: Example, seed: int) -> Draft:
+        """See `Morph.build_steps`."""
+        return self.draft_with(Traces(), model, example, seed)
+
+
+@dataclass(frozen=True)
+class Widen(_Resizing):
     """More units in `layer`: copies of old ones, which share their outgoing weights unevenly.
 
     A unit with incoming weights w and outgoing v becomes copies with w and a_k v, sum a_k = 1 (Chen, Goodfellow and
@@ -174,9 +185,9 @@ class Widen(Morph):
     """Its new number of outputs."""
     name: ClassVar[str] = "widen"
 
-    def build_steps(self, model: nn.Module, example: Example, seed: int) -> Draft:
-        """See `Morph.build_steps`."""
-        widths = trace_widths(model, example)
+    def draft_with(self, traces: Traces, model: nn.Module, example: Example, seed: int) -> Draft:
+        """See `Morph.draft_with`."""
+        widths = traces.widths(model, example)
         width = find_width(model, self.layer, widths, copies=True)
         old = width.unit.size
         block = old * width.step if width.unit.equal else width.step
@@ -213,7 +224,7 @@ def _copies(old: int, count: int, seed: int, *, equal: bool) -> tuple[tuple[int,
 
 
 @dataclass(frozen=True)
-class Prune(Morph):
+class Prune(_Resizing):
     """Fewer units in `layer` and in all that is coupled to it; the function changes, and the plan says by how much."""
 
     layer: str
@@ -223,9 +234,9 @@ class Prune(Morph):
     name: ClassVar[str] = "prune"
     exact: ClassVar[bool] = False
 
-    def build_steps(self, model: nn.Module, example: Example, seed: int) -> Draft:
-        """See `Morph.build_steps`."""
-        widths = trace_widths(model, example)
+    def draft_with(self, traces: Traces, model: nn.Module, example: Example, seed: int) -> Draft:
+        """See `Morph.draft_with`."""
+        widths = traces.widths(model, example)
         width = find_width(model, self.layer, widths, copies=False)
         units = self._kept(model, widths, width)
         steps = resize_steps(model, widths, width.unit, len(units), copies=False)

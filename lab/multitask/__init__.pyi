@@ -1,14 +1,15 @@
 """One model of text and a table that learns several tasks at once."""
 
-from .strategy import HybridStrategy, make_hybrid
-from .tasks import WEIGHTINGS, BackwardResult, HybridConfig, LossWeights, TaskLosses
+from .config import WEIGHTINGS, MultitaskConfig
+from .strategy import MultitaskStrategy, make_hybrid
+from .tasks import BackwardResult, LossWeights, TaskLosses
 
 __all__ = [
     "WEIGHTINGS",
     "BackwardResult",
-    "HybridConfig",
-    "HybridStrategy",
     "LossWeights",
+    "MultitaskConfig",
+    "MultitaskStrategy",
     "TaskLosses",
     "make_hybrid",
 ]

@@ -1,4 +1,4 @@
-"""`HybridStrategy`: a model of text and a table learns several tasks at once inside the one training loop.
+"""`MultitaskStrategy`: a model of text and a table learns several tasks at once inside the one training loop.
 
 B batch, L tokens, C columns, F features, K losses, E experts.
 """
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from lab.base import CheckpointError, require
 from lab.datasets import MultitaskData
 from lab.mahia import ExpertRouter, HybridEfficientModel, Routing, collect_routing, memory_profile
-from lab.multitask.tasks import HybridConfig, LossWeights, TaskLosses
+from lab.multitask.config import MultitaskConfig
+from lab.multitask.tasks import LossWeights, TaskLosses
 from lab.nn import train_mode
 from lab.state import clone_state
 from lab.store import Record
@@ -39,7 +40,7 @@ COMPONENT = "component"
 """First part of the names of the numbers that say what a component of the model needs, in bytes."""
 
 
-def make_hybrid(config: HybridConfig, data: MultitaskData) -> HybridEfficientModel:
+def make_hybrid(config: MultitaskConfig, data: MultitaskData) -> HybridEfficientModel:
     """The model for the inputs and tasks of `data`."""
     router = ExpertRouter(config.fused_dim, config.experts, config.experts_per_sample, bias_rate=config.bias_rate)
     return HybridEfficientModel(
@@ -56,7 +57,7 @@ def make_hybrid(config: HybridConfig, data: MultitaskData) -> HybridEfficientMod
     )
 
 
-class HybridStrategy:
+class MultitaskStrategy:
     """Trains `network` on the sum of its tasks' weighted losses and the router's balance loss.
 
     A step: `encode` once, every loss from its features, one walk back through the encoder, one clipped optimizer step.
@@ -80,7 +81,7 @@ class HybridStrategy:
         network: HybridEfficientModel,
         criterion: TaskLosses,
         config: OptimizerConfig,
-        hybrid: HybridConfig,
+        hybrid: MultitaskConfig,
         *,
         seed: int,
         epochs: int,
@@ -186,7 +187,7 @@ class HybridStrategy:
         )
 
     def end_epoch(self, epoch: int, data: EpochData) -> Evaluation:
-        """Move the weights that move by epochs; read the decision split."""
+        """Move the weights that move by epochs; read the selection split."""
         if not self.trainer.rollbacks.end_epoch():
             self.weights.end_epoch()
         evaluation = evaluate(self.model, data.selection(), self.criterion)
@@ -199,7 +200,7 @@ class HybridStrategy:
 
     @property
     def offers(self) -> Offers:
-        """A lower learning rate, and a roll-back to the beginning of the epoch."""
+        """A lower learning rate, and a rollback to the beginning of the epoch."""
         return {**self.trainer.offers(), Rollback: self.rollback}
 
     def rollback(self, request: Rollback, moment: RequestContext | None = None) -> Outcome:
@@ -227,7 +228,7 @@ class HybridStrategy:
             CheckpointError: the state belongs to another recipe or architecture.
         """
         if "weights" not in state.tensors or state.plans:
-            raise CheckpointError("a checkpoint of recipe hybrid", "one of another recipe", "resume with its recipe")
+            raise CheckpointError("a checkpoint of recipe multitask", "one of another recipe", "resume with its recipe")
         self.trainer.load_state_dict(state.tensors)
         self.weights.load_state_dict(clone_state(state.tensors["weights"]))
         self._rule_point = clone_state(state.tensors["weights"]["point"])

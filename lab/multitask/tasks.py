@@ -1,4 +1,4 @@
-"""Several losses of one encoding: their settings, how they are read, how they are weighed against each other.
+"""Several losses of one encoding: how they are read, how they are weighed against each other.
 
 B samples, F features, K losses, C classes.
 """
@@ -11,57 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, mse_loss
 
-from lab.base import ConfigError, require_choice, require_range
+from lab.base import ConfigError
 from lab.datasets import Task
 from lab.mahia import DynamicWeightAveraging, GradNorm, PCGrad, backward_by_loss
-
-WEIGHTINGS = ("sum", "dwa", "gradnorm", "pcgrad")
-
-
-@dataclass(frozen=True, kw_only=True)
-class HybridConfig:
-    """The hybrid model and the weighting of its losses."""
-
-    weighting: str = "sum"
-    """How losses are weighed: sum (1 each), dwa (dynamic weight averaging, once an epoch), gradnorm (similar training
-    rates, each step) or pcgrad (1 each; gradients that conflict are projected)."""
-    dwa_temperature: float = 2.0
-    """For dwa: the larger, the more even the weights, > 0."""
-    gradnorm_alpha: float = 1.5
-    """For gradnorm: pull towards equal training rates, >= 0."""
-    gradnorm_rate: float = 0.025
-    """For gradnorm: step size of the weights, > 0."""
-    experts: int = 4
-    """Experts of the router, >= 1."""
-    experts_per_sample: int = 2
-    """Experts that a sample runs through, 1 to `experts`."""
-    balance_weight: float = 0.01
-    """Weight of the router's balance loss beside the tasks' losses, >= 0; 0 for none."""
-    bias_rate: float = 0.0
-    """Step of the router's selection bias, which balances without a loss, >= 0; 0 for none."""
-    embed_dim: int = 32
-    """Width of a token, >= 4, a multiple of 4."""
-    table_dim: int = 64
-    """Width of the table's hidden layer, >= 1."""
-    fused_dim: int = 64
-    """Width of the features that all tasks share, >= 1."""
-    memory_nodes: int = 32
-    """Nodes of the graph memory, >= 1."""
-    fabric_layers: int = 4
-    """Blocks of the fabric, of which a sample takes as many as it needs, >= 1."""
-
-    def __post_init__(self) -> None:
-        require_choice("weighting", self.weighting, WEIGHTINGS)
-        for name in ("dwa_temperature", "gradnorm_rate"):
-            require_range(name, getattr(self, name), 0, open_low=True)
-        for name in ("gradnorm_alpha", "balance_weight", "bias_rate"):
-            require_range(name, getattr(self, name), 0)
-        for name in ("experts", "table_dim", "fused_dim", "memory_nodes", "fabric_layers"):
-            require_range(name, getattr(self, name), 1)
-        require_range("experts_per_sample", self.experts_per_sample, 1, self.experts)
-        require_range("embed_dim", self.embed_dim, 4)
-        if self.embed_dim % 4:
-            raise ConfigError("embed_dim as a multiple of 4", str(self.embed_dim), "round it")
+from lab.multitask.config import MultitaskConfig
 
 
 class TaskLosses:
@@ -97,7 +50,7 @@ class TaskLosses:
         return torch.stack(list(self.parts(outputs, targets).values())).sum(0)
 
     def hits(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
-        """Whether each sample (B,) was classified right."""
+        """Whether each sample (B,) was classified correctly."""
         return outputs[self.accuracy_of].argmax(-1) == targets[self.accuracy_of]
 
 
@@ -131,7 +84,7 @@ class LossWeights:
         seed: run seed; the order in which pcgrad projects follows from it.
     """
 
-    def __init__(self, config: HybridConfig, names: Sequence[str], *, seed: int) -> None:
+    def __init__(self, config: MultitaskConfig, names: Sequence[str], *, seed: int) -> None:
         self.names = tuple(names)
         self.rule: DynamicWeightAveraging | GradNorm | PCGrad | None = None
         count = len(self.names)

@@ -175,7 +175,7 @@ class EvolvableNetwork(nn.Module):
         chosen = [slot for edge_id in self._edge_ids(edges) for slot in self.backbone.slots(edge_id)]
         for module in self._interpolated_ops(edges):
             if float(module.beta) != 1.0:
-                raise ConfigError("beta = 1 before the old primitive is dropped", f"{module!r}", "set_beta(1.0) first")
+                raise ConfigError("beta = 1 to drop the old primitive", f"{module!r}", "call set_beta(1.0) first")
         for modules, slot in chosen:
             op = modules[slot]
             if isinstance(op, InterpolatedOp):

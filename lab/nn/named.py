@@ -104,7 +104,7 @@ def load_factory(target: str) -> Callable[..., object]:
     """
     name, _, factory = target.partition(":")
     if not name or not factory:
-        raise ConfigError("MODULE:FACTORY, as in my_package.my_module:make_model", repr(target), "write it so")
+        raise ConfigError("MODULE:FACTORY, as in my_package.my_module:make_model", repr(target), "use that form")
     module = import_module(name)
     make = getattr(module, factory, None)
     if not callable(make):

@@ -1,7 +1,9 @@
 """The one place where the objects of a run are composed from its settings."""
 
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import torch
 
@@ -12,7 +14,7 @@ from lab.datasets import Streams, load_multitask, open_streams
 from lab.device import choose_device, is_oom
 from lab.mahia import PrecisionManager
 from lab.monitor import StabilityMonitor
-from lab.multitask import HybridStrategy, TaskLosses, make_hybrid
+from lab.multitask import MultitaskStrategy, TaskLosses, make_hybrid
 from lab.nn import EvolvableNetwork, SuperNet, parse_cell
 from lab.nn.named import make_model
 from lab.runs.config import RunConfig
@@ -57,7 +59,7 @@ class Parts:
             TrainingError: it trains on records.
         """
         if not isinstance(self.data, StreamData):
-            raise TrainingError("a run on images", self.data.title, "give a run of another recipe than hybrid")
+            raise TrainingError("a run on images", self.data.title, "give a run of another recipe than multitask")
         return self.data.streams
 
 
@@ -83,7 +85,7 @@ def build(config: RunConfig, group: Group | None = None) -> Parts:
             device.type == "cuda",
             expected="a CUDA device with --memory-fraction",
             got=str(device),
-            hint="leave --memory-fraction away, or choose --device cuda",
+            hint="remove --memory-fraction, or choose --device cuda",
         )
         torch.cuda.set_per_process_memory_fraction(config.devices.memory_fraction, device)
     torch.set_num_threads(config.threads or spare_threads())
@@ -124,8 +126,8 @@ def _make_room(config: RunConfig, device: torch.device, shortage: str) -> tuple[
 
 
 def _compose(config: RunConfig, device: torch.device, group: Group) -> Parts:
-    if config.recipe == "hybrid":
-        return _compose_hybrid(config, device, group)
+    if config.recipe == "multitask":
+        return _compose_multitask(config, device, group)
     # Workers hand batches over through the main memory.
     held = torch.device("cpu") if config.workers else device
     streams = open_streams(replace(config.data, seed=config.seed), batch_size=config.batch_size, device=held)
@@ -148,21 +150,21 @@ def _compose(config: RunConfig, device: torch.device, group: Group) -> Parts:
     )
 
 
-def _compose_hybrid(config: RunConfig, device: torch.device, group: Group) -> Parts:
+def _compose_multitask(config: RunConfig, device: torch.device, group: Group) -> Parts:
     require(
         group.size == 1,
-        expected="one process with --recipe hybrid",
+        expected="one process with recipe multitask",
         got=f"{group.size} ranks",
         hint="start it without torchrun",
     )
     records = load_multitask(config.seed, selection_share=config.data.selection_share)
     criterion = TaskLosses(records.tasks)
     seed_rng(derive_seed(config.seed, "init"))
-    strategy = HybridStrategy(
-        make_hybrid(config.hybrid, records).to(device),
+    strategy = MultitaskStrategy(
+        make_hybrid(config.multitask, records).to(device),
         criterion,
         config.optimizer,
-        config.hybrid,
+        config.multitask,
         seed=config.seed,
         epochs=config.total_epochs,
         options=StepOptions(precision=PrecisionManager(config.precision, device)),
@@ -186,6 +188,17 @@ def spare_threads() -> int:
     return max(1, min(torch.get_num_threads(), (os.cpu_count() or 2) - 1))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """What the networks of a run on images take, and where they compute."""
+
+    num_classes: int
+    in_channels: int
+    size: int
+    """Side in pixels."""
+    device: torch.device
+
+
 def make_strategy(
     config: RunConfig,
     *,
@@ -196,36 +209,57 @@ def make_strategy(
     group: Group | None = None,
 ) -> Strategy:
     """The strategy of `config` with fresh networks on `device`, for images (in_channels, size, size)."""
-    channels, layers = config.init_channels, config.layers
-    options = _step_options(config, device, group)
-    if config.recipe == "agent":
-        model = make_model(
-            config.evolve.model, num_classes=num_classes, in_channels=in_channels, size=size, channels=channels
-        ).to(device)
-        return AgentStrategy(
-            model, config.optimizer, config.evolve, seed=config.seed, epochs=config.total_epochs, options=options
-        )
-    if config.recipe == "fixed":
-        network = EvolvableNetwork(
-            parse_cell(config.fixed_cell, SPACES[config.space]),
-            channels=channels,
-            layers=layers,
-            num_classes=num_classes,
-            in_channels=in_channels,
-        ).to(device)
-        return SupervisedStrategy(network, config.optimizer, epochs=config.total_epochs, options=options)
+    images = Images(num_classes=num_classes, in_channels=in_channels, size=size, device=device)
+    return FACTORIES[config.recipe](config, images, _step_options(config, device, group))
+
+
+def _make_search(config: RunConfig, images: Images, options: StepOptions) -> Strategy:
     space = SPACES[config.space]
-    supernet = SuperNet(space, channels, layers, num_classes, in_channels).to(device)
-    table = find_table(space)
+    supernet = SuperNet(space, config.init_channels, config.layers, images.num_classes, images.in_channels)
     return ASOSEStrategy(
-        supernet,
+        supernet.to(images.device),
         config.search,
         config.optimizer,
         seed=config.seed,
         epochs=config.total_epochs,
-        table=table,
+        table=find_table(space),
         options=options,
     )
+
+
+def _make_fixed(config: RunConfig, images: Images, options: StepOptions) -> Strategy:
+    network = EvolvableNetwork(
+        parse_cell(config.fixed_cell, SPACES[config.space]),
+        channels=config.init_channels,
+        layers=config.layers,
+        num_classes=images.num_classes,
+        in_channels=images.in_channels,
+    )
+    return SupervisedStrategy(network.to(images.device), config.optimizer, epochs=config.total_epochs, options=options)
+
+
+def _make_agent(config: RunConfig, images: Images, options: StepOptions) -> Strategy:
+    model = make_model(
+        config.evolve.model,
+        num_classes=images.num_classes,
+        in_channels=images.in_channels,
+        size=images.size,
+        channels=config.init_channels,
+    )
+    return AgentStrategy(
+        model.to(images.device),
+        config.optimizer,
+        config.evolve,
+        seed=config.seed,
+        epochs=config.total_epochs,
+        options=options,
+    )
+
+
+FACTORIES: Mapping[str, Callable[[RunConfig, Images, StepOptions], Strategy]] = MappingProxyType(
+    {"aso-se": _make_search, "fixed": _make_fixed, "agent": _make_agent}
+)
+"""Recipe on images -> what makes its strategy from the run's settings, the images, and how steps are taken."""
 
 
 def _step_options(config: RunConfig, device: torch.device, group: Group | None) -> StepOptions:
@@ -245,6 +279,6 @@ def _compiler(config: RunConfig, device: torch.device, group: Group | None) -> C
         group is None or group.size == 1,
         expected="one process with --compile",
         got=f"{group.size if group else 1} ranks",
-        hint="leave --compile away under torchrun",
+        hint="remove --compile under torchrun",
     )
     return Compiler(device)

@@ -12,7 +12,7 @@ from lab.base import ConfigError, require, require_choice, require_range
 from lab.datasets import MULTITASK, DataConfig
 from lab.mahia import PRECISIONS
 from lab.monitor import MonitorConfig
-from lab.multitask import HybridConfig
+from lab.multitask import MultitaskConfig
 from lab.space import SPACES
 from lab.store import translate_config
 from lab.train import CheckpointConfig, DeviceConfig, OptimizerConfig
@@ -25,14 +25,12 @@ RECORDS: Mapping[str, type] = MappingProxyType(
         "checkpoints": CheckpointConfig,
         "devices": DeviceConfig,
         "evolve": EvolveConfig,
-        "hybrid": HybridConfig,
+        "multitask": MultitaskConfig,
         "monitor": MonitorConfig,
     }
 )
 """Field of `RunConfig` -> the record that it is."""
-RECIPES = ("aso-se", "fixed", "agent", "hybrid")
-PHASED = ("aso-se", "fixed")
-"""Recipes whose length is that of ASO-SE's phases."""
+RECIPES = ("aso-se", "fixed", "agent", "multitask")
 ADAPTIVE = ("auto", "on", "off")
 ON_OOM = ("stop", "smaller", "cpu")
 
@@ -43,7 +41,7 @@ class RunConfig:
 
     recipe: str = "aso-se"
     """aso-se; fixed: one network of a fixed cell on the same data and epochs, the baseline; agent: the evolution
-    agent changes a live network; or hybrid: a model of text and a table learns several tasks at once."""
+    agent changes a live network; or multitask: a model of text and a table learns several tasks at once."""
     data: DataConfig = field(default_factory=DataConfig)
     """What it trains on; its seed is the run's seed."""
     space: str = "nb201"
@@ -57,14 +55,13 @@ class RunConfig:
     batch_size: int = 64
     """Samples in a training batch, >= 2."""
     epochs: int | None = None
-    """Epochs at which the run ends, >= 1: of recipes with phases if their plan is longer; None for as many as that plan
-    has."""
+    """Epochs at which the run ends, >= 1, of recipe aso-se if its plan is longer; None for as many as that plan has."""
     seed: int = 0
     """Run seed, >= 0; every random stream follows from it."""
     threads: int = 0
-    """CPU threads of torch, >= 0; 0 leaves one core free for the page. The bits of a run depend on it."""
+    """CPU threads of torch, >= 0; 0 leaves one core free for the page. Results depend on it in the last bits."""
     search: ASOSEConfig = field(default_factory=ASOSEConfig)
-    """For recipe aso-se: phases, exploration, mutation. Its phases give the fixed baseline its epochs."""
+    """For recipe aso-se: phases, exploration, mutation. Other recipes without `epochs` have as many as its plan."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """Optimizer of the weights."""
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
@@ -73,26 +70,26 @@ class RunConfig:
     """Where the run computes."""
     evolve: EvolveConfig = field(default_factory=EvolveConfig)
     """For recipe agent: the network, when the agent acts, what it may spend."""
-    hybrid: HybridConfig = field(default_factory=HybridConfig)
-    """For recipe hybrid: the model, and how its losses are weighed."""
+    multitask: MultitaskConfig = field(default_factory=MultitaskConfig)
+    """For recipe multitask: the model, and how its losses are weighed."""
     monitor: MonitorConfig = field(default_factory=MonitorConfig)
     """Stability signals."""
     precision: str = "float32"
     """float32, bf16 or fp16 (with a gradient scaler) for the forward pass of the weights' steps; weights stay
     float32."""
     grad_accum_steps: int = 1
-    """Parts into which a batch is cut, whose gradients are summed before the one optimizer step, >= 1; the optimizer
-    sees batch_size samples whatever it is."""
+    """Number of micro-batches of a batch, >= 1. Their gradients are summed before the optimizer step, which always sees
+    batch_size samples."""
     adaptive_batch: str = "auto"
-    """Where memory runs out in a step, repeat that step in smaller parts with the same gradient: on, off, or auto,
-    which is on for CUDA. A CPU's shortage seldom shows as an error; being ready for it costs 5 % of a short step."""
+    """If memory runs out in a step, repeat it in smaller micro-batches with the same gradient: on, off, or auto (on for
+    CUDA). A CPU rarely reports a shortage as an error, and the check costs 5 % of a short step."""
     compile: bool = False
     """Compile the live network with torch.compile, again after each change of its structure."""
     workers: int = 0
     """Processes that prepare batches, >= 0; 0 prepares them in the training process."""
     on_oom: str = "stop"
-    """Where the networks cannot be created for want of memory: stop, smaller (half the channels, again and again) or
-    cpu."""
+    """What to do if memory runs out when the networks are created: stop, smaller (halve the channels until they fit)
+    or cpu."""
     detect_anomaly: bool = False
     """Run under torch's anomaly detection, several times slower."""
 
@@ -113,37 +110,37 @@ class RunConfig:
         require_choice("on_oom", self.on_oom, ON_OOM)
         require(
             self.batch_size >= 2 * self.grad_accum_steps,
-            expected="parts of at least two samples, for batch norm",
-            got=f"batch_size {self.batch_size} in {self.grad_accum_steps} parts",
+            expected="micro-batches of at least two samples, for BatchNorm",
+            got=f"batch_size {self.batch_size} in {self.grad_accum_steps} micro-batches",
             hint="raise --batch-size or lower --grad-accum-steps",
         )
-        if (self.recipe == "hybrid") != (self.data.name == MULTITASK):
-            wanted = "--recipe hybrid and --dataset multitask together"
+        if (self.recipe == "multitask") != (self.data.name == MULTITASK):
+            wanted = "recipe multitask and data set multitask together"
             raise ConfigError(wanted, f"{self.recipe} and {self.data.name}", "give both, or neither")
-        if self.recipe == "hybrid":
-            self._check_hybrid()
+        if self.recipe == "multitask":
+            self._check_multitask()
 
-    def _check_hybrid(self) -> None:
-        """Raise `ConfigError` for a setting of the image recipes that recipe hybrid has no use for."""
+    def _check_multitask(self) -> None:
+        """Raise `ConfigError` for a setting of the image recipes that recipe multitask has no use for."""
         plain = {"grad_accum_steps": 1, "compile": False, "workers": 0, "on_oom": "stop"}
         for name, value in plain.items():
             require(
                 getattr(self, name) == value,
-                expected=f"{name} {value} with --recipe hybrid",
+                expected=f"{name} {value} with recipe multitask",
                 got=str(getattr(self, name)),
-                hint=f"leave --{name.replace('_', '-')} away",
+                hint=f"remove --{name.replace('_', '-')}",
             )
         require(
             self.adaptive_batch != "on",
-            expected="adaptive_batch auto or off with --recipe hybrid",
+            expected="adaptive_batch auto or off with recipe multitask",
             got="on",
-            hint="lower --batch-size where memory is short",
+            hint="lower --batch-size if memory runs out",
         )
         require(
             self.data.train_limit is None,
             expected="all records of multitask",
             got=f"train_limit {self.data.train_limit}",
-            hint="leave --train-limit away",
+            hint="remove --train-limit",
         )
 
     @property
@@ -153,7 +150,7 @@ class RunConfig:
         if self.epochs is None:
             return planned
         # Only a plan of phases has an end of its own.
-        return self.epochs if self.recipe not in PHASED else min(self.epochs, planned)
+        return min(self.epochs, planned) if self.recipe == "aso-se" else self.epochs
 
     def to_json(self) -> dict[str, Any]:
         """The whole record as JSON data."""

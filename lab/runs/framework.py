@@ -1,4 +1,4 @@
-"""`ASOSEFramework`: the four phases on a person's own loaders, one epoch a call; `ASOSETrainer`: a whole run by name.
+"""`ASOSEFramework`: the four phases on a user's loaders, one epoch a call; `ASOSETrainer`: a whole run by name.
 
 Both compose the parts that `lab train` composes; there is no second training loop.
 """
@@ -36,6 +36,8 @@ from lab.train import (
     TrainingLoop,
     divide_loader,
 )
+
+HINT = "use .network, or make a framework with more cycles"
 
 
 class TrainingReport(Report):
@@ -153,14 +155,14 @@ class ASOSEFramework:
         if epoch is not None and epoch != self.loop.epoch:
             raise TrainingError(f"epoch {self.loop.epoch}, which is due", f"{epoch}", "call the epochs in order")
         if self.strategy.phase == "finished":
-            raise TrainingError("a plan that goes on", "its end", "use .network, or make a framework for more cycles")
+            raise TrainingError("an epoch left to train", "training plan already finished", HINT)
         if decision_loader is None:
             valid_loader, decision_loader = divide_loader(valid_loader)
         self.strategy.set_criterion(Criterion(criterion))
         self.loop.data = LoaderData(train_loader, valid_loader, decision_loader, self.devices)
         report = self.loop.run_epoch()
         if report is None:
-            raise TrainingError("a plan that goes on", "its end", "use .network, or make a framework for more cycles")
+            raise TrainingError("an epoch left to train", "training plan already finished", HINT)
         if self.strategy.phase == "finished":
             self.strategy.finish(self.loop.epoch, self.loop.data)
         return report
@@ -187,7 +189,7 @@ class ASOSEFramework:
         """Take or change the live network now, whatever phase is due; the change is decided as any other.
 
         Raises:
-            TrainingError: there is no cell to go to.
+            TrainingError: no candidate cell is left.
         """
         self.loop.data = LoaderData(train_loader, train_loader, decision_loader, self.devices)
         if self.strategy.live.child is None:

@@ -14,6 +14,7 @@ from lab.nn import Cell, InterpolatedOp
 from lab.runs.build import make_strategy
 from lab.runs.config import RunConfig
 from lab.state import preserved_rng
+from lab.store import translate_config
 from lab.train import StrategyState
 
 
@@ -37,8 +38,8 @@ class NetworkInput:
         Raises:
             CheckpointError: it states none.
         """
-        if checkpoint.base.get("config", {}).get("recipe") == "hybrid":
-            got = "one of recipe hybrid, whose network takes a text and a table"
+        if translate_config(checkpoint.base.get("config", {})).get("recipe") == "multitask":
+            got = "one of recipe multitask, whose network takes a text and a table"
             raise CheckpointError("a checkpoint of a network of images", got, "give a run of another recipe")
         stated = checkpoint.base.get("input")
         if stated is None or "config" not in checkpoint.base:

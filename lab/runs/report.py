@@ -32,7 +32,7 @@ class RunReport(Report):
     decision_accuracy: float | None = None
     test_loss: float | None = None
     test_accuracy: float | None = None
-    """Share of the test split classified right; None where the run was stopped."""
+    """Share of the test split classified correctly; None where the run was stopped."""
     test_losses: dict[str, float] = field(default_factory=dict)
     """Loss on the test split of each task, where there are several."""
     history: list[dict[str, Any]] = field(default_factory=list)

@@ -2,7 +2,7 @@
 
 A CSV has a column `ops`, one digit for each edge in the order of `space.edges` (0 none, 1 skip, 2 conv 1x1,
 3 conv 3x3, 4 average pool), and any number of accuracy columns. Six digits are NAS-Bench-201's cells, whose table the
-lab does not ship; three digits are the 125 cells of `NB125`, whose table `lab bench table` measured.
+lab does not ship; three digits are the 125 cells of `NB125`, whose table `lab experiment table` measured.
 A JSON is NAS-Bench-Macro's, as it is published: eight digits (0 identity, 1 expansion 3, 2 expansion 6) -> three
 accuracies, parameters, FLOPs. Its columns here are `mean`, `seed0`, `seed1`, `seed2`, `params`, `flops`.
 """
@@ -103,7 +103,7 @@ class Table:
             raise ConfigError(
                 f"a genotype of {self.space.name} and a column of {', '.join(self.columns)}",
                 f"{genotype.space.name}, {column!r}",
-                "ask for one of these",
+                "choose one of these",
             )
         return self._values[column][genotype.indices]
 

@@ -14,6 +14,9 @@ def state_digest(state: Any) -> str:
 
     The order of a dict's keys does not count; shape, dtype and every byte of a tensor do, its device does not.
 
+    Args:
+        state: the tree, to any depth.
+
     Raises:
         TypeError: a leaf of another type.
     """
@@ -26,9 +29,11 @@ def _feed(digest: "hashlib._Hash", value: Any) -> None:
     if isinstance(value, torch.Tensor):
         plain = value.detach().cpu().contiguous()
         digest.update(f"t{plain.dtype}{tuple(plain.shape)}".encode())
+        # As bytes: numpy has no bfloat16. Flat, as a tensor without dimensions cannot be viewed in another dtype.
         digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
     elif isinstance(value, dict):
         digest.update(f"d{len(value)}".encode())
+        # By repr: keys of mixed types, numbers and names, have no order of their own.
         for key in sorted(value, key=repr):
             digest.update(repr(key).encode())
             _feed(digest, value[key])
@@ -43,11 +48,19 @@ def _feed(digest: "hashlib._Hash", value: Any) -> None:
 
 
 _PLAIN = (bool, int, float, str, type(None))
+# Neither the mode nor how many changes can be undone (`lab.morph.apply.DEPTH`) is structure.
 _INTERNAL = frozenset({"training", "_morphs"})
 
 
 def structure_digest(model: nn.Module) -> str:
-    """BLAKE2 (hexadecimal) over names, kinds, plain attributes and shapes of all tensors; dtypes do not count."""
+    """BLAKE2 (hexadecimal) over names, kinds, plain attributes and shapes of all tensors; dtypes do not count.
+
+    Args:
+        model: any module; its mode and values do not count.
+
+    Returns:
+        32 hexadecimal digits; a class that moved or was renamed keeps its kind, so stored digests stay valid.
+    """
     digest = hashlib.blake2b(digest_size=16)
     for name, kind, attributes in entries(model):
         digest.update(f"m{name}:{kind}".encode())
@@ -60,7 +73,14 @@ def structure_digest(model: nn.Module) -> str:
 
 
 def weight_digest(model: nn.Module) -> str:
-    """BLAKE2 (hexadecimal) over the bytes of every parameter and buffer, by name."""
+    """BLAKE2 (hexadecimal) over the bytes of every parameter and buffer, by name.
+
+    Args:
+        model: any module; a tied tensor counts once, devices do not count.
+
+    Returns:
+        32 hexadecimal digits.
+    """
     digest = hashlib.blake2b(digest_size=16)
     for name, tensor in _tensors(model):
         plain = tensor.detach().cpu().contiguous()

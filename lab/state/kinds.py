@@ -39,11 +39,13 @@ def kind_of(cls: type) -> str:
 def entries(model: nn.Module) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Name, kind and attributes, by their names in a digest, of every module that a digest of `model` lists."""
     edges: list[str] = []
+    # A shared module comes under each of its names: sharing is structure.
     for name, module in model.named_modules(remove_duplicate=False):
         kind = kind_of(type(module))
         attributes = {attribute_of(type(module), key): value for key, value in vars(module).items()}
         if kind == DARTS_CELL:
             edges.append(f"{name}.edges." if name else "edges.")
+        # A supernet has `none` among the primitives of an edge; that one was a plain Zero then, too.
         if kind == ZERO and name.startswith(tuple(edges)) and ".primitives." not in name:
             yield name, ABSENT, {key: value for key, value in attributes.items() if key != "stride"}
             yield f"{name}.zero", ZERO, attributes

@@ -15,14 +15,20 @@ import torch
 
 
 def rng_state() -> dict[str, Any]:
-    """The states of all covered streams, for `set_rng_state`; a device that was never used has none."""
+    """The states of all covered streams, for `set_rng_state`; a device that was never used has none.
+
+    Returns:
+        By stream (torch, python, numpy, and where they are in use cuda and mps): tensors, numbers and lists.
+    """
     version, words, gauss = random.getstate()
     kind, keys, *rest = np.random.get_state(legacy=True)
     state: dict[str, Any] = {
         "torch": torch.get_rng_state(),
         "python": [version, list(words), gauss],
+        # int64, since torch supports uint32 only in part.
         "numpy": [kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest],
     }
+    # To ask a CUDA that was never used would start it: memory and seconds, and no fork afterwards.
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         state["cuda"] = torch.cuda.get_rng_state_all()
     if torch.backends.mps.is_available():
@@ -31,7 +37,11 @@ def rng_state() -> dict[str, Any]:
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
-    """Put the streams back to where they were when `rng_state` gave `state`; streams that it lacks stay."""
+    """Put the streams back to where they were when `rng_state` gave `state`; streams that it lacks stay.
+
+    Args:
+        state: as `rng_state` gave it; torch's CPU stream must be in it. It is not changed and can be used again.
+    """
     torch.set_rng_state(state["torch"].clone())
     if "python" in state:
         version, words, gauss = state["python"]
@@ -46,15 +56,25 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 
 def seed_rng(seed: int) -> None:
-    """Start every covered stream from `seed`, >= 0."""
+    """Start every covered stream from `seed`, >= 0.
+
+    Args:
+        seed: whole number >= 0; numpy's stream gets it modulo 2^32.
+    """
     torch.manual_seed(seed)
     random.seed(seed)
+    # numpy takes seeds of 32 bits, torch of 64.
     np.random.seed(seed % 2**32)
 
 
 @contextmanager
 def preserved_rng(seed: int | None = None) -> Iterator[None]:
-    """The streams inside the block: torch's from `seed` where one is given; all as before the block afterwards."""
+    """The streams inside the block: torch's from `seed` where one is given; all as before the block afterwards.
+
+    Args:
+        seed: of torch's streams inside, >= 0; None: they go on from where they are. Python's and numpy's streams are
+            not seeded, only put back.
+    """
     kept = rng_state()
     try:
         if seed is not None:

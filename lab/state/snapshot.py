@@ -15,6 +15,7 @@ class _Kept:
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor
+        # An alias, no copy: `restore` gives back this very memory, which views share, after `tensor.data = other`.
         self.data = tensor.data
         self.values = tensor.detach().clone()
         self.requires_grad = tensor.requires_grad
@@ -26,11 +27,18 @@ class _Kept:
         self.tensor.data = self.data
         if self.tensor.is_leaf:
             self.tensor.requires_grad_(self.requires_grad)
+            # A copy: the next backward adds to it, and `restore` may be asked again.
             self.tensor.grad = None if self.grad is None else self.grad.clone()
 
 
 class ModelSnapshot:
-    """Modules, their attributes and registries, tensors as objects and as values, gradients."""
+    """Modules, their attributes and registries, tensors as objects and as values, gradients.
+
+    Takes as much memory again as the model's tensors and gradients.
+
+    Args:
+        model: any module; the snapshot is taken now and holds the model's objects.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self._modules = [(module, _copy_attributes(vars(module))) for module in model.modules()]
@@ -46,7 +54,11 @@ class ModelSnapshot:
 
 
 class OptimizerSnapshot:
-    """Groups and state of an optimizer."""
+    """Groups and state of an optimizer; the parameters' own values belong to `ModelSnapshot`.
+
+    Args:
+        optimizer: the snapshot is taken now; takes as much memory again as the optimizer's state.
+    """
 
     def __init__(self, optimizer: Optimizer) -> None:
         self._optimizer = optimizer
@@ -77,6 +89,7 @@ def _copy_attributes(attributes: dict[str, Any]) -> dict[str, Any]:
 
 
 _CONTAINERS = (dict, list, set)
+# By name as well: registries of hooks are OrderedDicts, which the exact types above leave out.
 _REGISTRIES = frozenset(name for name, value in vars(nn.Module()).items() if hasattr(value, "copy"))
 
 

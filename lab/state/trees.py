@@ -6,7 +6,14 @@ from torch import Tensor
 
 
 def clone_state(value: Any) -> Any:
-    """A copy of nested dicts, lists and tuples in which every tensor has its own storage."""
+    """A copy of nested dicts, lists and tuples in which every tensor has its own storage.
+
+    Args:
+        value: nested to any depth; what is neither a container nor a tensor is the same object in the copy.
+
+    Returns:
+        The copy, detached from every graph, on the same devices.
+    """
     if isinstance(value, Tensor):
         return value.detach().clone()
     if isinstance(value, dict):

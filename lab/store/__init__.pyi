@@ -2,6 +2,7 @@
 
 from . import control
 from .control import COMMANDS, Command
+from .place import RUNS_ROOT
 from .process import STALE_SECONDS, ProcessIdentity
 from .reader import AttemptRow, Buckets, EventRow, EventRows, RunReader, RunSummary, ScalarRows
 from .records import (
@@ -22,7 +23,7 @@ from .records import (
     StabilityEvent,
     TemperatureEvent,
 )
-from .runs import RUNS_ROOT, list_runs, new_run_name
+from .runs import list_runs, new_run_name
 from .translation import (
     recipe_of,
     translate_config,

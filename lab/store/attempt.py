@@ -96,7 +96,7 @@ def _last_attempt(connection: sqlite3.Connection, run_dir: Path) -> tuple[int, s
     if alive is None:
         alive = time.time() - heartbeat < STALE_SECONDS
     if state == "running" and alive:
-        raise StoreError(f"a run that nobody writes in {run_dir}", f"its writer, {writer}", "stop that process first")
+        raise StoreError(f"no live writer in {run_dir}", f"its writer, {writer}", "stop that process first")
     return number, config
 
 
@@ -130,5 +130,5 @@ def _unwritable(run_dir: Path, error: Exception) -> StoreError:
     return StoreError(
         f"a run folder {run_dir} that can be written",
         f"{type(error).__name__}: {error}",
-        "choose another root, or give space and rights there",
+        "choose another root, or free space and grant write permission there",
     )

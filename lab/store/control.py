@@ -63,7 +63,7 @@ def send(run_dir: Path | str, command: str, **arguments: Any) -> Path:
         temporary.write_text(text, encoding="utf-8")
         return _put(temporary, run / FOLDER)
     except OSError as error:
-        raise StoreError(f"a run folder {run} that can be written", str(error), "give rights there") from error
+        raise StoreError(f"a run folder {run} that can be written", str(error), "grant write permission") from error
 
 
 def poll(run_dir: Path | str) -> tuple[Command, ...]:
@@ -96,7 +96,7 @@ def _check(command: str, arguments: dict[str, Any]) -> None:
     if command == "set_temperature":
         value = arguments["temperature"]
         if type(value) not in (int, float) or not 0 < _finite(value) < math.inf:
-            raise ConfigError("temperature > 0 and finite", f"temperature = {value!r}", "give such a number")
+            raise ConfigError("temperature > 0 and finite", f"temperature = {value!r}", "choose a value in range")
 
 
 def _finite(value: float) -> float:

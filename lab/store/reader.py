@@ -118,7 +118,7 @@ class RunSummary:
     started: float = 0.0
     """Start of the first attempt, seconds since 1970; of an unreadable folder, its last change."""
     heartbeat_age: float = math.inf
-    """Seconds since the writer last gave a sign."""
+    """Seconds since the writer's last heartbeat."""
     last_step: int | None = None
     attempt: int = 0
     attempt_started: float = 0.0
@@ -227,7 +227,7 @@ class RunReader:
             return translate_config(_stored_config(connection))
 
     def state(self) -> str:
-        """running, finished, failed, or stale: the writer has gone, or gave no sign for ten seconds."""
+        """running, finished, failed, or stale: the writer's process is gone, or no heartbeat for ten seconds."""
         return self.summary().state
 
     def summary(self) -> RunSummary:
@@ -287,9 +287,9 @@ def _event(row: tuple[Any, ...], recipe: str) -> EventRow:
 
 def _judge(writer: ProcessIdentity, age: float) -> tuple[str, str]:
     if writer.alive() is False:
-        return "stale", f"{writer} is gone, and did not end the run"
+        return "stale", f"no heartbeat; {writer} ended without closing the run"
     if age > STALE_SECONDS:
-        return "stale", f"{writer} gave no sign for {age:.0f} s"
+        return "stale", f"no heartbeat from {writer} for {age:.0f} s"
     return "running", ""
 
 

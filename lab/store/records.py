@@ -78,11 +78,11 @@ class MutationEvent:
     requested: str
     """schedule or control (a person pressed *mutate now*)."""
     reason: str
-    """One sentence: why it was made, kept or taken back."""
+    """One sentence: why it was made, kept or rolled back."""
     loss_before: float | None = None
-    """Loss on the decision split before the change, nats."""
+    """Loss on the selection split before the change, nats."""
     loss_after: float | None = None
-    """Loss on the decision split when it was decided, nats."""
+    """Loss on the selection split when it was decided, nats."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,8 @@ import time
 from pathlib import Path
 
 from lab.base import StoreError
+from lab.store.place import RUNS_ROOT
 from lab.store.reader import RunReader, RunSummary
-
-RUNS_ROOT = Path("runs")
-"""Where runs lie unless a person says otherwise: a folder of the working directory."""
 
 
 def list_runs(root: Path | str = RUNS_ROOT) -> tuple[RunSummary, ...]:
@@ -27,7 +25,7 @@ def list_runs(root: Path | str = RUNS_ROOT) -> tuple[RunSummary, ...]:
         with os.scandir(folder) as entries:
             paths = [Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
     except OSError as error:
-        raise StoreError(f"a readable folder {folder}", str(error), "give rights there") from error
+        raise StoreError(f"a readable folder {folder}", str(error), "grant write permission there") from error
     found = [_summary(path) for path in paths]
     return tuple(sorted(found, key=lambda run: (-max(run.attempt_started, run.started), run.name)))
 

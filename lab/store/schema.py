@@ -95,7 +95,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
         raise StoreError(
             f"a readable run database {path}",
             f"{type(error).__name__}: {error}",
-            "check the file's rights and that its -wal file lies beside it; take a back-up copy if it is damaged",
+            "check the file's permissions and that its -wal file lies beside it; take a back-up copy if it is damaged",
         ) from error
 
 

@@ -73,6 +73,8 @@ def _setting(name: str, value: Any) -> Any:
 def translate_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a run, as JSON data, with today's names of records and fields."""
     found: dict[str, Any] = translate_settings(config)
+    if "hybrid" in found or found.get("recipe") == "hybrid":
+        _rename_multitask(found)
     search = dict(found.get("search") or {})
     for record, names in MOVED.items():
         if search and record not in found:
@@ -160,6 +162,19 @@ def translate_state(value: Any) -> Any:
             return value
         return {STATE_KEYS.get(key, key): translate_state(item) for key, item in value.items()}
     return type(value)([translate_state(item) for item in value]) if isinstance(value, list | tuple) else value
+
+
+def _rename_multitask(found: dict[str, Any]) -> None:
+    """Settings of before recipe hybrid was called multitask; then a plan of phases ended the fixed baseline as well."""
+    if "hybrid" in found:
+        found["multitask"] = found.pop("hybrid")
+    if found.get("recipe") == "hybrid":
+        found["recipe"] = "multitask"
+    names = ("warmup_epochs", "total_cycles", "arch_training_epochs", "weight_training_epochs")
+    search = found.get("search") or {}
+    if found.get("recipe") == "fixed" and found.get("epochs") is not None and all(name in search for name in names):
+        warmup, cycles, *phases = (search[name] for name in names)
+        found["epochs"] = min(found["epochs"], warmup + cycles * sum(phases))
 
 
 def translate_loop_state(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -190,7 +190,7 @@ class RunWriter:
         if not self._open:
             raise StoreError(f"an open run {self.run_dir}", "one that has ended", "resume it with a new RunWriter")
         raise StoreError(
-            f"a step as int, {self._step} or later", f"{step!r} ({type(step).__name__})", "never let steps go back"
+            f"a step as int, {self._step} or later", f"{step!r} ({type(step).__name__})", "steps must not decrease"
         )
 
 

@@ -78,5 +78,5 @@ def _require_compiler(device: torch.device) -> None:
     asked = os.environ.get("CXX")
     if not any(shutil.which(name) for name in ([asked] if asked else COMPILERS)):
         raise ConfigError(
-            "a C++ compiler for --compile", f"none of {asked or ', '.join(COMPILERS)}", "install one, or leave it away"
+            "a C++ compiler for --compile", f"none of {asked or ', '.join(COMPILERS)}", "install one, or remove it"
         )

@@ -20,7 +20,7 @@ class PerSampleLoss(Protocol):
         """Loss of each sample (B,)."""
 
     def hits(self, outputs: Any, targets: Any, /) -> Tensor:
-        """Whether each sample (B,) was classified right."""
+        """Whether each sample (B,) was classified correctly."""
 
     def parts(self, outputs: Any, targets: Any, /) -> Mapping[str, Tensor]:
         """Each loss of each sample (B,) by its name; none where there is but one."""
@@ -40,7 +40,7 @@ class Criterion:
         self.function = function or nn.functional.cross_entropy
         reduction = getattr(self.function, "reduction", "mean")
         if reduction != "mean":
-            raise ConfigError("a criterion that gives the mean", f"reduction {reduction!r}", "leave reduction away")
+            raise ConfigError("a criterion that gives the mean", f"reduction {reduction!r}", "remove reduction")
         self.mean = self.function
         """Logits (B, K) and labels (B,) -> the mean loss of the batch."""
 

@@ -94,7 +94,7 @@ class StreamData:
         return (x for x, _ in self._moved(itertools.islice(endless, count)))
 
     def selection(self) -> Batches:
-        """The decision split in fixed order."""
+        """The selection split in fixed order."""
         return self._moved(self.streams.selection.batches())
 
     def test(self) -> Batches:
@@ -155,7 +155,7 @@ class RecordData:
         return iter(())
 
     def selection(self) -> Batches:
-        """The decision split in fixed order."""
+        """The selection split in fixed order."""
         return self._moved(self.records.selection.batches(min(EVALUATED, len(self.records.selection))))
 
     def test(self) -> Batches:

@@ -1,4 +1,4 @@
-"""`LoaderData`: a person's own data loaders as the parts of a run.
+"""`LoaderData`: a user's data loaders as the parts of a run.
 
 B batch, C channels, H height, W width.
 """

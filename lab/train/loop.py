@@ -161,7 +161,7 @@ class TrainingLoop:
         (request,) = advised(verdict, self.strategy.offers)
         outcome = serve(self.strategy.offers, request, self.moment) or Outcome()
         self.journal.intervention(self._last_step, request, outcome.text, outcome)
-        self._segment = f"after the roll-back at step {self.global_step}"
+        self._segment = f"after the rollback at step {self.global_step}"
         self.monitor.begin(self.strategy.phase)
         self._publish(self._last_step)
         return True

@@ -4,10 +4,10 @@ from lab.base import TrainingError
 
 
 class RollbackLimit:
-    """Counts roll-backs in a row.
+    """Counts rollbacks in a row.
 
     Args:
-        most: roll-backs in a row that are borne, >= 1.
+        most: rollbacks in a row that are allowed, >= 1.
     """
 
     def __init__(self, most: int) -> None:
@@ -16,22 +16,22 @@ class RollbackLimit:
         self.now = False
 
     def add(self, reason: str) -> None:
-        """One more roll-back.
+        """Count one more rollback.
 
         Raises:
-            TrainingError: it is one too many.
+            TrainingError: more than `most` in a row.
         """
         self.count += 1
         self.now = True
         if self.count > self.most:
             raise TrainingError(
-                f"a run that goes on after {self.most} roll-backs in a row",
-                f"another one: {reason}",
+                f"at most {self.most} rollbacks in a row",
+                f"a run that was rolled back more than {self.most} times in a row: {reason}",
                 "lower --weight-lr or look at the data",
             )
 
     def end_epoch(self) -> bool:
-        """Whether this epoch was rolled back; one that was not ends the row."""
+        """Whether this epoch was rolled back; an epoch that was not resets the count."""
         rolled_back, self.now = self.now, False
         if not rolled_back:
             self.count = 0

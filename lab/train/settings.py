@@ -12,12 +12,12 @@ class OptimizerConfig:
     """The optimizer of the weights: SGD with Nesterov momentum."""
 
     weight_lr: float = 0.025
-    """First learning rate of the weights, > 0."""
+    """Initial learning rate of the weights, > 0."""
     weight_schedule: str = "cosine"
     """cosine (to 1 % over the run), phase (to 1 % over each phase), constant, or plateau (halved after rate_patience
     epochs without a better loss on the selection split)."""
     rate_patience: int = 3
-    """For weight_schedule plateau: epochs of patience, >= 1."""
+    """Epochs without improvement before weight_schedule plateau lowers the rate, >= 1."""
     weight_momentum: float = 0.9
     """Nesterov momentum of the weights, in (0, 1)."""
     weight_decay: float = 3e-4
@@ -25,7 +25,7 @@ class OptimizerConfig:
     grad_clip: float = 5.0
     """Largest norm of the weights' gradient, > 0."""
     max_rollbacks: int = 3
-    """Roll-backs in a row after which the run fails, >= 1."""
+    """Consecutive rollbacks after which the run fails, >= 1."""
 
     def __post_init__(self) -> None:
         require_range("weight_lr", self.weight_lr, 0, open_low=True)
@@ -42,11 +42,11 @@ class CheckpointConfig:
     """When checkpoints are written, and how many are kept."""
 
     save_checkpoints: bool = True
-    """Write checkpoints; without them a run cannot be resumed."""
+    """Write checkpoints. Without them a run cannot be resumed."""
     checkpoint_frequency: int = 5
-    """Epochs between regular checkpoints, >= 1; one before each mutation comes on top."""
+    """Epochs between regular checkpoints, >= 1; another one is written before each mutation."""
     max_checkpoints: int = 3
-    """Checkpoints of each kind that are kept, >= 1."""
+    """Number of checkpoints of each kind to keep, >= 1."""
 
     def __post_init__(self) -> None:
         require_range("checkpoint_frequency", self.checkpoint_frequency, 1)

@@ -30,7 +30,7 @@ class StepReport:
     loss: float
     """Mean loss of the batch, nats."""
     accuracy: float
-    """Share of the batch that was classified right, in [0, 1]."""
+    """Share of the batch that was classified correctly, in [0, 1]."""
     grad_norm: float | None
     """Norm of the gradient before clipping; None where the loss scale of fp16 was too large and nothing changed."""
     lr: float
@@ -55,7 +55,7 @@ class StepNumbers:
     loss: float
     """Mean loss of the batch, nats."""
     accuracy: float
-    """Share of the batch that was classified right, in [0, 1]."""
+    """Share of the batch that was classified correctly, in [0, 1]."""
     grad_norm: float | None
     """Norm of the gradient before clipping; None where the loss scale was too large and the step was left out."""
 

@@ -22,7 +22,7 @@ class Evaluation:
     loss: float
     """Mean loss, nats."""
     accuracy: float
-    """Share classified right, in [0, 1]."""
+    """Share classified correctly, in [0, 1]."""
     losses_N: Tensor
     """Loss of each sample (N,), on the CPU, for paired comparison."""
     parts: Mapping[str, float] = field(default_factory=dict)
@@ -41,9 +41,9 @@ class EpochReport:
     accuracy: float
     """Mean training accuracy over the epoch's steps."""
     decision_loss: float | None = None
-    """Loss on the decision split after the epoch; None where it was not read."""
+    """Loss on the selection split after the epoch; None where it was not read."""
     decision_accuracy: float | None = None
-    """Accuracy on the decision split after the epoch; None where it was not read."""
+    """Accuracy on the selection split after the epoch; None where it was not read."""
 
     @classmethod
     def of(

@@ -208,7 +208,7 @@ class SupervisedStrategy:
 
     @property
     def offers(self) -> Offers:
-        """A lower learning rate, and a roll-back to the beginning of the epoch."""
+        """A lower learning rate, and a rollback to the beginning of the epoch."""
         return self.trainer.offers()
 
     def begin_epoch(self, epoch: int, step: int, data: EpochData) -> EpochPlan:

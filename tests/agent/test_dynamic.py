@@ -1,4 +1,4 @@
-"""The agent's transaction: what is kept, what is taken back, what is told of it."""
+"""The agent's transaction: what is kept, what is rolled back, what is told of it."""
 
 import copy
 import math
@@ -73,7 +73,7 @@ def test_a_rejected_action_leaves_every_bit_as_it_was(name, make_agent, data):
     kept, info = agent.apply_tentative(ACTIONS.index(name), state, data[1])
     assert not kept
     assert info["applied"]
-    assert info["error"] == "taken back: never"
+    assert info["error"] == "rolled back: never"
     assert info["weights"][0] != info["weights"][1]
     assert everything(agent) == before
 

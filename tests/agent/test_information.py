@@ -70,6 +70,36 @@ def test_the_information_of_a_label_is_its_entropy_where_it_is_given_else_none()
     assert uninformed < 0.06
 
 
+@pytest.mark.parametrize("copies", [1, 2, 4, 10])
+@pytest.mark.parametrize("columns", [1, 4])
+def test_samples_that_come_several_times_say_nothing_more(columns, copies):
+    x, labels = normal(100, columns), torch.randint(3, (100,), generator=torch.Generator().manual_seed(0))
+    once = label_information(x, labels)
+    assert torch.allclose(label_information(x.repeat(copies, 1), labels.repeat(copies)), once)
+    assert float(once.mean()) <= 0.1
+    found = [
+        mutual_information(normal(100, seed=2 * n).repeat(copies), normal(100, seed=2 * n + 1).repeat(copies))
+        for n in range(20)
+    ]
+    assert sum(found) / 20 <= 0.05
+
+
+def test_a_sampler_with_replacement_shows_no_information_where_there_is_none():
+    found = []
+    for n in range(20):
+        generator = torch.Generator().manual_seed(n)
+        drawn = torch.randint(300, (300,), generator=generator)
+        x, labels = normal(300, 1, seed=n), torch.randint(3, (300,), generator=generator)
+        found.append(float(label_information(x[drawn], labels[drawn])))
+    assert sum(found) / 20 <= 0.05
+
+
+def test_a_unit_that_is_off_for_many_samples_keeps_what_its_zeros_say():
+    x = normal(400, 1)
+    assert float(label_information(x.relu(), (x[:, 0] > 0).long())) == pytest.approx(math.log(2), rel=0.1)
+    assert float(label_information(x.relu(), torch.arange(400) % 2)) <= 0.05
+
+
 def test_a_copy_is_redundant_and_a_free_unit_is_not():
     x = normal(500, 4)
     x[:, 1] = 2 * x[:, 0] - 1
@@ -130,6 +160,8 @@ def test_bad_samples_are_named():
         differential_entropy(torch.zeros(2, 3))
     with pytest.raises(DataError, match="finite values, got NaN or infinity"):
         label_information(torch.full((9, 1), math.nan), torch.zeros(9))
+    with pytest.raises(DataError, match="at least 4 different samples, got 3 among 9"):
+        label_information(normal(3, 1).repeat(3, 1), torch.zeros(9))
     with pytest.raises(DataError, match="more than 6 samples for 5 columns, got 6"):
         redundancy(torch.randn(6, 5))
     with pytest.raises(DataError, match="Pool them"):

@@ -57,7 +57,7 @@ def test_a_mutation_that_would_move_the_output_is_refused_and_undone(monkeypatch
             model.backbone.stem_norm.running_mean.add_(1.0)
 
     monkeypatch.setattr(live, "recalibrate_batchnorm", careless)
-    with pytest.raises(TrainingError, match="moves the output by at most"):
+    with pytest.raises(TrainingError, match="changes the output by at most"):
         part.mutate(mutate(part.child.genotype, 0.5, "random", Random(1)), batches(), PROBE)
     assert state_digest(part.state_dict()) == before
 

@@ -12,7 +12,7 @@ def test_a_value_inside_its_range_passes(value):
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, math.nan, math.inf, -math.inf])
 def test_a_value_outside_its_range_is_refused_with_name_bound_and_value(value):
-    with pytest.raises(ConfigError, match=f"share >= 0 and <= 1, got share = {value}. Set share inside its range"):
+    with pytest.raises(ConfigError, match=f"share >= 0 and <= 1, got share = {value}. Choose a value in range"):
         require_range("share", value, 0, 1)
 
 

@@ -43,4 +43,4 @@ def test_the_surgery_bench_times_every_operation_on_every_model():
     assert all(row["difference_float64"] <= 1e-10 and row["apply_seconds"] > 0 for row in rows)
     assert "small_cnn" in str(morph.summary(result))
     with pytest.raises(ConfigError, match="resnet17"):
-        morph.MorphBench(models=("resnet17",))
+        morph.run(morph.MorphBench(models=("resnet17",)))

@@ -61,7 +61,7 @@ def refusal(make_event: Callable[..., Any]) -> Any:
 
 @pytest.fixture
 def acted(act: Callable[..., Any], refusal: Any, make_event: Callable[..., Any]) -> list[Any]:
-    """Kept at step 10, taken back and kept at step 20, refused at step 30; another kind of event between them."""
+    """Kept at step 10, rolled back and kept at step 20, refused at step 30; another kind of event between them."""
     between = make_event(15, "checkpoint", path="x")
     return [
         act(10, "expand", True),
@@ -76,11 +76,11 @@ def test_an_action_is_kept_taken_back_or_refused(acted: list[Any]) -> None:
     found = agent_actions(acted)
     assert [(action.number, action.step, action.outcome) for action in found] == [
         (1, 10, "kept"),
-        (2, 20, "taken back"),
+        (2, 20, "rolled back"),
         (3, 20, "kept"),
         (4, 30, "refused"),
     ]
-    assert action_counts(found) == {"kept": 2, "taken back": 1, "refused": 1}
+    assert action_counts(found) == {"kept": 2, "rolled back": 1, "refused": 1}
     assert found[0].heading == "Action 1 at step 10: ✔ expand kept"
 
 
@@ -155,7 +155,7 @@ def test_outcomes_differ_in_sign_symbol_and_colour(acted: list[Any]) -> None:
     for field in ("sign", "symbol", "color"):
         assert len({getattr(style, field) for style in OUTCOME_STYLES.values()}) == 3
     traces = action_figure(agent_actions(acted)).data
-    assert [trace.name for trace in traces] == ["✔ kept (2)", "✘ taken back (1)", "⊘ refused (1)"]
+    assert [trace.name for trace in traces] == ["✔ kept (2)", "✘ rolled back (1)", "⊘ refused (1)"]
     assert len({trace.marker.symbol for trace in traces}) == 3
     assert len({trace.marker.color for trace in traces}) == 3
 
@@ -181,12 +181,12 @@ def test_no_action_is_said() -> None:
 
 def test_error_bars_end_one_standard_error_from_the_loss_change(acted: list[Any]) -> None:
     figure = trial_figure(agent_actions(acted))
-    back = next(trace for trace in figure.data if trace.name == "✘ taken back (1)")
+    back = next(trace for trace in figure.data if trace.name == "✘ rolled back (1)")
     ticks = dict(zip(figure.layout.yaxis.ticktext, figure.layout.yaxis.tickvals, strict=True))
     assert 0.003 * math.sinh(ticks["+0.1"]) == pytest.approx(0.1), "ticks and points are on one scale"
     ends = (back.y[0] - back.error_y.arrayminus[0], back.y[0], back.y[0] + back.error_y.array[0])
     assert [0.003 * math.sinh(end) for end in ends] == pytest.approx([0.298, 0.3, 0.302])
-    assert back.text[0] == "2 prune taken back: +0.3000 ± 0.0020 nats"
+    assert back.text[0] == "2 prune rolled back: +0.3000 ± 0.0020 nats"
     rewards = [trace for trace in figure.data if trace.yaxis == "y2"]
     assert [list(trace.y) for trace in rewards] == [[0.125, 0.125], [0.125]]
 

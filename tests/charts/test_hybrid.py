@@ -53,9 +53,9 @@ def test_a_task_has_one_colour_for_its_batches_and_its_decision_split() -> None:
     batches = named_series(scalars(loss__a=[2.0, 1.0], loss__b=[4.0, 3.0]), "loss/")
     decisions = named_series(scalars(**{"decision__loss__b": [3.5]}), "decision/loss/")
     traces = {trace.name: trace for trace in task_figure(batches, decisions, view=RAW).data}
-    assert traces.keys() == {"a", "b", "b, decision split"}
-    assert traces["b, decision split"].line.color == traces["b"].line.color != traces["a"].line.color
-    assert traces["b, decision split"].mode == "markers"
+    assert traces.keys() == {"a", "b", "b, selection split"}
+    assert traces["b, selection split"].line.color == traces["b"].line.color != traces["a"].line.color
+    assert traces["b, selection split"].mode == "markers"
 
 
 def test_components_are_read_whole_and_shown_in_kibibytes_without_the_whole_model() -> None:

@@ -44,17 +44,17 @@ def test_show_lists_the_actions_in_order_with_what_was_measured(evolved, capsys)
     head, *rows = text[text.index("actions of the agent") :].splitlines()[1:6]
     assert head.split("  ")[0] == "step"
     payload = (
-        "expand  kept        widen (width 48)  features.conv3  -0.0072 +- 0.0037  +0.125  13,994 -> 19,418  2.4e-16"
+        "expand  kept         widen (width 48)  features.conv3  -0.0072 +- 0.0037  +0.125  13,994 -> 19,418  2.4e-16"
     )
     assert rows[1] == f"10    {payload}"
-    assert "expand  taken back  widen" in rows[2]
+    assert "expand  rolled back  widen" in rows[2]
     assert rows[3].split() == ["20", "branch", "refused", "over", "the", "limit"]
 
 
 def test_show_counts_outcomes_and_says_what_is_masked_and_that_there_is_no_cell(evolved, capsys):
     main(["runs", "show", str(evolved)])
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert "actions 1 kept, 1 taken back, 1 refused" in lines
+    assert "actions 1 kept, 1 rolled back, 1 refused" in lines
     assert "not possible now branch: over the limit" in lines
     assert "cell now none: recipe agent changes the layers of a live network" in lines
     assert not any(line.startswith("mutations") for line in lines)

@@ -38,7 +38,7 @@ def refused(name: str, reason: str) -> ActionEvent:
 
 @pytest.fixture
 def evolving(recorder: Callable[..., Any]) -> Any:
-    """A run in which one action was kept and one taken back at step 10, and one refused at step 20."""
+    """A run in which one action was kept and one rolled back at step 10, and one refused at step 20."""
     run = recorder(recipe="agent", evolve={"policy": "agent"})
     agent = {"agent/accept_rate": 0.5, "agent/epsilon": 0.8, "agent/regret": 0.25}
     run.phase(0, "weight_retraining")
@@ -69,7 +69,7 @@ def test_the_page_shows_the_agents_panels_and_says_that_there_is_no_cell(page: A
 
 def test_the_charts_say_in_words_what_they_show(page: Any, evolving: Any) -> None:
     charts = page.open().charts
-    assert charts["actions"]["label"] == "Actions in order, by kind and outcome: 1 kept, 1 taken back, 1 refused"
+    assert charts["actions"]["label"] == "Actions in order, by kind and outcome: 1 kept, 1 rolled back, 1 refused"
     assert charts["trials"]["label"] == "Loss change and reward of 2 trials; the latest +0.3000 ± 0.0020 nats"
     assert charts["parameters"]["label"] == "Parameters of the network over steps, now 1,500"
     assert "exploration, now 80%" in charts["learning"]["label"]
@@ -77,7 +77,7 @@ def test_the_charts_say_in_words_what_they_show(page: Any, evolving: Any) -> Non
 
 def test_outcomes_are_told_apart_by_name_and_symbol(page: Any, evolving: Any) -> None:
     traces = page.open().charts["actions"]["data"]
-    assert [trace["name"] for trace in traces] == ["✔ kept (1)", "✘ taken back (1)", "⊘ refused (1)"]
+    assert [trace["name"] for trace in traces] == ["✔ kept (1)", "✘ rolled back (1)", "⊘ refused (1)"]
     assert len({trace["marker"]["symbol"] for trace in traces}) == 3
 
 
@@ -90,7 +90,7 @@ def test_kept_changes_are_marked_in_every_chart_over_steps(page: Any, evolving: 
 
 def test_the_table_holds_every_action_the_latest_first(page: Any, evolving: Any) -> None:
     (rows,) = [frame.value for frame in page.open().app.dataframe if "operation" in frame.value]
-    assert list(rows["outcome"]) == ["⊘ refused", "✘ taken back", "✔ kept"]
+    assert list(rows["outcome"]) == ["⊘ refused", "✘ rolled back", "✔ kept"]
     assert list(rows["exact"]) == ["", "not exact", "exact"]
     kept = rows.iloc[-1]
     assert (kept["operation"], kept["layer"]) == ("widen (width 48)", "features.conv3")
@@ -111,9 +111,9 @@ def test_the_latest_action_is_told_in_sentences(page: Any, evolving: Any) -> Non
     assert "why: over the limit" in text
     evolving.record(20, action("expand", accepted=False))
     text = page.tick().text
-    assert "Action 4 at step 20: ✘ expand taken back" in text
+    assert "Action 4 at step 20: ✘ expand rolled back" in text
     assert "widen (width 48) at features.conv3" in text
-    assert "exact: output moved by 2.4e-16 at that moment" in text
+    assert "exact: output changed by 2.4e-16 at that moment" in text
     assert "loss change -0.0100 ± 0.0020 nats after 12 probe steps beside its control copy" in text
     assert "parameters 1,000 → 1,500, and back" in text
     assert "reward +0.125, weighed from accuracy +0.50, efficiency -0.88" in text
@@ -144,7 +144,7 @@ def test_before_the_first_action_the_page_says_so(page: Any, recorder: Callable[
 
 
 def test_every_word_is_explained_on_the_page_and_on_the_help_page(page: Any, evolving: Any) -> None:
-    words = ("taken back", "Probe steps", "Loss change", "Exact", "Accept rate", "Regret", "Exploration ε")
+    words = ("rolled back", "Probe steps", "Loss change", "Exact", "Accept rate", "Regret", "Exploration ε")
     page.open()
     assert all(f"{word}**:" in page.text for word in words)
     page.app.switch_page("app_pages/help.py")

@@ -23,9 +23,9 @@ SECONDS = 120_000
 @pytest.fixture
 def evolving(tmp_path: Path) -> Iterator[Path]:
     """A training process with one round of two actions after its first epoch, ended at the end."""
-    options = "--dataset digits --init-channels 4 --weight-training-epochs 2000 --evolve-every 10000 --threads 1"
-    options += " --device cpu --name evolving"
-    command = [sys.executable, "-m", "lab.cli", "evolve", *options.split(), "--save-dir", str(tmp_path / "runs")]
+    options = "--dataset digits --init-channels 4 --epochs 10025 --evolve-every 10000 --threads 1 --device cpu"
+    options += f" --name evolving --save-dir {tmp_path / 'runs'}"
+    command = [sys.executable, "-m", "lab.cli", "train", "agent", *options.split()]
     with (tmp_path / "log").open("w+") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:

@@ -44,7 +44,7 @@ def test_only_splits_that_were_measured_have_a_curve(recorder: Callable[..., Any
     run.run.scalars(3, {"test/loss": 0.2})
     run.run.flush()
     labels = [curve.style.label for curve in curves_of(SnapshotFeed(run.path).refresh(), "loss")]
-    assert labels == ["batches", "decision split", "test split, read once"]
+    assert labels == ["batches", "selection split", "test split, read once"]
 
 
 def test_curves_of_one_panel_differ_in_colour(recorder: Callable[..., Any]) -> None:

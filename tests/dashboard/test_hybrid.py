@@ -19,6 +19,7 @@ def component(name: str, parameters: float, state: float, kept: float, peak: flo
 @pytest.fixture
 def learning(recorder: Callable[..., Any]) -> Any:
     """Twenty steps of two tasks, with two experts; made-up numbers."""
+    # As runs of before were stored, when the recipe was called hybrid.
     run = recorder(recipe="hybrid", hybrid={"weighting": "gradnorm"}, dataset_title=TITLE)
     run.phase(0, "weight_retraining")
     values = {"router/load/0": 0.75, "router/load/1": 0.25, "conflict": 0.5, "router/balance": 1.2}
@@ -84,7 +85,7 @@ def test_what_this_recipe_cannot_do_cannot_be_pressed(page: Any, learning: Any) 
 
 
 def test_a_run_that_has_just_begun_says_when_numbers_come(page: Any, recorder: Callable[..., Any]) -> None:
-    recorder(recipe="hybrid")
+    recorder(recipe="multitask")
     page.open()
     assert page.kpis["Largest expert load"] == "–"
     note = page.charts["components"]["layout"]["annotations"][0]["text"]
@@ -99,17 +100,17 @@ def test_an_alert_is_shown(page: Any, learning: Any) -> None:
 
 def test_a_recorded_run_of_the_engine_is_drawn(page: Any, root: Any) -> None:
     from lab.datasets import DataConfig
-    from lab.multitask import HybridConfig
+    from lab.multitask import MultitaskConfig
     from lab.runs import Run, RunConfig
     from lab.train import DeviceConfig
 
     config = RunConfig(
-        recipe="hybrid",
+        recipe="multitask",
         data=DataConfig(name="multitask"),
         epochs=2,
         threads=1,
         devices=DeviceConfig(device="cpu"),
-        hybrid=HybridConfig(weighting="dwa", embed_dim=8, table_dim=8, fused_dim=8),
+        multitask=MultitaskConfig(weighting="dwa", embed_dim=8, table_dim=8, fused_dim=8),
     )
     Run(config, save_dir=root, name="engine").execute()
     charts = page.open().charts

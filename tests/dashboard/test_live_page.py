@@ -104,9 +104,9 @@ def test_a_finished_run_takes_no_commands(page: Any, recorder: Callable[..., Any
 def test_a_failed_run_says_why_and_that_nothing_is_left_to_go_on_from(page: Any, recorder: Callable[..., Any]) -> None:
     run = recorder()
     run.steps(0, 4)
-    run.run.finish("failed", "TrainingError: three roll-backs in a row")
+    run.run.finish("failed", "TrainingError: three rollbacks in a row")
     page.open()
-    assert "The run failed: TrainingError: three roll-backs in a row. Its last step was 3." in page.text
+    assert "The run failed: TrainingError: three rollbacks in a row. Its last step was 3." in page.text
     assert "It left no checkpoint" in page.text
 
 
@@ -130,7 +130,7 @@ def test_a_run_that_a_person_stopped_is_no_error(page: Any, recorder: Callable[.
 def test_a_dead_process_is_stale_and_said_to_be_dead(page: Any, dead_run: Path) -> None:
     page.open("dead")
     assert "stale" in page.text
-    assert "The run is dead or stuck: process" in page.text
+    assert "The run is dead or stuck: no heartbeat; process" in page.text
     assert page.kpis["Step"] == "30"
     assert not page.enabled("mutate")
 
@@ -173,8 +173,8 @@ def test_stability_gives_reasons_and_what_was_done(page: Any, recorder: Callable
     run.record(31, InterventionEvent(action="reduce_lr", reason="the loss swings", before=0.1, after=0.05))
     run.record(32, RollbackEvent(reason="loss is NaN", to_step=20))
     page.open()
-    assert "step 31: ⚑ intervention, lower rate (0.1 → 0.05): the loss swings" in page.text
-    assert "step 32: ↺ roll-back to step 20: loss is NaN" in page.text
+    assert "step 31: ⚑ intervention, reduce lr (0.1 → 0.05): the loss swings" in page.text
+    assert "step 32: ↺ rollback to step 20: loss is NaN" in page.text
     assert "step 30: improving (health 0.90): It falls." in page.text
 
 
@@ -264,4 +264,4 @@ def test_growth_is_told_with_what_it_cost(page: Any, recorder: Callable[..., Any
     run.run.flush()
     page.open()
     assert "grew in depth at backbone.cells.1, 1,000 → 1,500 parameters of the supernet" in page.text
-    assert "output moved by 0.0e+00" in page.text
+    assert "output changed by 0.0e+00" in page.text

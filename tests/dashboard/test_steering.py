@@ -32,9 +32,9 @@ def test_the_page_tells_what_became_of_a_command(page: Any, recorder: Callable[.
     run = recorder()
     run.steps(0, 3)
     page.open().press("mutate")
-    assert "the run has not taken it yet" in page.text
+    assert "the run has not received it yet" in page.text
     control.poll(run.path)
-    assert "the run has taken it" in page.tick().text
+    assert "the run has received it" in page.tick().text
     run.answer(3, "mutate", text="mutation 1 applied")
     assert "Mutate now: done after" in page.tick().text
     assert "mutation 1 applied" in page.text

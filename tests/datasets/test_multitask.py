@@ -144,6 +144,8 @@ def test_what_does_not_fit_is_refused(data, call, error, message):
 def test_it_is_described_as_the_other_sets_are_and_says_that_texts_are_synthetic(data):
     described = json.loads(json.dumps(describe_multitask()))
     assert described.keys() == describe()[0].keys()
+    assert described["shape"] == [data.text_length, len(data.columns)]
+    assert described["classes"] == data.tasks[0].outputs
     assert (described["train"], described["test"]) == (len(data.train) + len(data.selection), len(data.test))
     assert described["synthetic"]
     assert "synthetic texts" in described["title"]

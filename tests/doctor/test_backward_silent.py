@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from lab.doctor import BackwardFinding, WatchConfig, explain_backward
 
@@ -336,6 +337,28 @@ def test_the_four_faulty_buffer_updates_are_told_apart(form: str, category: str,
 def test_the_buffer_update_that_holds_is_no_fault() -> None:
     model = Memory("detached value")
     assert explain_backward(lambda: _train(model), model=model).ok
+
+
+@pytest.mark.parametrize("method", ["hook", "walk"])
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_of_a_checkpointed_part_is_said_that_it_was_not_watched(
+    reentrant: bool, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its weights are written between forward and backward: the gradients are wrong, and nothing can be found."""
+    if method == "walk":
+        monkeypatch.delattr(torch.autograd.graph, "node_creation_hook")
+    part = nn.Sequential(nn.Linear(3, 3), nn.Tanh())
+
+    def loop() -> None:
+        x = torch.ones(2, 3, requires_grad=True)
+        y = checkpoint(part, x, use_reentrant=reentrant)
+        with torch.no_grad():
+            part[0].weight.mul_(2.0)
+        y.sum().backward()
+
+    report = explain_backward(loop, model=part)
+    assert report.unwatched == 1 if reentrant else report.unwatched >= 2
+    assert f"{report.unwatched} nodes were not watched" in str(report)
 
 
 def test_a_bracket_is_plain_data() -> None:

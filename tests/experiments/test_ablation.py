@@ -11,7 +11,7 @@ from lab.base import ConfigError
 from lab.cli import main
 from lab.datasets import DataConfig
 from lab.experiments import ablation
-from lab.experiments.ablation import ARMS, AblationBench, measure, search_of
+from lab.experiments.ablation import ABLATION_ARMS, AblationBench, measure, search_of
 from lab.experiments.weights import draw_again
 
 FULL = AblationBench()
@@ -39,7 +39,7 @@ def weight_epochs(search):
     return search.warmup_epochs + search.total_cycles * (cost * arch + retraining)
 
 
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("arm", ABLATION_ARMS)
 def test_every_arm_reads_as_many_images_as_the_whole_search(arm):
     assert weight_epochs(search_of(FULL, arm)) == pytest.approx(weight_epochs(search_of(FULL, "whole")), rel=0.02)
 
@@ -60,7 +60,7 @@ def test_an_arm_lacks_what_its_name_says_and_the_whole_search_does_not(arm, fiel
 
 
 def test_the_arms_run_through_the_real_strategy(tiny):
-    rows = {arm: measure(tiny, arm, 0) for arm in ARMS}
+    rows = {arm: measure(tiny, arm, 0) for arm in ABLATION_ARMS}
     assert rows["whole"]["mutations"]["applied"] == 1
     assert rows["whole"]["largest_difference"] <= 1e-5, "the transition begins without a jump"
     assert rows["no_mutation"]["mutations"]["applied"] == 0

@@ -11,6 +11,7 @@ import pytest
 from lab.agent import CellSearchConfig
 from lab.base import ConfigError, DataError
 from lab.experiments import agent as bench
+from lab.experiments import table_settings
 from lab.experiments.agent import AGENTS, ENVIRONMENTS, AgentBench, teach, walks
 from lab.experiments.tabular import STRATEGIES, Landscape, best_so_far, copied_prior, greedy_growth
 from lab.space import MACRO, NB125, Genotype
@@ -95,6 +96,7 @@ def test_what_judges_is_never_what_is_seen_but_where_the_bar_says_so():
             assert (seen in judged) == (name == "Macro"), name
             assert environment.prior not in judged
     assert len(ENVIRONMENTS["Macro, one seed"].folds) == 3
+    assert tuple(ENVIRONMENTS) == table_settings.ENVIRONMENTS
 
 
 def test_the_bench_runs_on_the_labs_own_table_and_goes_on_from_what_is_there(tmp_path):

@@ -72,7 +72,7 @@ def test_levels_say_what_each_arm_needs_and_pieces_are_found_again(tiny, result,
     monkeypatch.setattr(growth, "measure_grown", lambda *arguments: pytest.fail("measured again"))
     assert growth.run(tiny)["results"] == result["results"]
     assert "TFLOP to reach" in str(growth.summary(result))
-    assert growth.figure(result).count("<polyline") == len(growth.ARMS)
+    assert growth.figure(result).count("<polyline") == len(growth.GROWTH_ARMS)
 
 
 def test_the_curves_are_read_on_a_split_that_trains_nothing(tiny):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lab.base import ConfigError
-from lab.experiments import evolve
+from lab.experiments import policies
 from lab.experiments.policies import EvolveBench, run, summary
 
 
@@ -36,7 +36,7 @@ def test_every_policy_spends_the_same_compute_and_a_repeated_call_trains_nothing
     assert figures["schedule"]["kept"] == figures["schedule"]["tried"] > 0
     assert figures["agent"]["tried"] > 0
     assert figures["agent"]["epochs"] < figures["none"]["epochs"], "trials cost nothing"
-    monkeypatch.setattr(evolve, "measure", None)
+    monkeypatch.setattr(policies, "measure", None)
     assert json.dumps(run(config)["results"]) == json.dumps(figures)
     assert "never changed" in str(summary(result))
 

@@ -33,5 +33,5 @@ def test_every_option_is_one_that_a_run_takes():
 
 def test_without_the_table_it_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setattr(remedies, "find_table", lambda space: None)
-    with pytest.raises(DataError, match="lab bench table"):
+    with pytest.raises(DataError, match="lab experiment table"):
         remedies.run(RemediesBench(folder=tmp_path, **TINY))

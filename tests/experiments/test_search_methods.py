@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from lab.base import ConfigError, DataError
-from lab.experiments import search, zero_cost
+from lab.experiments import search_methods, zero_cost
 from lab.experiments.asose import aso_se, settings
 from lab.experiments.proxy import open_proxy
-from lab.experiments.search_methods import METHODS, SearchBench
+from lab.experiments.search_methods import OTHERS, SearchBench
+from lab.experiments.table_settings import METHODS
 from lab.results.record import Clock
 from lab.space import NB201, Genotype
 from lab.train import Split
@@ -46,20 +47,20 @@ def table(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_every_method_finds_a_cell_in_its_budget_and_a_repeated_call_measures_none(images, tmp_path, table):
     config = SearchBench(data=images, budget=0.3, folder=tmp_path / "runs", **TINY)
-    result = search.run(config)
+    result = search_methods.run(config)
     for method in METHODS:
         (piece,) = result["results"]["methods"][method]
         assert Genotype.from_arch_str(piece["cell"]).space == NB201
         assert piece["cpu_seconds"] < 8.0
         (facts,) = result["results"]["truth"][method]
         assert facts["c10_test200"] == piece["cell"].count("nor_conv_3x3")
-        assert method in str(search.summary(result))
+        assert method in str(search_methods.summary(result))
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*.json")}
     assert len(files) == len(METHODS)
-    assert search.run(config)["results"] == json.loads(json.dumps(result["results"]))
+    assert search_methods.run(config)["results"] == json.loads(json.dumps(result["results"]))
     assert {path: path.stat().st_mtime_ns for path in files} == files
     with pytest.raises(ConfigError, match="another budget"):
-        search.run(SearchBench(data=images, budget=2.0, folder=tmp_path / "runs", **TINY))
+        search_methods.run(SearchBench(data=images, budget=2.0, folder=tmp_path / "runs", **TINY))
 
 
 def test_a_search_goes_on_where_it_was_stopped(images, tmp_path, monkeypatch):
@@ -68,29 +69,33 @@ def test_a_search_goes_on_where_it_was_stopped(images, tmp_path, monkeypatch):
     def stop(*arguments):
         raise KeyboardInterrupt
 
-    real = search._search
-    monkeypatch.setattr(search, "_search", lambda name, *rest: real(name, *rest) if name != "random" else stop())
+    real = search_methods._search
+    monkeypatch.setattr(
+        search_methods, "_search", lambda name, *rest: real(name, *rest) if name != "random" else stop()
+    )
     with pytest.raises(KeyboardInterrupt):
-        search.run(config)
+        search_methods.run(config)
     assert [path.name for path in (tmp_path / "r").glob("*.json")] == ["parameters-seed0.json"]
-    monkeypatch.setattr(search, "_search", lambda name, *rest: real(name, *rest) if name == "random" else stop())
-    assert set(search.run(config)["results"]["methods"]) == {"parameters", "random"}
+    monkeypatch.setattr(
+        search_methods, "_search", lambda name, *rest: real(name, *rest) if name == "random" else stop()
+    )
+    assert set(search_methods.run(config)["results"]["methods"]) == {"parameters", "random"}
 
 
 def test_without_a_table_the_cells_are_still_reported(images, tmp_path, monkeypatch):
     monkeypatch.delenv("LAB_NAS_TABLES", raising=False)
     config = SearchBench(data=images, budget=0.2, methods=("parameters",), folder=tmp_path / "r", **TINY)
-    assert "LAB_NAS_TABLES" in str(search.summary(search.run(config)))
+    assert "LAB_NAS_TABLES" in str(search_methods.summary(search_methods.run(config)))
 
 
 def test_data_is_needed_and_its_sides_are_even(tmp_path):
     with pytest.raises(ConfigError, match="--data"):
-        search.run(SearchBench(folder=tmp_path))
+        search_methods.run(SearchBench(folder=tmp_path))
     odd = tmp_path / "odd.npz"
     x, y = np.zeros((40, 7, 8, 3), np.uint8), np.arange(40) % 2
     np.savez(odd, x_train=x, y_train=y, x_test=x, y_test=y)
     with pytest.raises(DataError, match="even sides"):
-        search.run(SearchBench(data=odd, folder=tmp_path))
+        search_methods.run(SearchBench(data=odd, folder=tmp_path))
     with pytest.raises(ConfigError, match="method"):
         SearchBench(methods=("guessing",))
 
@@ -132,3 +137,7 @@ def test_the_search_of_aso_se_uses_every_phase(proxy):
     assert found.details["events"][0]["status"] == "Live network"
     assert found.evaluations == 1 + sum(event["status"] == "applied" for event in found.details["events"])
     assert "none" not in found.genotype.primitives
+
+
+def test_every_method_that_can_be_asked_for_is_there():
+    assert ("aso-se", *OTHERS) == METHODS

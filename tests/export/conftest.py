@@ -64,7 +64,7 @@ def grown(tmp_path_factory):
         arch_lr=0.05,
         growth="depth,width",
         growth_factor=1.5,
-        reject_z=1e9,  # a mutation that is taken back would leave the next growth for later
+        reject_z=1e9,  # a mutation that is rolled back would leave the next growth for later
         device="cpu",
         checkpoint_frequency=1,
         max_checkpoints=99,

@@ -166,7 +166,7 @@ def test_no_finite_number_is_health_zero_and_asks_for_a_rollback_at_once(value: 
     verdict = monitor.observe(step=before, **given)
     assert (verdict.step, verdict.health, verdict.state, verdict.advice) == (before, 0.0, "failed", "rollback")
     assert name.split("_")[0].replace("grad", "gradient") in verdict.reasons[0]
-    monitor.begin("after the roll-back")
+    monitor.begin("after the rollback")
     assert monitor.observe(step=before + 1, loss=0.3).health == 1.0
 
 

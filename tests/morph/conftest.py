@@ -10,7 +10,7 @@ from lab.nn import small_cnn
 
 
 def state_of(model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> dict[str, object]:
-    """Everything that a roll-back must bring back, as copies."""
+    """Everything that a rollback must bring back, as copies."""
     state: dict[str, object] = {
         "names": [(name, type(module).__name__) for name, module in model.named_modules(remove_duplicate=False)],
         "objects": [(name, id(tensor)) for name, tensor in (*model.named_parameters(), *model.named_buffers())],

@@ -1,4 +1,4 @@
-"""Random small networks under random surgery: what is called exact is exact, and all of it can be taken back.
+"""Random small networks under random surgery: what is called exact is exact, and all of it can be rolled back.
 
 The measure is the tests' own: a copy of the network from before, fresh inputs, both modes, float64.
 Shapes: B batch, C channels, H W height and width, N tokens.

@@ -86,16 +86,16 @@ def test_changes_are_taken_back_last_in_first_out(specimen, images, state, same)
 def test_a_released_change_cannot_be_taken_back_or_verified(specimen, images):
     report = apply(Deepen("features.relu1").plan(specimen, images), specimen)
     report.release()
-    with pytest.raises(MorphError, match="released or taken back"):
+    with pytest.raises(MorphError, match="released or rolled back"):
         rollback(report)
-    with pytest.raises(MorphError, match="released or taken back"):
+    with pytest.raises(MorphError, match="released or rolled back"):
         verify(report, images)
 
 
 def test_a_change_is_taken_back_once(specimen, images):
     report = apply(Deepen("features.relu1").plan(specimen, images), specimen)
     rollback(report)
-    with pytest.raises(MorphError, match="released or taken back"):
+    with pytest.raises(MorphError, match="released or rolled back"):
         rollback(report)
 
 

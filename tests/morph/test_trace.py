@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from lab.base import MorphError
-from lab.morph import Prune, Widen, apply, verify
+from lab.morph import Prune, Widen, apply, trace, verify
+from lab.morph.trace import Traces
 
 
 @pytest.mark.parametrize(
@@ -77,3 +78,54 @@ def test_what_works_on_each_channel_alone_keeps_its_width(middle):
 def test_the_same_on_sequences(middle):
     model = nn.Sequential(nn.Conv1d(3, 6, 3), middle, nn.Conv1d(6, 4, 1), nn.AdaptiveAvgPool1d(1), nn.Flatten())
     assert Widen("0", 8).plan(model, torch.randn(4, 3, 8)).max_difference <= 1e-10
+
+
+@pytest.fixture
+def traced(monkeypatch):
+    """Models that were traced, in order."""
+    models, real = [], trace.trace_widths
+
+    def counted(model, example):
+        models.append(model)
+        return real(model, example)
+
+    monkeypatch.setattr(trace, "trace_widths", counted)
+    return models
+
+
+def test_changes_that_share_a_trace_are_those_that_each_makes_alone(traced, specimen, images):
+    ops = Widen("features.conv1", 48), Widen("features.conv2", 80), Prune("features.conv3", 8)
+    alone = [op.plan(specimen, images) for op in ops]
+    assert len(traced) == 3
+    shared = Traces()
+    assert [op.plan(specimen, images, traces=shared) for op in ops] == alone
+    assert len(traced) == 4
+
+
+def test_another_structure_or_other_shapes_are_traced_anew(traced, specimen, images):
+    shared = Traces()
+    apply(Widen("features.conv1", 48).plan(specimen, images, traces=shared), specimen)
+    plan = Widen("features.conv2", 80).plan(specimen, images, traces=shared)
+    assert plan.max_difference <= 1e-10
+    assert len(traced) == 2
+    Widen("features.conv2", 80).check_steps(specimen, images[:2], traces=shared)
+    assert len(traced) == 3
+
+
+def test_a_forward_that_cannot_be_followed_is_followed_once(traced):
+    class Branching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 4)
+
+        def forward(self, x):
+            y = self.layer(x)
+            return y if y.sum() > 0 else -y
+
+    model, shared, said = Branching(), Traces(), []
+    for width in (5, 6):
+        with pytest.raises(MorphError, match="followed without values") as raised:
+            Widen("layer", width).plan(model, torch.randn(4, 3), traces=shared)
+        said.append(str(raised.value))
+    assert said[0] == said[1]
+    assert len(traced) == 1

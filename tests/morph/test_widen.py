@@ -254,7 +254,7 @@ def test_pruning_says_by_how_much_the_loss_moved(specimen, images, state, same):
     assert new == pytest.approx(loss(specimen.eval(), images).item(), rel=1e-6)
     assert old != pytest.approx(new, rel=1e-3)
     report.release()
-    with pytest.raises(MorphError, match="released or taken back"):
+    with pytest.raises(MorphError, match="released or rolled back"):
         loss_change(report, loss, images)
 
 

@@ -14,7 +14,7 @@ from lab.cli import main
 from lab.datasets import DataConfig, Task, load_multitask
 from lab.mahia import HybridEfficientModel
 from lab.monitor import StabilityMonitor
-from lab.multitask import WEIGHTINGS, HybridConfig, HybridStrategy, LossWeights, TaskLosses
+from lab.multitask import WEIGHTINGS, LossWeights, MultitaskConfig, MultitaskStrategy, TaskLosses
 from lab.runs import NetworkInput, Run, RunConfig, build, find_checkpoint, saved_config
 from lab.store import RunReader
 from lab.train import (
@@ -35,15 +35,15 @@ TASKS = ("diagnosis", "worst_area", "worst_texture")
 SMALL = {"embed_dim": 8, "table_dim": 16, "fused_dim": 16, "memory_nodes": 8, "fabric_layers": 2}
 
 
-def make(weighting="sum", *, epochs=3, search=None, hybrid=None, **fields):
+def make(weighting="sum", *, epochs=3, search=None, model=None, **fields):
     return RunConfig.from_fields(
-        recipe="hybrid",
+        recipe="multitask",
         name="multitask",
         epochs=epochs,
         batch_size=32,
         threads=1,
         **({"device": "cpu", "checkpoint_frequency": 1} | (search or {})),
-        hybrid=HybridConfig(**({"weighting": weighting} | SMALL | (hybrid or {}))),
+        multitask=MultitaskConfig(**({"weighting": weighting} | SMALL | (model or {}))),
         **fields,
     )
 
@@ -118,7 +118,7 @@ def test_the_store_says_what_is_synthetic_and_holds_every_curve(whole):
 def test_the_terminal_tells_what_each_component_needs_and_that_there_is_no_cell(whole, capsys):
     assert main(["runs", "show", whole["sum"].run_dir]) == 0
     shown = capsys.readouterr().out
-    assert "none: recipe hybrid trains a model of text and a table" in shown
+    assert "none: recipe multitask trains a model of text and a table" in shown
     (row,) = [line.split() for line in shown.splitlines() if line.startswith("memory  ")]
     model = HybridEfficientModel(2, 1, 1, 1, memory_size=8, fused_dim=16)
     assert int(row[1].replace(",", "")) == sum(p.nbytes for p in model.memory.parameters())
@@ -136,7 +136,7 @@ def test_dwa_moves_its_weights_once_an_epoch_and_gradnorm_each_step(whole):
 
 
 def test_one_step_gives_the_gradients_of_the_weighted_sum_and_of_the_balance_loss():
-    config = make(hybrid={"balance_weight": 0.5}, search={"grad_clip": 1e9, "weight_lr": 1e-30})
+    config = make(model={"balance_weight": 0.5}, search={"grad_clip": 1e9, "weight_lr": 1e-30})
     parts = build(config)
     strategy, model = parts.strategy, parts.strategy.model
     state = {name: value.clone() for name, value in model.state_dict().items()}
@@ -178,7 +178,7 @@ def test_the_encoder_runs_once_a_step_whatever_the_weighting():
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
 @pytest.mark.parametrize("precision", ["float32", "fp16"])
 def test_a_run_cut_inside_an_epoch_goes_on_with_the_same_bits(sink, weighting, precision):
-    config = make(weighting, precision=precision, hybrid={"bias_rate": 0.01})
+    config = make(weighting, precision=precision, model={"bias_rate": 0.01})
     parts, through = loop_of(config, sink)
     through.run()
     # a rule that needs two epochs has moved, and so have the router's bias and the memory
@@ -241,7 +241,7 @@ Run(RunConfig.from_json(json.loads(sys.argv[2])), save_dir=sys.argv[1], name="ki
 
 
 def test_a_killed_run_ends_with_the_same_bits_after_it_was_resumed(tmp_path):
-    config = make("gradnorm", hybrid={"bias_rate": 0.01})
+    config = make("gradnorm", model={"bias_rate": 0.01})
     whole = Run(config, save_dir=tmp_path, name="whole").execute()
     arguments = [sys.executable, "-c", KILLED, str(tmp_path), json.dumps(config.to_json())]
     killed = subprocess.run(arguments, capture_output=True, text=True, timeout=300)
@@ -268,7 +268,7 @@ def test_a_loss_that_is_not_finite_changes_no_parameter_and_no_weight():
 
 
 def test_a_rollback_restores_network_memories_and_weights():
-    parts = build(make("gradnorm", hybrid={"bias_rate": 0.01}))
+    parts = build(make("gradnorm", model={"bias_rate": 0.01}))
     strategy = parts.strategy
     strategy.begin_epoch(0, 1, parts.data)
     before = {name: value.clone() for name, value in strategy.model.state_dict().items()}
@@ -305,7 +305,7 @@ def test_pcgrad_sees_the_conflict_that_the_sum_leaves_in():
     gradients = {}
     for weighting in ("sum", "pcgrad"):
         features.grad = None
-        result = LossWeights(HybridConfig(weighting=weighting), names, seed=0).backward(features, losses)
+        result = LossWeights(MultitaskConfig(weighting=weighting), names, seed=0).backward(features, losses)
         assert float(result.conflict) == 1.0
         gradients[weighting] = features.grad
     assert torch.allclose(gradients["sum"], torch.tensor([0.0, 0.25, 0.0]).expand(4, 3))
@@ -314,7 +314,7 @@ def test_pcgrad_sees_the_conflict_that_the_sum_leaves_in():
 
 def test_the_weights_of_a_rule_multiply_the_gradients():
     features = torch.zeros(1, 2, requires_grad=True)
-    weights = LossWeights(HybridConfig(weighting="gradnorm"), ("a", "b"), seed=0)
+    weights = LossWeights(MultitaskConfig(weighting="gradnorm"), ("a", "b"), seed=0)
     weights.load_state_dict({"rule": {"weights": [0.5, 1.5], "first": [1.0, 1.0]}, "sums": [0.0, 0.0], "steps": 0})
     result = weights.backward(features, lambda leaf: [4 + 2 * leaf[0, 0], leaf[0, 1] - 3], scale=8.0)
     assert features.grad.tolist() == [[8.0, 12.0]]
@@ -325,19 +325,19 @@ def test_the_weights_of_a_rule_multiply_the_gradients():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"data": DataConfig()}, "recipe hybrid and --dataset multitask together, got hybrid and digits"),
-        ({"recipe": "fixed"}, "recipe hybrid and --dataset multitask together, got fixed and multitask"),
-        ({"grad_accum_steps": 2}, "grad_accum_steps 1 with --recipe hybrid"),
-        ({"compile": True}, "compile False with --recipe hybrid"),
-        ({"workers": 1}, "workers 0 with --recipe hybrid"),
-        ({"on_oom": "smaller"}, "on_oom stop with --recipe hybrid"),
+        ({"data": DataConfig()}, "recipe multitask and data set multitask together, got multitask and digits"),
+        ({"recipe": "fixed"}, "recipe multitask and data set multitask together, got fixed and multitask"),
+        ({"grad_accum_steps": 2}, "grad_accum_steps 1 with recipe multitask"),
+        ({"compile": True}, "compile False with recipe multitask"),
+        ({"workers": 1}, "workers 0 with recipe multitask"),
+        ({"on_oom": "smaller"}, "on_oom stop with recipe multitask"),
         ({"adaptive_batch": "on"}, "adaptive_batch auto or off"),
         ({"data": DataConfig(name="multitask", train_limit=50)}, "all records of multitask"),
     ],
 )
 def test_what_does_not_go_together_is_refused(fields, message):
     with pytest.raises(ConfigError, match=message):
-        RunConfig(**({"recipe": "hybrid", "data": DataConfig(name="multitask")} | fields))
+        RunConfig(**({"recipe": "multitask", "data": DataConfig(name="multitask")} | fields))
 
 
 @pytest.mark.parametrize(
@@ -353,12 +353,12 @@ def test_what_does_not_go_together_is_refused(fields, message):
 )
 def test_settings_outside_their_range_are_refused(fields, message):
     with pytest.raises(ConfigError, match=message):
-        HybridConfig(**fields)
+        MultitaskConfig(**fields)
 
 
 def test_a_batch_larger_than_the_records_is_refused():
     with pytest.raises(DataError, match="387 samples of the train part"):
-        build(RunConfig(recipe="hybrid", data=DataConfig(name="multitask"), batch_size=400))
+        build(RunConfig(recipe="multitask", data=DataConfig(name="multitask"), batch_size=400))
 
 
 def test_tasks_and_outputs_that_do_not_belong_together_are_refused():
@@ -367,7 +367,7 @@ def test_tasks_and_outputs_that_do_not_belong_together_are_refused():
     model = HybridEfficientModel(4, 3, 2, {"kind": 2}, embed_dim=4, tab_hidden_dim=4, fused_dim=4)
     losses = TaskLosses([Task(name="other", classes=("a", "b"))])
     with pytest.raises(ConfigError, match="outputs other"):
-        HybridStrategy(model, losses, OptimizerConfig(), HybridConfig(), seed=0, epochs=1)
+        MultitaskStrategy(model, losses, OptimizerConfig(), MultitaskConfig(), seed=0, epochs=1)
 
 
 def test_what_this_recipe_cannot_do_is_refused_in_words(whole):
@@ -376,7 +376,7 @@ def test_what_this_recipe_cannot_do_is_refused_in_words(whole):
     for request in (Mutate(), SetTemperature(temperature=1.0)):
         with pytest.raises(TrainingError, match=rf"offers now \(reduce_lr, rollback\).*{request.name}"):
             serve(parts.strategy.offers, request, moment)
-    with pytest.raises(CheckpointError, match="recipe hybrid"):
+    with pytest.raises(CheckpointError, match="recipe multitask"):
         parts.strategy.restore(StrategyState(tensors={"network": {}}))
     with pytest.raises(TrainingError, match="a run on images"):
         _ = parts.streams
@@ -389,13 +389,13 @@ def test_several_ranks_are_refused():
     class Two(SingleProcess):
         size = 2
 
-    with pytest.raises(ConfigError, match="one process with --recipe hybrid"):
+    with pytest.raises(ConfigError, match="one process with recipe multitask"):
         build(make(), Two())
 
 
 def test_a_run_that_diverges_is_rolled_back_and_then_fails_in_words(tmp_path):
     config = make("gradnorm", epochs=6, search={"weight_lr": 1e6, "grad_clip": 1e9, "save_checkpoints": False})
-    with pytest.raises(TrainingError, match="roll-backs in a row"):
+    with pytest.raises(TrainingError, match="rollbacks in a row"):
         Run(config, save_dir=tmp_path, name="wild").execute()
     events = RunReader(tmp_path / "wild").events(kinds=("intervention",)).events
     assert {event.payload["action"] for event in events} == {"rollback"}

@@ -1,4 +1,4 @@
-"""The four phases on a person's own loaders."""
+"""The four phases on a user's loaders."""
 
 import copy
 import json
@@ -56,7 +56,7 @@ def test_one_call_is_one_epoch_of_the_phase_that_is_due(config):
     assert len(report.to_dict()["history"]) == 5
     assert "weight_retraining" in str(report)
     json.loads(report.to_json())
-    with pytest.raises(TrainingError, match="a plan that goes on, got its end"):
+    with pytest.raises(TrainingError, match="an epoch left to train, got training plan already finished"):
         framework.train_cycle(make_loader(), make_loader(seed=1))
 
 

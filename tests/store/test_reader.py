@@ -281,7 +281,7 @@ def test_a_writer_that_gives_no_sign_is_stale(tmp_path: Path, monkeypatch: pytes
         monkeypatch.setattr("lab.store.reader.STALE_SECONDS", -1.0)
         summary = reader.summary()
         assert summary.state == "stale"
-        assert "gave no sign for" in summary.reason
+        assert "no heartbeat from" in summary.reason
 
 
 def test_the_heartbeat_beats_without_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_for: Callable) -> None:

@@ -26,10 +26,10 @@ class Watching:
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-@pytest.mark.parametrize("recipe", ["aso-se", "fixed", "agent", "hybrid"])
+@pytest.mark.parametrize("recipe", ["aso-se", "fixed", "agent", "multitask"])
 def test_the_mode_is_on_while_the_run_trains_and_off_afterwards(enabled, recipe, make_config, tmp_path):
     observer = Watching()
-    data = {"data": DataConfig(name="multitask")} if recipe == "hybrid" else {}
+    data = {"data": DataConfig(name="multitask")} if recipe == "multitask" else {}
     config = make_config(recipe=recipe, epochs=1, detect_anomaly=enabled, **data)
     Run(config, save_dir=tmp_path, name="run", observer=observer).execute()
     assert observer.seen == {enabled}
@@ -37,7 +37,7 @@ def test_the_mode_is_on_while_the_run_trains_and_off_afterwards(enabled, recipe,
 
 
 def test_a_run_whose_gradient_is_nan_says_operation_and_line(tmp_path, capsys):
-    flags = ["--recipe", "fixed", "--epochs", "2", "--weight-lr", "1e20", "--grad-clip", "1e30", "--threads", "1"]
+    flags = ["fixed", "--epochs", "2", "--weight-lr", "1e20", "--grad-clip", "1e30", "--threads", "1"]
     code = main(["train", *flags, "--detect-anomaly", "--save-dir", str(tmp_path), "--name", "run"])
     error = capsys.readouterr().err
     assert code == 1

@@ -33,7 +33,7 @@ def run_until(loop, phase):
 def network_bits(loop):
     live = loop.strategy.live
     state = live.state_dict()
-    # The learning rate is lowered after a roll-back, on purpose; everything else must be the same bits.
+    # The learning rate is lowered after a rollback, on purpose; everything else must be the same bits.
     state["optimizer"] = state["optimizer"]["state"]
     return state_digest({"live": state, "alpha": loop.strategy.explorer.alpha.detach()})
 
@@ -117,7 +117,7 @@ def test_a_run_that_cannot_be_saved_by_roll_backs_fails(make_config, sink):
     loop.run_epoch()
     poison(loop)
     loop.strategy.controller.restore_point["live"]["supernet"]["backbone.stem.weight"].fill_(math.nan)
-    with pytest.raises(TrainingError, match="3 roll-backs in a row"):
+    with pytest.raises(TrainingError, match="3 rollbacks in a row"):
         loop.run()
 
 

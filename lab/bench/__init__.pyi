@@ -1,0 +1,23 @@
+"""What `lab bench NAME` runs: each module has a frozen configuration, `run(config)` and `summary(result)`."""
+
+from .settings import (
+    DashboardBench,
+    DoctorBench,
+    LoadingBench,
+    MoeBench,
+    MorphBench,
+    OverheadBench,
+    StoreBench,
+    SupernetBench,
+)
+
+__all__ = [
+    "DashboardBench",
+    "DoctorBench",
+    "LoadingBench",
+    "MoeBench",
+    "MorphBench",
+    "OverheadBench",
+    "StoreBench",
+    "SupernetBench",
+]

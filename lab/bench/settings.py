@@ -1,0 +1,190 @@
+"""What each measurement of `lab bench` can be set to; apart from what measures, so that help pages need no torch."""
+
+from dataclasses import dataclass
+
+from lab.base import require, require_range
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupernetBench:
+    """Settings of `lab bench supernet`."""
+
+    channels: int = 16
+    """Channels of the first stage, >= 1."""
+    layers: int = 3
+    """Searched cells, >= 1; three are one for each stage."""
+    size: int = 32
+    """Side of the input in pixels, >= 8."""
+    batch: int = 64
+    """Samples in a batch, >= 2."""
+    rounds: int = 15
+    """Pairs of steps that are timed, >= 3; the two kinds alternate."""
+    seed: int = 0
+    """Seed of weights, inputs and draws."""
+
+    def __post_init__(self) -> None:
+        require_range("channels", self.channels, 1)
+        require_range("layers", self.layers, 1)
+        require_range("size", self.size, 8)
+        require_range("batch", self.batch, 2)
+        require_range("rounds", self.rounds, 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverheadBench:
+    """Settings of `lab bench overhead`."""
+
+    dataset: str = "digits"
+    """Data set; digits has the shortest steps, so the overhead shows most."""
+    channels: int = 16
+    """Channels of the first stage, >= 1."""
+    batch: int = 32
+    """Samples in a batch, >= 2."""
+    rounds: int = 20
+    """Pairs of epochs that are timed, >= 3."""
+    threads: int = 1
+    """CPU threads, >= 1."""
+
+    def __post_init__(self) -> None:
+        require_range("rounds", self.rounds, 3)
+        require_range("threads", self.threads, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreBench:
+    """Settings of `lab bench store`."""
+
+    steps: int = 50_000
+    """Steps of ten scalars each for the writing speed, >= 100."""
+    rate: float = 200.0
+    """Steps a second of the trainer that is read beside, > 0 and <= 1000."""
+    reads: int = 1000
+    """Incremental reads beside each trainer, >= 100."""
+    pause: float = 0.01
+    """Seconds between two reads, in [0, 10]."""
+
+    def __post_init__(self) -> None:
+        require_range("steps", self.steps, 100)
+        require_range("rate", self.rate, 0, 1000, open_low=True)
+        require_range("reads", self.reads, 100)
+        require_range("pause", self.pause, 0, 10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorBench:
+    """Settings of `lab bench doctor`."""
+
+    steps: int = 5
+    """Training steps in one timed run, >= 1."""
+    rounds: int = 7
+    """Timed runs of each kind, >= 3; the kinds alternate."""
+    seed: int = 0
+    """Seed of weights and inputs."""
+
+    def __post_init__(self) -> None:
+        require_range("steps", self.steps, 1)
+        require_range("rounds", self.rounds, 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MorphBench:
+    """Settings of `lab bench morph`."""
+
+    models: tuple[str, ...] = ("small_cnn", "resnet18", "mobilenet_v2", "convnext_tiny")
+    """`small_cnn` or names of torchvision's classification models."""
+    batch: int = 32
+    """Samples of a training step, >= 4."""
+    size: int = 64
+    """Side of the images in pixels, a multiple of 4, >= 32."""
+    rounds: int = 5
+    """Times that each is timed, >= 3."""
+    compiled: tuple[str, ...] = ("small_cnn", "resnet18")
+    """Models whose changed network is compiled with inductor as well; needs a C++ compiler."""
+    seed: int = 0
+    """Seed of weights and inputs."""
+
+    def __post_init__(self) -> None:
+        require_range("batch", self.batch, 4)
+        require_range("size", self.size, 32)
+        require_range("rounds", self.rounds, 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoeBench:
+    """Settings of `lab bench moe`."""
+
+    tokens: int = 2048
+    """Tokens in a batch, >= 1."""
+    dim: int = 128
+    """Width of a token, >= 1."""
+    hidden: int = 256
+    """Hidden width of an expert, >= 1."""
+    experts: tuple[int, ...] = (8, 16, 32, 64)
+    """Numbers of experts, each >= k."""
+    k: int = 2
+    """Experts of a token, >= 2: transformers' weight of a single expert is 1."""
+    rounds: int = 40
+    """Times that each is timed, >= 3, after one that warms up."""
+    threads: int = 1
+    """CPU threads, >= 1."""
+    device: str = "cpu"
+    """auto, cpu, cuda, cuda:N or mps."""
+    seed: int = 0
+    """Of weights and tokens."""
+
+    def __post_init__(self) -> None:
+        for name in ("tokens", "dim", "hidden", "threads"):
+            require_range(name, getattr(self, name), 1)
+        require_range("rounds", self.rounds, 3)
+        require_range("k", self.k, 2)
+        require(bool(self.experts), expected="at least one number of experts", got="none", hint="name one")
+        for count in self.experts:
+            require_range("experts", count, self.k)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadingBench:
+    """Settings of `lab bench loading`."""
+
+    dataset: str = "shapes"
+    """Data set; shapes (synthetic) has colour images of 32x32."""
+    data_dir: str = "data"
+    """Folder in which it is looked for."""
+    channels: int = 4
+    """Channels of the first stage of the network that is trained, >= 1."""
+    layers: int = 3
+    """Its cells, >= 1."""
+    batch_size: int = 64
+    """Samples in a batch, >= 2."""
+    workers: tuple[int, ...] = (0, 1, 2)
+    """Numbers of processes that are compared, each >= 0; 0 prepares batches in the training process."""
+    rounds: int = 5
+    """Epochs that are timed of each way, >= 1."""
+    train_limit: int | None = None
+    """Use about this many training samples, >= 30; None for all."""
+    threads: int = 1
+    """CPU threads of the training process, >= 1."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+
+    def __post_init__(self) -> None:
+        for name in ("channels", "layers", "rounds", "threads"):
+            require_range(name, getattr(self, name), 1)
+        for count in self.workers:
+            require_range("workers", count, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DashboardBench:
+    """Settings of `lab bench dashboard`."""
+
+    seconds: float = 20.0
+    """Window in which steps are watched, in [5, 600]."""
+    clicks: int = 5
+    """Clicks on *Mutate now*, in [1, 100]."""
+    chromium: str = ""
+    """Path of the browser; empty looks for one on PATH."""
+
+    def __post_init__(self) -> None:
+        require_range("seconds", self.seconds, 5, 600)
+        require_range("clicks", self.clicks, 1, 100)

@@ -1,0 +1,256 @@
+"""The recipes of `lab train`, each with its own options: the one table, and the records that it names.
+
+A record is made of parts: what belongs to several recipes is written once. No part imports torch.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from lab.agent import EvolveConfig
+from lab.asose import ASOSEConfig
+from lab.cli.options import flags_of
+from lab.datasets import MULTITASK, DataConfig
+from lab.multitask import MultitaskConfig
+from lab.runs import RECORDS, RunConfig
+from lab.store import RUNS_ROOT
+from lab.train import CheckpointConfig, DeviceConfig, OptimizerConfig
+
+_DEFAULT = RunConfig()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFlags:
+    """The run: how long, from which seed, in which folder."""
+
+    epochs: int | None = None
+    """End after so many epochs; default: the whole plan of phases."""
+    seed: int = 0
+    """Run seed; every random stream follows from it."""
+    threads: int = 0
+    """CPU threads; 0 leaves one core free for the page. The bits of a run depend on it."""
+    save_dir: Path = RUNS_ROOT
+    """Folder of runs."""
+    name: str = ""
+    """Folder of this run inside --save-dir; default: date and time."""
+    resume: str = ""
+    """Go on: latest, best, a run's folder or a checkpoint file. Settings come from the checkpoint."""
+    allow_different_bits: bool = False
+    """Resume on another machine, torch build or thread count, where the bits may differ."""
+    detect_anomaly: bool = False
+    """Run under torch's anomaly detection: slower, names the operation whose gradient is NaN."""
+    json: bool = False
+    """Print the report as JSON."""
+    describe: bool = False
+    """List recipes, spaces, data sets and devices instead of training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnphasedRunFlags(RunFlags):
+    """The run: how long, from which seed, in which folder."""
+
+    epochs: int | None = None
+    """Epochs of the run; default: as many as the plan of aso-se has by default, 65."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFlags:
+    """What it trains on."""
+
+    dataset: str = "digits"
+    """digits, shapes (synthetic), fashion-mnist, mnist, cifar10, cifar100, svhn, a .npz file or an image folder."""
+    data_dir: str = "data"
+    """Folder where downloaded sets are looked for."""
+    download: bool = False
+    """Fetch the data set into --data-dir where it is missing."""
+    train_limit: int | None = None
+    """Use only so many training samples."""
+
+    def config(self, seed: int) -> DataConfig:
+        """The data of a run."""
+        return DataConfig(
+            name=self.dataset,
+            data_dir=self.data_dir,
+            download=self.download,
+            train_limit=self.train_limit,
+            seed=seed,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordFlags:
+    """What it trains on."""
+
+    dataset: str = MULTITASK
+    """multitask: real records with synthetic texts."""
+
+    def config(self, seed: int) -> DataConfig:
+        """The data of a run."""
+        return DataConfig(name=self.dataset, seed=seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkFlags:
+    """The network."""
+
+    space: str = _DEFAULT.space
+    """Search space: nb201, nb125 or darts."""
+    init_channels: int = _DEFAULT.init_channels
+    """Channels of the first stage."""
+    layers: int = _DEFAULT.layers
+    """Searched cells, split over three stages."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedNetworkFlags(NetworkFlags):
+    """The network."""
+
+    layers: int = _DEFAULT.layers
+    """Cells, split over three stages."""
+    fixed_cell: str = ""
+    """The cell, |op~0|+... or Genotype(normal=[...], ...) for darts; empty for the baseline."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveNetworkFlags:
+    """The network."""
+
+    init_channels: int = _DEFAULT.init_channels
+    """Units of the first layer of seed_cnn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepFlags:
+    """A training step."""
+
+    batch_size: int = _DEFAULT.batch_size
+    """Samples in a training batch."""
+    precision: str = _DEFAULT.precision
+    """float32, bf16, or fp16 with a gradient scaler, for the forward pass of the weights' steps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageStepFlags(StepFlags):
+    """A training step, and what is done where memory is short."""
+
+    grad_accum_steps: int = _DEFAULT.grad_accum_steps
+    """Parts into which a batch is cut, their gradients summed before the one optimizer step."""
+    adaptive_batch: str = _DEFAULT.adaptive_batch
+    """Where memory runs out in a step, repeat that step in smaller parts with the same gradient: on, off or auto (on
+    for CUDA)."""
+    compile: bool = False
+    """Compile the live network with torch.compile, again after each change of its structure."""
+    workers: int = _DEFAULT.workers
+    """Processes that prepare batches; 0 prepares them in the training process."""
+    on_oom: str = _DEFAULT.on_oom
+    """Where the networks cannot be created for want of memory: stop, smaller (fewer channels) or cpu."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchFlags:
+    """Alternating search of an architecture (ASO-SE): the network changes its cells while it trains."""
+
+    run: RunFlags = field(default_factory=RunFlags)
+    data: DataFlags = field(default_factory=DataFlags)
+    network: NetworkFlags = field(default_factory=NetworkFlags)
+    search: ASOSEConfig = field(default_factory=ASOSEConfig)
+    step: ImageStepFlags = field(default_factory=ImageStepFlags)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
+    devices: DeviceConfig = field(default_factory=DeviceConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedFlags:
+    """One network of a fixed cell: the baseline."""
+
+    run: UnphasedRunFlags = field(default_factory=UnphasedRunFlags)
+    data: DataFlags = field(default_factory=DataFlags)
+    network: FixedNetworkFlags = field(default_factory=FixedNetworkFlags)
+    step: ImageStepFlags = field(default_factory=ImageStepFlags)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
+    devices: DeviceConfig = field(default_factory=DeviceConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentFlags:
+    """The evolution agent changes a live network while it trains, and keeps what proves itself.
+
+    Every change is a trial: the changed network against its unchanged twin on held-out samples; what is taken back is
+    taken back bit for bit. --policy random, schedule or none are the baselines.
+    """
+
+    run: UnphasedRunFlags = field(default_factory=UnphasedRunFlags)
+    data: DataFlags = field(default_factory=DataFlags)
+    network: LiveNetworkFlags = field(default_factory=LiveNetworkFlags)
+    evolve: EvolveConfig = field(default_factory=EvolveConfig)
+    step: ImageStepFlags = field(default_factory=ImageStepFlags)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
+    devices: DeviceConfig = field(default_factory=DeviceConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultitaskFlags:
+    """One model of a text and a table learns several tasks at once."""
+
+    run: UnphasedRunFlags = field(default_factory=UnphasedRunFlags)
+    data: RecordFlags = field(default_factory=RecordFlags)
+    multitask: MultitaskConfig = field(default_factory=MultitaskConfig)
+    step: StepFlags = field(default_factory=StepFlags)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
+    devices: DeviceConfig = field(default_factory=DeviceConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A way to train, as the command line offers it."""
+
+    flags: type
+    """Its options."""
+    examples: tuple[str, ...]
+    """What follows `lab train`."""
+
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType(
+    {
+        "aso-se": Recipe(
+            flags=SearchFlags,
+            examples=(
+                "--dataset digits --save-dir runs",
+                "--warmup-epochs 8 --total-cycles 3 --growth depth,width",
+                "--resume latest",
+            ),
+        ),
+        "fixed": Recipe(flags=FixedFlags, examples=("fixed --epochs 30", "fixed --space darts --init-channels 8")),
+        "agent": Recipe(
+            flags=AgentFlags,
+            examples=("agent --model resnet18 --dataset cifar10", "agent --model my_package.networks:make_model"),
+        ),
+        "multitask": Recipe(flags=MultitaskFlags, examples=("multitask --weighting gradnorm",)),
+    }
+)
+"""Recipe -> its options; `lab.runs.build` has the factory of each."""
+
+
+def homes(flag: str) -> list[str]:
+    """The commands that take `flag`."""
+    return [f"lab train {name}" for name, recipe in RECIPES.items() if flag in flags_of(recipe.flags)]
+
+
+def run_config(recipe: str, command: Any) -> RunConfig:
+    """The run that the options of a recipe describe."""
+    own = {item.name for item in dataclasses.fields(RunConfig)}
+    fields: dict[str, Any] = {"recipe": recipe, "data": command.data.config(command.run.seed)}
+    for item in dataclasses.fields(command):
+        part = getattr(command, item.name)
+        if isinstance(part, RECORDS.get(item.name, ())):
+            fields[item.name] = part
+        elif item.name != "data":
+            fields |= {each.name: getattr(part, each.name) for each in dataclasses.fields(part) if each.name in own}
+    return RunConfig(**fields)

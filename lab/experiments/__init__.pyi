@@ -1,0 +1,27 @@
+"""Research questions that `lab experiment NAME` answers: each module has a frozen configuration."""
+
+from .table_settings import (
+    AgentBench,
+    RemediesBench,
+    SearchBench,
+    StrategiesBench,
+    TableBench,
+)
+from .training_settings import (
+    AblationBench,
+    EvolveBench,
+    GrowthBench,
+    ScoresBench,
+)
+
+__all__ = [
+    "AblationBench",
+    "AgentBench",
+    "EvolveBench",
+    "GrowthBench",
+    "RemediesBench",
+    "ScoresBench",
+    "SearchBench",
+    "StrategiesBench",
+    "TableBench",
+]

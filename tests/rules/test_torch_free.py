@@ -1,0 +1,84 @@
+"""What a person waits for answers without torch, and soon: help pages, the list of runs, what can be trained."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lab.cli.bench import BENCHES
+from lab.cli.experiment import EXPERIMENTS
+from lab.cli.main import COMMANDS
+from lab.cli.recipes import RECIPES
+from lab.cli.runs import ACTIONS
+
+PAGES = [
+    *([], ["--version"]),
+    *([name] for name in COMMANDS),
+    *(["train", name] for name in RECIPES),
+    *(["runs", name] for name in ACTIONS),
+    *(["bench", name] for name in BENCHES),
+    *(["experiment", name] for name in EXPERIMENTS),
+]
+SCRIPT = """
+import contextlib, io, json, socket, sys
+from lab.cli import main
+for command in json.loads(sys.argv[1]):
+    said, told = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(told):
+        try:
+            code = main(command)
+        except SystemExit as ended:
+            code = ended.code
+    found = sorted({name.split(".")[0] for name in sys.modules} & {"torch", "torchvision"})
+    if code or found or not said.getvalue().strip():
+        print(command, "exit code", code, "loaded", found, told.getvalue())
+        break
+"""
+
+
+def answers(commands: list[list[str]]) -> str:
+    """What is wrong with the first of `commands`, run in one process, that fails or loads torch; empty where none."""
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT, json.dumps(commands)], capture_output=True, text=True, check=False
+    )
+    return run.stdout + run.stderr
+
+
+def test_every_help_page_comes_without_torch() -> None:
+    assert len(PAGES) > 30
+    assert answers([[*command, "--help"] if command != ["--version"] else command for command in PAGES]) == ""
+
+
+def test_runs_and_choices_are_listed_without_torch(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "tests" / "stored", tmp_path / "runs")
+    runs = ["--save-dir", str(tmp_path / "runs")]
+    names = [path.name for path in (tmp_path / "runs").iterdir()]
+    shown = [["runs", "show", name, *runs, *more] for name in names for more in ([], ["--json"])]
+    listed = [["runs", *runs], ["runs", *runs, "--json"], ["train", "--describe"], ["train", "--describe", "--json"]]
+    assert answers([*listed, *shown]) == ""
+
+
+def test_the_page_is_served_without_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys; from lab.cli import dashboard, main; dashboard.stay = lambda: print('torch' in sys.modules); "
+        "from lab.cli.serve import free_port; "
+        f"main(['dashboard', '--no-browser', '--save-dir', {str(tmp_path)!r}, '--port', str(free_port())])"
+    )
+    pytest.importorskip("streamlit")
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.stdout.strip() == "False", run.stderr
+
+
+def test_the_longest_help_page_takes_at_most_four_times_the_shortest() -> None:
+    def seconds(arguments: list[str]) -> float:
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "lab.cli", *arguments], capture_output=True, check=True)
+        return time.perf_counter() - began
+
+    rounds = [(seconds(["train", "--help"]), seconds(["--help"])) for _ in range(5)]
+    long, short = (min(column) for column in zip(*rounds, strict=True))
+    assert long <= 4 * short, f"{long:.3f} s for {short:.3f} s"
