@@ -38,6 +38,8 @@ class RunFlags:
     """Folder of this run inside --save-dir; default: date and time."""
     resume: str = ""
     """Go on: latest, best, a run's folder or a checkpoint file. Settings come from the checkpoint."""
+    extend: int | None = None
+    """With --resume: train so many epochs more than the finished run has."""
     allow_different_bits: bool = False
     """Resume on another machine, torch build or thread count, where the bits may differ."""
     detect_anomaly: bool = False
