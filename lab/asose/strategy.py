@@ -92,6 +92,7 @@ class ASOSEStrategy:
         self._left = config.warmup_epochs
         self._fresh = True
         self.cycle = 0
+        self.extended = False
         self.rate = LearningRate(
             self.live.optimizer,
             weights.weight_lr,
@@ -119,7 +120,14 @@ class ASOSEStrategy:
         return self.live.child
 
     def begin_epoch(self, epoch: int, step: int, data: EpochData) -> EpochPlan | None:
-        """Prepare `epoch`; mutation phases are passed through here. None where no epoch is left to train."""
+        """Prepare `epoch`; mutation phases are passed through here. None where no epoch is left to train.
+
+        After its end the search goes on in further cycles, for as many epochs as it is given.
+        """
+        if self._phase == "finished":
+            self.extended, self.waited = True, 0
+            self._enter("arch_training", self.config.arch_training_epochs)
+            self._pass_empty_phases()
         while self._phase == "mutation":
             self._announce(epoch, 0)
             self.controller.mutation_phase(epoch, step, self.cycle, data)
@@ -194,7 +202,7 @@ class ASOSEStrategy:
             self._enter("weight_retraining", self.config.weight_training_epochs)
         else:
             self.cycle += 1
-            if self.cycle == self.config.total_cycles:
+            if self.cycle == self.config.total_cycles and not self.extended:
                 self._enter("finished", 0)
             else:
                 self._enter("arch_training", self.config.arch_training_epochs)
@@ -334,7 +342,7 @@ class ASOSEStrategy:
             "step": self.weight_step.state_dict(),
             "rate": self.rate.state_dict(),
             "rollbacks": self.rollbacks.count,
-            "numbers": {name: getattr(self, name) for name in _NUMBERS},
+            "numbers": {name: getattr(self, name) for name in _NUMBERS} | {"extended": self.extended},
         }
 
     def restore(self, state: StrategyState) -> None:
@@ -362,6 +370,7 @@ class ASOSEStrategy:
         self.weight_step.load_state_dict(state["step"])
         for name in _NUMBERS:
             setattr(self, name, state["numbers"][name])
+        self.extended = state["numbers"].get("extended", False)
         self.rate.load_state_dict(state["rate"])
         self.rollbacks.count = state["rollbacks"]
 

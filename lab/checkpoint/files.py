@@ -128,7 +128,7 @@ def latest_checkpoint(
     Raises:
         CheckpointError: there is no good one.
     """
-    passed = unreadable_heads(Path(directory))
+    passed = unreadable_heads(directory)
     for file in reversed(list_checkpoints(directory)):
         if reasons is not None and file.reason not in reasons:
             continue

@@ -23,10 +23,10 @@ def list_checkpoints(directory: str | Path) -> tuple[CheckpointFile, ...]:
     return tuple(sorted(found, key=lambda file: (file.written, file.step, file.path.name)))
 
 
-def unreadable_heads(directory: Path) -> list[CheckpointError]:
-    """What is wrong with each checkpoint whose head cannot be read; a `.pt` without one was never finished."""
+def unreadable_heads(directory: str | Path) -> list[CheckpointError]:
+    """What is wrong with each checkpoint that `list_checkpoints` leaves out; a `.pt` alone was never finished."""
     found = []
-    for beside in sorted(directory.glob("step_*.json")):
+    for beside in sorted(Path(directory).glob("step_*.json")):
         try:
             read_file(beside)
         except CheckpointError as error:

@@ -20,6 +20,9 @@ HEAD = (
 HEAD_DIGEST = "head_sha256"
 """In the `.json` from format 3 on: its digest, see `head_digest`."""
 FIRST_WITH_DIGEST = 3
+TYPES = {**dict.fromkeys(("epoch", "step", "bytes"), int), **dict.fromkeys(("sha256", "parent", "reason"), str)}
+TYPES |= {**dict.fromkeys(("base", "environment"), dict), **dict.fromkeys(("plans", "training_history"), list)}
+"""Field of a head -> what it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +69,15 @@ def read_head(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"the head {beside.name} that was written for {path.with_suffix('.pt')}",
             "a damaged or changed one",
-            "use another checkpoint; settings are changed by starting a new run",
+            "use another checkpoint; for other settings start a new run",
         )
     head = translate_head(head)
     missing = set(HEAD) - set(head)
     if missing:
         raise CheckpointError("a complete checkpoint head", f"{beside} without {sorted(missing)}", "use another one")
+    wrong = [name for name, kind in TYPES.items() if type(head[name]) is not kind]
+    if wrong:
+        raise CheckpointError("a checkpoint head of the known form", f"another {wrong} in {beside}", "use another one")
     return head
 
 

@@ -38,6 +38,8 @@ class RunFlags:
     """Folder of this run inside --save-dir; default: date and time."""
     resume: str = ""
     """Resume from: latest, best, a run's folder or a checkpoint file. Settings come from the checkpoint."""
+    extend: int | None = None
+    """With --resume of a finished run: train this many epochs more."""
     allow_different_bits: bool = False
     """Resume on another machine, torch build or thread count; results may then differ in the last bits."""
     detect_anomaly: bool = False

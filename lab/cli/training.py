@@ -51,6 +51,7 @@ def execute(given: RunConfig, plain: RunConfig, flags: RunFlags, resumed: Resume
             save_dir=flags.save_dir,
             name=flags.name,
             resume=None if resumed is None else resumed.path,
+            extend=flags.extend,
             allow_different_bits=flags.allow_different_bits,
             observer=stack.enter_context(TrainingProgress()) if group.rank == 0 else None,
             group=group,

@@ -168,7 +168,7 @@ def _compose_multitask(config: RunConfig, device: torch.device, group: Group) ->
         config.optimizer,
         config.multitask,
         seed=config.seed,
-        epochs=config.total_epochs,
+        epochs=config.scheduled_epochs,
         options=StepOptions(precision=PrecisionManager(config.precision, device)),
     )
     return Parts(
@@ -223,7 +223,7 @@ def _make_search(config: RunConfig, images: Images, options: StepOptions) -> Str
         config.search,
         config.optimizer,
         seed=config.seed,
-        epochs=config.total_epochs,
+        epochs=config.scheduled_epochs,
         table=find_table(space),
         options=options,
     )
@@ -237,7 +237,9 @@ def _make_fixed(config: RunConfig, images: Images, options: StepOptions) -> Stra
         num_classes=images.num_classes,
         in_channels=images.in_channels,
     )
-    return SupervisedStrategy(network.to(images.device), config.optimizer, epochs=config.total_epochs, options=options)
+    return SupervisedStrategy(
+        network.to(images.device), config.optimizer, epochs=config.scheduled_epochs, options=options
+    )
 
 
 def _make_agent(config: RunConfig, images: Images, options: StepOptions) -> Strategy:
@@ -253,7 +255,7 @@ def _make_agent(config: RunConfig, images: Images, options: StepOptions) -> Stra
         config.optimizer,
         config.evolve,
         seed=config.seed,
-        epochs=config.total_epochs,
+        epochs=config.scheduled_epochs,
         options=options,
     )
 

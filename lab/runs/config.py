@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -56,6 +56,8 @@ class RunConfig:
     """Samples in a training batch, >= 2."""
     epochs: int | None = None
     """Epochs at which the run ends, >= 1, of recipe aso-se if its plan is longer; None for as many as that plan has."""
+    extended_to: int | None = None
+    """Epoch at which a run ends that went on after its end; schedules stay where they had ended. None for any other."""
     seed: int = 0
     """Run seed, >= 0; every random stream follows from it."""
     threads: int = 0
@@ -120,6 +122,27 @@ class RunConfig:
         if self.recipe == "multitask":
             self._check_multitask()
 
+    def extended(self, epoch: int, epochs: int) -> "RunConfig":
+        """This run, which ended at `epoch`, with `epochs` more.
+
+        Raises:
+            ConfigError: epochs are below 1, or are not what this run is measured by.
+        """
+        require_range("extend", epochs, 1)
+        require(
+            self.recipe != "agent" or self.evolve.compute is None,
+            expected="a run whose length is a number of epochs",
+            got=f"compute {self.evolve.compute}",
+            hint="start a new run with more --compute",
+        )
+        require(
+            self.recipe != "aso-se" or self.search.weight_training_epochs > 0,
+            expected="weight_training_epochs >= 1 in a run that goes on",
+            got="0",
+            hint="start a new run",
+        )
+        return replace(self, extended_to=epoch + epochs)
+
     def _check_multitask(self) -> None:
         """Raise `ConfigError` for a setting of the image recipes that recipe multitask has no use for."""
         plain = {"grad_accum_steps": 1, "compile": False, "workers": 0, "on_oom": "stop"}
@@ -146,6 +169,11 @@ class RunConfig:
     @property
     def total_epochs(self) -> int:
         """Epochs that this run has."""
+        return self.scheduled_epochs if self.extended_to is None else self.extended_to
+
+    @property
+    def scheduled_epochs(self) -> int:
+        """Epochs over which the learning rate falls: those of the run as it was started."""
         planned = self.search.planned_epochs
         if self.epochs is None:
             return planned

@@ -1,11 +1,11 @@
 """What a run ended with."""
 
-import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lab.base import Report, ReportTable, StoreError
+from lab.base import Report, ReportTable, StoreError, parse_json
 
 REPORT_FILE = "report.json"
 
@@ -64,13 +64,26 @@ class RunReport(Report):
             rows.append(("test accuracy", f"{self.test_accuracy:.2%} (read once, at the end)"))
         rows += [(f"test loss of {name}", f"{loss:.4f}") for name, loss in self.test_losses.items()]
         rows.append(("folder", self.run_dir))
-        notes = () if self.state == "finished" else (f"go on with: lab train --resume {self.run_dir}",)
+        more = " --extend EPOCHS" if self.state == "finished" else ""
+        notes = (f"go on with: lab train --resume {self.run_dir}{more}",)
         return (ReportTable(title=f"run {self.name}", columns=("what", "value"), rows=tuple(rows), notes=notes),)
 
     def write(self) -> Path:
-        """Write the report as JSON into the run's folder."""
+        """Write the report as JSON into the run's folder; a reader finds the old one or the new one, never half of it.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
         path = Path(self.run_dir) / REPORT_FILE
-        path.write_text(self.to_json(), encoding="utf-8")
+        temporary = path.with_name(f".{REPORT_FILE}.{os.getpid()}")
+        try:
+            with temporary.open("w", encoding="utf-8") as handle:
+                handle.write(self.to_json())
+                handle.flush()
+                os.fsync(handle.fileno())
+            temporary.replace(path)
+        except OSError as error:
+            raise StoreError(f"a run folder {self.run_dir} that can be written", str(error), "free space") from error
         return path
 
     @classmethod
@@ -78,9 +91,13 @@ class RunReport(Report):
         """The report of a run that ended.
 
         Raises:
-            StoreError: there is none.
+            StoreError: there is none, or a damaged one.
         """
         path = Path(run_dir) / REPORT_FILE
         if not path.is_file():
             raise StoreError("the report of a run that ended", f"no {path}", "wait for its end or resume it")
-        return cls(**json.loads(path.read_text(encoding="utf-8")))
+        try:
+            return cls(**parse_json(path.read_bytes()))
+        except (TypeError, ValueError, OSError) as error:
+            hint = "remove it; a resumed run writes it again"
+            raise StoreError(f"a report of lab train in {path}", f"{type(error).__name__}: {error}", hint) from error

@@ -26,9 +26,9 @@ from lab.runs.build import Parts, build
 from lab.runs.config import RunConfig
 from lab.runs.environment import check_environment, read_environment
 from lab.runs.network import describe_input
-from lab.runs.report import RunReport
+from lab.runs.report import REPORT_FILE, RunReport
 from lab.state import state_digest
-from lab.store import CheckpointEvent, RunWriter, list_runs, new_run_name
+from lab.store import AlertEvent, CheckpointEvent, RunWriter, list_runs, new_run_name
 from lab.train import (
     Group,
     NullSink,
@@ -56,7 +56,9 @@ class Run:
         config: what the run is.
         save_dir: folder of runs.
         name: the run's folder inside it; default: date and time.
-        resume: the checkpoint to go on from; the run is then the one that the checkpoint lies in.
+        resume: the checkpoint to go on from; the run is then the one that the checkpoint lies in. A run that has
+            finished is left as it is.
+        extend: train so many epochs more than the finished run behind `resume` has.
         allow_different_bits: resume on another machine, torch build or thread count.
         observer: shown every step.
         group: the processes that train together, see `open_group`; rank 0 alone reads and writes files.
@@ -69,6 +71,7 @@ class Run:
         save_dir: str | Path,
         name: str = "",
         resume: Path | None = None,
+        extend: int | None = None,
         allow_different_bits: bool = False,
         observer: Observer | None = None,
         group: Group | None = None,
@@ -76,7 +79,15 @@ class Run:
         self.observer = observer
         self.group: Group = group or SingleProcess()
         self.checkpoint: Checkpoint | None = None
+        self.finished: RunReport | None = None
+        self.extend = extend
         if resume is None:
+            require(
+                extend is None,
+                expected="extend together with resume",
+                got=f"extend {extend} of a new run",
+                hint="give --resume with the finished run",
+            )
             name = self.group.broadcast(name or new_run_name(save_dir))
             require(
                 Path(name).name == name,
@@ -86,8 +97,14 @@ class Run:
             )
             self.run_dir = Path(save_dir) / name
         else:
-            self.checkpoint = self.group.broadcast(load_checkpoint(resume) if self.group.rank == 0 else None)
             self.run_dir = resume.parent.parent
+            if self.group.rank == 0:
+                self.checkpoint = load_checkpoint(resume)
+                self.finished = finished_report(self.run_dir, self.checkpoint)
+            # One broadcast for both: the other ranks read no file.
+            self.checkpoint, self.finished = self.group.broadcast((self.checkpoint, self.finished))
+            if extend is not None:
+                config = self._extended(config, extend)
         self.parts: Parts = build(config, self.group)
         self.config = self.parts.config
         if self.checkpoint is not None:
@@ -106,6 +123,10 @@ class Run:
         Raises:
             LabError: the run cannot begin or cannot go on; the store says why.
         """
+        if self.finished is not None:
+            if self.observer is not None:
+                self.observer.on_text(f"{self.run_dir} has finished; --extend EPOCHS goes on")
+            return self.finished
         began = time.monotonic()
         with self._open_store() as writer, anomaly_detection(self.config.detect_anomaly):
             loop = self._make_loop(writer)
@@ -117,17 +138,41 @@ class Run:
             except Stopped:
                 report = self._report(loop, "stopped", time.monotonic() - began)
                 if writer is not None:
+                    report.write()
                     writer.finish("finished", f"stopped at epoch {loop.epoch}; resume with --resume {self.run_dir}")
                 return report
             self._save(loop, writer, "last")
             report = self._report(loop, "finished", time.monotonic() - began)
+            if writer is None:
+                return report
             assert report.test_accuracy is not None
             assert report.test_loss is not None
-            if writer is not None:
-                last = {"test/accuracy": report.test_accuracy, "test/loss": report.test_loss}
-                last |= {f"test/loss/{name}": loss for name, loss in report.test_losses.items()}
-                writer.scalars(loop.global_step, last)
+            last = {"test/accuracy": report.test_accuracy, "test/loss": report.test_loss}
+            last |= {f"test/loss/{name}": loss for name, loss in report.test_losses.items()}
+            writer.scalars(loop.global_step, last)
+            # The report says that the run has finished, and that it is never taken up again: it comes last.
+            self._flush(writer)
+            report.write()
             return report
+
+    def _extended(self, config: RunConfig, epochs: int) -> RunConfig:
+        """The settings of the run behind the checkpoint, with more epochs.
+
+        Raises:
+            ConfigError: it has not finished, or the checkpoint is not its end.
+        """
+        assert self.checkpoint is not None
+        at_end = self.finished is not None and self.checkpoint.step == self.finished.steps
+        require(
+            at_end and self.checkpoint.reason == "last",
+            expected="the end of a finished run with --extend",
+            got=f"its checkpoint {self.checkpoint.reason} at epoch {self.checkpoint.epoch}"
+            if self.finished
+            else f"{self.run_dir}, which has not finished",
+            hint="give the run's folder" if self.finished else f"resume it first: --resume {self.run_dir}",
+        )
+        self.finished = None
+        return config.extended(self.checkpoint.epoch, epochs)
 
     @contextlib.contextmanager
     def _open_store(self) -> Iterator[RunWriter | None]:
@@ -177,18 +222,20 @@ class Run:
         if self.checkpoint is not None:
             saved = self.checkpoint
             loop.load_state_dict(saved.state, saved.training_history, saved.plans)
+            loop.ended = loop.ended or saved.reason == "last"
+            if loop.ended and self.extend is None:
+                # Killed between its end and its report: there is nothing left to train.
+                loop.epochs = loop.epoch
+            elif self.extend is not None:
+                text = f"{self.extend} epochs more, to {loop.epochs}; the test split is read once more at their end"
+                sink.record(loop.global_step, AlertEvent(level="info", title="Extended", text=text))
         return loop
 
     def _save(self, loop: TrainingLoop, writer: RunWriter | None, reason: str) -> None:
         if not self.config.checkpoints.save_checkpoints or writer is None:
             return
         # A resumed run never tells again what came before its checkpoint.
-        if not writer.flush():
-            raise TrainingError(
-                f"the run's rows in {self.run_dir} before a checkpoint",
-                writer.last_error,
-                f"free space or give rights there, then resume with --resume {self.run_dir}",
-            )
+        self._flush(writer)
         strategy = self.parts.strategy.state()
         checkpoint = Checkpoint(
             base={"config": self.config.to_json(), **_stated_input(self.parts.data), **strategy.summary},
@@ -207,6 +254,19 @@ class Run:
         event = CheckpointEvent(path=path, reason=reason, epoch=loop.epoch, bytes=file.bytes)
         writer.record(loop.global_step, event)
 
+    def _flush(self, writer: RunWriter) -> None:
+        """Write all rows to the disk.
+
+        Raises:
+            TrainingError: that cannot be done.
+        """
+        if not writer.flush():
+            raise TrainingError(
+                f"the run's rows in {self.run_dir} before a checkpoint",
+                writer.last_error,
+                f"free space or give rights there, then resume with --resume {self.run_dir}",
+            )
+
     def _report(self, loop: TrainingLoop, state: str, seconds: float) -> RunReport:
         network, strategy = self.parts.strategy.network, self.parts.strategy.state()
         facts: dict[str, Any] = {}
@@ -216,7 +276,7 @@ class Run:
             if state == "finished":
                 test = evaluate(network, self.parts.data.test(), self.parts.criterion)
                 facts |= {"test_loss": test.loss, "test_accuracy": test.accuracy, "test_losses": dict(test.parts)}
-        report = RunReport(
+        return RunReport(
             name=self.run_dir.name,
             run_dir=str(self.run_dir),
             recipe=self.config.recipe,
@@ -231,9 +291,18 @@ class Run:
             digest=state_digest(_plain(strategy.tensors)),
             **facts,
         )
-        if self.group.rank == 0:
-            report.write()
-        return report
+
+
+def finished_report(run_dir: Path, checkpoint: Checkpoint) -> RunReport | None:
+    """The report of the run at `run_dir` where it has finished and `checkpoint` is not of a later attempt.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    if not (run_dir / REPORT_FILE).is_file():
+        return None
+    report = RunReport.read(run_dir)
+    return report if report.state == "finished" and checkpoint.step <= report.steps else None
 
 
 def find_checkpoint(request: str, save_dir: str | Path) -> Path:

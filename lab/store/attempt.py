@@ -88,6 +88,12 @@ def continue_run(run_dir: Path, config: str | None, first_step: int) -> tuple[sq
 def _last_attempt(connection: sqlite3.Connection, run_dir: Path) -> tuple[int, str]:
     columns = "number, config, state, pid, created, host, heartbeat"
     row = connection.execute(f"SELECT {columns} FROM attempt ORDER BY number DESC LIMIT 1").fetchone()
+    if row is None:
+        raise StoreError(
+            f"an attempt at the run in {run_dir}",
+            "none, its rows are gone",
+            "make a new run from its checkpoints with lab runs restore",
+        )
     number, config, state, pid, created, host, heartbeat = row
     writer = ProcessIdentity(pid=pid, created=created, host=host)
     alive = writer.alive()

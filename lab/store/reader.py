@@ -9,15 +9,16 @@ and closes it, so that a reader may be shared between threads and never holds th
 has superseded are left out.
 """
 
-import json
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
 
-from lab.base import ConfigError, StoreError, require_range
+from lab.base import ConfigError, StoreError, parse_json, require_range
 from lab.store.process import STALE_SECONDS, ProcessIdentity
 from lab.store.records import EVENT_RECORDS, Record
 from lab.store.schema import DATABASE, FINITE, NAN, reading
@@ -167,11 +168,11 @@ class RunReader:
         require_range("limit", limit, 1)
         where, values = _name_filter("r.kind", kinds)
         query = f"SELECT r.id, r.attempt, r.step, r.ts, r.kind, r.payload FROM event r {_LIVE_ROWS}"
-        with reading(self._path) as connection:
+        with reading(self._path) as connection, _as_written(self._path):
             rows, cursor = _rows_after(connection, "event", f"{query}{where}", values, after, limit)
             if rows and self._recipe is None:
                 self._recipe = recipe_of(_stored_config(connection))
-        events = [_event(row, self._recipe or "") for row in rows]
+            events = [_event(row, self._recipe or "") for row in rows]
         return EventRows(cursor=cursor, events=tuple(events))
 
     def bucketed(self, name: str, buckets: int = 1000) -> Buckets:
@@ -222,7 +223,7 @@ class RunReader:
 
     def config(self) -> dict[str, Any]:
         """The settings of the latest attempt, under today's names."""
-        with reading(self._path) as connection:
+        with reading(self._path) as connection, _as_written(self._path):
             return translate_config(_stored_config(connection))
 
     def state(self) -> str:
@@ -233,37 +234,54 @@ class RunReader:
         """Name, state with its reason, age of the heartbeat, last step."""
         query = """SELECT state, text, started, heartbeat, last_step, number, pid, created, host, errors, journal,
             (SELECT min(started) FROM attempt) FROM attempt ORDER BY number DESC LIMIT 1"""
-        with reading(self._path) as connection:
+        with reading(self._path) as connection, _as_written(self._path):
             row = connection.execute(query).fetchone()
-        state, reason, started, heartbeat, last_step, number, pid, created, host, errors, journal, first = row
-        age = max(0.0, time.time() - heartbeat)
-        if state == "running":
-            state, reason = _judge(ProcessIdentity(pid=pid, created=created, host=host), age)
-        return RunSummary(
-            name=self.run_dir.name,
-            path=self.run_dir,
-            state=state,
-            reason=reason,
-            started=first,
-            heartbeat_age=age,
-            last_step=last_step,
-            attempt=number,
-            attempt_started=started,
-            pid=pid,
-            host=host,
-            write_errors=errors,
-            journal=journal,
-        )
+            state, reason, started, heartbeat, last_step, number, pid, created, host, errors, journal, first = row
+            age = max(0.0, time.time() - float(heartbeat))
+            if state == "running":
+                state, reason = _judge(ProcessIdentity(pid=int(pid), created=float(created), host=str(host)), age)
+            return RunSummary(
+                name=self.run_dir.name,
+                path=self.run_dir,
+                state=str(state),
+                reason=str(reason),
+                started=float(first),
+                heartbeat_age=age,
+                last_step=None if last_step is None else int(last_step),
+                attempt=int(number),
+                attempt_started=float(started),
+                pid=int(pid),
+                host=str(host),
+                write_errors=int(errors),
+                journal=str(journal),
+            )
 
 
 def _stored_config(connection: Connection) -> dict[str, Any]:
     row = connection.execute("SELECT config FROM attempt ORDER BY number DESC LIMIT 1").fetchone()
-    config: dict[str, Any] = json.loads(row[0])
+    config: dict[str, Any] = parse_json(row[0])
     return config
 
 
+@contextmanager
+def _as_written(path: Path) -> Iterator[None]:
+    """Says in our words that rows are missing, or hold another kind of value than the writer puts there.
+
+    Raises:
+        StoreError: so it is.
+    """
+    try:
+        yield
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
+        raise StoreError(
+            f"the rows of a run in {path}",
+            f"missing or changed ones ({type(error).__name__}: {error})",
+            "take a back-up copy, or make a new run from its checkpoints with lab runs restore",
+        ) from error
+
+
 def _event(row: tuple[Any, ...], recipe: str) -> EventRow:
-    payload = translate_event(row[4], json.loads(row[5]), recipe)
+    payload = translate_event(row[4], parse_json(row[5]), recipe)
     return EventRow(id=row[0], attempt=row[1], step=row[2], time=row[3], kind=row[4], payload=payload)
 
 

@@ -188,7 +188,7 @@ def translate_loop_state(state: Mapping[str, Any]) -> dict[str, Any]:
         found["split"] = SPLITS.get(part, part)
     # Before, an epoch had begun where a step of it was done, and nothing was told again.
     numbers.setdefault("_begun", numbers["batch"] > 0)
-    numbers.setdefault("_ended", False)
+    numbers.setdefault("ended", False)
     found.setdefault("events", [])
     if "network" in found["strategy"]:  # of a recipe that searches nothing
         numbers["_segment"] = numbers["_segment"].replace(SEARCH_PHASE, TRAINING)

@@ -78,7 +78,7 @@ class TrainingLoop:
         self._split = Split.TRAIN
         self._segment = ""
         self._begun = False
-        self._ended = False
+        self.ended = False
         self._verdict: Verdict | None = None
 
     def interrupt(self) -> None:
@@ -92,12 +92,13 @@ class TrainingLoop:
             Stopped: a person asked for it; a checkpoint holds the state.
             TrainingError: the run cannot go on.
         """
-        while self.epoch < self.epochs and self.strategy.phase != "finished":
+        while self.epoch < self.epochs and (self.ended or self.strategy.phase != "finished"):
+            self.ended = False
             self.run_epoch()
-        if not self._ended:
+        if not self.ended:
             self.strategy.finish(self.epoch, self.data)
             self._publish()
-            self._ended = True
+            self.ended = True
 
     def run_epoch(self) -> EpochReport | None:
         """Train one epoch, or the rest of one that was interrupted; None where the strategy had none left."""
@@ -296,4 +297,4 @@ class TrainingLoop:
         self.journal.load_state_dict(state["events"], self.global_step)
 
 
-_NUMBERS = ("epoch", "batch", "global_step", "quiet_until", "best_loss", "_segment", "_begun", "_ended")
+_NUMBERS = ("epoch", "batch", "global_step", "quiet_until", "best_loss", "_segment", "_begun", "ended")

@@ -64,16 +64,16 @@ class WeightTrainer:
         self._announced = False
 
     def begin_epoch(self, epoch: int, share: float | None = None) -> EpochPlan:
-        """Announce the phase once, set the restore point and the epoch's learning rate.
+        """Announce the phase where it begins, set the restore point and the epoch's learning rate.
 
         Args:
             share: of the run that is done, for the learning-rate schedule phase; None for that of its epochs.
         """
-        if not self._announced:
-            self._announced = True
+        if not self._announced or self.phase != TRAINING:
+            self._announced, self.phase = True, TRAINING
             self.records.append(PhaseEvent(phase=self.phase, epoch=epoch, epochs=self.epochs, cycle=0))
         self.set_restore_point()
-        self.rate.begin(epoch, epoch / max(self.epochs, 1) if share is None else share)
+        self.rate.begin(epoch, min(epoch / max(self.epochs, 1), 1.0) if share is None else share)
         train_mode(self.network)
         return EpochPlan(split=Split.TRAIN, segment=self.phase)
 

@@ -17,7 +17,7 @@ from lab.checkpoint import (
     prune_checkpoints,
     save_checkpoint,
 )
-from lab.checkpoint.files import head_digest
+from lab.checkpoint.head import head_digest
 from lab.state import state_digest
 
 

@@ -52,16 +52,16 @@ def recipe_config(make_config, recipe):
         "aso-se": {"search": {"total_cycles": 2}},
         "fixed": {"epochs": 4},
         "agent": {"epochs": 4, "evolve_from": 1, "evolve_every": 1, "evolve_actions": 1, "probe_steps": 2},
-        "hybrid": {"epochs": 3, "batch_size": 256},
+        "multitask": {"epochs": 3, "batch_size": 256},
     }[recipe]
-    if recipe == "hybrid":
+    if recipe == "multitask":
         from lab.datasets import DataConfig
 
         fields["data"] = DataConfig(name="multitask")
     return make_config(recipe=recipe, **fields)
 
 
-@pytest.mark.parametrize("recipe", ["aso-se", "fixed", "agent", "hybrid"])
+@pytest.mark.parametrize("recipe", ["aso-se", "fixed", "agent", "multitask"])
 def test_every_row_is_in_the_store_before_its_checkpoint(make_config, tmp_path, monkeypatch, recipe):
     monkeypatch.setattr(lab.store.flusher, "FLUSH_SECONDS", 1000.0)
     save, known = lab.runs.run.save_checkpoint, []

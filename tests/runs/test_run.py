@@ -110,7 +110,7 @@ def test_resuming_elsewhere_is_refused_unless_allowed(finished, tmp_path, monkey
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(finished, make_config, tmp_path):
-    shutil.copytree(finished.run_dir, tmp_path / "copy")
+    shutil.copytree(finished.run_dir, tmp_path / "copy", ignore=shutil.ignore_patterns("report.json"))
     path = find_checkpoint(str(tmp_path / "copy"), tmp_path)
     with pytest.raises(CheckpointError, match="a checkpoint of this architecture"):
         Run(make_config(init_channels=8), save_dir=tmp_path, resume=path).execute()

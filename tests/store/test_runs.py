@@ -1,3 +1,4 @@
+import contextlib
 import os
 import sqlite3
 from pathlib import Path
@@ -5,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from lab.base import StoreError
-from lab.store import RUNS_ROOT, RunWriter, list_runs, new_run_name
+from lab.cli.main import main
+from lab.store import RUNS_ROOT, RunReader, RunWriter, list_runs, new_run_name
 
 
 def test_runs_are_listed_newest_first(tmp_path: Path) -> None:
@@ -54,3 +56,45 @@ def test_a_new_name_is_free_and_legal(tmp_path: Path) -> None:
         RunWriter(tmp_path, names[-1]).finish()
     assert len(set(names)) == 3
     assert all(name.startswith("demo-20") for name in names)
+
+
+DAMAGE = [
+    "DELETE FROM attempt",
+    "DROP TABLE attempt",
+    "UPDATE attempt SET heartbeat = 'never'",
+    "UPDATE attempt SET pid = 'nobody', state = 'running'",
+    "UPDATE attempt SET pid = -5, state = 'running'",
+    "UPDATE attempt SET pid = 9000000000000000000, state = 'running'",
+    "UPDATE attempt SET last_step = 'the last'",
+    "UPDATE attempt SET started = x'00ff'",
+]
+
+
+@pytest.mark.parametrize("statement", DAMAGE)
+def test_a_damaged_run_hides_no_other(tmp_path: Path, statement: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b", "c"):
+        with RunWriter(tmp_path, name) as run:
+            run.scalar(0, "loss", 1.0)
+    with contextlib.closing(sqlite3.connect(tmp_path / "b" / "events.db")) as connection, connection:
+        connection.execute(statement)
+    runs = {run.name: run for run in list_runs(tmp_path)}
+    assert (runs["a"].state, runs["c"].state) == ("finished", "finished")
+    assert runs["b"].state in ("unreadable", "stale")
+    assert runs["b"].reason
+    assert main(["runs", "--save-dir", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("finished" in line for line in lines) == 2
+    assert sum("unreadable" in line or "stale" in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[" * 200_000, "[1]", "null"])
+def test_settings_and_events_that_were_changed_are_named(tmp_path: Path, text: str) -> None:
+    with RunWriter(tmp_path, "a", {"epochs": 1}) as run:
+        run.event(0, "temperature", {"temperature": 1.0, "schedule": "linear"})
+    with contextlib.closing(sqlite3.connect(tmp_path / "a" / "events.db")) as connection, connection:
+        connection.execute("UPDATE attempt SET config = ?", (text,))
+        connection.execute("UPDATE event SET payload = ?", (text,))
+    reader = RunReader(tmp_path / "a")
+    for read in (reader.config, reader.events):
+        with pytest.raises(StoreError, match="missing or changed"):
+            read()
