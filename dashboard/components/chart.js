@@ -4,6 +4,7 @@
 const CONFIG = {
   displaylogo: false,
   responsive: true,
+  // keepZoom answers it: the zoom that is kept has to be forgotten too.
   doubleClick: false,
   modeBarButtons: [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d"], ["toImage"]],
 };
@@ -49,6 +50,7 @@ function drawInSight(place) {
 
 function begin(place) {
   clearTimeout(place.waiting);
+  // The library is a component of its own, and may come after the first chart.
   if (!window.Plotly) {
     place.waiting = setTimeout(() => begin(place), 50);
     return;

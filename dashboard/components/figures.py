@@ -68,6 +68,7 @@ class DrawingCache:
             if drawing is not None:
                 self._drawings.move_to_end(key)
                 return drawing
+        # Built outside the lock: a slow figure of one browser tab must not hold up the others.
         drawing = Drawing.of(build())
         with self._lock:
             self._drawings[key] = drawing

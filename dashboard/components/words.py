@@ -64,9 +64,9 @@ def is_multitask(snapshot: Snapshot) -> bool:
 def offers(snapshot: Snapshot, command: str) -> bool:
     """Whether the run serves `command` in its current phase; runs of versions that did not tell are asked by recipe."""
     phase = snapshot.latest("phase")
-    told = [] if phase is None else phase.payload.get("offers", [])
-    if told:
-        return command in told
+    offered = [] if phase is None else phase.payload.get("offers", [])
+    if offered:
+        return command in offered
     if command == "mutate":
         return not is_multitask(snapshot) and not (is_agent(snapshot) and policy_of(snapshot) == "none")
     return command != "set_temperature" or not (is_agent(snapshot) or is_multitask(snapshot))
@@ -264,7 +264,7 @@ def broken_notes(snapshot: Snapshot) -> tuple[str, ...]:
 def stability_lines(snapshot: Snapshot, limit: int = 8) -> tuple[str, ...]:
     """Why the score is what it is, and what was done about it: newest first, one sentence each.
 
-    Of verdicts in a row that agree in state and advice only the newest is told.
+    Of verdicts in a row that agree in state and advice only the newest is shown.
     """
     lines: list[str] = []
     newer: tuple[object, ...] = ()

@@ -209,6 +209,7 @@ class CellSearch:
             Experience(
                 state=state_S,
                 action=action,
+                # The network just measured is the last one.
                 reward=float(self.rewards()[-1]),
                 next_state=self.state(reached, self._actions / config.episode),
                 done=done,

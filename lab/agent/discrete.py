@@ -53,6 +53,7 @@ class MutateDiscrete(MorphOperator):
             return
         side = module.kernel_size[0]
         for kernel in (side + 2, side - 2):
+            # No padding keeps the map size with an even kernel.
             if side % 2 and 1 <= kernel <= self.largest_kernel:
                 yield SetKernel(layer, kernel)
         dilation = module.dilation[0] % self.largest_dilation + 1

@@ -235,6 +235,7 @@ class DynamicArchitecture:
         if reason:
             return self._refused(name, reason)
         probe = self.tracked.probe(self.config.probe_steps)
+        # First the control copy: the change below is made in place.
         control = self.tracked.control_copy(probe, batches)
         try:
             reports = self.operators[name].apply(self.tracked.context(self.taken, self.excluded), self.optimizer)
@@ -282,7 +283,7 @@ class DynamicArchitecture:
         if not kept:
             rollback_all(reports)
             self.excluded |= {target_of(report.plan) for report in reports}
-            # A excluded place matters to the action that was made there alone.
+            # An excluded place matters to the action that was made there alone.
             self._refusals[1][name] = self._refusal(name)
             return
         for report in reports:
@@ -359,7 +360,7 @@ class DynamicArchitecture:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next action depends on beyond network, optimizer and `morphs`."""
+        """Everything that the next action depends on beyond network, optimizer and `plans`."""
         return {
             "learner": self.learner.state_dict(),
             "excluded": sorted(self.excluded),

@@ -93,6 +93,7 @@ class StructuralEvolution:
 def latency(model: nn.Module, example: Example) -> float:
     """Seconds of one forward in eval mode, the median of `LATENCY_RUNS` after a first one."""
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    # A GPU returns from a call before it has computed: the clock is read only once it is idle.
     taken = []
     with eval_mode(model):
         for _ in range(LATENCY_RUNS + 1):

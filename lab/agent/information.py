@@ -181,8 +181,8 @@ def _different(rows: np.ndarray) -> np.ndarray:
     kept = counts[of_row.reshape(-1)] > math.sqrt(len(rows))
     kept[first] = True
     if kept.sum() <= NEIGHBOURS:
-        todo = "give samples that are not copies of each other"
-        raise DataError(f"at least {NEIGHBOURS + 1} different samples", f"{len(first)} among {len(rows)}", todo)
+        hint = "give samples that are not copies of each other"
+        raise DataError(f"at least {NEIGHBOURS + 1} different samples", f"{len(first)} among {len(rows)}", hint)
     return kept
 
 

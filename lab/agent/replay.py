@@ -144,6 +144,7 @@ class ExperienceBuffer:
         masks = [every_A if item.next_mask is None else item.next_mask.cpu() for item in drawn]
 
         def moved(tensor: Tensor) -> Tensor:
+            # Only a copy from pinned memory goes on beside what the GPU computes.
             pinned = tensor.pin_memory() if device.type == "cuda" else tensor
             return pinned.to(device, non_blocking=True)
 

@@ -159,6 +159,8 @@ class AgentStrategy:
             action = self._choose(state)
             _, info = self.agent.apply_tentative(action, state, held_out)
             events.append(self._account(info, self.agent.tracked.steps_samples - before, samples))
+            # Empty: the state is then read from the latest reading of the agent, that of the network as the trial left
+            # it.
             metrics = {}
             self.measure_flops(data)
         self.records += events
@@ -248,6 +250,7 @@ class AgentStrategy:
         events = self._round(moment.data, 1)
         if not events:
             raise TrainingError("a possible action", "none", "raise the limits")
+        # A restore point of the old structure no longer fits the network.
         self.trainer.set_restore_point()
         event = events[0]
         state = "kept" if event.accepted else "rolled back" if event.applied else "refused"
@@ -276,6 +279,7 @@ class AgentStrategy:
         """
         if "agent" not in state.tensors or any(plan.get("kind") != "plan" for plan in state.plans):
             raise CheckpointError("a checkpoint of recipe agent", "one of another recipe", "resume with its recipe")
+        # First the structure: the tensors have the shapes of the changed network.
         self.agent.replay(tuple(MorphPlan.from_json(plan["plan"]) for plan in state.plans))
         self.trainer.load_state_dict(state.tensors)
         self.agent.load_state_dict(state.tensors["agent"])

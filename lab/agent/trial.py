@@ -84,18 +84,18 @@ class PairedTest:
     """Least reward."""
 
     def __post_init__(self) -> None:
-        require_range("sigmas", self.z, 0)
+        require_range("z", self.z, 0)
 
     def __call__(self, trial: Trial) -> tuple[bool, str]:
         """The decision and its reason."""
-        told = f"held-out loss {trial.mean:+.2g} +- {trial.error:.1g}, reward {trial.reward.total:+.3f}"
+        message = f"held-out loss {trial.mean:+.2g} +- {trial.error:.1g}, reward {trial.reward.total:+.3f}"
         if not trial.measured:
             return True, "exact and not yet trained"
         if not trial.finite or trial.mean > self.z * trial.error:
-            return False, f"worse: {told}"
+            return False, f"worse: {message}"
         if trial.reward.total < self.threshold:
-            return False, f"not worth its price: {told}"
-        return True, told
+            return False, f"reward below the threshold: {message}"
+        return True, message
 
 
 def paired(before: EvalResult, after: EvalResult) -> tuple[float, float]:
@@ -175,7 +175,7 @@ def account(name: str, reports: Sequence[MorphReport], trial: Trial, *, kept: bo
     regret is what the decision lost in hindsight against the other choice, nats, as far as the trial saw.
     """
     hindsight = trial.mean if kept else -trial.mean
-    told = {
+    payload = {
         "action": name,
         "applied": True,
         "accepted": kept,
@@ -193,4 +193,4 @@ def account(name: str, reports: Sequence[MorphReport], trial: Trial, *, kept: bo
         "flops": [reports[0].flops[0], reports[-1].flops[1]],
         "regret": max(hindsight, 0.0) if trial.finite else 0.0,
     }
-    return told if kept else {**told, "error": f"rolled back: {why}"}
+    return payload if kept else {**payload, "error": f"rolled back: {why}"}

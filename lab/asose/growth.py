@@ -102,6 +102,7 @@ class Growth:
             where = self._deepen(child, optimizer, stage, statistics)
             self.done, self.total = 0, max(steps, 1)
         difference = relative_difference(outputs(child, probe_BCHW), before)
+        # Not `>`: a difference that is NaN must not pass.
         if not difference <= TOLERANCE:
             raise TrainingError(
                 f"a growth that changes the output by at most {TOLERANCE:g}",

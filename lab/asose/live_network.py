@@ -103,6 +103,7 @@ class LiveNetwork:
         Raises:
             CheckpointError: the state belongs to another architecture; nothing has then changed.
         """
+        # Compared first: torch copies the tensors that fit before it raises for the others.
         own = {name: tuple(tensor.shape) for name, tensor in self.supernet.state_dict().items()}
         theirs = {name: tuple(tensor.shape) for name, tensor in state["supernet"].items()}
         wrong = sorted(name for name in own.keys() | theirs.keys() if own.get(name) != theirs.get(name))

@@ -15,7 +15,7 @@ from lab.train import Evaluation, compare, relative_difference
 from lab.train.evaluate import outputs
 
 DRAWS = 100
-"""SampleStats after which no new genotype is looked for."""
+"""Samples after which no new genotype is looked for."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,6 +85,7 @@ class ASOSEStrategy:
         self.mutator = self.controller.mutator
         self.growth = self.controller.growth
         self.records: list[Record] = []
+        # One list, so that the events of both stay in order.
         self.controller.records = self.records
         self.weight_step = options.weight_step(self.live.optimizer, grad_clip=weights.grad_clip, records=self.records)
         self._phase = "warmup"
@@ -183,6 +184,7 @@ class ASOSEStrategy:
             self._end_exploration()
         elif self._phase == "weight_retraining":
             evaluation = self.controller.read(data)
+            # A rejected mutation leaves another network than the one that was just read.
             if self._left <= 0 and self.controller.decide(evaluation) == "rejected":
                 evaluation = self.controller.read(data)
             self._watch(evaluation)

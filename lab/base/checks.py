@@ -14,6 +14,7 @@ def require(condition: bool, *, expected: str, got: object, hint: str) -> None:
 
 def require_range(name: str, value: float, low: float, high: float = math.inf, *, open_low: bool = False) -> None:
     """Raise `ConfigError` unless `low <= value <= high` (`low < value` where `open_low`); NaN is refused."""
+    # Asks what must hold, not what must not: no comparison holds for NaN, which is so refused.
     if (value > low if open_low else value >= low) and value <= high:
         return
     sign = ">" if open_low else ">="

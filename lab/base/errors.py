@@ -16,9 +16,9 @@ Each says three things: what was expected, what it got, what to do.
 
 
 class LabError(Exception):
-    """An error that a person can act on: `expected`, `came` and `todo` in one line.
+    """An error that a person can act on: `expected`, `got` and `hint` in one line.
 
-    Arguments are phrases without a final full stop, `expected` and `came` readable after those words.
+    Arguments are phrases without a final full stop, `expected` and `got` readable after those words.
     """
 
     def __init__(self, expected: str, got: str, hint: str) -> None:

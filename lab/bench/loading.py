@@ -57,6 +57,7 @@ def run(config: LoadingBench) -> dict[str, Any]:
     strategy = _strategy(config, ways[0].streams, device)
     seconds: dict[str, tuple[list[float], list[float]]] = {way.title: ([], []) for way in ways}
     for round_number in range(config.rounds + 1):
+        # Another way begins each round, so that a machine that slows down slows all of them.
         for way in ways[round_number % len(ways) :] + ways[: round_number % len(ways)]:
             alone = _epoch_seconds(way, round_number, None)
             training = _epoch_seconds(way, round_number, strategy)

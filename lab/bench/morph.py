@@ -39,6 +39,7 @@ def run(config: MorphBench) -> dict[str, Any]:
         model = _build(name, config.size)
         x_BCHW = torch.randn(config.batch, 3, config.size, config.size)
         optimizer = torch.optim.Adam(model.parameters())
+        # B023: the lambda is called before the loop goes on.
         step = _seconds(lambda: _train(model, optimizer, x_BCHW), config.rounds + 1)  # noqa: B023
         rows = [_operation(op, model, optimizer, x_BCHW, config) for op in _operations(model)]
         results[name] = {"step_seconds": step, "operations": rows}

@@ -41,6 +41,7 @@ def mark_labels(marks: Sequence[Mark], span: float, width_in_labels: int = 16) -
     """
     room = span / max(width_in_labels, 1)
     shown: list[Mark] = []
+    # From the latest back: where there is no room, earlier marks lose their label.
     for mark in sorted(marks, key=lambda mark: mark.step, reverse=True):
         if not shown or shown[-1].step - mark.step >= room:
             shown.append(mark)

@@ -110,6 +110,7 @@ def thin(curve: Series, limit: int = 2000) -> Series:
     while True:
         bucket = curve.step // width
         starts = np.flatnonzero(np.r_[True, bucket[1:] != bucket[:-1]])
+        # Two points of a bucket are drawn, its lowest and its highest.
         if 2 * len(starts) <= limit:
             break
         width *= 2

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from lab.base import CheckpointError
+from lab.base import CheckpointError, ConfigError
 from lab.checkpoint.checkpoint import SCHEMA, Checkpoint
 from lab.checkpoint.folder import list_checkpoints, unreadable_heads
 from lab.checkpoint.head import (
@@ -89,29 +89,32 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     Raises:
         CheckpointError: no such file, a damaged one, one of another program or of a newer form.
     """
-    path = Path(path)
-    head, tensors = verify(path)
+    head, tensors = verify(Path(path))
     try:
+        # To the CPU, since the machine that reads may lack the GPU; only weights, since a pickle can run code.
         content = torch.load(tensors, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError) as error:
         raise CheckpointError(f"tensors in {tensors}", first_line(error), "use an earlier checkpoint") from error
     if content.get("schema", 1) != head["schema"]:
         raise CheckpointError(
-            f"one format in {tensors.name} and {path.with_suffix('.json').name}",
+            f"one format in {tensors.name} and {tensors.with_suffix('.json').name}",
             f"{content.get('schema', 1)} and {head['schema']}",
             "use an earlier checkpoint",
         )
-    return Checkpoint(
-        base=head["base"],
-        state=translate_state(content["state"]),
-        epoch=head["epoch"],
-        step=head["step"],
-        reason=head["reason"],
-        plans=tuple(head["plans"]),
-        training_history=tuple(head["training_history"]),
-        environment=head["environment"],
-        parent=head["sha256"],
-    )
+    try:
+        return Checkpoint(
+            base=head["base"],
+            state=translate_state(content["state"]),
+            epoch=head["epoch"],
+            step=head["step"],
+            reason=head["reason"],
+            plans=tuple(head["plans"]),
+            training_history=tuple(head["training_history"]),
+            environment=head["environment"],
+            parent=head["sha256"],
+        )
+    except (TypeError, KeyError, AttributeError, ConfigError) as error:
+        raise CheckpointError(f"a checkpoint in {tensors}", first_line(error), "use an earlier checkpoint") from error
 
 
 def latest_checkpoint(

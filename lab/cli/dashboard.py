@@ -14,7 +14,7 @@ PORT = 8501
 
 @dataclass(frozen=True, kw_only=True)
 class DashboardCommand:
-    """Open the live page over the runs of a folder. It follows runs of other processes; Ctrl-C ends it."""
+    """Open the live page on the runs of a folder. It shows runs of other processes; Ctrl-C ends it."""
 
     save_dir: Path = RUNS_ROOT
     """Folder of runs."""

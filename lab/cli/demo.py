@@ -27,20 +27,20 @@ RESULT = "demo.json"
 
 @dataclass(frozen=True, kw_only=True)
 class DemoCommand:
-    """A network grows on real data: four phases, mutations that do not change its output when they are made.
+    """A network grows on real data, in four phases; a mutation does not change its output at that moment.
 
-    Trains on scikit-learn's handwritten digits with the page open beside it, then trains a fixed network of the same
-    size for the same epochs, for comparison.
+    Trains on scikit-learn's handwritten digits and opens the live page, then trains a fixed network of the same size
+    for the same number of epochs, for comparison.
     """
 
     headless: bool = False
-    """Without the page."""
+    """Do not open the dashboard."""
     dataset: str = "digits"
     """Data set, as for lab train."""
     data_dir: str = "data"
-    """Folder where downloaded sets are looked for."""
+    """Folder of downloaded data sets."""
     train_limit: int | None = None
-    """Use only so many training samples."""
+    """Limit the number of training samples."""
     seed: int = 0
     """Run seed."""
     device: str = "auto"
@@ -48,7 +48,7 @@ class DemoCommand:
     threads: int = 0
     """CPU threads; 0 leaves one core free for the page."""
     cycles: int = 5
-    """Cycles of exploration, mutation and retraining; each after the first holds one mutation."""
+    """Cycles of exploration, mutation and retraining; each cycle after the first has one mutation."""
     save_dir: Path = RUNS_ROOT
     """Folder of runs."""
     port: int = PORT

@@ -24,25 +24,25 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "firefox")
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorCommand:
-    """What is wrong with a model of yours, or what this machine has.
+    """Diagnose your own model, or report what this machine has.
 
-    lab doctor MODULE:FACTORY calls FACTORY() from MODULE and, where MODULE has them, make_batch(), make_loss() and
-    make_placement(); then it runs the placement audit, the process check, the simulation on fake devices and the
-    backward examination, as one page. Exit code 1: something was found.
+    lab doctor MODULE:FACTORY calls FACTORY() from MODULE and, if MODULE defines them, make_batch(), make_loss() and
+    make_placement(). It then runs the placement audit, the process check, the simulation on fake devices and the
+    backward examination, and prints one report. Exit code 1: something was found.
 
-    lab doctor alone reports versions, devices, SQLite, browser, the dashboard's port and data sets.
+    lab doctor without a model reports versions, devices, SQLite, browser, the dashboard's port and data sets.
     """
 
     target: str = field(default="", metadata={POSITIONAL: True})
     """MODULE:FACTORY, as in my_package.my_module:make_model."""
     simulate: str = ""
-    """Devices to simulate the whole model on without having them, as in cuda:0,cuda:1."""
+    """Devices on which to simulate the whole model, present or not, as in cuda:0,cuda:1."""
     follow_data: bool = False
-    """Simulate with real values, so that control flow that depends on data is followed."""
+    """Simulate with real values, to follow data-dependent control flow."""
     data_dir: str = "data"
-    """Folder where downloaded sets are looked for."""
+    """Folder of downloaded data sets."""
     port: int = PORT
-    """Port that is tried for the dashboard."""
+    """Port to test for the dashboard."""
     json: bool = False
     """Print as JSON."""
 

@@ -1,8 +1,8 @@
 """`lab evolve`: the former spelling of `lab train agent`, with the model in front."""
 
-import sys
 from collections.abc import Sequence
 
+from lab.cli.renamed import say_renamed
 from lab.cli.train import agreed_recipe, take_recipe_flag, train
 
 
@@ -13,5 +13,5 @@ def run(arguments: Sequence[str]) -> int:
         words[0:1] = ["--model", words[0]]
     flagged, words = take_recipe_flag(words)
     agreed_recipe("agent", flagged)
-    sys.stderr.write("lab: lab evolve is spelled now: lab train agent\n")
+    say_renamed("lab evolve", "lab train agent")
     return train("agent", words)

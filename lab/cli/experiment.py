@@ -1,4 +1,4 @@
-"""`lab experiment`: research questions, answered by measurements of minutes to hours that go on where they were."""
+"""`lab experiment`: research questions, answered by resumable measurements of minutes to hours."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -10,46 +10,46 @@ EXPERIMENTS: Mapping[str, Measurement] = MappingProxyType(
     {
         "table": Measurement(
             settings=experiments.TableBench,
-            text="every cell of a small space trained on digits: a true table of the lab's own",
+            text="every cell of a small space trained on digits: the lab's own tabular benchmark",
         ),
         "search": Measurement(
             settings=experiments.SearchBench,
             module="search_methods",
-            text="searches on a CPU proxy at one budget, the found cells looked up in the table",
+            text="searches on a CPU proxy at equal budget, evaluated on a tabular benchmark",
         ),
         "remedies": Measurement(
             settings=experiments.RemediesBench,
-            text="options of exploration on 125 cells, judged by the lab's own table",
+            text="options against skip collapse on 125 cells, evaluated on the lab's own table",
         ),
         "strategies": Measurement(
             settings=experiments.StrategiesBench,
-            text="search strategies on a table alone, hundreds of seeds in seconds",
+            text="search strategies on a tabular benchmark, hundreds of seeds in seconds",
         ),
         "agent": Measurement(
             settings=experiments.AgentBench,
-            text="the agent on tables of known accuracies, beside searches and beside no learning",
+            text="the agent on tabular benchmarks, compared with searches and with no learning",
         ),
         "ablation": Measurement(
             settings=experiments.AblationBench,
-            text="the search without one of its phases, or without its transition, at equal time",
+            text="ablation: the search without one phase, or without the transition, at equal time",
         ),
         "growth": Measurement(
             settings=experiments.GrowthBench,
-            text="a network that grows while it trains against what came out, from scratch",
+            text="a network that grows while it trains, against the final network trained from scratch",
         ),
         "evolve": Measurement(
             settings=experiments.EvolveBench,
             module="policies",
-            text="the agent on a live network against random actions, a schedule and no change",
+            text="the agent on a live network, against random actions, a schedule and no change",
         ),
         "scores": Measurement(
             settings=experiments.ScoresBench,
-            text="do scores of information say where a change pays, beside trivial ones",
+            text="whether information scores predict where a change helps, compared with trivial scores",
         ),
     }
 )
 """Module of `lab.experiments` -> its settings, and what it asks."""
-NOTES = "What is done already is kept in --folder; a repeated call goes on. Speed and memory: lab bench."
+NOTES = "Finished pieces are kept in --folder; a repeated call continues. Speed and memory: lab bench."
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -14,10 +14,10 @@ from lab.store import RUNS_ROOT
 
 @dataclass(frozen=True, kw_only=True)
 class ExportCommand:
-    """Write the evolved network of a run as files that load without lab.
+    """Export the evolved network of a run to files that load without lab.
 
     pt2: torch.export.load(PATH).module(). onnx: onnxruntime and others (needs the extra export). state: a state dict
-    and, beside it, the source of a plain module that needs only torch. A .json beside each says what goes in.
+    and the source of a plain module that needs only torch. A .json file beside each describes the input.
     """
 
     run: str = field(metadata={POSITIONAL: True})

@@ -19,14 +19,14 @@ from lab.cli.suggest import unknown
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "demo": "a network grows on real data, live in your browser (--headless: in the terminal)",
-        "train": "train a network: aso-se, fixed, agent or multitask; --resume goes on where a run was cut off",
+        "train": "train a network: aso-se, fixed, agent or multitask; --resume resumes an interrupted run",
         "evolve": "the former spelling of: lab train agent",
-        "dashboard": "open the live page over the runs of a folder",
-        "runs": "list the runs of a folder and their states",
-        "export": "write the evolved network of a run: torch's exported form, ONNX, or plain source with its weights",
-        "doctor": "find what is wrong with a model of yours (MODULE:FACTORY), or with this machine",
-        "bench": "measure the lab's own speed and memory, as ratios within one run",
-        "experiment": "answer a research question by a long measurement, which goes on where it was",
+        "dashboard": "open the live page on the runs of a folder",
+        "runs": "list, show and restore runs",
+        "export": "export the network of a run: torch.export, ONNX, or plain source with weights",
+        "doctor": "diagnose your own model (MODULE:FACTORY), or this machine",
+        "bench": "measure the lab's speed and memory, as ratios within one run",
+        "experiment": "run a long measurement that answers a research question; resumable",
     }
 )
 FAILED = (TrainingError, StudyError)
@@ -41,8 +41,11 @@ def overview() -> str:
     return (
         f"lab {__version__}: networks that change their own architecture while they train\n\n"
         f"usage: lab COMMAND [options]      lab COMMAND --help explains each option\n\n{rows}\n\n"
-        "begin with:  lab demo\n"
-        "then:        lab train --dataset digits --save-dir runs   and, beside it, lab dashboard\n"
+        "quick start:  lab demo\n"
+        "then:         lab train --dataset digits --save-dir runs   and, in another terminal, lab dashboard\n\n"
+        "ASO-SE: alternating stable optimization with stochastic exploration, the search of lab train. It alternates\n"
+        "training of weights and of architecture parameters with mutations that do not change the network's output.\n"
+        "MAHIA-X: the model components of lab train multitask (expert router, memories, weighting of several losses).\n"
     )
 
 
@@ -52,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return _run(list(sys.argv[1:] if arguments is None else arguments))
         finally:
+            # Here and not at the end of Python, where a broken pipe can no longer be caught.
             sys.stdout.flush()
     except BrokenPipeError:
         if not _reader_is_gone():

@@ -48,8 +48,8 @@ class Option:
         """What it does, and what holds without it."""
         if self.default in (REQUIRED, None, "", ()) or self.default is False:
             return self.text
-        told = " ".join(map(str, self.default)) if self.many else str(self.default)
-        return f"{self.text} (default: {told})"
+        default = " ".join(map(str, self.default)) if self.many else str(self.default)
+        return f"{self.text} (default: {default})"
 
 
 @dataclass(frozen=True, kw_only=True)

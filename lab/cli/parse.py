@@ -41,6 +41,7 @@ def parse(
     """
     words = [_dashed(word) for word in arguments]
     parser = _make_parser(record, prog, text, examples)
+    # Before anything is refused: who asks for help may have a wrong flag on the line.
     if {"-h", "--help"} & set(words):
         sys.stdout.write(parser.format_help())
         raise SystemExit(0)
@@ -56,14 +57,14 @@ def _refuse_unknown(
     unknown = list(dict.fromkeys(flag for flag in flags if flag not in known))
     if not unknown:
         return
-    told = []
+    hints = []
     for flag in unknown:
         near = nearest(flag, known)
         if homes(flag):
-            told.append(f"{flag} belongs to: {', '.join(homes(flag))}")
+            hints.append(f"{flag} belongs to: {', '.join(homes(flag))}")
         elif near:
-            told.append(f"did you mean {near}?")
-    raise ConfigError(f"options of {prog}", ", ".join(unknown), "; ".join(told) or f"{prog} --help lists them")
+            hints.append(f"did you mean {near}?")
+    raise ConfigError(f"options of {prog}", ", ".join(unknown), "; ".join(hints) or f"{prog} --help lists them")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -101,6 +102,7 @@ def _make_parser(record: type, prog: str, text: str, examples: Sequence[str]) ->
         epilog="examples:\n" + "\n".join(f"  {line}" for line in examples) if examples else None,
         formatter_class=_Page,
         allow_abbrev=False,
+        # Only what was given comes back: defaults are those of the record.
         argument_default=argparse.SUPPRESS,
         add_help=False,
     )
@@ -115,6 +117,7 @@ def _make_parser(record: type, prog: str, text: str, examples: Sequence[str]) ->
 
 def _add(place: Any, option: Option) -> None:
     """Teach argparse one option."""
+    # argparse fills its help texts in by the % operator.
     text = option.help.replace("%", "%%")
     if option.kind is bool:
         place.add_argument(option.flag, action=argparse.BooleanOptionalAction, help=text, default=argparse.SUPPRESS)

@@ -1,4 +1,4 @@
-"""The recipes of `lab train`, each with its own options: the one table, and the records that it names.
+"""The recipes of `lab train`, each with its own options.
 
 A record is made of parts: what belongs to several recipes is written once. No part imports torch.
 """
@@ -24,26 +24,26 @@ _DEFAULT = RunConfig()
 
 @dataclass(frozen=True, kw_only=True)
 class RunFlags:
-    """The run: how long, from which seed, in which folder."""
+    """The run: length, seed, folder."""
 
     epochs: int | None = None
-    """End after so many epochs; default: the whole plan of phases."""
+    """Stop after N epochs; default: the whole plan of phases."""
     seed: int = 0
     """Run seed; every random stream follows from it."""
     threads: int = 0
-    """CPU threads; 0 leaves one core free for the page. The bits of a run depend on it."""
+    """CPU threads; 0 leaves one core free for the page. Results depend on it in the last bits."""
     save_dir: Path = RUNS_ROOT
     """Folder of runs."""
     name: str = ""
     """Folder of this run inside --save-dir; default: date and time."""
     resume: str = ""
-    """Go on: latest, best, a run's folder or a checkpoint file. Settings come from the checkpoint."""
+    """Resume from: latest, best, a run's folder or a checkpoint file. Settings come from the checkpoint."""
     extend: int | None = None
     """With --resume: train so many epochs more than the finished run has."""
     allow_different_bits: bool = False
-    """Resume on another machine, torch build or thread count, where the bits may differ."""
+    """Resume on another machine, torch build or thread count; results may then differ in the last bits."""
     detect_anomaly: bool = False
-    """Run under torch's anomaly detection: slower, names the operation whose gradient is NaN."""
+    """Run under torch's anomaly detection: slower, reports the operation whose gradient is NaN."""
     json: bool = False
     """Print the report as JSON."""
     describe: bool = False
@@ -52,24 +52,24 @@ class RunFlags:
 
 @dataclass(frozen=True, kw_only=True)
 class UnphasedRunFlags(RunFlags):
-    """The run: how long, from which seed, in which folder."""
+    """The run: length, seed, folder."""
 
     epochs: int | None = None
-    """Epochs of the run; default: as many as the plan of aso-se has by default, 65."""
+    """Stop after N epochs; default: 65, the default plan of aso-se."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataFlags:
-    """What it trains on."""
+    """The data set."""
 
     dataset: str = "digits"
     """digits, shapes (synthetic), fashion-mnist, mnist, cifar10, cifar100, svhn, a .npz file or an image folder."""
     data_dir: str = "data"
-    """Folder where downloaded sets are looked for."""
+    """Folder of downloaded data sets."""
     download: bool = False
-    """Fetch the data set into --data-dir where it is missing."""
+    """Download a missing data set into --data-dir."""
     train_limit: int | None = None
-    """Use only so many training samples."""
+    """Limit the number of training samples."""
 
     def config(self, seed: int) -> DataConfig:
         """The data of a run."""
@@ -84,7 +84,7 @@ class DataFlags:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordFlags:
-    """What it trains on."""
+    """The data set."""
 
     dataset: str = MULTITASK
     """multitask: real records with synthetic texts."""
@@ -113,7 +113,7 @@ class FixedNetworkFlags(NetworkFlags):
     layers: int = _DEFAULT.layers
     """Cells, split over three stages."""
     fixed_cell: str = ""
-    """The cell, |op~0|+... or Genotype(normal=[...], ...) for darts; empty for the baseline."""
+    """The cell: |op~0|+..., or Genotype(normal=[...], ...) for darts; empty for the baseline."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,12 +121,12 @@ class LiveNetworkFlags:
     """The network."""
 
     init_channels: int = _DEFAULT.init_channels
-    """Units of the first layer of seed_cnn."""
+    """Units of the first layer of small_cnn."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepFlags:
-    """A training step."""
+    """A training step: batch size, mixed precision."""
 
     batch_size: int = _DEFAULT.batch_size
     """Samples in a training batch."""
@@ -136,24 +136,24 @@ class StepFlags:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageStepFlags(StepFlags):
-    """A training step, and what is done where memory is short."""
+    """A training step: mixed precision, gradient accumulation, memory."""
 
     grad_accum_steps: int = _DEFAULT.grad_accum_steps
-    """Parts into which a batch is cut, their gradients summed before the one optimizer step."""
+    """Number of micro-batches of a batch, whose gradients are summed before the optimizer step."""
     adaptive_batch: str = _DEFAULT.adaptive_batch
-    """Where memory runs out in a step, repeat that step in smaller parts with the same gradient: on, off or auto (on
-    for CUDA)."""
+    """If memory runs out in a step, repeat it in smaller micro-batches with the same gradient: on, off or auto (on for
+    CUDA)."""
     compile: bool = False
     """Compile the live network with torch.compile, again after each change of its structure."""
     workers: int = _DEFAULT.workers
     """Processes that prepare batches; 0 prepares them in the training process."""
     on_oom: str = _DEFAULT.on_oom
-    """Where the networks cannot be created for want of memory: stop, smaller (fewer channels) or cpu."""
+    """What to do if memory runs out when the networks are created: stop, smaller (fewer channels) or cpu."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchFlags:
-    """Alternating search of an architecture (ASO-SE): the network changes its cells while it trains."""
+    """ASO-SE, alternating search of an architecture: the network changes its cells while it trains."""
 
     run: RunFlags = field(default_factory=RunFlags)
     data: DataFlags = field(default_factory=DataFlags)
@@ -180,10 +180,10 @@ class FixedFlags:
 
 @dataclass(frozen=True, kw_only=True)
 class AgentFlags:
-    """The evolution agent changes a live network while it trains, and keeps what proves itself.
+    """The evolution agent changes a live network while it trains, and keeps changes that help.
 
-    Every change is a trial: the changed network against its unchanged twin on held-out samples; what is taken back is
-    taken back bit for bit. --policy random, schedule or none are the baselines.
+    Every change is a trial: the changed network is compared with a control copy on held-out samples. Rejected changes
+    are rolled back, bit for bit. The baselines are --policy random, schedule and none.
     """
 
     run: UnphasedRunFlags = field(default_factory=UnphasedRunFlags)
@@ -198,7 +198,7 @@ class AgentFlags:
 
 @dataclass(frozen=True, kw_only=True)
 class MultitaskFlags:
-    """One model of a text and a table learns several tasks at once."""
+    """One MAHIA-X model of a text and a table learns several tasks at once."""
 
     run: UnphasedRunFlags = field(default_factory=UnphasedRunFlags)
     data: RecordFlags = field(default_factory=RecordFlags)
@@ -211,7 +211,7 @@ class MultitaskFlags:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A way to train, as the command line offers it."""
+    """A recipe of `lab train`."""
 
     flags: type
     """Its options."""

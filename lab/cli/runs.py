@@ -21,7 +21,7 @@ ACTIONS = ("show", "restore")
 class RunsCommand:
     """List the runs of a folder, newest first: running, finished, failed, stale (its process is gone), unreadable.
 
-    lab runs show RUN tells of one run; lab runs restore RUN makes a new run that goes on from a checkpoint of RUN.
+    lab runs show RUN shows one run; lab runs restore RUN makes a new run from a checkpoint of RUN.
     """
 
     save_dir: Path = RUNS_ROOT

@@ -20,9 +20,9 @@ from lab.store import RUNS_ROOT, AlertEvent, CheckpointEvent, RunWriter, new_run
 
 @dataclass(frozen=True, kw_only=True)
 class RestoreCommand:
-    """Make a new run that goes on from a checkpoint of an old one, which is not touched.
+    """Make a new run from a checkpoint of an old one, which is not changed.
 
-    The new folder's first checkpoint is a verified copy; lab train --resume FOLDER goes on from it.
+    The first checkpoint of the new run is a verified copy; lab train --resume FOLDER continues from it.
     """
 
     run: str = field(metadata={POSITIONAL: True})
@@ -56,7 +56,7 @@ def run(arguments: Sequence[str]) -> int:
         "parent": str(source.path),
         "parent_digest": copy.parent,
     }
-    text = f"{payload['run']} begins at epoch {copy.epoch} of {source.path}\ngo on: lab train --resume {payload['run']}"
+    text = f"{payload['run']} begins at epoch {copy.epoch} of {source.path}\nlab train --resume {payload['run']}"
     sys.stdout.write((json.dumps(payload, indent=2) if command.json else text) + "\n")
     return 0
 

@@ -105,6 +105,7 @@ def dashboard_server(port: int, runs: str | Path) -> Iterator[str]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        # Ctrl-C reaches every process of the group of a terminal; this one is ended below.
         start_new_session=True,
     )
     address = f"http://{HOST}:{port}"

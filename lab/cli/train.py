@@ -1,6 +1,6 @@
-"""`lab train RECIPE`: which recipe is meant, its options, and what `--describe` lists.
+"""`lab train RECIPE`: the recipe, its options, and what `--describe` lists.
 
-Help pages and --describe come without torch; what trains is `lab.cli.training`.
+Help pages and --describe do not import torch; `lab.cli.training` trains.
 """
 
 import json
@@ -11,24 +11,25 @@ from typing import Any
 from lab.base import ConfigError
 from lab.cli.parse import parse
 from lab.cli.recipes import RECIPES, homes, run_config
+from lab.cli.renamed import say_renamed
 from lab.cli.suggest import unknown
 from lab.datasets import describe, describe_multitask
 from lab.device import list_devices
 from lab.space import SPACES
 
 SEARCH = "aso-se"
-"""What is trained without a word."""
+"""The recipe where none is named."""
 FORMER = {"hybrid": "multitask"}
-"""Recipe's name of before -> its name."""
-OVERVIEW = """Train a network, in one of four ways:
+"""Former name of a recipe -> its name."""
+OVERVIEW = """Train a network by one of four recipes:
 
 {recipes}
 
-lab train RECIPE --help lists the options of another one; without a recipe it is aso-se.
+lab train RECIPE --help lists a recipe's options. The default recipe is aso-se.
 
-Ctrl-C ends the run at the next step and leaves a checkpoint; --resume goes on from it with the same bits. The dashboard
-(lab dashboard) follows the run from another process. Several GPUs or machines: torchrun --nproc-per-node N -m lab.cli
-train ...; every rank takes its share of each batch.
+Ctrl-C ends the run after the current step and writes a checkpoint; --resume continues from it, bit-identical to an
+uninterrupted run. lab dashboard shows the run from another process. Several GPUs or machines: torchrun
+--nproc-per-node N -m lab.cli train ...; every rank takes its share of each batch.
 """
 
 
@@ -40,7 +41,7 @@ def run(arguments: Sequence[str]) -> int:
     recipe = agreed_recipe(named, flagged)
     if flagged is not None or named in FORMER:
         was = named if flagged is None else f"--recipe {flagged}"
-        sys.stderr.write(f"lab: lab train {was} is spelled now: lab train {recipe}\n")
+        say_renamed(f"lab train {was}", f"lab train {recipe}")
     return train(recipe, words)
 
 
@@ -90,7 +91,7 @@ def agreed_recipe(named: str | None, flagged: str | None) -> str | None:
             raise unknown("a recipe", name, RECIPES, "lab train --help")
     found = [FORMER.get(name, name) for name in (named, flagged) if name is not None]
     if len(set(found)) > 1:
-        hint = f"start lab train {found[1]}, or leave --recipe away"
+        hint = f"start lab train {found[1]}, or remove --recipe"
         raise ConfigError("one recipe", f"{named} and --recipe {flagged}", hint)
     return found[0] if found else None
 

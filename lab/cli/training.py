@@ -1,4 +1,4 @@
-"""The training that a command line asks for: a new run, or one that goes on with its own settings."""
+"""The training that a command line asks for: a new run, or a resumed one with its own settings."""
 
 import dataclasses
 import sys
@@ -74,7 +74,7 @@ def _resumed(given: RunConfig, plain: RunConfig, saved: RunConfig) -> RunConfig:
         different.insert(0, f"recipe {given.recipe} for {saved.recipe}")
     if different:
         raise ConfigError(
-            "the settings that the run was started with", ", ".join(different), "leave these flags away to resume"
+            "the settings that the run was started with", ", ".join(different), "remove these flags to resume"
         )
     return saved
 

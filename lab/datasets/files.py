@@ -57,6 +57,7 @@ def read_archive(path: Path) -> dict[str, NDArray[np.generic]]:
     """The known arrays of an .npz file."""
     try:
         with path.open("rb") as file:
+            # np.load reads a single .npy array as well, which has no names.
             if not zipfile.is_zipfile(file):
                 raise ValueError("not a zip archive")
             file.seek(0)
@@ -144,5 +145,6 @@ def read_pictures(folder: Path, side: int) -> tuple[tuple[str, ...], Tensor, Ten
                 small = picture.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
         except (UnidentifiedImageError, OSError, SyntaxError) as error:
             raise DataError("a picture that can be read", f"{name} ({error})", "replace or remove that file") from error
+        # A copy: the array of a picture is read-only, and torch warns of such memory.
         x_NCHW[row] = torch.from_numpy(np.asarray(small).transpose(2, 0, 1).copy())
     return tuple(pictures.classes), x_NCHW, torch.tensor(pictures.targets, dtype=torch.int64)

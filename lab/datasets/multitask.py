@@ -189,16 +189,16 @@ def _standardised(
     return torch.from_numpy(((values_RC - mean_C) / deviation_C).astype(np.float32)), mean_C, deviation_C
 
 
-def _texts(told_RK: NDArray[np.float64], train_N: NDArray[np.int64]) -> Tensor:
+def _texts(values_RK: NDArray[np.float64], train_N: NDArray[np.int64]) -> Tensor:
     """Word ids (R, L) of what a program says about each record; a function of the records alone.
 
     The fifths are those of the training records. Columns come in random order, each in one of two forms of words, and
     one of ten is left out.
     """
-    edges_K = [np.quantile(column[train_N], (0.2, 0.4, 0.6, 0.8)) for column in told_RK.T]
+    edges_K = [np.quantile(column[train_N], (0.2, 0.4, 0.6, 0.8)) for column in values_RK.T]
     number_of = {word: number for number, word in enumerate(VOCABULARY)}
-    ids_RL = torch.zeros(len(told_RK), LENGTH, dtype=torch.int64)
-    for row, record in enumerate(told_RK):
+    ids_RL = torch.zeros(len(values_RK), LENGTH, dtype=torch.int64)
+    for row, record in enumerate(values_RK):
         rng = np.random.default_rng(derive_seed(0, "multitask", "text", row))
         words: list[str] = []
         for k in rng.permutation(len(TOLD)):

@@ -50,6 +50,7 @@ def stratified_parts(y_N: Tensor, shares: tuple[float, ...], *, seed: int) -> tu
     parts: list[list[Tensor]] = [[] for _ in shares]
     for label in torch.unique(y_N).tolist():
         members = torch.nonzero(y_N == label).flatten()
+        # A stream for each class: how one is divided does not depend on the others.
         generator = torch.Generator().manual_seed(derive_seed(seed, "class", label))
         members = members[torch.randperm(len(members), generator=generator)]
         begin, reached = 0, 0.0

@@ -8,8 +8,9 @@ Shapes: N samples of the whole training or test part, n of them in this stream, 
 W width, P = H + 2 * shift rows and Q = W + 2 * shift columns of a padded image.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -46,6 +47,7 @@ class Normalisation:
             squares += x.square().sum(dim=(0, 2, 3))
             count += x.numel() // x.shape[1]
         mean = total / count
+        # Rounding can leave the variance of a constant channel below 0.
         deviation = (squares / count - mean.square()).clamp_min(0).sqrt()
         deviation[deviation < 1e-6] = 1.0
         return cls(mean=tuple(mean.tolist()), deviation=tuple(deviation.tolist()))
@@ -99,7 +101,11 @@ class BatchStream:
         self.indices: Tensor = getattr(splits, part)
         if training and batch_size > len(self.indices):
             expected = f"a batch size of at most the {len(self.indices)} samples of {bundle.name}'s {part} part"
-            raise DataError(expected, f"{batch_size}", "lower the batch size or raise that part's share")
+            raise DataError(
+                expected,
+                f"{batch_size}",
+                f"set the batch size to {len(self.indices)} or less (--batch-size), or use more samples",
+            )
         self.whole_size = len(y_N)
         self.shape = bundle.shape
         self.shift = bundle.augmentation.shift if training else 0
@@ -130,6 +136,7 @@ class BatchStream:
         if not self.training:
             return torch.arange(self.size)
         generator = torch.Generator().manual_seed(order_seed(self.seed, self.part, epoch))
+        # On the CPU: the generator of a GPU gives another order for the same seed.
         return torch.randperm(self.size, generator=generator)
 
     def batches(self, epoch: int = 0, start_batch: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
@@ -206,12 +213,21 @@ class Streams:
     """Measured on the train split."""
     train: BatchStream
     """Shuffled and augmented batches that train weights."""
-    search: BatchStream
-    """Shuffled and augmented batches that train architecture parameters."""
+    make_search: Callable[[], BatchStream]
+    """Makes `search`; only a search needs it, and a small set has no whole batch for it."""
     selection: BatchStream
     """All samples that decide about changes, in fixed order."""
     test: BatchStream
     """All test samples, in fixed order."""
+
+    @cached_property
+    def search(self) -> BatchStream:
+        """Shuffled and augmented batches that train architecture parameters.
+
+        Raises:
+            DataError: fewer samples than one batch.
+        """
+        return self.make_search()
 
 
 def open_streams(config: DataConfig, *, batch_size: int, device: torch.device | str = "cpu") -> Streams:
@@ -240,7 +256,7 @@ def open_streams(config: DataConfig, *, batch_size: int, device: torch.device | 
         splits=splits,
         normalisation=normalisation,
         train=stream("train", training=True),
-        search=stream("search", training=True),
+        make_search=partial(stream, "search", training=True),
         selection=stream("selection", training=False),
         test=stream("test", training=False),
     )

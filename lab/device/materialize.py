@@ -132,6 +132,13 @@ def safe_to_device(
 ) -> nn.Module:
     """`materialize`, and the model itself back: move it to `device` whether or not it has meta tensors.
 
+    Args:
+        model: any module; stays the same object.
+        device: where the whole model shall be.
+        state: as `materialize` takes it.
+        factory: as `materialize` takes it.
+        optimizer: as `materialize` takes it.
+
     Raises:
         MaterializeError, PlacementError: as `materialize` does.
     """

@@ -18,7 +18,12 @@ _SCALARS = frozenset({int, float, bool, str, bytes, complex, type(None)})
 
 
 def named_tensors(root: object, name: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Each tensor under `root` with the path that leads to it; a tensor that is held twice comes twice."""
+    """Each tensor under `root` with the path that leads to it; a tensor that is held twice comes twice.
+
+    Args:
+        root: a model, an optimizer, a tensor or a container of such.
+        name: of the root itself; every path begins with it.
+    """
     found: list[tuple[str, Tensor]] = []
     _walk(root, name, {}, found)
     return iter(found)

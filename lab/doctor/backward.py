@@ -182,6 +182,7 @@ def explain_backward(
                 raised = _explain(error, graph, model)
             if raised is None:
                 raise
+    # A loop shows the same fault at each turn: it is told once.
     silent = {finding.rows(): finding for finding in map(_describe, graph.silent)}
     return BackwardReport(
         findings=(*silent.values(), *([raised] if raised is not None else [])),

@@ -14,6 +14,7 @@ from lab.doctor.audit import AuditReport, audit
 from lab.doctor.backward import BackwardReport, explain_backward
 from lab.doctor.process import ProcessReport, process_check
 from lab.doctor.simulate import SimulationReport, simulate
+from lab.doctor.untouched import untouched
 from lab.state import preserved_rng
 
 Placement = str | torch.device | Mapping[str, torch.device | str]
@@ -25,8 +26,11 @@ class DoctorReport(Report):
     """The reports of all instruments that ran."""
 
     process: ProcessReport
+    """Of `process_check`."""
     audit: AuditReport
+    """Of `audit`."""
     simulations: tuple[SimulationReport, ...]
+    """Of `simulate`, in the order of the placements."""
     backward: BackwardReport | None
     """None: not run; `notes` says why."""
     notes: tuple[str, ...]
@@ -140,7 +144,7 @@ def _backward(
         for _ in range(2):
             loss(twin(*args, **kwargs), batch).backward()
 
-    with preserved_rng():
+    with preserved_rng(), untouched(model=model, batch=batch, loss=loss):
         return explain_backward(two_passes, model=twin)
 
 

@@ -54,6 +54,7 @@ def layout_of(tensor: Tensor) -> Layout | None:
 
 def fingerprint(storage: torch.UntypedStorage, layout: Layout) -> int | None:
     """CRC-32 of the elements at `layout` of `storage`; None where the memory cannot be read from here."""
+    # A storage that was resized since is shorter than the layout says: to read on would be to read foreign memory.
     if not layout.on_cpu or storage.nbytes() < layout.stop:
         return None
     count = layout.stop - layout.start

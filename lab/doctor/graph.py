@@ -32,7 +32,7 @@ class GraphWatch:
     """Records nodes and looks at each before the engine runs it.
 
     Args:
-        ledger: where writes to saved memory are logged.
+        write_log: where writes to saved memory are logged.
         names: names tensors; asked while the frames that lead to the fault are alive.
     """
 

@@ -83,6 +83,7 @@ def _zeros(leaf: Any, origins: dict[int, Tensor]) -> Any:
 
 def _gru_cell(of_input: Tensor, of_hidden: Tensor, hidden_BH: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
     batch, width = hidden_BH.shape
+    # The workspace that backward reads: five widths, as the CUDA kernel of torch lays it out.
     return torch.empty_like(hidden_BH), hidden_BH.new_empty(batch, 5 * width)
 
 

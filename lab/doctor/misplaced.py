@@ -54,7 +54,9 @@ class Operand:
     kind: str
     """parameter, a kind of buffer, plain attribute, input or activation."""
     device: str
+    """As torch writes it."""
     shape: tuple[int, ...]
+    """Sizes of its dimensions."""
 
     def __str__(self) -> str:
         return f"{self.kind}{f' {self.name}' if self.name else ''} {self.shape} on {self.device}"

@@ -43,7 +43,7 @@ def watching(graph: GraphWatch, write_log: WriteLog) -> Iterator[str]:
 
 
 class _Operations(TorchDispatchMode):
-    """Tells the ledger of every operation and of what it writes."""
+    """Tells the write log of every operation and of what it writes."""
 
     supports_higher_order_operators = True
 

@@ -113,6 +113,7 @@ def _inside(array: np.ndarray, memory: torch.UntypedStorage) -> bool:
 
 def _variables(frame: FrameType) -> Iterator[tuple[str, object]]:
     yield from list(frame.f_locals.items())
+    # At the top level of a module the locals are the globals.
     if frame.f_code.co_name != "<module>":
         for name in frame.f_code.co_names:
             if name in frame.f_globals:

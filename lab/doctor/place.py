@@ -79,6 +79,7 @@ class Site(NamedTuple):
     @property
     def stores_item(self) -> bool:
         """The running instruction is an assignment to an item, `x[i] = v`."""
+        # `co_code` has the instruction as it was compiled, whatever the interpreter specialised it to.
         return self.instruction >= 0 and self.code.co_code[self.instruction] == _STORE_ITEM
 
 
@@ -126,7 +127,9 @@ def traceback_place(traceback: TracebackType | None) -> tuple[Place | None, bool
 @functools.lru_cache(maxsize=4096)
 def is_users(filename: str) -> bool:
     """Whether the file is neither torch's, nor the standard library's, nor of this package."""
+    # "<eval_with_key>" is code that torch.fx generated.
     if filename.startswith((_TORCH, _DOCTOR, "<frozen ", "<eval_with_key>")):
         return False
     installed = f"{os.sep}site-packages{os.sep}" in filename or f"{os.sep}dist-packages{os.sep}" in filename
+    # Installed packages often lie inside the folder of the standard library.
     return installed or not filename.startswith(_STANDARD)

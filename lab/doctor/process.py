@@ -1,7 +1,8 @@
 """Whether this process itself is at fault: what a load race or a forgotten switch leaves behind.
 
 Covered: functions of torch and transformers that a loader replaced and did not put back, anomaly mode, default device
-and dtype. Not covered: what other threads set for themselves (the default device is each thread's own).
+and dtype, tensors of a simulation that a cache kept. Not covered: what other threads set for themselves (the default
+device is each thread's own).
 """
 
 from dataclasses import asdict, dataclass
@@ -11,11 +12,13 @@ import torch
 
 from lab.base import Report, ReportTable
 from lab.device import find_poison, loads_in_progress
+from lab.doctor.untouched import kept_stand_ins
 
 POISONED = "poisoned function"
 ANOMALY = "anomaly mode left on"
 DEVICE = "default device changed"
 DTYPE = "default dtype changed"
+STAND_IN = "stand-in kept"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +26,7 @@ class ProcessFinding:
     """One thing that is not as a fresh process has it."""
 
     kind: str
-    """poisoned function, anomaly mode left on, default device changed or default dtype changed."""
+    """poisoned function, anomaly mode left on, default device changed, default dtype changed or stand-in kept."""
     name: str
     """What it is about."""
     detail: str
@@ -84,4 +87,8 @@ def process_check() -> ProcessReport:
         detail = f"new floating tensors are {str(torch.get_default_dtype()).removeprefix('torch.')}"
         fix = "torch.set_default_dtype(torch.float32)"
         findings.append(ProcessFinding(kind=DTYPE, name="torch.get_default_dtype()", detail=detail, fix=fix))
+    for path in kept_stand_ins():
+        detail = "a tensor of a simulation, without values: what is computed from it trains nothing"
+        fix = "empty the cache that holds it (`cache_clear()`, or delete the entry)"
+        findings.append(ProcessFinding(kind=STAND_IN, name=path, detail=detail, fix=fix))
     return ProcessReport(findings=tuple(findings), notes=tuple(notes))

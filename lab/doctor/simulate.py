@@ -7,6 +7,7 @@ weights and of a forward on the CPU. Not covered: backward, memory, kernels that
 constructor decided by `torch.cuda.is_available()`.
 """
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from lab.doctor.kernels import ShapesMode
 from lab.doctor.misplaced import FIXES, FailedCall, Operand, cause_of, operands_of
 from lab.doctor.place import Place, traceback_place
 from lab.doctor.stand_in import Copied, Places, map_tensors, stand_in_copy
+from lab.doctor.untouched import untouched
 from lab.state import preserved_rng
 
 OK = "ok"
@@ -61,6 +63,8 @@ class SimulationReport(Report):
     """What to do."""
     reason: str
     """Torch's own words."""
+    cached: tuple[str, ...] = ()
+    """What had kept tensors of the simulation beyond it (caches, globals, closures); it was put back."""
 
     @property
     def ok(self) -> bool:
@@ -72,6 +76,7 @@ class SimulationReport(Report):
         data = dict(vars(self))
         data["ok"] = self.ok
         data["devices"] = list(self.devices)
+        data["cached"] = list(self.cached)
         data["place"] = None if self.place is None else self.place.to_dict()
         data["operands"] = [vars(operand) for operand in self.operands]
         return data
@@ -88,6 +93,7 @@ class SimulationReport(Report):
             ("operands", "; ".join(map(str, self.operands))),
             ("fix", self.fix),
             ("reason", self.reason),
+            ("cached by", f"{', '.join(self.cached)} (put back)" if self.cached else ""),
         )
         return (ReportTable(title=title, columns=("what", "found"), rows=tuple(fact for fact in facts if fact[1])),)
 
@@ -114,7 +120,8 @@ def simulate(
         follow_data: run real values on the CPU under device labels.
 
     Returns:
-        The verdict. Parameters, buffers, plain attributes and random streams are as before.
+        The verdict. Parameters, buffers, plain attributes, random streams, and what the user's modules keep (globals,
+        class attributes, closures, caches) are as before.
 
     Raises:
         PlacementError: no such device or prefix, a model with meta tensors, or one that cannot be copied.
@@ -123,6 +130,13 @@ def simulate(
     places = _places(model, device, placement)
     arguments = ((args,) if isinstance(args, Tensor) else tuple(args), dict(kwargs or {}))
     at = places.default if input_device is None else _device(input_device)
+    with untouched(model=model, args=arguments[0], kwargs=arguments[1]) as cached:
+        report = _run(model, arguments, places, at, follow_data)
+    return dataclasses.replace(report, cached=tuple(cached))
+
+
+def _run(model: nn.Module, arguments: Any, places: Places, at: torch.device, follow_data: bool) -> SimulationReport:
+    """The forward of a copy; what it leaves in caches stays there."""
     calls = _SimulatedCalls()
     with _unchanged_streams(), ExitStack() as stack:
         if follow_data:
@@ -227,6 +241,7 @@ def _module_of(error: BaseException, copied: Copied) -> str:
 
 
 def _fake(mode: FakeTensorMode, tensor: Tensor, device: torch.device) -> Tensor:
+    # Static shapes: a branch on a size can then be followed.
     bare = mode.from_tensor(tensor.detach(), static_shapes=True)
     with mode:
         moved = bare.to(device)

@@ -90,6 +90,7 @@ def stand_in_copy(model: nn.Module, places: Places, make: StandIn) -> Copied:
     return Copied(
         model=twin,
         modules={id(module): path for path, module in named},
+        # Reversed, so that of several names of one tensor the first stays.
         tensors={id(item.tensor): (item.name, item.kind) for item in reversed(full_inventory(twin))},
         hidden=tuple(path for path, _ in hidden_modules(twin)),
     )

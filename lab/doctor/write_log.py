@@ -112,6 +112,7 @@ class WriteLog:
         if watch is None:
             if len(self._watches) >= self._sweep_at:
                 self._watches = {key: watch for key, watch in self._watches.items() if watch.prune()}
+                # The next sweep waits until twice as many are there: sweeps stay a constant share of the work.
                 self._sweep_at = _FIRST_SWEEP + 2 * len(self._watches)
             watch = self._watches[key] = _StorageWatch(saved.storage)
         watch.prune()
@@ -119,6 +120,7 @@ class WriteLog:
         if saved.first is not None:
             self._queue.append(saved)
             storage = torch.UntypedStorage._new_with_weak_ptr(key)
+            # Memory that torch did not allocate, such as numpy's, cannot be resized.
             if storage is not None and not storage.resizable():
                 self._share(saved)
 

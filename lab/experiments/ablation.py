@@ -141,6 +141,7 @@ def _draw_again_at_mutations(strategy: ASOSEStrategy, seed: int) -> None:
         draw_again(strategy.live.child, derive_seed(seed, "fresh", event.number), strategy.live.optimizer)
         return event
 
+    # B010: by setattr, since mypy refuses an assignment to a method.
     setattr(strategy.mutator, "apply", apply_and_draw)  # noqa: B010
 
 

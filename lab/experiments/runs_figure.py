@@ -36,6 +36,7 @@ class Axis:
         raw = (self.high - self.low) / TICKS
         magnitude = 10.0 ** math.floor(math.log10(raw))
         step = next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude >= raw)
+        # 1e-9: a bound that is a multiple of the step keeps its tick in spite of rounding.
         first = math.ceil(self.low / step - 1e-9)
         return [number * step for number in range(first, math.floor(self.high / step + 1e-9) + 1)]
 

@@ -49,7 +49,7 @@ def run(config: ScoresBench) -> dict[str, Any]:
         for number in range(config.networks):
             piece = records.read(f"network_{number}")
             if piece is None:
-                piece = {"moments": _Subject(config, number).moments()}
+                piece = {"moments": _TrackedNetwork(config, number).moments()}
                 records.write(f"network_{number}", piece)
             found += piece["moments"]
             bar.step(f"network {number}")
@@ -77,7 +77,7 @@ def plain_network(depth: int, in_channels: int, size: int, classes: int, random:
     return nn.Sequential(*layers)
 
 
-class _Subject:
+class _TrackedNetwork:
     """One network in training."""
 
     def __init__(self, config: ScoresBench, number: int) -> None:

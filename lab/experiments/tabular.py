@@ -106,13 +106,16 @@ def reinforce(
     average_S = np.zeros(seeds)
     asked_SQ = np.empty((seeds, evaluations), dtype=np.int64)
     for query in range(evaluations):
+        # The largest logit is taken off so that exp cannot overflow.
         raised_SEK = np.exp(logits_SEK - logits_SEK.max(axis=-1, keepdims=True))
         chance_SEK = raised_SEK / raised_SEK.sum(axis=-1, keepdims=True)
         noise_SEK = rng.gumbel(size=logits_SEK.shape)
+        # The argmax under Gumbel noise is a draw of the softmax, of all seeds and edges at once.
         digits_SE = (logits_SEK + noise_SEK).argmax(axis=-1)
         asked_SQ[:, query] = digits_SE @ landscape.powers
         reward_S = landscape.validation_N[asked_SQ[:, query]]
         average_S = decay * average_S + (1 - decay) * reward_S
+        # Signs are turned: Adam below goes down.
         gradient_SEK = (np.eye(kinds)[digits_SE] - chance_SEK) * (average_S - reward_S)[:, None, None]
         first_SEK = 0.9 * first_SEK + 0.1 * gradient_SEK
         second_SEK = 0.999 * second_SEK + 0.001 * gradient_SEK**2

@@ -15,6 +15,7 @@ def best_genotype(space: Space, scores_EK: Tensor) -> Genotype:
     Primitives that no genotype of the space has are left out. Ties go to the first.
 
     Args:
+        space: gives edges and primitives.
         scores_EK: one row for each edge, one column for each primitive; minus infinity bars a primitive.
 
     Source: Liu, Simonyan, Yang 2019, "DARTS: Differentiable Architecture Search", section 2.4, for nodes that take two.
@@ -27,6 +28,7 @@ def best_genotype(space: Space, scores_EK: Tensor) -> Genotype:
         return Genotype.from_indices(space, chosen)
     indices = [-1] * len(space.edges)
     for rows in space.groups:
+        # The sort is stable: of equal edges the first is taken.
         for row in sorted(rows, key=lambda row: -best[row])[: space.taken]:
             indices[row] = chosen[row]
     return Genotype.from_indices(space, indices)

@@ -34,10 +34,14 @@ def measure_collapse(
     """The collapse meter for `probabilities_EK` (E, K), whose rows sum to 1.
 
     Args:
+        space: gives edges and primitives.
+        probabilities_EK: one row for each edge, one column for each primitive.
+        table: known accuracies of the space, for the true ranks.
         argmax_genotype: the most probable genotype; by default that of the probabilities. Where a node takes some of
             its edges the two differ with the temperature: edges compete by softmax(alpha).
     """
     probabilities_EK = probabilities_EK.detach().double().cpu()
+    # 0 log 0 counts as 0, not as NaN.
     entropy_E = -(probabilities_EK * probabilities_EK.clamp_min(1e-300).log()).sum(-1)
     top_E2 = probabilities_EK.topk(2, dim=-1).values
     argmax_genotype = argmax_genotype or best_genotype(space, probabilities_EK)

@@ -36,9 +36,10 @@ from lab.explore.schedules import ConstantSchedule, Schedule, ScheduleState
 from lab.nn import Sample
 from lab.space import Genotype, Space
 
+# As in the code of DARTS: nearly uniform, without exact ties.
 INITIAL_SCALE = 1e-3
 RECENT = 200
-"""SampleStats behind `GumbelExplorer.draws`."""
+"""Draws behind `GumbelExplorer.sample_stats`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,7 @@ class SampleStats:
     """What the latest draws of cells were like."""
 
     count: int
-    """SampleStats that are looked at, at most `RECENT`."""
+    """Draws that are looked at, at most `RECENT`."""
     diversity: float | None
     """Entropy of how often each primitive was used, over its largest value, in [0, 1]; None without a draw."""
     distance: float | None
@@ -56,7 +57,7 @@ class SampleStats:
 
 
 class GumbelExplorer(nn.Module):
-    """SampleStats cells of `space` and learns which are likely.
+    """Samples cells of `space` and learns which are likely.
 
     Args:
         space: edges and primitives.
@@ -128,7 +129,11 @@ class GumbelExplorer(nn.Module):
         return self.alpha.masked_fill(self.excluded_EK, -math.inf) if self._excludes else self.alpha
 
     def exclude(self, edge_id: int, primitive: str) -> None:
-        """Never draw `primitive` on edge `row` again.
+        """Never draw `primitive` on edge `edge_id` again.
+
+        Args:
+            edge_id: row of the edge in the space.
+            primitive: of the space.
 
         Raises:
             ConfigError: nothing that a genotype can have would be left on that edge.
@@ -146,7 +151,7 @@ class GumbelExplorer(nn.Module):
         self._excludes = True
 
     def left(self, edge_id: int) -> tuple[str, ...]:
-        """Primitives that a genotype can have and that are not excluded on edge `row`."""
+        """Primitives that a genotype can have and that are not excluded on edge `edge_id`."""
         pairs = zip(self.space.primitives, self.excluded_EK[edge_id].tolist(), strict=True)
         return tuple(name for name, excluded in pairs if not excluded and name in self.space.choosable)
 
@@ -194,6 +199,7 @@ class GumbelExplorer(nn.Module):
             perturbed_EK = self._permitted().log_softmax(-1) + noise_EK
             soft_EK = (perturbed_EK / self.temperature).softmax(-1)
         choices_E = self._choose(perturbed_EK.detach())
+        # `gather` needs a column for edges that are not taken (-1) as well; their weight is not used.
         chosen_E = soft_EK.gather(-1, choices_E.clamp_min(0).unsqueeze(-1)).squeeze(-1)
         choices = tuple(choices_E.tolist())
         self.recent.append(choices)
@@ -205,6 +211,7 @@ class GumbelExplorer(nn.Module):
         if self.space.taken is None:
             return perturbed_EK.argmax(-1)
         if self.sampling == "gumbel":
+            # Edges of a node compete by normalised weights: log softmax(alpha) / tau, not alpha / tau.
             perturbed_EK = perturbed_EK - self._permitted().detach().logsumexp(-1, keepdim=True) / self.temperature
         return torch.tensor(best_genotype(self.space, perturbed_EK).indices, device=self.alpha.device)
 
@@ -247,6 +254,7 @@ class GumbelExplorer(nn.Module):
             self.alpha.shape, generator=self.generator, device=self.alpha.device, dtype=self.alpha.dtype
         )
         tiny = torch.finfo(uniform_EK.dtype).tiny
+        # Draws of exactly 0 or 1 would make the noise infinite.
         return -torch.log(-torch.log(uniform_EK.clamp(min=tiny, max=1 - 1e-7))) * self.exploration_factor
 
     def search_state(self) -> dict[str, Any]:

@@ -84,6 +84,7 @@ class LinearSchedule(Schedule):
 
     def advise(self, epoch: int, temperature: float, *, improved: bool | None) -> float:
         share = self.progress(epoch)
+        # Exactly `min_temp` at the end: the formula may round to a last bit beside it.
         return self.min_temp if share == 1.0 else self.initial_temp * (1.0 - share) + self.min_temp * share
 
 

@@ -18,6 +18,7 @@ ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 def _open_batch() -> tuple[dict[int, torch.export.Dim]]:
+    # Needs an example of two samples or more: torch takes a size of 1 as fixed.
     return ({0: torch.export.Dim("batch", min=1)},)
 
 

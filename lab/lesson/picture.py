@@ -79,6 +79,7 @@ def _update(widget: go.FigureWidget, figure: go.Figure) -> None:
     """Make `widget` show `figure`, which has as many traces, in one message of what differs."""
     traces = [{**new.to_plotly_json(), "uid": old.uid} for old, new in zip(widget.data, figure.data, strict=True)]
     layout = figure.layout.to_plotly_json()
+    # The stored state, from which a page draws that comes late; the update below is only a message to pages.
     widget._widget_data, widget._widget_layout = traces, figure.layout.to_plotly_json()
     with widget.batch_update():
         for old, trace in zip(widget.data, traces, strict=True):

@@ -36,6 +36,7 @@ class RunHandle:
         self.log_path = log_path
         """What the process writes to its standard output and error."""
         self._process = process
+        # Holds the process and not the handle, which a reference to itself would keep alive.
         self._end = weakref.finalize(self, _terminate, process)
 
     @property
@@ -63,6 +64,7 @@ class RunHandle:
         Raises:
             TrainingError: the process ended without a run.
         """
+        # Asked before the run is looked for: else one that was written in between would be missed.
         ended = not self.running
         try:
             return RunReader(self.run_dir)

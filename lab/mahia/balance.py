@@ -35,6 +35,9 @@ def balance_loss(share_E: Tensor, probability_TE: Tensor, eligible_E: Tensor | N
 def z_loss(logits_TS: Tensor) -> Tensor:
     """Mean of logsumexp(logits)^2: keeps the gate's logits small.
 
+    Args:
+        logits_TS: of the gate, float32 at least.
+
     Source: Zoph et al. 2022, "ST-MoE", section 3.2, equation 5.
     """
     return logits_TS.logsumexp(dim=-1).square().mean()
@@ -44,6 +47,12 @@ def moved_bias(bias_E: Tensor, share_E: Tensor, rate: float, eligible_E: Tensor 
     """The selection bias after a step: b_e + rate * sign(1 / E - f_e), a tensor of its own.
 
     An expert with more than its share is chosen less readily from now on; its weight in the output is not touched.
+
+    Args:
+        bias_E: the bias before the step.
+        share_E: f, adds up to 1.
+        rate: step size, >= 0.
+        eligible_E: which experts may be chosen at all, (E,) of bool; the others keep their bias. None for all.
 
     Source: Wang et al. 2024, "Auxiliary-Loss-Free Load Balancing Strategy for Mixture-of-Experts", algorithm 1.
     """

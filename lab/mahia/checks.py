@@ -35,6 +35,7 @@ def require_ids(ids_BL: Tensor, vocab_size: int, length: int, name: str) -> None
         raise DataError(f"{name} of type int64 or int32", str(ids_BL.dtype), "convert them with .long()")
     if 0 in shape:
         raise DataError(f"{name} with at least one item", f"shape {shape}", "skip empty batches")
+    # One transfer for both bounds: each waits for a GPU.
     low, high = (int(bound) for bound in torch.stack(torch.aminmax(ids_BL)).tolist())
     if low < 0 or high >= vocab_size:
         wrong = low if low < 0 else high

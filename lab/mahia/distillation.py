@@ -61,4 +61,5 @@ class KnowledgeDistillationLoss(nn.Module):
         student_log_BK, teacher_log_BK = (
             (logits_BK / self.temperature).log_softmax(-1) for logits_BK in (student_BK, teacher_BK)
         )
+        # log_target: probabilities that round to 0 would have no logarithm.
         return self.temperature**2 * F.kl_div(student_log_BK, teacher_log_BK, reduction="batchmean", log_target=True)

@@ -79,6 +79,7 @@ class SwiGLUExperts(nn.Module):
             return self._loop(x_PD, gate_up, down, _checked(counts_E.tolist(), x_PD, len(self)))
         if not trusted:
             _checked(counts_E.tolist(), x_PD, len(self))
+        # int32, which the grouped product demands of its offsets.
         offsets_E = counts_E.cumsum(0, dtype=torch.int32)
         gate_PH, up_PH = grouped_product(x_PD, gate_up, offsets_E).chunk(2, dim=-1)
         return grouped_product(silu(gate_PH) * up_PH, down, offsets_E)

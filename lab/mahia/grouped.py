@@ -47,6 +47,7 @@ def grouped_product(x_PD: Tensor, weight_END: Tensor, offsets_E: Tensor) -> Tens
 def _fitting(x_PD: Tensor) -> Tensor:
     """`x_PD` with strides that the kernel takes, itself where it has them; P may be 0 or 1 with any stride."""
     row, column = x_PD.stride()
+    # A row stride below the width is that of rows which were expanded or overlap.
     if column == 1 and row >= x_PD.shape[1] and row * x_PD.element_size() % ALIGNMENT == 0:
         return x_PD
     return x_PD.clone(memory_format=torch.contiguous_format)

@@ -101,6 +101,7 @@ class HybridEfficientModel(nn.Module):
         there_BL = ids_BL != PADDING_ID
         tokens_BLE = self.embedding(ids_BL) + self.position_LE[: ids_BL.shape[1]]
         tokens_BLE = self.kernel(tokens_BLE, there_BL) * there_BL.unsqueeze(-1)
+        # A sample of padding alone has the text 0, not NaN.
         text_BE = tokens_BLE.sum(1) / there_BL.sum(1, keepdim=True).clamp(min=1)
         h_BF = self.fuse(torch.cat((text_BE, self.table(tab_BC)), -1))
         h_BF = h_BF + self.memory(h_BF)
@@ -134,6 +135,7 @@ def _feed_forward(dim: int, num_experts: int, k: int) -> nn.Module:
 def _heads(dim: int, sizes: Mapping[str, int]) -> nn.ModuleDict:
     if not sizes:
         raise ConfigError("at least one output", "none", "name outputs and their sizes")
+    # A ModuleDict refuses names of its own attributes, such as `keys`.
     taken = frozenset(dir(nn.ModuleDict()))
     for name, size in sizes.items():
         if not name.isidentifier() or name in taken:

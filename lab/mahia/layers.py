@@ -87,8 +87,10 @@ class MetaController(nn.Module):
 
     def _taken(self, p_BL: Tensor) -> Tensor:
         """1 for a layer that the sample takes, else 0."""
+        # Stable: of equal probabilities the first layer is taken on every device.
         sorted_BL, order_BL = p_BL.sort(dim=-1, descending=True, stable=True)
         if self.coverage is not None:
+            # The sum before each layer, so that the one which reaches the coverage is taken too.
             taken_BL = sorted_BL.cumsum(-1) - sorted_BL < self.coverage
         else:
             taken_BL = torch.arange(self.num_layers, device=p_BL.device).expand_as(p_BL) < self.k

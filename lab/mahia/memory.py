@@ -52,6 +52,7 @@ class TinyMemory(nn.Module):
         place_S = torch.arange(self.size, device=rows_SD.device)
         values_SD = rows_SD.to(x_ND.dtype)
         scores_NS = self.query(x_ND) @ values_SD.T / math.sqrt(self.dim)
+        # `pointer` counts every write: from `size` on no row is masked.
         scores_NS = scores_NS.masked_fill(place_S >= pointer, -torch.inf)
         shares_NS = torch.cat((scores_NS, torch.zeros_like(scores_NS[..., :1])), -1).softmax(-1)[..., :-1]
         read_ND = shares_NS.to(x_ND.dtype) @ values_SD

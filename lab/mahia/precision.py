@@ -84,6 +84,7 @@ class PrecisionManager:
             if finite:
                 optimizer.step()
             return finite
+        # The scaler itself leaves the step out where a gradient is not finite, and `update` then halves the scale.
         self.scaler.step(optimizer)
         self.scaler.update()
         return finite

@@ -123,6 +123,7 @@ def _calls(model: nn.Module, inputs: tuple[Any, ...]) -> dict[str, list[Call]]:
 
 def _cut(value: Any) -> Any:
     if isinstance(value, Tensor):
+        # A copy: components that work in place must not change what others were given.
         return value.detach().clone().requires_grad_(value.requires_grad)
     return value
 

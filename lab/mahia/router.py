@@ -175,8 +175,10 @@ class ExpertRouter(nn.Module):
         weights_P = chosen.weights_TK.T.flatten()
         if self.capacity_factor is not None:
             room = math.ceil(self.capacity_factor * expert_P.shape[0] / self.num_experts)
+            # Place of each pair in the queue of its expert.
             place_P = torch.arange(expert_P.shape[0], device=x_TD.device) - (asked_E.cumsum(0) - asked_E)[expert_P]
             order_P, counts_E = order_P[place_P < room], asked_E.clamp(max=room)
+        # Pairs lie rank by rank, each rank with all tokens in order.
         token_P = order_P % x_TD.shape[0]
         y_PD = self.experts(x_TD.index_select(0, token_P), counts_E, trusted=True)
         # The gate's weights are float32 at least, and so is the sum, whatever the experts compute in.

@@ -160,6 +160,7 @@ class GradNorm:
         first = self._first or now
         if min(first) <= 0:
             raise TrainingError("first losses > 0", f"{min(first)}", "add a constant to that loss")
+        # A negative rate has no real power alpha.
         rates = [max(loss, 0.0) / start for loss, start in zip(now, first, strict=True)]
         mean_rate = sum(rates) / self.num_losses
         sizes = [weight * norm for weight, norm in zip(self._weights, norms, strict=True)]

@@ -38,6 +38,9 @@ class StabilityMonitor:
 
     The first verdicts of a segment rest on few observations and are mild: a level is judged from 8 observations on,
     oscillation from 12. NaN and infinity count from the first. `observe` costs a few microseconds on average.
+
+    Args:
+        config: windows and limits; None for the defaults.
     """
 
     def __init__(self, config: MonitorConfig | None = None) -> None:
@@ -81,6 +84,7 @@ class StabilityMonitor:
         except (TypeError, ValueError) as error:
             raise ConfigError("numbers as loss, accuracy, grad_norm", str(error), "pass floats") from error
         for name, value in (("loss", loss), ("accuracy", accuracy), ("gradient norm", grad_norm)):
+            # So written that NaN, which compares as false, is caught as well.
             if value is not None and not -_LARGEST <= value <= _LARGEST:
                 self._verdict = failure(step, self._segment, name, value)
                 return self._verdict

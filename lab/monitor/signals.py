@@ -29,6 +29,10 @@ def oscillation(values: Sequence[float], floor: float = 0.0) -> float:
     both clipped to [0, 1]; level is the mean absolute value, or `floor` where that is larger. Independent noise exceeds
     t with a probability of about 1e-5 at n = 64. Found are swings with a period from 2 to n / 4, except 3 and 5, whose
     half is no whole number of steps. Fewer than 12 values give 0.
+
+    Args:
+        values: the series, oldest first, finite.
+        floor: least level that swings are held against, >= 0, in the unit of the values.
     """
     n = len(values)
     if n < FEWEST_FOR_OSCILLATION:
@@ -37,6 +41,7 @@ def oscillation(values: Sequence[float], floor: float = 0.0) -> float:
     peak = float(np.abs(series).max())
     if peak == 0.0:
         return 0.0
+    # Scaled by the peak: squares neither overflow nor vanish.
     series = series / peak
     basis = _quadratic(n)
     residual = series - basis @ (series @ basis)
@@ -58,16 +63,21 @@ def trend(values: Sequence[float]) -> tuple[float, float]:
     """The change of a series over its length by a straight fit, relative to its mean absolute value; and its t value.
 
     Negative is falling. Fewer than three values, or all zero, give (0, 0).
+
+    Args:
+        values: the series, oldest first, finite.
     """
     n = len(values)
     peak = max(map(abs, values), default=0.0)
     if n < 3 or peak == 0.0:
         return 0.0, 0.0
+    # Scaled by the peak: squares neither overflow nor vanish.
     series = np.asarray(values, dtype=np.float64) / peak
     time = np.arange(n) - (n - 1) / 2
     spread = float(time @ time)
     slope = float(time @ series) / spread
     rest = series - series.mean() - slope * time
+    # A series on a straight line has no residual to divide by.
     error = math.sqrt(max(float(rest @ rest) / (n - 2) / spread, 1e-300))
     return slope * (n - 1) / float(np.abs(series).mean()), slope / error
 
@@ -95,6 +105,7 @@ def margins(deviation: float, length: int, count: int) -> list[float]:
     1.25 z deviation / sqrt(min(m, length)), where z = 1 + sqrt(2 ln(count)) is about the largest of `count` normal
     draws, and one more; `length` is the length of the series, `count` how many values there ever were.
     """
+    # A median of normal draws strays sqrt(pi / 2) = 1.25 times as far as their mean.
     reach = 1.25 * (1.0 + math.sqrt(2.0 * math.log(max(count, 2)))) * deviation
     return [reach / math.sqrt(min(span, length)) for span in SPANS]
 

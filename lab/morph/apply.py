@@ -38,7 +38,9 @@ class Digests:
     """Digests of structure and weights before and after."""
 
     structure: tuple[str, str]
+    """Of `lab.state.structure_digest`."""
     weights: tuple[str, str]
+    """Of `lab.state.weight_digest`."""
 
     @property
     def changed(self) -> bool:
@@ -61,6 +63,7 @@ class MorphReport(Report):
     model: nn.Module
     """The changed model, the same object as before."""
     plan: MorphPlan
+    """What was carried out."""
     applied: bool
     """Whether structure or weights are other than before."""
     exact: bool
@@ -68,8 +71,11 @@ class MorphReport(Report):
     max_difference: float
     """As measured when the change was planned; `verify` measures again, on a batch of one's own."""
     digests: Digests
+    """Of the model before and after."""
     parameters: tuple[int, int]
+    """Numbers of parameters before and after."""
     flops: tuple[int, int]
+    """Floating-point operations of a forward on the plan's example, before and after."""
     seconds: float
     """Of `apply`."""
     undo: _Undo | None = field(default=None, repr=False)
@@ -142,6 +148,7 @@ def apply(
         execute(plan, model, optimizer)
         done = True
     finally:
+        # In `finally`, so that an interrupt leaves no half-made change either.
         if not done:
             _restore(undo)
     vars(model)[DEPTH] = undo.depth
@@ -180,6 +187,9 @@ def _restore(undo: _Undo) -> None:
 def rollback(report: MorphReport) -> nn.Module:
     """Put `report.model` back to the moment of `apply`, also after training; the model.
 
+    Args:
+        report: of the last change of the model; its snapshot is used up.
+
     Raises:
         MorphError: the snapshot was released or used, or a later change stands.
     """
@@ -201,6 +211,10 @@ def verify(report: MorphReport, batch: Example) -> float:
     snapshot; neither the model nor a random stream is touched. Straight after `apply` this is the change's own
     difference; after training it is what training did.
 
+    Args:
+        report: of a change whose snapshot is kept.
+        batch: an input, as `Morph.plan` takes it.
+
     Raises:
         MorphError: the snapshot was released, or the forward fails on the batch.
     """
@@ -217,7 +231,9 @@ def loss_change(report: MorphReport, loss_fn: Callable[[nn.Module, Any], Tensor]
     """The loss on `batch` before the change and now, in eval mode, neither model touched.
 
     Args:
+        report: of a change whose snapshot is kept.
         loss_fn: `loss_fn(model, batch)` gives the mean loss.
+        batch: what `loss_fn` takes.
 
     Raises:
         MorphError: the snapshot was released.
@@ -238,6 +254,10 @@ def _both(report: MorphReport) -> tuple[nn.Module, nn.Module]:
 
 def rebuild(model: nn.Module, plans: tuple[MorphPlan, ...]) -> nn.Module:
     """Apply `plans` in order to a fresh `model`; the structure of a checkpoint comes back this way.
+
+    Args:
+        model: of the structure that the first plan was made for; is changed in place.
+        plans: in the order in which they were applied.
 
     Raises:
         MorphError: a plan does not fit.

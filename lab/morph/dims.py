@@ -17,7 +17,7 @@ class WidthVar:
     def __init__(self, size: int) -> None:
         self.size = size
         self.link: Dim | None = None
-        """What the space turned out to be made of."""
+        """What the width turned out to be made of."""
         self.fixed = ""
         """Why the number of units cannot change; empty where it can."""
         self.inexact = ""
@@ -52,7 +52,7 @@ def dim_size(dim: Dim) -> int:
 
 
 def width_vars(dim: Dim) -> tuple[WidthVar, ...]:
-    """The spaces of a dimension, links followed."""
+    """The widths of a dimension, links followed."""
     return tuple(factor for segment in resolve(dim) for factor in segment if isinstance(factor, WidthVar))
 
 
@@ -142,16 +142,18 @@ def unify(first: Dim, second: Dim, reason: str) -> None:
 
 
 def _link(dim: Dim, other: Dim) -> bool:
-    """Make `dim`, where it is one space and nothing else, stand for `other`."""
+    """Make `dim`, where it is one width and nothing else, stand for `other`."""
     if len(dim) != 1 or len(dim[0]) != 1 or isinstance(dim[0][0], int):
         return False
     var = dim[0][0]
+    # A width that is linked to itself would never resolve.
     if var in width_vars(other):
         return False
     if not width_vars(other):
         fix(var, "it meets a size that no weight has")
         return True
     var.link = other
+    # What stood against changing `var` stands against all that it is made of.
     fixed, inexact, equal = var.fixed, var.inexact, var.equal
     if fixed:
         fix(other, fixed)

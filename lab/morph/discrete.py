@@ -83,6 +83,7 @@ def _geometry(layer: str, conv: _ConvNd, kernel: Sizes, dilation: Sizes) -> tupl
             raise MorphError(f"a padding that keeps the output size of {layer}", got, "choose another value")
         padding = tuple(size // 2 for size in doubled)
         sides = [(size, size) for size in padding]
+    # torch computes this copy of the padding when a layer is made: it has to be kept in step.
     repeated = tuple(side for pair in reversed(sides) for side in pair)
     values = {"kernel_size": kernel, "dilation": dilation, "padding": padding}
     return _set(layer, conv, {**values, "_reversed_padding_repeated_twice": repeated})

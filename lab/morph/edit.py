@@ -99,6 +99,7 @@ def _replace(
         ]
         values = _changed(old.detach(), maps, 1, reads=True)
         made = nn.Parameter(values, old.requires_grad) if isinstance(old, nn.Parameter) else values
+        # Python attributes that somebody put on the old object go along.
         vars(made).update(vars(old))
         if old.is_leaf and old.grad is not None:
             made.grad = _changed(old.grad, maps, 1, reads=False)

@@ -121,6 +121,7 @@ def _drawn(names: dict[int, str], tensor: Tensor, seed: int, *, fill: float = 0.
 
 def _row_bound(router: ExpertRouter) -> float:
     """Bound of uniform draws with the mean square that the gate's rows have."""
+    # Uniform draws within b have the mean square b^2 / 3.
     return sqrt(3.0 * float(router.gate.weight.detach().double().square().mean()))
 
 

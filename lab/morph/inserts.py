@@ -108,6 +108,7 @@ def _channels_last(model: nn.Module, shape: tuple[int, ...], path: str) -> bool:
 def _stride(into: tuple[int, ...], out: tuple[int, ...]) -> tuple[tuple[int, int], bool]:
     """Stride that gives maps of the size of `out`, and whether an integer one does."""
     strides = [max(1, round(a / b)) for a, b in zip(into[2:], out[2:], strict=True)]
+    # ceil(a / s): what a convolution of this stride gives with its padding.
     fits = all(-(-a // s) == b for a, b, s in zip(into[2:], out[2:], strides, strict=True))
     return ((strides[0], strides[1]), True) if fits else ((1, 1), False)
 

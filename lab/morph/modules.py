@@ -148,6 +148,7 @@ def _span(body: nn.Module, parent: nn.Module, name: str, arguments: dict[str, An
         span.add_module(sibling, parent._modules[sibling])
         if sibling != name:
             del parent._modules[sibling]
+    # A new container is in train mode.
     span.training = body.training
     return span
 

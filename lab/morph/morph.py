@@ -120,6 +120,7 @@ def _tried(plan: MorphPlan, model: nn.Module, example: Example, exact: bool) -> 
         flops, difference = compare(before, after, example)
     except MODEL_ERRORS as error:
         raise MorphError("a forward that runs", _line(error), "look for a size written into the forward") from error
+    # Not `>`: a difference that is NaN must not pass.
     if exact and not difference <= EXACT:
         got = f"a relative difference of {difference:.1e}"
         hint = "something in the forward depends on the width; leave it or choose another layer"
@@ -148,6 +149,7 @@ def compare(before: nn.Module, after: nn.Module, example: Example) -> tuple[tupl
     Both models are changed: modes, statistics, dropout. Train mode is left out where `before` cannot run in it, as
     BatchNorm of a single value.
     """
+    # Eval mode first: a forward in train mode moves the statistics of BatchNorm.
     with count_flops() as old:
         expected = _outputs(before, example, training=False)
     with count_flops() as new:

@@ -23,6 +23,7 @@ class MorphPlan(Report):
     arguments: dict[str, Any]
     """What the operation was asked for."""
     steps: tuple[Step, ...]
+    """In the order in which they are carried out."""
     units: tuple[int, ...] = ()
     """Old unit of each new unit, where a width changes."""
     old_units: int = 0

@@ -100,6 +100,7 @@ class Regroup:
         wide = narrow * self.before // self.after
         row = torch.arange(rows, device=values.device)[:, None]
         column = torch.arange(wide, device=values.device)[None]
+        # Input channel of each new place, less the first input channel of the group that its row was in.
         place = row // (rows // self.after) * wide + column - row // (rows // self.before) * narrow
         inside = (place >= 0) & (place < narrow)
         shape = (rows, wide, *([1] * (values.dim() - 2)))

@@ -135,6 +135,7 @@ def _interpret(nodes: list[Node], names: list[str], graph: nn.Module) -> Widths:
             shape = _shapes(node)[0] or ()
             if position < len(names):
                 name = names[position]
+                # A dimension of size 1 may be broadcast against any other: it is no width.
                 dims[name] = tuple(((WidthVar(size),),) if size > 1 else plain(1) for size in shape)
                 known[node] = Value(dims[name], name, tuple(range(len(shape))))
             else:

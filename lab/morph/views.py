@@ -148,6 +148,7 @@ def _split(op: TracedOp) -> Values:
 
 @register(VIEWS, aten.cat.default)
 def _cat(op: TracedOp) -> Values:
+    # torch lets an empty tensor of one dimension join any concatenation, and skips it.
     values = [value for value in op.args[0] if value.dims != (plain(0),)]
     make(op, values)
     number = (op.args[1] if len(op.args) > 1 else op.kwargs.get("dim", 0)) % len(values[0].dims)
@@ -183,6 +184,7 @@ def _shift(op: TracedOp) -> Values:
         touched = {number % count for number in op.args[1]}
     else:
         pad = op.args[1]
+        # Paddings are listed from the last dimension on, two to a dimension.
         touched = {count - 1 - side // 2 for side in range(len(pad)) if pad[side] != 0}
     for number in touched:
         fix(x.dims[number], f"{op.name} goes along it")

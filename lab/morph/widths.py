@@ -155,6 +155,7 @@ def _sizes(module: nn.Module, new: dict[str, tuple[int, ...]]) -> dict[str, int 
         }
     if isinstance(module, nn.Embedding) and weight:
         return {"embedding_dim": weight[1]}
+    # transformers' layer, told by name: nothing here imports transformers.
     if type(module).__name__ == "Conv1D" and weight:
         return {"nx": weight[0], "nf": weight[1]}
     if isinstance(module, nn.PReLU) and weight:
@@ -219,6 +220,7 @@ def _copies(old: int, count: int, seed: int, *, equal: bool) -> tuple[tuple[int,
         parts = (20 + torch.randperm(max(25, len(places)), generator=generator)[: len(places)]).tolist()
         for place, part in zip(places[:-1], parts, strict=False):
             shares[place] = part / sum(parts)
+        # The last takes what is left, so that shares of one unit add up to 1 but for one rounding.
         shares[places[-1]] = 1.0 - sum(shares[place] for place in places[:-1])
     return tuple(units), tuple(shares)
 

@@ -158,6 +158,7 @@ class MultitaskStrategy:
         trained = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = nn.utils.clip_grad_norm_(trained, self.trainer.config.grad_clip)
         wanted = (norm, result.conflict, balance.detach(), hits[0], result.losses_K, result.norms_K, *_loads(routings))
+        # All numbers of the step with one wait for the device.
         numbers = torch.cat([value.double().flatten() for value in wanted]).tolist()
         return self._update(numbers, weights)
 
@@ -188,6 +189,7 @@ class MultitaskStrategy:
 
     def end_epoch(self, epoch: int, data: EpochData) -> Evaluation:
         """Move the weights that move by epochs; read the selection split."""
+        # The losses of an epoch that was rolled back say nothing of the network that is left.
         if not self.trainer.rollbacks.end_epoch():
             self.weights.end_epoch()
         evaluation = evaluate(self.model, data.selection(), self.criterion)

@@ -130,6 +130,7 @@ class LossWeights:
 
         combine = self.rule.combine if isinstance(self.rule, PCGrad) else None
         _, gradients_KBF = backward_by_loss(features_BF, weighted, combine, of_encoder=of_encoder)
+        # Weight and loss scale are taken out again: rules compare the losses as they are.
         own_KP = gradients_KBF.flatten(1).float() / torch.tensor(factors, device=features_BF.device).unsqueeze(1)
         return BackwardResult(losses_K=torch.stack(found), norms_K=own_KP.norm(dim=1), conflict=_conflict(own_KP))
 

@@ -31,7 +31,15 @@ BASELINES: Mapping[Space, Genotype] = MappingProxyType(
 
 
 def channels_for(genotype: Genotype, parameters: int, *, layers: int, num_classes: int, in_channels: int) -> int:
-    """The number of first-stage channels whose network of `genotype` is nearest to `parameters` in size."""
+    """The number of first-stage channels whose network of `genotype` is nearest to `parameters` in size.
+
+    Args:
+        genotype: the cell of the network.
+        parameters: number of parameters to come near to, >= 1.
+        layers: number of cells.
+        num_classes: N >= 2.
+        in_channels: of the input, >= 1.
+    """
 
     def size(channels: int) -> int:
         net = EvolvableNetwork(
@@ -47,6 +55,10 @@ def channels_for(genotype: Genotype, parameters: int, *, layers: int, num_classe
 
 def parse_cell(text: str, space: Space) -> Genotype:
     """The genotype that `text` names; the space's baseline where it is empty.
+
+    Args:
+        text: as `lab.space.parse_genotype` takes it, or empty.
+        space: that the cell must be of.
 
     Raises:
         ConfigError: another notation, or a cell of another space.

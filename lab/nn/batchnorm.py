@@ -46,6 +46,7 @@ def recalibrate_batchnorm(
         with eval_mode(model):
             for layer in chosen:
                 layer.reset_running_stats()
+                # None makes torch keep the cumulative mean, in which each batch weighs the same.
                 layer.momentum = None
                 layer.train()
             for x_BCHW in batches:

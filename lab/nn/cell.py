@@ -40,6 +40,7 @@ class Cell(nn.Module, ABC):
         self.edges = nn.ModuleList(edges)
         self.nodes = space.nodes
         self.endpoints = tuple((space.edges[edge_id].target, space.edges[edge_id].source) for edge_id in self.edge_ids)
+        # A buffer of None is in no state dict: only a cell that was added has a beta.
         self.register_buffer("beta", None)
 
     def run_edges(self, inputs: list[Tensor], sample: Sample | None) -> list[Tensor]:
@@ -58,6 +59,7 @@ class Cell(nn.Module, ABC):
             assert state is not None
             out = edge(state) if sample is None else edge(state, sample, edge_id)
             before = states[target]
+            # No `+=`: a skip connection gives its input itself, which would change with it.
             states[target] = out if before is None else before + out
         return [state for state in states if state is not None]
 
@@ -115,6 +117,6 @@ class Backbone(nn.Module, ABC):
         return self.cell(cell).edges
 
     def slots(self, edge_id: int) -> list[tuple[nn.ModuleList, int]]:
-        """Where the edge of a space's `row` stands: the edge modules of each cell of its type, and the place there."""
+        """Where edge `edge_id` of the space stands: the edge modules of each cell of its type, and the place there."""
         cells = [self.cell(number) for number in range(len(self.cells))]
         return [(cell.edges, cell.edge_ids.index(edge_id)) for cell in cells if edge_id in cell.edge_ids]

@@ -85,6 +85,7 @@ class EvolvableNetwork(nn.Module):
                         mixed.extract_op(old_name), new, old_name, name, like=supernet.backbone.classifier.weight
                     )
                 replaced[mixed] = new
+        # Not through __init__, which would draw weights only to drop them and move the global random stream.
         child = cls.__new__(cls)
         nn.Module.__init__(child)
         child.genotype = genotype
@@ -122,6 +123,7 @@ class EvolvableNetwork(nn.Module):
                 "wait until their transition has ended, or change other edges",
             )
         layers: list[_BatchNorm] = []
+        # A primitive without parameters, such as a pooling, cannot say on which device and in which dtype beta is.
         like = self.backbone.classifier.weight
         for edit in edits:
             for number, (edges, slot) in enumerate(self.backbone.slots(genotype.space.edge_index(edit.edge))):
@@ -133,6 +135,11 @@ class EvolvableNetwork(nn.Module):
 
     def add_cell(self, stage: int, supernet: SuperNet, number: int) -> tuple[_BatchNorm, ...]:
         """Follow the supernet, which has a further cell `number` at the end of `stage`; the output stays, at beta 0.
+
+        Args:
+            stage: 0 to `STAGES` - 1; the same that the supernet grew in.
+            supernet: gives the cell's parameters, which both then share.
+            number: of the supernet's new cell, as its `add_cell` gave it.
 
         Returns:
             The BatchNorm layers of the new cell, whose statistics are to be estimated before beta grows.
@@ -161,7 +168,15 @@ class EvolvableNetwork(nn.Module):
         return found
 
     def set_beta(self, beta: float, edges: Iterable[Edge] | None = None) -> None:
-        """Set the share of the new primitive, in [0, 1], on `edges` (default: all in transition)."""
+        """Set the share of the new primitive, in [0, 1], on `edges` (default: all in transition).
+
+        Args:
+            beta: 0 runs the old primitive, 1 the new one.
+            edges: edges of the space; those that are not in transition are passed over.
+
+        Raises:
+            ConfigError: beta outside [0, 1].
+        """
         require_range("beta", beta, 0.0, 1.0)
         for module in self._interpolated_ops(edges):
             module.beta.fill_(beta)
@@ -169,11 +184,15 @@ class EvolvableNetwork(nn.Module):
     def finalize(self, edges: Iterable[Edge] | None = None) -> None:
         """Drop the old primitives of `edges` (default: all in transition), whose beta must be 1.
 
+        Args:
+            edges: edges of the space; those that are not in transition are passed over.
+
         Raises:
             ConfigError: a beta below 1: dropping the old primitive would change the output.
         """
         chosen = [slot for edge_id in self._edge_ids(edges) for slot in self.backbone.slots(edge_id)]
         for module in self._interpolated_ops(edges):
+            # All are checked before the first one is dropped.
             if float(module.beta) != 1.0:
                 raise ConfigError("beta = 1 to drop the old primitive", f"{module!r}", "call set_beta(1.0) first")
         for modules, slot in chosen:

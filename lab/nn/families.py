@@ -22,6 +22,7 @@ class Family:
     primitives: Mapping[str, Callable[[int, int], nn.Module]]
     """Name of a primitive -> its module for (channels, stride)."""
     backbone: type[Backbone]
+    """Stem, cells and classifier."""
     strides: tuple[int, ...]
     """Strides that an edge can have."""
 
@@ -53,6 +54,7 @@ def make_primitive(name: str, channels: int, stride: int = 1, space: Space = NB2
         name: a primitive of `space`, or `ABSENT` where its nodes take only some of their edges.
         channels: C >= 1.
         stride: of the edge; 1 or, in a reduction cell of DARTS, 2.
+        space: gives the builders.
 
     Raises:
         ConfigError: an unknown name, channels below 1, a stride that no edge of the space has.

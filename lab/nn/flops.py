@@ -56,6 +56,9 @@ def measure_flops(model: nn.Module, example: Any) -> int:
         model: any module; every module's mode is as before afterwards.
         example: its input: a tensor, a tuple of positional or a mapping of keyword arguments. The count is that of the
             whole batch.
+
+    Returns:
+        The number of multiplications and additions; runs one forward.
     """
     args, kwargs = example if isinstance(example, tuple) else (example,), {}
     if isinstance(example, Mapping):
@@ -120,6 +123,7 @@ def _rnn_layer(x: Shape, of_input: Shape, of_hidden: Shape, *_: Any, **__: Any) 
 
 
 def _cudnn_rnn(x: Shape, weights: Sequence[Shape], *_: Any, **__: Any) -> int:
+    # Weights are matrices; what has one dimension is a bias, and additions are not counted.
     return sum(_products(x[:-1], weight) for weight in weights if len(weight) == 2)
 
 

@@ -21,6 +21,7 @@ def preserved_modes(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         for module, mode in modes.items():
+            # Not `train(mode)`, which goes down to the children: each has a mode of its own.
             module.training = mode
 
 

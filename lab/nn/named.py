@@ -121,11 +121,13 @@ def import_module(name: str) -> ModuleType:
         ConfigError: there is none.
     """
     folder = os.getcwd()
+    # A console script has its own folder on the path, not the working folder.
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
+        # The module is there and misses an import of its own: that error says more than ours.
         if error.name is None or not name.startswith(error.name):
             raise
         hint = "give its dotted name, from the folder in which it lies"

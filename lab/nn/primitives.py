@@ -25,6 +25,7 @@ class Zero(nn.Module):
         self.stride = stride
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
+        # Not 0 * x, which is NaN where x is infinite, and would give x a gradient.
         return torch.zeros_like(x_BCHW[:, :, :: self.stride, :: self.stride])
 
 

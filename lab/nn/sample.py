@@ -20,8 +20,11 @@ class Sample:
     """
 
     choices: tuple[int, ...] | None = None
+    """Column of each edge's primitive in `space.primitives`; -1 where the edge is not taken."""
     weights_E: Tensor | None = None
+    """Factor of each edge's output (E,), 1 in value; None for none."""
     mixture_EK: Tensor | None = None
+    """Weight of each primitive on each edge (E, K), rows of sum 1."""
     skip_dropout: float = 0.0
     """Dropout on the output of the skip connection in train mode, in [0, 1) (Chen et al. 2019, P-DARTS)."""
     auxiliary_skip: float = 0.0
@@ -37,7 +40,7 @@ class Sample:
         return self.choices is not None
 
     def runs(self, edge_id: int) -> bool:
-        """Whether edge `row` runs at all."""
+        """Whether edge `edge_id` runs at all."""
         return self.choices is None or self.choices[edge_id] >= 0
 
     @classmethod

@@ -12,8 +12,10 @@ def copy_sharing_parameters(module: ModuleT, replaced: dict[nn.Module, nn.Module
     """A copy of `module` with the same `Parameter` objects and its own buffers.
 
     Args:
+        module: is not changed.
         replaced: submodules of `module` whose place in the copy another module takes.
     """
+    # `deepcopy` takes what it finds in its memo for the copy: so parameters stay, and replaced modules are put in.
     memo: dict[int, object] = {id(parameter): parameter for parameter in module.parameters()}
     memo |= {id(old): new for old, new in (replaced or {}).items()}
     return copy.deepcopy(module, memo)

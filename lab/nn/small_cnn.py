@@ -39,7 +39,14 @@ class SmallCNN(nn.Module):
 
 
 def small_cnn(num_classes: int = 10, size: int = 32, in_channels: int = 3, channels: int = 32) -> SmallCNN:
-    """A fresh `SmallCNN`; 2,193,674 parameters as it stands."""
+    """A fresh `SmallCNN`; 2,193,674 parameters as it stands.
+
+    Args:
+        num_classes: logits.
+        size: side of the square images, a multiple of 4.
+        in_channels: of the images.
+        channels: units of the first convolution.
+    """
     return SmallCNN(num_classes, size, in_channels, channels)
 
 

@@ -43,6 +43,7 @@ class Reduction(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         inner = self.norm1(self.conv1(torch.relu(x_BCHW)))
         inner = self.norm2(self.conv2(torch.relu(inner)))
+        # ceil: on maps of odd size the 3x3 convolution of stride 2 gives ceil(H / 2) as well.
         pooled = nn.functional.avg_pool2d(x_BCHW, 2, stride=2, ceil_mode=True)
         out: Tensor = inner + self.shortcut(pooled)
         return out

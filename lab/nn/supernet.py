@@ -19,7 +19,13 @@ SKIP = "skip_connect"
 
 
 class MixedEdge(nn.Module):
-    """Every primitive of a space on one edge; runs the chosen one, or all of them weighted."""
+    """Every primitive of a space on one edge; runs the chosen one, or all of them weighted.
+
+    Args:
+        space: gives the primitives.
+        channels: C of input and output, >= 1.
+        stride: of the edge; 1, or 2 in a reduction cell of DARTS.
+    """
 
     def __init__(self, space: Space, channels: int, stride: int = 1) -> None:
         super().__init__()
@@ -27,6 +33,7 @@ class MixedEdge(nn.Module):
         self.primitives = nn.ModuleDict(
             {name: make_primitive(name, channels, stride, space) for name in space.primitives}
         )
+        # A tuple, since a second registration would put each weight into the state dict twice.
         self.order = tuple(self.primitives.values())
 
     def extract_op(self, name: str) -> nn.Module:
@@ -108,14 +115,20 @@ class SuperNet(nn.Module):
         return backbone.add_cell(stage, cell)
 
     def extract(self, edge: Edge, number: int, name: str) -> nn.Module:
-        """The primitive `name` on `edge` in the `number`-th cell of its type, with the same parameters."""
+        """The primitive `name` on `edge` in the `number`-th cell of its type, with the same parameters.
+
+        Args:
+            edge: of the space.
+            number: of the cell among those of the edge's type, from 0.
+            name: a primitive of the space, or `ABSENT`.
+        """
         edges, place = self.backbone.slots(self.space.edge_index(edge))[number]
         mixed = edges[place]
         assert isinstance(mixed, MixedEdge)
         return mixed.extract_op(name)
 
     def edge(self, cell: int, edge_id: int) -> MixedEdge:
-        """All primitives on the space's edge `row` in cell number `cell`, which must be of the edge's cell type."""
+        """All primitives on the space's edge `edge_id` in cell number `cell`, which must be of the edge's cell type."""
         edge = self.backbone.edges(cell)[self.backbone.cell(cell).edge_ids.index(edge_id)]
         assert isinstance(edge, MixedEdge)
         return edge

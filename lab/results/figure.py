@@ -60,6 +60,7 @@ def line_figure(
         parts.append(_text(LEFT + 4, top - 4, band_title, size=11))
     parts += _axes(xs, low, high, px, py)
     for number, line in enumerate(series):
+        # Pixels: the bars of several series at one x would cover each other.
         shift = 4.0 * (number - (len(series) - 1) / 2)
         parts += _line(line, number, shift, px, py)
     return "\n".join([*parts, "</svg>", ""])

@@ -25,6 +25,7 @@ class Records:
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         self.folder = folder
+        # As they come back from a file, where tuples are lists: `read` compares the two.
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -131,6 +131,8 @@ def _compose(config: RunConfig, device: torch.device, group: Group) -> Parts:
     # Workers hand batches over through the main memory.
     held = torch.device("cpu") if config.workers else device
     streams = open_streams(replace(config.data, seed=config.seed), batch_size=config.batch_size, device=held)
+    if config.recipe == "aso-se":
+        _ = streams.search  # says now that a batch is too large, not after the warm-up
     seed_rng(derive_seed(config.seed, "init"))
     strategy = make_strategy(
         config,

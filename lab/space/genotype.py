@@ -14,8 +14,11 @@ class Edit(NamedTuple):
     """One changed edge; `old` or `new` is `ABSENT` where the edge was not or is no longer taken."""
 
     edge: Edge
+    """The edge that changes."""
     old: str
+    """Its primitive before."""
     new: str
+    """Its primitive afterwards."""
 
     def __str__(self) -> str:
         return f"{self.edge}: {self.old} -> {self.new}"
@@ -31,7 +34,9 @@ class Genotype:
     """
 
     space: Space
+    """Gives edges and primitives."""
     primitives: tuple[str, ...]
+    """One for each edge, in the order of `space.edges`."""
 
     def __post_init__(self) -> None:
         space = self.space

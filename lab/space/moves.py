@@ -11,7 +11,12 @@ MUTATION_KINDS = ("random", "guided", "conservative")
 
 
 def sample(space: Space, rng: Random) -> Genotype:
-    """A uniform draw of one genotype."""
+    """A uniform draw of one genotype.
+
+    Args:
+        space: to draw from.
+        rng: the only source of chance; it moves on.
+    """
     if space.taken is None:
         return Genotype(space, tuple(rng.choice(space.primitives) for _ in space.edges))
     taken = {row for rows in space.groups for row in rng.sample(rows, space.taken)}
@@ -46,9 +51,11 @@ def mutate(
     edge from another source take the place: `neighbours` lists what one change can be, and all are equally likely.
 
     Args:
+        genotype: is not changed.
         strength: share of the taken edges to change, in (0, 1].
         kind: `random` (uniform edges and changes), `guided` (an edge by 1 - p(its primitive), what takes its place by
             p), `conservative` (random at half the strength).
+        rng: the only source of chance; it moves on.
         probabilities: for `guided`: one row for each edge, one column for each primitive.
 
     Raises:
@@ -79,6 +86,7 @@ def mutate(
     changes: dict[int, tuple[int, int]] = {}
     for row in rows:
         options = _options(genotype, row, {other for other, _ in changes.values()})
+        # `choices` refuses weights that are all 0, as where a distribution has become certain.
         changes[row] = rng.choices(options, weights=[weights[other][k] + 1e-9 for other, k in options])[0]
     return _changed(genotype, changes)
 
@@ -96,6 +104,7 @@ def _options(genotype: Genotype, row: int, occupied: set[int]) -> list[tuple[int
 def _changed(genotype: Genotype, changes: dict[int, tuple[int, int]]) -> Genotype:
     """The genotype in which `changes[row]`, a row and a column, stands in the place of each edge `row`."""
     changed = list(genotype.primitives)
+    # First all places empty, then filled: one change may take the place that another leaves.
     for row in changes:
         changed[row] = ABSENT
     for row, column in changes.values():

@@ -17,8 +17,11 @@ class Edge(NamedTuple):
     """The place of one primitive: in every cell of type `cell`, from node `source` to node `target`."""
 
     cell: str
+    """Cell type."""
     target: int
+    """Node that the edge leads to."""
     source: int
+    """Node that it comes from, below `target`."""
 
     def __str__(self) -> str:
         return f"{self.cell} {self.target}<-{self.source}"
@@ -29,6 +32,7 @@ class Space:
     """The cells that can be built: one primitive on each edge that a node takes."""
 
     name: str
+    """By which `ALL_SPACES` and stored genotypes know it."""
     primitives: tuple[str, ...]
     """What an edge of the supernet can run: the columns of every table of this space."""
     edges: tuple[Edge, ...]

@@ -31,7 +31,12 @@ SHIPPED = resource("data")
 
 
 class Table:
-    """Accuracies in percent of all genotypes of one space, with true ranks; for `MACRO` their sizes too."""
+    """Accuracies in percent of all genotypes of one space, with true ranks; for `MACRO` their sizes too.
+
+    Args:
+        space: whose genotypes these are.
+        values: by column, then by a genotype's `indices`.
+    """
 
     def __init__(self, space: Space, values: Mapping[str, Mapping[tuple[int, ...], float]]) -> None:
         self.space = space
@@ -98,7 +103,15 @@ class Table:
         return tuple(self._values)
 
     def query(self, genotype: Genotype, column: str) -> float:
-        """What `column` holds for `genotype`: accuracy in percent, or the number of parameters or FLOPs."""
+        """What `column` holds for `genotype`: accuracy in percent, or the number of parameters or FLOPs.
+
+        Args:
+            genotype: of the table's space.
+            column: one of `columns`.
+
+        Raises:
+            ConfigError: a genotype of another space, or an unknown column.
+        """
         if genotype.space != self.space or column not in self._values:
             raise ConfigError(
                 f"a genotype of {self.space.name} and a column of {', '.join(self.columns)}",
@@ -108,7 +121,15 @@ class Table:
         return self._values[column][genotype.indices]
 
     def rank(self, genotype: Genotype, column: str) -> int:
-        """True rank, 1 the highest value; genotypes with equal values share the best rank among them."""
+        """True rank, 1 the highest value; genotypes with equal values share the best rank among them.
+
+        Args:
+            genotype: of the table's space.
+            column: one of `columns`.
+
+        Raises:
+            ConfigError: as `query` does.
+        """
         accuracy = self.query(genotype, column)
         ordered = self._sorted[column]
         return len(ordered) - bisect.bisect_right(ordered, accuracy) + 1
@@ -116,6 +137,9 @@ class Table:
 
 def find_table(space: Space) -> Table | None:
     """The table of `space`: in the folder that LAB_NAS_TABLES names, else among the project's own; None without one.
+
+    Args:
+        space: any space.
 
     Raises:
         DataError: the variable is set and the file is in neither place, or a file has another form.

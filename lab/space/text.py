@@ -74,6 +74,7 @@ def _fields(text: str) -> dict[str, object]:
         if tree.args or sorted(map(str, names)) != ["normal", "normal_concat", "reduce", "reduce_concat"]:
             raise ValueError("other fields")
         return {str(keyword.arg): _value(keyword.value) for keyword in tree.keywords}
+    # Python parsers end deeply nested text with one of the last two.
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
         raise ConfigError(FORM, f"{text!r:.80} ({error})", "write all four fields in that form") from error
 

@@ -31,6 +31,7 @@ def create_run(run_dir: Path, config: str) -> tuple[sqlite3.Connection, RunAttem
     path = run_dir / DATABASE
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
+        # O_EXCL: of two trainers that begin the same run at once, one gets it.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except FileExistsError as error:
         raise StoreError(f"no run in {run_dir} yet", "an existing one", "choose another name, or resume it") from error
@@ -60,14 +61,17 @@ def continue_run(run_dir: Path, config: str | None, first_step: int) -> tuple[sq
         StoreError: no run there, a foreign or damaged file, or a writer that still lives.
     """
     path = run_dir / DATABASE
+    # A foreign file is found out before the journal mode is written into it.
     with reading(path):
         pass
     connection = open_for_writing(path)
     try:
         journal = choose_journal(connection)
         with transaction(connection):
+            # Inside the write transaction: two trainers that resume at once see one another.
             number, old_config = _last_attempt(connection, run_dir)
             attempt = RunAttempt(number=number + 1, first_step=first_step, journal=journal)
+            # min: an attempt that was superseded from an earlier step on stays so.
             connection.execute("UPDATE attempt SET cutoff = min(coalesce(cutoff, :step), :step)", {"step": first_step})
             _insert(connection, attempt, config or old_config)
             if config is not None:

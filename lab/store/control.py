@@ -115,6 +115,7 @@ def _put(temporary: Path, folder: Path) -> Path:
             # Never before a command that waits already, whatever the clock did.
             waiting = [int(name[:20]) for name in os.listdir(folder) if name[:20].isascii() and name[:20].isdecimal()]
             number = max([time.time_ns(), *(count + 1 for count in waiting)])
+            # Twenty digits: names that sort as texts are then in order of sending.
             target = folder / f"{number:020d}-{temporary.name[-32:]}.json"
             temporary.rename(target)
         except FileNotFoundError:

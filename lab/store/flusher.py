@@ -75,6 +75,7 @@ class Flusher:
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stopping = False
+        # A daemon: a run that nobody closed must not keep the process alive. The writer closes it at exit.
         self._thread = threading.Thread(target=self._run, name="run-writer", daemon=True)
         self._thread.start()
 
@@ -100,6 +101,7 @@ class Flusher:
         self._wake.set()
         self._thread.join()
         with self._lock:
+            # The first flush may leave an alert about earlier failures, which the second one writes.
             written = self._flush() and (not self._event_rows or self._flush())
             if not written:
                 self.lost += len(self._scalar_rows) + len(self._event_rows)
@@ -144,6 +146,7 @@ class Flusher:
                 begin += size
 
     def _drain(self) -> None:
+        # As many as wait now: the trainer goes on appending while this thread takes.
         for _ in range(len(self.queue)):
             entry = self.queue.popleft()
             self._last_step = entry.step

@@ -35,6 +35,7 @@ class ProcessIdentity:
         try:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.created) < _START_TOLERANCE
+            # A zombie has ended; its parent has not yet asked how.
             return same and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False

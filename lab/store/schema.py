@@ -14,6 +14,7 @@ from urllib.parse import quote
 from lab.base import StoreError
 
 DATABASE = "events.db"
+# "LABR" in ASCII; SQLite keeps it in the header of the file.
 APPLICATION_ID = 0x4C414252
 SCHEMA = 1
 BUSY_SECONDS = 5.0
@@ -44,6 +45,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
         _uri(path, "mode=rw"), uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )
+    # With a write-ahead log NORMAL keeps the file whole after a power cut; FULL would wait for the disk at each batch.
     connection.execute("PRAGMA synchronous = NORMAL")
     return connection
 
@@ -68,6 +70,8 @@ def choose_journal(connection: sqlite3.Connection) -> str:
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """A write transaction: committed at the end, rolled back on any exception."""
+    # IMMEDIATE takes the write lock now and waits for it; a transaction that turns to writing later may fail without
+    # waiting.
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield

@@ -41,6 +41,7 @@ def anomaly_detection(enabled: bool) -> Iterator[None]:
             shown(message, category, filename, lineno, file, line)
 
     with warnings.catch_warnings(), torch.autograd.set_detect_anomaly(True):
+        # By default Python drops a warning that this line has given before, and with it the trace.
         warnings.filterwarnings("always", message="Error detected in")
         warnings.showwarning = keep
         try:

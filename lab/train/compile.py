@@ -48,6 +48,7 @@ class Compiler:
         if self._compiled is None or not known:
             torch.compiler.reset()
             self.count += 1
+            # The objects, not their ids: an id is given again once its object is gone.
             self._parts = parts
             compiled: Any = torch.compile(module, backend=self._watch(records), dynamic=False)
             self._compiled = compiled

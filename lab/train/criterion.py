@@ -56,7 +56,9 @@ class Criterion:
         """Loss of each sample, (B,)."""
         if self.function is nn.functional.cross_entropy:
             return nn.functional.cross_entropy(logits_BK, y_B, reduction="none")
+        # With class weights the mean is divided by the weights: what reduction none gives would not average to it.
         if isinstance(self.function, nn.modules.loss._Loss) and getattr(self.function, "weight", None) is None:
+            # A copy, since the function is the caller's and trains with its mean.
             alone = copy.copy(self.function)
             alone.reduction = "none"
             each_B: Tensor = alone(logits_BK, y_B)

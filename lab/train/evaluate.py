@@ -49,7 +49,7 @@ class Comparison:
     error: float
 
     def worse(self, z: float) -> bool:
-        """Whether the loss rose by more than `sigmas` standard errors; a loss that is not finite is worse."""
+        """Whether the loss rose by more than `z` standard errors, z >= 0; a loss that is not finite is worse."""
         return not math.isfinite(self.mean) or self.mean > z * self.error
 
 

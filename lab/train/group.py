@@ -143,6 +143,7 @@ class Ranks:
 
     def mean(self, tensor: Tensor) -> Tensor:
         """Sum over the ranks, divided by their number."""
+        # A clone: all_reduce writes into its argument.
         total = tensor.detach().clone()
         dist.all_reduce(total)
         return total / self.size
@@ -150,6 +151,7 @@ class Ranks:
     def broadcast(self, value: Value) -> Value:
         """Rank 0's value, pickled."""
         box: list[Any] = [value]
+        # NCCL sends objects through GPU memory, so it has to know which GPU.
         dist.broadcast_object_list(box, src=0, device=self.device)
         shared: Value = box[0]
         return shared
@@ -264,6 +266,7 @@ def open_group(device: torch.device) -> Iterator[Group]:
     joined = not dist.is_initialized()
     if joined:
         if device.type == "cuda":
+            # NCCL takes the current GPU, which would be the first one for every rank.
             torch.cuda.set_device(device)
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
     try:
@@ -277,4 +280,5 @@ def lost_rank(error: BaseException) -> bool:
     """Whether another rank of the group is gone, or did not answer."""
     if isinstance(error, dist.DistError):
         return True
+    # Gloo raises a bare RuntimeError when a peer is gone: only the text tells it from others.
     return isinstance(error, RuntimeError) and "gloo" in str(error)

@@ -76,6 +76,7 @@ def divide_loader(loader: Any) -> tuple[DataLoader[Any], DataLoader[Any]]:
             "give decision_loader as well",
         )
     length = len(loader.dataset)
+    # A generator of its own: the halves are the same when the run is resumed, and no global stream moves.
     order = torch.randperm(length, generator=torch.Generator().manual_seed(0)).tolist()
     shuffled = isinstance(loader.sampler, torch.utils.data.RandomSampler)
     same: dict[str, Any] = {
@@ -84,6 +85,7 @@ def divide_loader(loader: Any) -> tuple[DataLoader[Any], DataLoader[Any]]:
         "pin_memory": loader.pin_memory,
     }
     first, second = Subset(loader.dataset, sorted(order[::2])), Subset(loader.dataset, sorted(order[1::2]))
+    # drop_last would leave nothing of a half that is smaller than a batch.
     size = min(loader.batch_size or 1, len(first))
     return (
         DataLoader(first, size, shuffle=shuffled, drop_last=True, generator=loader.generator, **same),

@@ -146,7 +146,7 @@ class TrainingLoop:
             return self._roll_back(verdict)
         if self.global_step < self.quiet_until:
             return False
-        self.quiet_until = self.global_step + self.data.length(self._split)
+        self.quiet_until = self.global_step + self.data.length(self._split)  # an epoch to take effect
         offers = self.strategy.offers
         for request in advised(verdict, offers):
             outcome = serve(offers, request, self.moment)
@@ -162,7 +162,7 @@ class TrainingLoop:
         (request,) = advised(verdict, self.strategy.offers)
         outcome = serve(self.strategy.offers, request, self.moment) or Outcome()
         self.journal.intervention(self._last_step, request, outcome.text, outcome)
-        self._segment = f"after the rollback at step {self.global_step}"
+        self._segment = f"after the rollback at step {self.global_step}"  # of no plan: the monitor begins anew
         self.monitor.begin(self.strategy.phase)
         self._publish(self._last_step)
         return True
@@ -206,7 +206,7 @@ class TrainingLoop:
     def _publish(self, step: int | None = None) -> None:
         step = self.global_step if step is None else step
         self.journal.records(step, self.strategy.records, self.strategy.offers)
-        self.strategy.records.clear()
+        self.strategy.records.clear()  # in place: the steps of the strategy append to this list
 
     def _serve(self) -> None:
         """Carry out what people asked since the last step; a pause is waited out here."""

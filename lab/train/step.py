@@ -156,6 +156,7 @@ class WeightStep:
             self._transaction = OOMTransaction(module, self.optimizer, 2, grad_accum_steps=self.grad_accum_steps)
             self._transaction.load_state_dict(self._memory)
             self._transaction_of = module
+        # Gradients alone: unscaling, clipping and the update are those of `_update`, as without a transaction.
         report = self._transaction.step(
             lambda batch: self._loss(forward, batch[0], batch[1], args), (x_BCHW, y_B), update=lambda: None
         )
@@ -165,6 +166,7 @@ class WeightStep:
             self.records.append(OomEvent(action="smaller parts", micro_batch=report.micro_batch, text=text))
 
     def _accumulate(self, forward: nn.Module, x_BCHW: Tensor, y_B: Tensor, args: tuple[Any, ...]) -> None:
+        # None, not zero: a zero gradient would let decay and momentum move the weights of paths that were not used.
         self.optimizer.zero_grad(set_to_none=True)
         parts = list(
             zip(x_BCHW.tensor_split(self.grad_accum_steps), y_B.tensor_split(self.grad_accum_steps), strict=True)
@@ -174,6 +176,7 @@ class WeightStep:
             parallel = isinstance(forward, DistributedDataParallel) and not last
             # The ranks' gradients are exchanged once, with the last part.
             with forward.no_sync() if parallel else contextlib.nullcontext():  # type: ignore[operator]
+                # Parts may differ in size: so weighted they add up to the gradient of the mean over the batch.
                 (self._loss(forward, x, y, args) * (len(y) / len(y_B))).backward()
 
     def _update(self, length: int) -> StepNumbers:

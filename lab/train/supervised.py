@@ -121,6 +121,7 @@ class WeightTrainer:
         """
         self.rollbacks.add(request.reason)
         assert self.restore_point is not None
+        # A clone: an optimizer keeps the very tensors that it loads, and would train on in the restore point.
         self._load_tensors(clone_state(self.restore_point))
         self.rate.lower(0.5)
         self.records.append(AlertEvent(level="warning", title="Rolled back", text=request.reason))
@@ -135,6 +136,7 @@ class WeightTrainer:
         except RuntimeError as error:
             raise CheckpointError(
                 "a checkpoint of this architecture",
+                # The first line of torch only names the class; what differs is on the second.
                 str(error).splitlines()[1].strip() if "\n" in str(error) else str(error),
                 "use the cell, channels and layers that it was saved with",
             ) from error

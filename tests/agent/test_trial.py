@@ -33,7 +33,7 @@ def test_losses_are_compared_sample_by_sample():
         (trial(mean=0.11), False, "worse"),
         (trial(mean=0.09), True, "held-out loss"),
         (trial(mean=-1.0), True, "reward"),
-        (trial(mean=-1.0, reward=-0.1), False, "not worth its price"),
+        (trial(mean=-1.0, reward=-0.1), False, "reward below the threshold"),
         (trial(mean=math.nan, reward=9.0), False, "worse"),
         (trial(mean=0.0, reward=-9.0, measured=False), True, "not yet trained"),
     ],

@@ -36,6 +36,13 @@ def test_overview_names_every_command(capsys):
     assert all(f"  {name} " in text for name in COMMANDS)
 
 
+def test_overview_explains_the_two_names_of_the_project(capsys):
+    main(["--help"])
+    text = capsys.readouterr().out
+    assert "ASO-SE: alternating stable optimization with stochastic exploration" in text
+    assert "MAHIA-X: " in text
+
+
 def test_unknown_command_is_bad_usage(capsys):
     refused(capsys, ["fly"], "'fly'", "See lab --help")
     refused(capsys, ["trian"], "Did you mean train?")

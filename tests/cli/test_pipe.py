@@ -18,8 +18,8 @@ def closed(command, *, errors=subprocess.PIPE, unbuffered=""):
     environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment) as process:
         process.stdout.close()
-        told = process.stderr.read() if process.stderr else ""
-    return process.returncode, told
+        errors = process.stderr.read() if process.stderr else ""
+    return process.returncode, errors
 
 
 @pytest.mark.parametrize(

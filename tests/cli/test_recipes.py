@@ -119,7 +119,7 @@ def test_an_option_of_another_recipe_is_refused_and_says_where_it_belongs(capsys
 def test_a_former_spelling_goes_on_and_says_the_new_one_in_one_line(capsys, asked, arguments, recipe, spelling):
     assert main(arguments.split()) == 0
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert line.endswith(f"is spelled now: {spelling}")
+    assert line.endswith(f"is now {spelling}")
     assert asked[0].recipe == recipe
     assert asked[0].evolve.model == ("my.module:factory" if "my." in arguments else "small_cnn")
 
@@ -130,7 +130,7 @@ def test_a_bench_that_became_an_experiment_goes_on_and_says_so(capsys, tmp_path)
     )
     assert code == 0
     said = capsys.readouterr()
-    assert said.err.splitlines()[0] == "lab: lab bench strategies is spelled now: lab experiment strategies"
+    assert said.err.splitlines()[0] == "lab: lab bench strategies is now lab experiment strategies"
     assert "digits" in said.out
 
 

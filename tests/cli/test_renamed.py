@@ -20,7 +20,7 @@ from lab.cli.renamed import current_flags
 def test_an_old_flag_is_read_and_the_new_one_is_said_in_one_line(words, new, capsys):
     assert current_flags(words) == new
     said = capsys.readouterr().err
-    assert said.startswith(f"lab: {words[0].split('=')[0]} is now {new[0].split('=')[0]};")
+    assert said.startswith(f"lab: {words[0].split('=')[0]} is now {new[0].split('=')[0]}\n")
     assert said.count("\n") == 1
 
 

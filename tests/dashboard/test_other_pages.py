@@ -76,6 +76,8 @@ def test_help_explains_every_panel_and_every_button(page: Any, recorder: Callabl
     assert panels
     assert not [name for name in panels if name.lower() not in text]
     assert all(word in text for word in ("mutate now", "pause", "resume", "save", "temperature", "stop"))
+    assert "aso-se** is *alternating stable optimization with stochastic exploration*" in text
+    assert "mahia-x** is " in text
 
 
 def test_the_page_loads_no_torch(recorder: Callable[..., Any], root: Path) -> None:

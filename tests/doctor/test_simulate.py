@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import queue
 import random
 import threading
 from collections.abc import Callable, Mapping
@@ -377,7 +378,8 @@ def test_the_model_its_values_and_the_random_streams_are_unchanged(follow_data: 
 
 
 def test_a_followed_forward_computes_what_the_model_computes() -> None:
-    seen: list[Tensor] = []
+    # a list would be put back as it was
+    seen: queue.SimpleQueue[Tensor] = queue.SimpleQueue()
 
     class Probe(nn.Module):
         def __init__(self) -> None:
@@ -386,12 +388,12 @@ def test_a_followed_forward_computes_what_the_model_computes() -> None:
 
         def forward(self, x: Tensor) -> Tensor:
             out = F.gelu(self.fc(x)).softmax(1)
-            seen.append(out.detach().cpu().clone())
+            seen.put(out.detach().cpu().clone())
             return out
 
     model, x = Probe(), torch.randn(3, 4)
     assert simulate(model, x, follow_data=True).ok
-    assert torch.equal(seen[0], model(x).detach())
+    assert torch.equal(seen.get_nowait(), model(x).detach())
 
 
 def test_a_gradient_inside_forward_is_followed() -> None:

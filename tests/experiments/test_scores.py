@@ -30,20 +30,20 @@ def test_every_score_is_given_for_every_action_and_a_repeated_call_measures_noth
     assert {"prune", "expand"} <= {action for action, found in result["results"]["layers"].items() if found}
     assert set(result["results"]["units"]) == set(UNIT_SCORES)
     assert result["results"]["units"]["random"]["over_random"] == 0.0
-    monkeypatch.setattr(scores, "_Subject", None)
+    monkeypatch.setattr(scores, "_TrackedNetwork", None)
     assert json.dumps(run(config)["results"]) == json.dumps(result["results"])
     assert "gain over random units" in str(summary(result))
 
 
 def test_a_network_that_is_measured_is_as_it_was(config):
-    subject = scores._Subject(config, 0)
-    moment = subject._moment(0)
-    before = [p.detach().clone() for p in subject.model.parameters()]
-    gains = [subject._effect(Widen(name, 40)) for name in list(moment["scores"]["width"])[:2]]
-    assert all(torch.equal(p, b) for p, b in zip(subject.model.parameters(), before, strict=True))
+    tracked = scores._TrackedNetwork(config, 0)
+    moment = tracked._moment(0)
+    before = [p.detach().clone() for p in tracked.model.parameters()]
+    gains = [tracked._effect(Widen(name, 40)) for name in list(moment["scores"]["width"])[:2]]
+    assert all(torch.equal(p, b) for p, b in zip(tracked.model.parameters(), before, strict=True))
     # An exact change and its control copy have learnt from the same batches: they differ, and not by much.
     assert all(gain is not None and 0.0 < abs(gain) < 1.0 for gain in gains)
-    assert subject._effect(Widen("13", 40)) is None, "the logits cannot be widened"
+    assert tracked._effect(Widen("13", 40)) is None, "the logits cannot be widened"
 
 
 def test_a_correlation_is_one_of_ranks():

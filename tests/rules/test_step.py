@@ -67,8 +67,8 @@ def test_the_story_of_a_step_is_what_a_real_step_does(files, texts):
     assert 6 <= len(story) <= STORY_MOST
     # The loop's own frame is open when the step begins: it is the first file, wherever its next function is called.
     assert story[0] == "lab/train/loop.py"
-    told = [name for name in story[1:] if name != AFTER_THE_EPOCH]
-    assert told == sorted(told, key=files.index), files
+    listed = [name for name in story[1:] if name != AFTER_THE_EPOCH]
+    assert listed == sorted(listed, key=files.index), files
     assert "lab/train/loop.py" in files
     assert AFTER_THE_EPOCH in story
 

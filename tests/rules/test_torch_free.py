@@ -27,15 +27,15 @@ SCRIPT = """
 import contextlib, io, json, socket, sys
 from lab.cli import main
 for command in json.loads(sys.argv[1]):
-    said, told = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(told):
+    said, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(errors):
         try:
             code = main(command)
         except SystemExit as ended:
             code = ended.code
     found = sorted({name.split(".")[0] for name in sys.modules} & {"torch", "torchvision"})
     if code or found or not said.getvalue().strip():
-        print(command, "exit code", code, "loaded", found, told.getvalue())
+        print(command, "exit code", code, "loaded", found, errors.getvalue())
         break
 """
 

@@ -42,20 +42,21 @@ def train(net, group, grad_accum_steps=1):
     return {name: tensor.tolist() for name, tensor in net.state_dict().items()}, numbers
 
 with open_group(torch.device("cpu")) as group:
-    told = {"size": group.size}
+    reports = {"size": group.size}
     for name, norm in (("group", lambda: nn.GroupNorm(2, 4)), ("batch", lambda: nn.BatchNorm2d(4))):
         together = train(make(norm), group)
-        told[name] = {"together": together, "in_parts": train(make(norm), None, 2), "at_once": train(make(norm), None)}
-        told[name]["parts_of_parts"] = train(make(norm), group, 3)
+        parts, whole = train(make(norm), None, 2), train(make(norm), None)
+        reports[name] = {"together": together, "in_parts": parts, "at_once": whole}
+        reports[name]["parts_of_parts"] = train(make(norm), group, 3)
     try:
         group.check_equal(str(group.rank), "number")
     except Exception as error:
-        told["unequal"] = f"{type(error).__name__}: {error}"
-    told["mean"] = float(group.mean(torch.tensor(float(group.rank))))
-    told["any"] = [group.any(group.rank == 1), group.any(False)]
-    told["shared"] = group.share({"rank": group.rank})
+        reports["unequal"] = f"{type(error).__name__}: {error}"
+    reports["mean"] = float(group.mean(torch.tensor(float(group.rank))))
+    reports["any"] = [group.any(group.rank == 1), group.any(False)]
+    reports["shared"] = group.broadcast({"rank": group.rank})
     with open(f"{out}/{group.rank}.json", "w") as handle:
-        json.dump(told, handle)
+        json.dump(reports, handle)
 """
 
 RUN = """

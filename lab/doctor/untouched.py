@@ -1,0 +1,199 @@
+"""Put back what a trial run of the user's code left behind: caches, globals, class attributes, closures, containers.
+
+Everything that `reach` finds is noted before the run and compared by identity after it; tensors up to 1 MiB that were
+written get their bytes back. Exact, but for two things: a `functools.lru_cache` with a limit that the run changed is
+emptied (it computes its values again), and counts of hits stay. Not covered: larger tensors, arrays of numpy, files,
+and what `reach` does not find.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import CellType, ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.utils import _pytree as pytree
+
+from lab.doctor.fake_device import FakeDeviceTensor
+from lab.doctor.reach import CACHE, Reached, cell_content, is_opened, reach, slot_names, slots_of
+
+_FIXED = frozenset(["__dict__", "__weakref__", "__abstractmethods__", "_abc_impl"])
+_LARGE = 2**20
+_GONE = object()
+
+Restore = Callable[[], list[Any]]
+"""Puts one object back as it was; gives what the run had left in it."""
+
+
+def is_stand_in(value: object) -> bool:
+    """The object is a tensor without values, or one under the label of a device."""
+    return isinstance(value, FakeTensor | FakeDeviceTensor)
+
+
+def kept_stand_ins() -> tuple[str, ...]:
+    """Paths of the stand-ins that the user's modules hold."""
+    return tuple(dict.fromkeys(here.path for here in reach() if is_stand_in(here.value)))
+
+
+@contextmanager
+def untouched(**roots: Any) -> Iterator[list[str]]:
+    """What outlives the block is afterwards as before it; gives a list, filled at its end, of what kept stand-ins.
+
+    Args:
+        roots: objects of the user's beside the modules, by name.
+    """
+    notes = [(here, restore) for here in reach(roots.items()) if (restore := _restorer(here)) is not None]
+    kept: dict[str, None] = {}
+    names: list[str] = []
+    try:
+        yield names
+    finally:
+        for here, restore in notes:
+            if any(map(is_stand_in, pytree.tree_leaves(restore()))):
+                kept[here.path] = None
+        names += kept
+
+
+def _restorer(here: Reached) -> Restore | None:
+    value = here.value
+    if isinstance(value, dict):
+        module = here.parent is not None and isinstance(here.parent.value, ModuleType)
+        return _of_dict(value, keeps_modules=module)
+    if isinstance(value, list | deque):
+        return _of_sequence(value)
+    if isinstance(value, set):
+        return _of_set(value)
+    if isinstance(value, CellType):
+        return _of_cell(value)
+    if isinstance(value, CACHE):
+        return _of_cache(value)
+    if isinstance(value, type):
+        return _of_names(value, lambda: vars(value), type.__setattr__, type.__delattr__)
+    if isinstance(value, Tensor):
+        return _of_tensor(value)
+    if is_opened(value) and slot_names(value):
+        return _of_names(value, lambda: slots_of(value), object.__setattr__, object.__delattr__)
+    return None
+
+
+def _of_dict(value: dict[Any, Any], *, keeps_modules: bool) -> Restore:
+    before = list(value.items())
+    kind: Any = OrderedDict if isinstance(value, OrderedDict) else dict
+
+    def restore() -> list[Any]:
+        after = list(value.items())
+        if _same([part for item in before for part in item], [part for item in after for part in item]):
+            return []
+        old = {id(item) for _, item in before}
+        # an imported module stays: the next import of it would not bind the name again
+        stay = [item for item in after if keeps_modules and isinstance(item[1], ModuleType) and id(item[1]) not in old]
+        kind.clear(value)
+        for key, item in (*before, *stay):
+            kind.__setitem__(value, key, item)
+        return [item for _, item in after if id(item) not in old]
+
+    return restore
+
+
+def _of_sequence(value: Any) -> Restore:
+    before = list(value)
+
+    def restore() -> list[Any]:
+        after = list(value)
+        if _same(before, after):
+            return []
+        kind = deque if isinstance(value, deque) else list
+        kind.clear(value)
+        kind.extend(value, before)
+        return after
+
+    return restore
+
+
+def _of_set(value: set[Any]) -> Restore:
+    before = set.copy(value)
+
+    def restore() -> list[Any]:
+        added = [item for item in list(value) if item not in before]
+        if added or len(value) != len(before):
+            set.clear(value)
+            set.update(value, before)
+        return added
+
+    return restore
+
+
+def _of_cell(cell: CellType) -> Restore:
+    before = cell_content(cell)
+
+    def restore() -> list[Any]:
+        after = cell_content(cell)
+        if _same(before, after):
+            return []
+        if before:
+            cell.cell_contents = before[0]
+        else:
+            del cell.cell_contents
+        return list(after)
+
+    return restore
+
+
+def _of_cache(cache: Any) -> Restore | None:
+    """A cache without a limit is a dict, which is noted as such; one with a limit can only be emptied."""
+    if cache.cache_parameters()["maxsize"] is None:
+        return None
+    before = cache.cache_info().misses
+
+    def restore() -> list[Any]:
+        if cache.cache_info().misses == before:
+            return []
+        held = [item.value for item in reach([("", cache)]) if item.parent is not None]
+        cache.cache_clear()
+        return [item for item in held if isinstance(item, Tensor)]
+
+    return restore
+
+
+def _of_names(
+    value: Any, read: Callable[[], Mapping[str, Any]], put: Callable[..., None], drop: Callable[..., None]
+) -> Restore:
+    before = dict(read())
+
+    def restore() -> list[Any]:
+        after, left = dict(read()), []
+        for name in dict.fromkeys((*before, *after)):
+            old, new = before.get(name, _GONE), after.get(name, _GONE)
+            if old is new or name in _FIXED:
+                continue
+            left.append(new)
+            if old is _GONE:
+                drop(value, name)
+            else:
+                put(value, name, old)
+        return left
+
+    return restore
+
+
+def _of_tensor(tensor: Tensor) -> Restore | None:
+    """The bytes of a tensor; parameters are copied before they are run."""
+    if isinstance(tensor, nn.Parameter) or tensor.is_meta or tensor.layout is not torch.strided or is_stand_in(tensor):
+        return None
+    if tensor.is_inference() or tensor.numel() * tensor.element_size() > _LARGE:
+        return None
+    version, values = tensor._version, tensor.detach().clone()
+
+    def restore() -> list[Any]:
+        if tensor._version != version:
+            tensor.detach().copy_(values)
+        return []
+
+    return restore
+
+
+def _same(before: Any, after: Any) -> bool:
+    return len(before) == len(after) and all(old is new for old, new in zip(before, after, strict=True))
