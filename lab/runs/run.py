@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from lab.agent import AgentStrategy
-from lab.base import CheckpointError, TrainingError, require
+from lab.base import CheckpointError, StoreError, TrainingError, require
 from lab.checkpoint import (
     Checkpoint,
     latest_checkpoint,
@@ -138,6 +138,7 @@ class Run:
             except Stopped:
                 report = self._report(loop, "stopped", time.monotonic() - began)
                 if writer is not None:
+                    self._flush(writer)
                     report.write()
                     writer.finish("finished", f"stopped at epoch {loop.epoch}; resume with --resume {self.run_dir}")
                 return report
@@ -186,6 +187,9 @@ class Run:
             "synthetic": self.parts.data.synthetic,
             "environment": read_environment(self.parts.device),
         }
+        if self.checkpoint is None and list_checkpoints(self.run_dir / CHECKPOINTS):
+            hint = f"choose another --name, or lab runs restore {self.run_dir}"
+            raise StoreError(f"no run in {self.run_dir} yet", "checkpoints of one", hint)
         step = None if self.checkpoint is None else self.checkpoint.step
         resume = self.checkpoint is not None
         with RunWriter(self.run_dir.parent, self.run_dir.name, config, resume=resume, step=step) as writer:
@@ -264,7 +268,8 @@ class Run:
             raise TrainingError(
                 f"the run's rows in {self.run_dir} before a checkpoint",
                 writer.last_error,
-                f"free space or give rights there, then resume with --resume {self.run_dir}",
+                f"free space or give rights there and resume {self.run_dir}; where its database is gone, "
+                f"lab runs restore {self.run_dir} makes a new run from its checkpoints",
             )
 
     def _report(self, loop: TrainingLoop, state: str, seconds: float) -> RunReport:

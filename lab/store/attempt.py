@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import time
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,29 +30,77 @@ def create_run(run_dir: Path, config: str) -> tuple[sqlite3.Connection, RunAttem
         StoreError: there is a run already, or the folder cannot be written.
     """
     path = run_dir / DATABASE
+    temporary = run_dir / f".{DATABASE}.{os.getpid()}"
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        # O_EXCL: of two trainers that begin the same run at once, one gets it.
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    except FileExistsError as error:
-        raise StoreError(f"no run in {run_dir} yet", "an existing one", "choose another name, or resume it") from error
-    except OSError as error:
-        raise _unwritable(run_dir, error) from error
-    connection = open_for_writing(path)
-    try:
-        journal = choose_journal(connection)
-        with transaction(connection):
+        _refuse_existing(path)
+        temporary.unlink(missing_ok=True)
+        temporary.touch()
+        with closing(open_for_writing(temporary)) as connection, transaction(connection):
             create_tables(connection)
             meta = {"name": run_dir.name, "started": repr(time.time()), "sqlite": sqlite3.sqlite_version}
             connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
-            attempt = RunAttempt(number=1, first_step=0, journal=journal)
-            _insert(connection, attempt, config)
-            _write_config(run_dir, config)
+            _insert(connection, RunAttempt(number=1, first_step=0, journal="delete"), config)
+        # Whole or not at all, also where the process dies here; of two trainers that begin at once, one gets it.
+        _name_once(temporary, path)
+        _write_config(run_dir, config)
+    except FileExistsError as error:
+        raise StoreError(f"no run in {run_dir} yet", "an existing one", "choose another name, or resume it") from error
     except (sqlite3.Error, OSError) as error:
-        connection.close()
-        path.unlink()
         raise _unwritable(run_dir, error) from error
-    return connection, attempt
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    connection = open_for_writing(path)
+    try:
+        journal = choose_journal(connection)
+        connection.execute("UPDATE attempt SET journal = ?", (journal,))
+    except sqlite3.Error as error:
+        connection.close()
+        raise _unwritable(run_dir, error) from error
+    return connection, RunAttempt(number=1, first_step=0, journal=journal)
+
+
+def _name_once(temporary: Path, path: Path) -> None:
+    """Give the file the name `path`; raises FileExistsError where that is taken."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # A file system without a second name for a file: the name is reserved first.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        temporary.replace(path)
+
+
+def _refuse_existing(path: Path) -> None:
+    """Remove a database that holds nothing, as a process that died at its beginning leaves one; refuse any other.
+
+    Raises:
+        StoreError: there is one.
+    """
+    if not path.exists():
+        return
+    if not _is_blank(path):
+        try:
+            with reading(path):
+                pass
+        except StoreError as error:
+            raise StoreError(f"no run in {path.parent} yet", f"a foreign {path.name}", "choose another name") from error
+        raise StoreError(f"no run in {path.parent} yet", "an existing one", "choose another name, or resume it")
+    path.unlink()
+
+
+def _is_blank(path: Path) -> bool:
+    """Whether the database has no table, and no log from which it would get one."""
+    log = path.with_name(path.name + "-wal")
+    if log.exists() and log.stat().st_size > 0:
+        return False
+    try:
+        with closing(open_for_writing(path)) as connection:
+            return connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    except sqlite3.Error:
+        return False
 
 
 def continue_run(run_dir: Path, config: str | None, first_step: int) -> tuple[sqlite3.Connection, RunAttempt]:
@@ -62,8 +111,12 @@ def continue_run(run_dir: Path, config: str | None, first_step: int) -> tuple[sq
     """
     path = run_dir / DATABASE
     # A foreign file is found out before the journal mode is written into it.
-    with reading(path):
-        pass
+    try:
+        with reading(path):
+            pass
+    except StoreError as error:
+        hint = f"make a new run from its checkpoints: lab runs restore {run_dir}; without any start it anew"
+        raise StoreError(error.expected, error.got, hint) from error
     connection = open_for_writing(path)
     try:
         journal = choose_journal(connection)

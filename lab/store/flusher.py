@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
+from pathlib import Path
 
 from lab.store.records import AlertEvent
 from lab.store.schema import FINITE, MINUS_INFINITY, NAN, PLUS_INFINITY, transaction
@@ -59,12 +60,14 @@ class QueuedEvent:
 class Flusher:
     """Writes queued rows of one attempt; owns the connection until `close`."""
 
-    def __init__(self, connection: sqlite3.Connection, attempt: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, attempt: int, path: Path) -> None:
         self.errors = 0
         self.lost = 0
         self.last_error = ""
         self._connection = connection
         self._attempt = attempt
+        self._path = path
+        self._identity = _identity(path)
         self.queue: deque[Scalars | QueuedEvent] = deque()
         """What waits to be written; the trainer's side appends, and wakes the thread at `FLUSH_ENTRIES`."""
         self._scalar_rows: list[ScalarRow] = []
@@ -121,6 +124,10 @@ class Flusher:
 
     def _flush(self) -> bool:
         self._drain()
+        # SQLite writes on into a file that has lost its name, and nobody would ever read it.
+        if self._identity is None or _identity(self._path) != self._identity:
+            self._count(f"{self._path} was removed or replaced while the run wrote it")
+            return False
         try:
             with transaction(self._connection):
                 self._insert(_INSERT_SCALAR, self._scalar_rows)
@@ -128,7 +135,7 @@ class Flusher:
                 beat = (time.time(), self._last_step, self.errors, self._attempt)
                 self._connection.execute(_HEARTBEAT, beat)
         except sqlite3.Error as error:
-            self._count(error)
+            self._count(f"{type(error).__name__}: {error}")
             return False
         self._scalar_rows, self._event_rows = [], []
         self._heartbeat = time.monotonic()
@@ -156,9 +163,9 @@ class Flusher:
             for name, value in entry.values:
                 self._scalar_rows.append((self._attempt, entry.step, entry.time, name, value, _flag(value)))
 
-    def _count(self, error: sqlite3.Error) -> None:
+    def _count(self, error: str) -> None:
         self.errors += 1
-        self.last_error = f"{type(error).__name__}: {error}"
+        self.last_error = error
         for rows in (self._scalar_rows, self._event_rows):
             surplus = len(rows) - MAX_PENDING
             if surplus > 0:
@@ -175,7 +182,7 @@ class Flusher:
         try:
             self._connection.execute(_END, (state, text, time.time(), self.errors, self._attempt))
         except sqlite3.Error as error:
-            self._count(error)
+            self._count(f"{type(error).__name__}: {error}")
 
     def _leave_one_file(self) -> None:
         # A database without a log can be read in a folder that nobody may write. While a reader holds the file this
@@ -184,6 +191,15 @@ class Flusher:
         with contextlib.suppress(sqlite3.OperationalError):
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._connection.execute("PRAGMA journal_mode = DELETE")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and number of the file that has the name `path` now."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
 
 
 def _flag(value: float) -> int:

@@ -26,6 +26,7 @@ from lab.store.attempt import continue_run, create_run
 from lab.store.control import poll
 from lab.store.flusher import FLUSH_ENTRIES, Flusher, QueuedEvent, Scalars
 from lab.store.records import EVENT_RECORDS, ControlEvent, Record
+from lab.store.schema import DATABASE
 
 _URGENT = frozenset({"phase", "mutation", "rollback", "alert", "control"})
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -78,7 +79,7 @@ class RunWriter:
             connection, attempt = continue_run(self.run_dir, text, step)
         self.attempt = attempt.number
         self.journal = attempt.journal
-        self._flusher = Flusher(connection, attempt.number)
+        self._flusher = Flusher(connection, attempt.number, self.run_dir / DATABASE)
         self._queue = self._flusher.queue
         atexit.register(self._leave)
         for command in poll(self.run_dir):
