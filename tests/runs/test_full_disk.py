@@ -62,7 +62,7 @@ def test_the_exit_code_of_a_full_disk_is_that_of_a_failed_run(tmp_path, monkeypa
         "--train-limit",
         "60",
         "--batch-size",
-        "16",
+        "8",
         "--epochs",
         "1",
         "--checkpoint-frequency",
