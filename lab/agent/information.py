@@ -93,6 +93,9 @@ def label_information(x_NC: Tensor, labels_N: Tensor, *, seed: int = 0) -> Tenso
     )
     kept = _different(np.hstack([x, np.unique(labels, return_inverse=True)[1][:, None]]))
     # Where every column says nothing the estimator gives whole zeros.
+    if np.unique(labels[kept], return_counts=True)[1].max() < 2:
+        # No two samples share a label: the estimator would be left with none.
+        return torch.zeros(x.shape[1], dtype=torch.float64)
     found = mutual_info_classif(x[kept], labels[kept], n_neighbors=NEIGHBOURS, random_state=seed)
     return torch.from_numpy(found).double()
 

@@ -39,7 +39,7 @@ class RunFlags:
     resume: str = ""
     """Resume from: latest, best, a run's folder or a checkpoint file. Settings come from the checkpoint."""
     extend: int | None = None
-    """With --resume: train so many epochs more than the finished run has."""
+    """With --resume of a finished run: train this many epochs more."""
     allow_different_bits: bool = False
     """Resume on another machine, torch build or thread count; results may then differ in the last bits."""
     detect_anomaly: bool = False

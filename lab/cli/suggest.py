@@ -28,4 +28,4 @@ def nearest(word: str, known: Collection[str]) -> str:
     # Takes as long to import as a help page takes to write, and is needed after a mistake only.
     import difflib
 
-    return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=0.7)), "")
+    return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=0.65)), "")

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lab.base import ConfigError, PlacementError, Report, ReportTable
+from lab.base import ConfigError, Report, ReportTable
 from lab.device import named_tensors
 from lab.doctor.audit import AuditReport, audit
 from lab.doctor.backward import BackwardReport, explain_backward
 from lab.doctor.process import ProcessReport, process_check
 from lab.doctor.simulate import SimulationReport, simulate
+from lab.doctor.stand_in import CopyError
 from lab.doctor.untouched import untouched
 from lab.state import preserved_rng
 
@@ -33,15 +34,25 @@ class DoctorReport(Report):
     """Of `simulate`, in the order of the placements."""
     backward: BackwardReport | None
     """None: not run; `notes` says why."""
+    refused: tuple[str, ...]
+    """Instruments that could not be run on this model, and why."""
     notes: tuple[str, ...]
-    """What was not run, and why."""
+    """What was not asked for, or makes no sense for this model."""
 
     @property
     def ok(self) -> bool:
-        """Nothing was found, and no simulation was left undecided."""
+        """Nothing was found, no simulation was left undecided and no instrument was refused."""
         simulated = all(simulation.ok for simulation in self.simulations)
         trained = self.backward is None or self.backward.ok
-        return self.process.ok and self.audit.ok and simulated and trained
+        return self.process.ok and self.audit.ok and simulated and trained and not self.refused
+
+    @property
+    def headline(self) -> str:
+        """The verdict in a few words; what was not run is no part of `nothing found`."""
+        if self.ok:
+            run = self.simulations or self.backward is not None
+            return "nothing found" if run else "nothing found by looking; nothing was run"
+        return "see below"
 
     def to_dict(self) -> dict[str, Any]:
         """The reports as JSON-ready data."""
@@ -51,13 +62,14 @@ class DoctorReport(Report):
             "audit": self.audit.to_dict(),
             "simulations": [simulation.to_dict() for simulation in self.simulations],
             "backward": None if self.backward is None else self.backward.to_dict(),
+            "refused": list(self.refused),
             "notes": list(self.notes),
         }
 
     def tables(self) -> tuple[ReportTable, ...]:
         """The verdict, then each report."""
-        verdict = "nothing found" if self.ok else "see below"
-        head = ReportTable(title=f"Doctor: {verdict}", columns=(), rows=(), notes=self.notes)
+        refused = tuple(f"not run: {refusal}" for refusal in self.refused)
+        head = ReportTable(title=f"Doctor: {self.headline}", columns=(), rows=(), notes=(*refused, *self.notes))
         reports = (self.process, self.audit, *self.simulations, *([self.backward] if self.backward else []))
         return (head, *(table for report in reports for table in report.tables()))
 
@@ -73,7 +85,7 @@ def examine(
     """Run `audit`, `process_check`, `simulate` for each placement, and `explain_backward` over two backward passes.
 
     Args:
-        model: any module that `copy.deepcopy` can copy; it is left as it is.
+        model: any module; it is left as it is. Of one that `copy.deepcopy` cannot copy only what needs no copy is run.
         batch: input of forward: a tensor, a tuple of positional arguments, or a mapping of keyword arguments. None:
             only what needs no forward is run.
         loss: from the output of forward and `batch` to a scalar; default: the means of all floating outputs, added.
@@ -82,7 +94,7 @@ def examine(
 
     Raises:
         ConfigError: placements without a batch, or an output without floating tensors and no loss.
-        PlacementError: what `simulate` refuses; a model that cannot be copied.
+        PlacementError: a placement that names no device or no part.
         Exception: what forward and `loss` raise that is no fault of a backward pass.
     """
     if placements and batch is None:
@@ -91,18 +103,23 @@ def examine(
     looked_at = audit(model)
     notes = []
     simulations: tuple[SimulationReport, ...] = ()
-    backward = None
+    backward, refused = None, []
     if batch is None:
         notes.append("no batch was given: forward and backward were not run")
     elif any(finding.kind.startswith("meta ") for finding in looked_at.findings):
         notes.append("the model has meta tensors: forward and backward were not run")
     else:
         args, kwargs = _arguments(batch)
-        simulations = tuple(_simulate(model, args, kwargs, placement, follow_data) for placement in placements)
+        simulated = [_simulate(model, args, kwargs, placement, follow_data) for placement in placements]
+        simulations = tuple(report for report in simulated if isinstance(report, SimulationReport))
+        refused = [report for report in simulated if isinstance(report, str)]
         if not placements:
             notes.append("no placement was given: none was simulated")
         if any(parameter.requires_grad for parameter in model.parameters()):
-            backward = _backward(model, args, kwargs, batch, loss or _mean)
+            try:
+                backward = _backward(model, args, kwargs, batch, loss or _mean)
+            except CopyError as error:
+                refused.append(f"backward ({_in_a_line(error)})")
         else:
             notes.append("no parameter requires a gradient: backward was not run")
     return DoctorReport(
@@ -110,8 +127,13 @@ def examine(
         audit=looked_at,
         simulations=simulations,
         backward=backward,
+        refused=tuple(refused),
         notes=tuple(notes),
     )
+
+
+def _in_a_line(error: CopyError) -> str:
+    return f"needs {error.expected}; got {error.got}; {error.hint}".replace("\n", " ")
 
 
 def _arguments(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -122,11 +144,14 @@ def _arguments(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 def _simulate(
     model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], placement: Placement, follow_data: bool
-) -> SimulationReport:
-    if isinstance(placement, Mapping):
-        first = next(iter(placement.values()), "cuda")
-        return simulate(model, args, kwargs, device=first, placement=placement, follow_data=follow_data)
-    return simulate(model, args, kwargs, device=placement, follow_data=follow_data)
+) -> SimulationReport | str:
+    """The report, or why there is none."""
+    by_prefix = placement if isinstance(placement, Mapping) else None
+    first = next(iter(placement.values()), "cuda") if isinstance(placement, Mapping) else placement
+    try:
+        return simulate(model, args, kwargs, device=first, placement=by_prefix, follow_data=follow_data)
+    except CopyError as error:
+        return f"simulation on {placement} ({_in_a_line(error)})"
 
 
 def _backward(
@@ -138,7 +163,7 @@ def _backward(
     except (TypeError, RuntimeError) as error:
         got = f"{type(model).__name__}, where that fails ({error})"
         hint = "give it a __deepcopy__, or call explain_backward yourself"
-        raise PlacementError("a model that copy.deepcopy can copy", got, hint) from error
+        raise CopyError("a model that copy.deepcopy can copy", got, hint) from error
 
     def two_passes() -> None:
         for _ in range(2):

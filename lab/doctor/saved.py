@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 _RAW = "_raw_saved_"
 _CUSTOM = "saved_tensors"
@@ -37,8 +38,8 @@ def read_saved(node: Any, attribute: str) -> list[Tensor]:
 
 
 def storage_of(tensor: Tensor) -> torch.UntypedStorage | None:
-    """The tensor's storage; None for layouts that have none."""
-    return tensor.untyped_storage() if torch._C._has_storage(tensor) else None
+    """The tensor's storage; None for layouts that have none and for parameters without a shape yet."""
+    return tensor.untyped_storage() if torch._C._has_storage(tensor) and not is_lazy(tensor) else None
 
 
 def is_leaf_node(node: Any) -> bool:

@@ -21,6 +21,11 @@ from lab.doctor.hidden import all_modules, full_inventory, hidden_modules
 
 _REGISTRIES = frozenset(nn.Module().__dict__)
 
+
+class CopyError(PlacementError):
+    """A model of which no copy can be run in its place."""
+
+
 StandIn = Callable[[Tensor, torch.device], Tensor]
 """Makes the stand-in of a tensor on a device."""
 
@@ -60,7 +65,7 @@ def stand_in_copy(model: nn.Module, places: Places, make: StandIn) -> Copied:
     """Copy `model` with stand-ins made by `make`; nothing of the model changes and no data is copied here.
 
     Raises:
-        PlacementError: the model has meta or uninitialised tensors, is offloaded on purpose, or cannot be copied.
+        CopyError: the model has meta or uninitialised tensors, is offloaded on purpose, or cannot be copied.
     """
     _refuse_hollow(model)
     held = full_inventory(model)
@@ -71,7 +76,7 @@ def stand_in_copy(model: nn.Module, places: Places, make: StandIn) -> Copied:
     except (TypeError, RuntimeError) as error:
         got = f"{type(model).__name__}, where that fails ({error})"
         hint = "give it a __deepcopy__, or keep values out of its to()"
-        raise PlacementError("a model that copy.deepcopy can copy and to() can move", got, hint) from error
+        raise CopyError("a model that copy.deepcopy can copy and to() can move", got, hint) from error
     made: dict[tuple[int, torch.device], Tensor] = {}
 
     def stand_in(name: str, tensor: Tensor) -> Tensor:
@@ -144,11 +149,11 @@ def _refuse_hollow(model: nn.Module) -> None:
     signs = offloaded(model)
     if signs:
         hint = "load it without device_map to simulate its placement"
-        raise PlacementError("a model that is placed by to()", f"one offloaded on purpose ({signs[0]})", hint)
+        raise CopyError("a model that is placed by to()", f"one offloaded on purpose ({signs[0]})", hint)
     hollow = [item.name for item in full_inventory(model) if item.tensor.is_meta or is_lazy(item.tensor)]
     if hollow:
         got = f"{len(hollow)} on meta or not initialised: {', '.join(hollow)}"
-        raise PlacementError("tensors that have data", got, "fill them first (lab.device.materialize)")
+        raise CopyError("tensors that have data", got, "fill them first (lab.device.materialize)")
 
 
 def _alias(tensor: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ emptied (it computes its values again), and counts of hits stay. Not covered: la
 and what `reach` does not find.
 """
 
+import gc
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -45,16 +46,30 @@ def untouched(**roots: Any) -> Iterator[list[str]]:
     Args:
         roots: objects of the user's beside the modules, by name.
     """
-    notes = [(here, restore) for here in reach(roots.items()) if (restore := _restorer(here)) is not None]
+    with _without_collector():
+        notes = [(here, restore) for here in reach(roots.items()) if (restore := _restorer(here)) is not None]
     kept: dict[str, None] = {}
     names: list[str] = []
     try:
         yield names
     finally:
-        for here, restore in notes:
-            if any(map(is_stand_in, pytree.tree_leaves(restore()))):
-                kept[here.path] = None
+        with _without_collector():
+            for here, restore in notes:
+                if any(map(is_stand_in, pytree.tree_leaves(restore()))):
+                    kept[here.path] = None
         names += kept
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Thousands of small objects are made at once: the collector would walk the whole process again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _restorer(here: Reached) -> Restore | None:

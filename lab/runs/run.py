@@ -98,11 +98,11 @@ class Run:
             self.run_dir = Path(save_dir) / name
         else:
             self.run_dir = resume.parent.parent
-            self.checkpoint = self.group.broadcast(load_checkpoint(resume) if self.group.rank == 0 else None)
-            assert self.checkpoint is not None
-            self.finished = self.group.broadcast(
-                finished_report(self.run_dir, self.checkpoint) if self.group.rank == 0 else None
-            )
+            if self.group.rank == 0:
+                self.checkpoint = load_checkpoint(resume)
+                self.finished = finished_report(self.run_dir, self.checkpoint)
+            # One broadcast for both: the other ranks read no file.
+            self.checkpoint, self.finished = self.group.broadcast((self.checkpoint, self.finished))
             if extend is not None:
                 config = self._extended(config, extend)
         self.parts: Parts = build(config, self.group)

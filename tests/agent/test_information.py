@@ -166,3 +166,9 @@ def test_bad_samples_are_named():
         redundancy(torch.randn(6, 5))
     with pytest.raises(DataError, match="Pool them"):
         pooled_activations(torch.zeros(3))
+
+
+def test_labels_that_no_two_samples_share_tell_nothing():
+    assert label_information(normal(9, 2), torch.arange(9)).tolist() == [0.0, 0.0]
+    twice = normal(9, 2).repeat(2, 1)
+    assert label_information(twice, torch.arange(9).repeat(2)).tolist() == [0.0, 0.0]

@@ -166,7 +166,7 @@ def drag(page: Page, place: Locator, start: float, end: float) -> None:
 def test_mutate_now_makes_the_trainer_mutate_and_the_new_cell_appears(watched: Watched, training: Path) -> None:
     reader = RunReader(training)
     watched.until(
-        lambda: any(event.payload["reason"] == "taken" for event in reader.events(kinds=("genotype",)).events)
+        lambda: any(event.payload["reason"] == "extracted" for event in reader.events(kinds=("genotype",)).events)
     )
     known = mutations(reader)
     watched.until(lambda: "0→1" in (watched.chart("genotype").get_attribute("aria-label") or ""))

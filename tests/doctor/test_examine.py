@@ -1,10 +1,14 @@
 """All instruments on one model."""
 
+import threading
+import warnings
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from lab.base import ConfigError
+from lab.base import ConfigError, PlacementError
 from lab.doctor import examine
 
 
@@ -72,6 +76,7 @@ def test_keyword_batches_and_structured_outputs_are_taken() -> None:
 def test_without_a_batch_only_what_needs_no_forward_is_run_and_the_page_says_so() -> None:
     report = examine(nn.Linear(2, 2))
     assert report.ok
+    assert str(report).startswith("Doctor: nothing found by looking; nothing was run")
     assert report.backward is None
     assert "no batch was given" in str(report)
 
@@ -95,3 +100,48 @@ def test_what_cannot_be_run_is_refused() -> None:
 
     with pytest.raises(ConfigError, match="loss="):
         examine(Counts(2, 2), torch.ones(1, 2))
+
+
+def _locked() -> nn.Module:
+    model = nn.Linear(4, 4)
+    model.lock = threading.Lock()
+    return model
+
+
+def _normed() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return nn.Sequential(nn.utils.weight_norm(nn.Linear(4, 4)), nn.Linear(4, 2))
+
+
+def _not_a_leaf() -> nn.Module:
+    model = nn.Linear(4, 4)
+    model.gain = nn.Parameter(torch.ones(4)) * 1
+    return model
+
+
+@pytest.mark.parametrize(
+    ("make", "instrument"),
+    [
+        (_locked, "simulation on cuda:0 ("),
+        (_locked, "backward ("),
+        (_normed, "backward ("),
+        (_not_a_leaf, "backward ("),
+        (lambda: nn.LazyLinear(4), "simulation on cuda:0 ("),
+    ],
+)
+def test_what_cannot_be_copied_is_a_row_and_the_rest_of_the_page_is_there(
+    make: Callable[[], nn.Module], instrument: str
+) -> None:
+    model = make()
+    model.shared = [nn.Linear(4, 4)]
+    report = examine(model, torch.ones(2, 4), placements=["cuda:0"])
+    page = str(report)
+    assert not report.ok
+    assert report.to_dict()["refused"] == list(report.refused)
+    assert any(refusal.startswith(instrument) for refusal in report.refused)
+    assert all(f"not run: {refusal}" in page for refusal in report.refused)
+    assert len(report.refused) + len(report.simulations) + (report.backward is not None) == 2
+    assert "shared[0]" in page
+    with pytest.raises(PlacementError, match="no_device"):
+        examine(nn.Linear(4, 4), torch.ones(2, 4), placements=["no_device"])

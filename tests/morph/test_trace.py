@@ -124,7 +124,7 @@ def test_a_forward_that_cannot_be_followed_is_followed_once(traced):
 
     model, shared, said = Branching(), Traces(), []
     for width in (5, 6):
-        with pytest.raises(MorphError, match="followed without values") as raised:
+        with pytest.raises(MorphError, match="traced without values") as raised:
             Widen("layer", width).plan(model, torch.randn(4, 3), traces=shared)
         said.append(str(raised.value))
     assert said[0] == said[1]

@@ -92,5 +92,5 @@ def test_a_forward_that_branches_on_values_is_refused():
         def forward(self, x):
             return self.layer(x) if x.sum() > 0 else x
 
-    with pytest.raises(MorphError, match="followed without values"):
+    with pytest.raises(MorphError, match="traced without values"):
         Widen("layer", 8).plan(Branchy(), torch.randn(4, 4))
