@@ -76,9 +76,17 @@ def save_checkpoint(directory: str | Path, checkpoint: Checkpoint, *, name: str 
         head[HEAD_DIGEST] = head_digest(head)
         _write_text(path.with_suffix(".json"), json.dumps(head, indent=1))
         _sync_folder(directory)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
+        # Torch's own writer reports a full disk as a RuntimeError with the name of its file in it.
+        if isinstance(error, RuntimeError) and "inline_container" not in str(error):
+            raise
+        for left in directory.glob("*.tmp"):
+            with contextlib.suppress(OSError):
+                left.unlink()
         raise CheckpointError(
-            f"a folder that can be written: {directory}", str(error), "free space or choose another --save-dir"
+            f"a folder that can be written: {directory}",
+            first_line(error),
+            "free space or choose another --save-dir",
         ) from error
     return describe_file(path, head)
 

@@ -51,7 +51,10 @@ class DataBundle:
         if self.x_train.shape[1:] != self.x_test.shape[1:] or self.x_train.dtype != self.x_test.dtype:
             got = " and ".join(f"{tuple(x.shape[1:])} {x.dtype}" for x in (self.x_train, self.x_test))
             raise DataError(f"train and test images of one form in {self.name}", got, "fix the data set")
-        missing = [name for k, name in enumerate(self.classes) if not (self.y_train == k).any()]
+        if len(self.classes) < 2:
+            raise DataError(f"two classes or more in {self.name}", "one class only", "add samples of another class")
+        counts = torch.bincount(self.y_train, minlength=len(self.classes))
+        missing = [self.classes[k] for k in (counts == 0).nonzero().flatten().tolist()]
         if missing:
             got = f"none of {', '.join(missing[:5])}{' and others' if len(missing) > 5 else ''}"
             raise DataError(f"training samples of every class in {self.name}", got, "add some, or renumber the labels")

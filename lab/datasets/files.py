@@ -3,9 +3,12 @@
 Shapes: N samples, H height, W width, C channels.
 """
 
+import struct
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,9 +19,19 @@ from lab.base import DataError
 from lab.datasets.bundle import DataBundle
 from lab.datasets.config import DataConfig
 
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 CHANNELS = (1, 3, 4)
 NPZ_FORM = f"an .npz file with {', '.join(KEYS)}"
+UNREADABLE = (
+    *(OSError, ValueError, EOFError, SyntaxError, RuntimeError, MemoryError, OverflowError),
+    *(IndexError, KeyError, TypeError, struct.error, zlib.error, zipfile.BadZipFile),
+)
+"""What the readers of archives and pictures raise where a file is damaged."""
+MOST_PIXELS = 50_000_000
+"""Of one picture; it is read whole."""
 FOLDER_FORM = "a folder with train/ and test/, each holding one folder of pictures for each class"
 
 
@@ -38,6 +51,10 @@ def load_npz_bundle(config: DataConfig) -> DataBundle:
         raise DataError(NPZ_FORM, f"{path} without {', '.join(missing)}", "add those arrays")
     labels = {part: labels_of(arrays[f"y_{part}"], f"y_{part} of {path}") for part in ("train", "test")}
     count = int(max(labels["train"].max(initial=-1), labels["test"].max(initial=-1))) + 1
+    # Before the names are made: one large label would ask for as many of them.
+    if count > max(len(labels["train"]), 1):
+        got = f"label {count - 1} among {len(labels['train'])} training samples in {path}"
+        raise DataError("training samples of every class, numbered from 0", got, "renumber the labels")
     names = tuple(str(name) for name in arrays.get("classes", np.arange(count)).ravel())
     return DataBundle(
         name=config.name,
@@ -63,7 +80,7 @@ def read_archive(path: Path) -> dict[str, NDArray[np.generic]]:
             file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
                 arrays = {key: archive[key] for key in archive.files if key in (*KEYS, "classes")}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:
         got = f"{path}, which cannot be read ({' '.join(str(error).split())[:120]})"
         raise DataError(NPZ_FORM, got, "write it again with numpy.savez, without object arrays") from error
     foreign = [key for key, value in arrays.items() if not isinstance(value, np.ndarray)]
@@ -78,6 +95,8 @@ def labels_of(array: NDArray[np.generic], where: str) -> NDArray[np.int64]:
     flat = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
     if flat.ndim != 1 or flat.dtype.kind not in "iu":
         raise DataError("integer labels (N,)", f"{array.shape} {array.dtype} in {where}", "number the classes from 0")
+    if flat.size and int(flat.max()) > np.iinfo(np.int64).max:
+        raise DataError("integer labels from 0", f"label {int(flat.max())} in {where}", "number the classes from 0")
     return flat.astype(np.int64)
 
 
@@ -131,7 +150,7 @@ def load_folder_bundle(config: DataConfig) -> DataBundle:
 
 def read_pictures(folder: Path, side: int) -> tuple[tuple[str, ...], Tensor, Tensor]:
     """Class names, images (N, 3, side, side) uint8 and labels (N,) of the pictures in `folder`."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
     from torchvision.datasets import ImageFolder
 
     try:
@@ -141,10 +160,29 @@ def read_pictures(folder: Path, side: int) -> tuple[tuple[str, ...], Tensor, Ten
     x_NCHW = torch.empty(len(pictures.samples), 3, side, side, dtype=torch.uint8)
     for row, (name, _) in enumerate(pictures.samples):
         try:
-            with Image.open(name) as picture:
-                small = picture.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                with Image.open(name) as picture:
+                    small = _as_rgb(picture).resize((side, side), Image.Resampling.BILINEAR)
+        except (*UNREADABLE, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise DataError("a picture that can be read", f"{name} ({error})", "replace or remove that file") from error
         # A copy: the array of a picture is read-only, and torch warns of such memory.
         x_NCHW[row] = torch.from_numpy(np.asarray(small).transpose(2, 0, 1).copy())
     return tuple(pictures.classes), x_NCHW, torch.tensor(pictures.targets, dtype=torch.int64)
+
+
+def _as_rgb(picture: "Picture") -> "Picture":
+    """The picture with three channels of 8 bits; raises ValueError where its values have no known scale."""
+    from PIL import Image
+
+    if picture.width * picture.height > MOST_PIXELS:
+        raise ValueError(f"{picture.width} x {picture.height} pixels, {MOST_PIXELS} at most")
+    if picture.mode == "F":
+        raise ValueError("floating-point pixels, whose scale is not known")
+    if picture.mode.startswith("I"):
+        # Pillow cuts values above 255 off where it converts these.
+        wide = np.asarray(picture).astype(np.int64)
+        if wide.min() < 0 or wide.max() > 65_535:
+            raise ValueError(f"pixels from {wide.min()} to {wide.max()}, 0 to 65535 at most")
+        picture = Image.fromarray(((wide + 128) // 257).astype(np.uint8))
+    return picture.convert("RGB")

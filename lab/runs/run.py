@@ -131,7 +131,7 @@ class Run:
         with self._open_store() as writer, anomaly_detection(self.config.detect_anomaly):
             loop = self._make_loop(writer)
             try:
-                with _interruptible(loop), self._ranks_are_there():
+                with _interruptible(loop), self._can_go_on():
                     if self.group.size > 1 and self.checkpoint is None:
                         self._save(loop, writer, "begin")
                     loop.run()
@@ -142,7 +142,8 @@ class Run:
                     report.write()
                     writer.finish("finished", f"stopped at epoch {loop.epoch}; resume with --resume {self.run_dir}")
                 return report
-            self._save(loop, writer, "last")
+            with self._can_go_on():
+                self._save(loop, writer, "last")
             report = self._report(loop, "finished", time.monotonic() - began)
             if writer is None:
                 return report
@@ -153,7 +154,8 @@ class Run:
             writer.scalars(loop.global_step, last)
             # The report says that the run has finished, and that it is never taken up again: it comes last.
             self._flush(writer)
-            report.write()
+            with self._can_go_on():
+                report.write()
             return report
 
     def _extended(self, config: RunConfig, epochs: int) -> RunConfig:
@@ -196,10 +198,13 @@ class Run:
             yield writer
 
     @contextlib.contextmanager
-    def _ranks_are_there(self) -> Iterator[None]:
-        """Says in our words that another rank is gone."""
+    def _can_go_on(self) -> Iterator[None]:
+        """Says in our words that another rank is gone, and of a file that cannot be written that the run has failed."""
         try:
             yield
+        except (CheckpointError, StoreError) as error:
+            hint = f"{error.hint}, then resume with --resume {self.run_dir}"
+            raise TrainingError(error.expected, error.got, hint) from error
         except RuntimeError as error:
             if self.group.size == 1 or not lost_rank(error):
                 raise

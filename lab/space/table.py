@@ -10,11 +10,12 @@ accuracies, parameters, FLOPs. Its columns here are `mean`, `seed0`, `seed1`, `s
 import bisect
 import csv
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TextIO
+from typing import Any, TextIO
 
 from lab.base import ConfigError, DataError, resource
 from lab.space.genotype import Genotype
@@ -56,7 +57,7 @@ class Table:
         try:
             with path.open(newline="", encoding="utf-8") as handle:
                 return cls._read_json(handle) if path.suffix == ".json" else cls._read(handle)
-        except (ValueError, KeyError, TypeError, AttributeError, UnicodeDecodeError, csv.Error) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError, csv.Error) as error:
             raise DataError(
                 "a CSV table with a column ops of three or six digits and accuracy columns, or NAS-Bench-Macro's JSON",
                 f"{path} ({error})",
@@ -65,32 +66,40 @@ class Table:
 
     @classmethod
     def _read(cls, handle: TextIO) -> "Table":
-        reader = csv.DictReader(handle)
-        columns = [name for name in reader.fieldnames or () if name not in ("index", "ops")]
+        reader = csv.DictReader(handle, strict=True)
+        names = list(reader.fieldnames or ())
+        columns = [name for name in names if name not in ("index", "ops")]
+        if len(set(names)) < len(names):
+            raise ValueError(f"line 1: two columns of one name among {', '.join(names)}")
         values: dict[str, dict[tuple[int, ...], float]] = {column: {} for column in columns}
-        space = NB201
+        space: Space | None = None
         for row in reader:
-            key = tuple(int(digit) for digit in row["ops"])
-            space = NB125 if len(key) == len(NB125.edges) else NB201
+            key = _cell(row["ops"], reader.line_num)
+            if space is None:
+                space = NB125 if len(key) == len(NB125.edges) else NB201
             if len(key) != len(space.edges) or max(key) >= len(space.primitives):
-                raise ValueError(f"{row['ops']} is no cell")
+                raise ValueError(f"line {reader.line_num}: {row['ops']} is no cell of {space.name}")
+            if None in row or None in row.values():
+                raise ValueError(f"line {reader.line_num}: {len(names)} fields were expected")
             for column in columns:
-                values[column][key] = float(row[column])
-        if not columns or any(len(cells) != space.size for cells in values.values()):
-            raise ValueError(f"{space.size} different cells were expected")
+                if key in values[column]:
+                    raise ValueError(f"line {reader.line_num}: {row['ops']} a second time")
+                values[column][key] = _percent(row[column], f"line {reader.line_num}: {column}")
+        if space is None or not columns or any(len(cells) != space.size for cells in values.values()):
+            raise ValueError(f"{(space or NB201).size} different cells were expected")
         return cls(space, values)
 
     @classmethod
     def _read_json(cls, handle: TextIO) -> "Table":
         values: dict[str, dict[tuple[int, ...], float]] = {}
-        for digits, row in json.load(handle).items():
-            key = tuple(int(digit) for digit in digits)
-            accuracies = [float(accuracy) for accuracy in row["test_acc"]]
+        for number, (digits, row) in enumerate(json.load(handle, object_pairs_hook=_once).items(), 1):
+            key = _cell(digits, number)
+            accuracies = [_percent(str(accuracy), f"{digits}: test_acc") for accuracy in row["test_acc"]]
             if len(key) != len(MACRO.edges) or max(key) >= len(MACRO.primitives) or len(accuracies) != MACRO_SEEDS:
                 raise ValueError(f"{digits} is no network with {MACRO_SEEDS} accuracies")
             found = {"mean": sum(accuracies) / len(accuracies)}
             found |= {f"seed{number}": accuracy for number, accuracy in enumerate(accuracies)}
-            found |= {"params": float(row["params"]), "flops": float(row["flops"])}
+            found |= {name: _size(row[name], f"{digits}: {name}") for name in ("params", "flops")}
             for column, value in found.items():
                 values.setdefault(column, {})[key] = value
         if len(values.get("mean", {})) != MACRO.size:
@@ -133,6 +142,40 @@ class Table:
         accuracy = self.query(genotype, column)
         ordered = self._sorted[column]
         return len(ordered) - bisect.bisect_right(ordered, accuracy) + 1
+
+
+def _cell(digits: str, line: int) -> tuple[int, ...]:
+    """The digits of a cell, one for each edge."""
+    if not (digits.isascii() and digits.isdecimal()):
+        raise ValueError(f"line {line}: {digits!r} is no row of digits")
+    return tuple(int(digit) for digit in digits)
+
+
+def _percent(value: str, where: str) -> float:
+    """An accuracy in percent."""
+    try:
+        number = float(value)
+    except ValueError as error:
+        raise ValueError(f"{where} is no number: {value[:40]!r}") from error
+    if not 0.0 <= number <= 100.0:
+        raise ValueError(f"{where} is {number}, 0 to 100 expected")
+    return number
+
+
+def _size(value: float, where: str) -> float:
+    """A count, finite and above 0."""
+    number = float(value)
+    if not 0.0 < number < math.inf:
+        raise ValueError(f"{where} is {value}, a number above 0 expected")
+    return number
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, each of whose names stands once."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"a name a second time among {', '.join([name for name, _ in pairs][:5])}, ...")
+    return found
 
 
 def find_table(space: Space) -> Table | None:

@@ -1,3 +1,6 @@
+import os
+import random
+import time
 import zipfile
 
 import numpy as np
@@ -154,3 +157,89 @@ def test_a_picture_that_cannot_be_read_is_named(picture_folder):
     (picture_folder / "train/red/0.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match="train/red/0.png"):
         load(DataConfig(name=str(picture_folder)))
+
+
+@pytest.mark.parametrize("label", [60, 10_000_000, 2**31, 2**62])
+def test_a_label_too_large_is_refused_at_once(tmp_path, arrays, label):
+    arrays["y_train"] = np.asarray(arrays["y_train"], np.int64)
+    arrays["y_train"][3] = label
+    config = save(tmp_path / "own.npz", arrays)
+    began = time.process_time()
+    with pytest.raises(DataError, match=f"label {label} among 60"):
+        load(config)
+    assert time.process_time() - began < 1.0
+
+
+def test_a_label_beyond_64_bits_is_refused(tmp_path, arrays):
+    arrays["y_train"] = np.full(60, 2**64 - 1, np.uint64)
+    with pytest.raises(DataError, match="integer labels from 0"):
+        load(save(tmp_path / "own.npz", arrays))
+
+
+def test_one_class_only_is_refused(tmp_path, arrays):
+    for part in ("train", "test"):
+        arrays[f"y_{part}"] = np.zeros_like(arrays[f"y_{part}"])
+    with pytest.raises(DataError, match="two classes or more"):
+        load(save(tmp_path / "own.npz", arrays))
+
+
+def write_pictures(path, make):
+    for part in ("train", "test"):
+        for number, name in enumerate(("dark", "light")):
+            (path / part / name).mkdir(parents=True)
+            make(number, path / part / name)
+    return DataConfig(name=str(path), image_size=8)
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32])
+def test_wide_grey_pictures_keep_their_scale(tmp_path, kind):
+    def make(number, folder):
+        pixels = np.full((8, 8), (10_000, 50_000)[number], kind)
+        Image.fromarray(pixels).save(folder / ("a.png" if kind is np.uint16 else "a.tiff"))
+
+    bundle = load(write_pictures(tmp_path / "set", make))
+    assert [int(x.unique()) for x in bundle.x_train] == [39, 195]
+
+
+@pytest.mark.parametrize("value", [-1, 70_000, 0.5])
+def test_pictures_of_no_known_scale_are_refused(tmp_path, value):
+    def make(number, folder):
+        pixels = np.full((8, 8), value, np.float32 if isinstance(value, float) else np.int32)
+        Image.fromarray(pixels).save(folder / "a.tiff")
+
+    with pytest.raises(DataError, match=r"a\.tiff \("):
+        load(write_pictures(tmp_path / "set", make))
+
+
+def test_a_picture_too_large_for_memory_is_refused_unread(tmp_path):
+    def make(number, folder):
+        Image.new("1", (30_000, 30_000)).save(folder / "a.png")
+
+    with pytest.raises(DataError, match=r"a\.png \("):
+        load(write_pictures(tmp_path / "set", make))
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "tiff", "gif", "npz"])
+def test_damaged_bytes_are_a_data_error_or_read(tmp_path, arrays, kind):
+    """A fixed sample of damages; LAB_FUZZ sets how many."""
+    draws = random.Random(17)
+    if kind == "npz":
+        config = save(tmp_path / "own.npz", arrays)
+        path = tmp_path / "own.npz"
+    else:
+        config = write_pictures(
+            tmp_path / "set", lambda number, folder: Image.effect_noise((16, 16), 40).save(folder / f"a.{kind}")
+        )
+        path = tmp_path / "set" / "train" / "dark" / f"a.{kind}"
+    whole = path.read_bytes()
+    refused = 0
+    for _ in range(int(os.environ.get("LAB_FUZZ", "300")) // 5):
+        content = bytearray(whole)
+        for _ in range(draws.randint(1, 4)):
+            content[draws.randrange(len(content))] = draws.randrange(256)
+        path.write_bytes(content[: draws.randint(1, len(content))] if draws.random() < 0.3 else content)
+        try:
+            load(config)
+        except DataError:
+            refused += 1
+    assert refused > 0

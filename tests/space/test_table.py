@@ -55,3 +55,51 @@ def test_published_table_has_the_published_optimum():
     assert table.query(six_convolutions, "c10_test200") == pytest.approx(93.76, abs=0.01)
     assert table.rank(six_convolutions, "c10_test200") == 167
     assert table.query(cell(1, 1, 1, 1, 1, 1), "c10_test200") == pytest.approx(54.297, abs=0.01)
+
+
+def rows_of_nb125():
+    return [["".join(map(str, ops)), f"{50 + sum(ops)}", f"{60 + ops[0]}"] for ops in product(range(5), repeat=3)]
+
+
+def write_two(path, rows, header="ops,one,two"):
+    path.write_text("\n".join([header, *(",".join(row) for row in rows)]))
+    return path
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e9", "-1", "100.5", "", "a", "1" + "0" * 5000])
+def test_a_number_that_is_no_accuracy_is_refused_with_its_line(tmp_path, value):
+    rows = rows_of_nb125()
+    rows[40][2] = value
+    with pytest.raises(DataError, match="line 42: two is"):
+        Table.load(write_two(tmp_path / "t.csv", rows))
+
+
+@pytest.mark.parametrize("ops", ["012345", "000000", "01", "0123", "005", "٠٠٠", "²00", "", "-1"])
+def test_a_row_of_another_length_or_alphabet_is_refused_with_its_line(tmp_path, ops):
+    rows = rows_of_nb125()
+    rows[40][0] = ops
+    with pytest.raises(DataError, match="line 42"):
+        Table.load(write_two(tmp_path / "t.csv", rows))
+
+
+def test_doubled_rows_and_columns_are_refused(tmp_path):
+    rows = rows_of_nb125()
+    assert len(Table.load(write_two(tmp_path / "t.csv", rows)).columns) == 2
+    with pytest.raises(DataError, match="line 127: 444 a second time"):
+        Table.load(write_two(tmp_path / "t.csv", [*rows, rows[-1]]))
+    with pytest.raises(DataError, match="two columns of one name"):
+        Table.load(write_two(tmp_path / "t.csv", rows, "ops,one,one"))
+    with pytest.raises(DataError, match="line 2: 3 fields"):
+        Table.load(write_two(tmp_path / "t.csv", [[*row, "1"] for row in rows]))
+    with pytest.raises(DataError, match="line 2: 3 fields"):
+        Table.load(write_two(tmp_path / "t.csv", [row[:2] for row in rows]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 200_000, '{"00000000": {"test_acc": [1, 2, NaN], "params": 1, "flops": 1}}', '{"1": 1, "1": 2}', "{}"],
+)
+def test_a_json_table_of_another_form_is_refused(tmp_path, text):
+    (tmp_path / "t.json").write_text(text)
+    with pytest.raises(DataError, match=r"t\.json"):
+        Table.load(tmp_path / "t.json")
