@@ -157,7 +157,7 @@ def test_without_the_packages_the_error_names_the_extra(grown, tmp_path, monkeyp
 def test_a_network_under_hand_over_is_refused_and_nothing_is_written(grown, tmp_path):
     (asked,) = [f for f in list_checkpoints(grown.run_dir / "checkpoints") if f.reason == "control"]
     for to in ("pt2", "state"):
-        with pytest.raises(CheckpointError, match=r"handed over.* -> .* at beta 0\.\d+.*Choose another checkpoint"):
+        with pytest.raises(CheckpointError, match=r"in transition.* -> .* at beta 0\.\d+.*Choose another checkpoint"):
             export_run(grown.run_dir, to, checkpoint=asked.path.name, out=tmp_path / "a.pt")
     assert list(tmp_path.iterdir()) == []
 
