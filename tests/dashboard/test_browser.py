@@ -66,7 +66,8 @@ class Watched:
             if answer := ask():
                 return answer
             self.page.wait_for_timeout(100)
-        raise AssertionError("waited in vain")
+        shown = self.page.locator("body").inner_text()
+        raise AssertionError(f"waited in vain; errors in the console: {self.errors}; the page showed:\n{shown}")
 
 
 @pytest.fixture(scope="module")
