@@ -83,6 +83,8 @@ def make_config():
 
     def make(search=None, **fields):
         phases = {
+            "prior": "none",
+            "retraining_epochs": 0,
             "warmup_epochs": 2,
             "arch_training_epochs": 2,
             "weight_training_epochs": 2,

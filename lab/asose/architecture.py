@@ -17,9 +17,13 @@ from lab.base import derive_seed
 from lab.explore import NONE, SCHEDULES, GumbelExplorer, best_genotype
 from lab.nn import Sample, SuperNet, train_mode
 from lab.space import Genotype
-from lab.train import Criterion, EpochData, Group, SingleProcess
+from lab.train import Criterion, EpochData, Group, SingleProcess, Split
 
 BETAS = (0.5, 0.999)
+TRAVEL = 5.0
+"""How far alpha can go in a run whose rate follows from its steps: far enough to turn any choice of the prior."""
+RATES = (3e-4, 0.3)
+"""Lowest and highest rate that follows from a number of steps."""
 SELECTION_BATCHES = 8
 """Batches of the selection split that measure what a primitive is worth."""
 
@@ -37,13 +41,14 @@ class ArchitectureTrainer:
         group: Group | None = None,
     ) -> None:
         self.supernet = supernet
+        self.config = config
         self.criterion = Criterion()
         self.micro_batches = grad_accum_steps
         self.group: Group = group or SingleProcess()
         schedule = SCHEDULES[config.temperature_schedule](
             initial_temp=config.initial_temp,
             min_temp=config.min_temp,
-            epochs=max(config.arch_training_epochs * config.total_cycles, 1),
+            epochs=max(config.arch_training_epochs * config.exploration_phases, 1),
             anneal_rate=config.anneal_rate,
         )
         self.explorer = GumbelExplorer(
@@ -56,12 +61,25 @@ class ArchitectureTrainer:
             device=next(supernet.parameters()).device,
         )
         self.optimizer = torch.optim.Adam(
-            self.explorer.parameters(), lr=config.arch_lr, betas=BETAS, weight_decay=config.arch_weight_decay
+            self.explorer.parameters(), lr=config.arch_lr or RATES[0], betas=BETAS, weight_decay=config.arch_weight_decay
         )
         self.scores: list[float] = []
         self.remedies = Remedies(self.explorer, config)
         self.selection = config.selection
         self.worth_EK: Tensor | None = None
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of alpha."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def set_rate(self, data: EpochData) -> None:
+        """The rate that lets alpha travel `TRAVEL` in the planned steps (Adam moves it by about the rate a step)."""
+        if self.config.arch_lr is not None:
+            return
+        epochs = max(self.config.exploration_phases, 1) * max(self.config.arch_training_epochs, 1)
+        rate = TRAVEL / (epochs * data.length(Split.SEARCH))
+        self.optimizer.param_groups[0]["lr"] = min(max(rate, RATES[0]), RATES[1])
 
     def draw_uniform(self) -> Sample:
         """What a warm-up step runs: a uniform draw, or the uniform mixture where the sampling is one."""

@@ -1,6 +1,7 @@
 """`ASOSEConfig`: the settings of ASO-SE, alternating stable optimization with stochastic exploration."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from lab.base import require, require_choice, require_range
 from lab.explore import SAMPLING_KINDS, SCHEDULES
@@ -9,20 +10,35 @@ from lab.space import MUTATION_KINDS
 GROWTH_KINDS = ("none", "depth", "width", "depth,width")
 SELECTIONS = ("argmax", "perturbation")
 MUTATION_TESTS = ("before", "restart")
+PRIORS = ("scores", "none")
+WINDOW = 0.4
+"""Share of a run in which its structure may change, where `retraining_epochs` is left to the plan.
+
+Later changes cost accuracy: their new weights are never trained at a useful rate (docs/results.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ASOSEConfig:
-    """ASO-SE: phases, exploration, mutation, growth, stopping."""
+    """ASO-SE: prior, phases, exploration, mutation, growth, stopping."""
 
-    warmup_epochs: int = 10
-    """Epochs that train the supernet on uniformly sampled cells, >= 0."""
-    arch_training_epochs: int = 3
+    prior: str = "scores"
+    """Where the first cell, the start of alpha and the proposals of mutations come from: scores (a search on scores of
+    untrained networks, seconds long), or none (alpha starts uniform)."""
+    prior_evaluations: int = 250
+    """Cells that the search on scores looks at, >= 25."""
+    prior_strength: float = 3.0
+    """How far alpha starts from uniform, in standard deviations of the scores of an edge's primitives, >= 0."""
+    warmup_epochs: int = 0
+    """Epochs that train the supernet on uniformly sampled cells, >= 0. With a prior they have not paid."""
+    arch_training_epochs: int = 1
     """Epochs of each cycle that train architecture parameters with the weights frozen, >= 0."""
-    weight_training_epochs: int = 8
+    weight_training_epochs: int = 3
     """Epochs of each cycle that train the live network, >= 0."""
-    total_cycles: int = 5
+    total_cycles: int = 4
     """Cycles of arch_training, mutation, weight_retraining, >= 1."""
+    retraining_epochs: int | None = None
+    """Epochs that train the network after the last cycle, its structure unchanged, >= 0; None for as many as make the
+    phases before it 40 % of the run."""
     initial_temp: float = 5.0
     """Gumbel temperature of the first exploration epoch, > 0."""
     min_temp: float = 0.1
@@ -83,8 +99,9 @@ class ASOSEConfig:
     reject_z: float = 1.64
     """A mutation is rolled back when the mean paired loss difference on the selection split exceeds this many standard
     errors (a z-score), >= 0; 1.64 is one-sided 95 %."""
-    arch_lr: float = 3e-4
-    """Learning rate of the architecture parameters (Adam), > 0."""
+    arch_lr: float | None = None
+    """Learning rate of the architecture parameters (Adam), > 0; None for one that follows from the number of their
+    steps, so that a run of any length decides."""
     arch_weight_decay: float = 1e-3
     """Weight decay of the architecture parameters, >= 0."""
     early_stopping_patience: int = 0
@@ -100,6 +117,11 @@ class ASOSEConfig:
         return () if self.growth == "none" or not self.enable_gradual_growth else tuple(self.growth.split(","))
 
     def __post_init__(self) -> None:
+        require_choice("prior", self.prior, PRIORS)
+        require_range("prior_evaluations", self.prior_evaluations, 25)
+        require_range("prior_strength", self.prior_strength, 0)
+        if self.retraining_epochs is not None:
+            require_range("retraining_epochs", self.retraining_epochs, 0)
         for name in ("warmup_epochs", "arch_training_epochs", "weight_training_epochs"):
             require_range(name, getattr(self, name), 0)
         require_range("total_cycles", self.total_cycles, 1)
@@ -129,7 +151,8 @@ class ASOSEConfig:
         require_range("growth_factor", self.growth_factor, 1, 4, open_low=True)
         require_choice("mutation_kind", self.mutation_kind, MUTATION_KINDS)
         require_range("reject_z", self.reject_z, 0)
-        require_range("arch_lr", self.arch_lr, 0, open_low=True)
+        if self.arch_lr is not None:
+            require_range("arch_lr", self.arch_lr, 0, open_low=True)
         require_range("arch_weight_decay", self.arch_weight_decay, 0)
         require_range("early_stopping_patience", self.early_stopping_patience, 0)
         require_range("performance_threshold", self.performance_threshold, 0, 0.9999)
@@ -137,6 +160,45 @@ class ASOSEConfig:
             require_range("target_accuracy", self.target_accuracy, 0, 1, open_low=True)
 
     @property
+    def begins_with_cell(self) -> bool:
+        """Whether there is a live network from the first step: the prior names its cell, and nothing warms up."""
+        return self.prior != "none" and self.warmup_epochs == 0
+
+    @property
+    def exploration_phases(self) -> int:
+        """Phases of arch_training: one in each cycle, but for the first one of a run that begins with its cell."""
+        return self.total_cycles - self.begins_with_cell
+
+    @property
+    def window_epochs(self) -> int:
+        """Epochs in which the structure may change: warm-up and all cycles; a mutation takes none."""
+        exploration = self.exploration_phases * self.arch_training_epochs
+        return self.warmup_epochs + exploration + self.total_cycles * self.weight_training_epochs
+
+    @property
+    def final_epochs(self) -> int:
+        """Epochs of the retraining after the last cycle."""
+        if self.retraining_epochs is not None:
+            return self.retraining_epochs
+        return math.ceil(self.window_epochs * (1.0 - WINDOW) / WINDOW - 1e-9)
+
+    @property
     def planned_epochs(self) -> int:
-        """Epochs of the whole plan: warm-up and all cycles; a mutation takes none."""
-        return self.warmup_epochs + self.total_cycles * (self.arch_training_epochs + self.weight_training_epochs)
+        """Epochs of the whole plan."""
+        return self.window_epochs + self.final_epochs
+
+    def fitted(self, epochs: int) -> "ASOSEConfig":
+        """These settings with phases for a run of `epochs` >= 1: as many cycles as its first 40 % have room for.
+
+        A cycle has one epoch of arch_training and at least two on the weights. A run too short for two cycles trains
+        its first cell.
+        """
+        require_range("epochs", epochs, 1)
+        window = max(round(WINDOW * epochs), 1)
+        cycles = max(min(4, (window + 1) // 3), 1)
+        weights = max((window - (cycles - self.begins_with_cell)) // cycles, 1)
+        fitted = replace(
+            self, arch_training_epochs=1 if cycles > 1 or not self.begins_with_cell else 0, total_cycles=cycles,
+            weight_training_epochs=weights, retraining_epochs=0,
+        )
+        return replace(fitted, retraining_epochs=max(epochs - fitted.window_epochs, 0))

@@ -1,8 +1,9 @@
 """ASO-SE: alternating training of weights and architecture with a live network that mutates.
 
-warmup -> arch_training -> mutation -> weight_retraining -> arch_training -> ..., `total_cycles` times; a mutation takes
-no epoch, and a phase of no epochs is passed over. The first mutation phase takes the live network from the supernet;
-each later one changes it. B batch, C channels, H height, W width, E edges, K primitives.
+warmup -> arch_training -> mutation -> weight_retraining -> arch_training -> ..., `total_cycles` times, then a last
+weight_retraining in which the structure stays; a mutation takes no epoch, and a phase of no epochs is passed over. The
+first mutation phase takes the live network from the supernet; each later one changes it. A run with a prior and no
+warm-up begins there, with the prior's cell. B batch, C channels, H height, W width, E edges, K primitives.
 """
 
 import math
@@ -88,7 +89,7 @@ class ASOSEStrategy:
         # One list, so that the events of both stay in order.
         self.controller.records = self.records
         self.weight_step = options.weight_step(self.live.optimizer, grad_clip=weights.grad_clip, records=self.records)
-        self._phase = "warmup"
+        self._phase = "mutation" if config.begins_with_cell else "warmup"
         self._left = config.warmup_epochs
         self._fresh = True
         self.cycle = 0
@@ -124,6 +125,7 @@ class ASOSEStrategy:
 
         After its end the search goes on in further cycles, for as many epochs as it is given.
         """
+        self.architecture.take_prior(data)
         if self._phase == "finished":
             self.extended, self.waited = True, 0
             self._enter("arch_training", self.config.arch_training_epochs)
@@ -143,6 +145,7 @@ class ASOSEStrategy:
             if not self.mutator.pending:
                 self.controller.set_restore_point(step)
             if self._phase == "arch_training":
+                self.architecture.set_rate(data)
                 self._tell_temperature(self.config.temperature_schedule)
         self.rate.begin(epoch, self._phase_share())
         self.architecture.scores = []
@@ -166,7 +169,7 @@ class ASOSEStrategy:
             loss=numbers.loss,
             accuracy=numbers.accuracy,
             grad_norm=numbers.grad_norm,
-            lr=self.config.arch_lr if self._phase == "arch_training" else self.rate.value,
+            lr=self.architecture.rate if self._phase == "arch_training" else self.rate.value,
             temperature=self.explorer.temperature,
             beta=beta,
         )
@@ -202,14 +205,23 @@ class ASOSEStrategy:
             self._enter("weight_retraining", self.config.weight_training_epochs)
         else:
             self.cycle += 1
-            if self.cycle == self.config.total_cycles and not self.extended:
-                self._enter("finished", 0)
-            else:
+            if not self.structure_is_final:
                 self._enter("arch_training", self.config.arch_training_epochs)
+            elif self.cycle == self.config.total_cycles:
+                self._enter("weight_retraining", self.config.final_epochs)
+            else:
+                self._enter("finished", 0)
         self._pass_empty_phases()
+
+    @property
+    def structure_is_final(self) -> bool:
+        """Whether all cycles are over: what comes trains the network as it is."""
+        return self.cycle >= self.config.total_cycles and not self.extended
 
     def _phase_share(self) -> float:
         whole = self.config.warmup_epochs if self._phase == "warmup" else self.config.weight_training_epochs
+        if self.structure_is_final:
+            whole = self.config.final_epochs
         return min(max(1.0 - self._left / max(whole, 1), 0.0), 1.0)
 
     def _end_exploration(self) -> None:
@@ -272,7 +284,7 @@ class ASOSEStrategy:
             Rollback: self.rollback,
             SetTemperature: self._set_temperature,
         }
-        if self.live.child is not None and self._phase != "finished":
+        if self.live.child is not None and self._phase != "finished" and not self.structure_is_final:
             offered[Mutate] = self.mutate
         return offered
 

@@ -51,6 +51,19 @@ class RunFlags:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlannedRunFlags(RunFlags):
+    """The run: budget or length, seed, folder."""
+
+    budget: str = ""
+    """What the run may spend, as 90s, 5m, 2h (time of training, measured once) or 447GF, 2TF (operations); width and
+    length are planned for it. Default: 2m, unless --epochs or phases are given."""
+    plan: bool = False
+    """Print the plan with its reasons, and do not train."""
+    epochs: int | None = None
+    """Stop after N epochs, planning nothing; default: what the budget pays for."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class UnphasedRunFlags(RunFlags):
     """The run: length, seed, folder."""
 
@@ -100,8 +113,8 @@ class NetworkFlags:
 
     space: str = _DEFAULT.space
     """Search space: nb201, nb125 or darts."""
-    init_channels: int = _DEFAULT.init_channels
-    """Channels of the first stage."""
+    init_channels: int | None = None
+    """Channels of the first stage; default: planned for the budget, 16 with --epochs or phases."""
     layers: int = _DEFAULT.layers
     """Searched cells, split over three stages."""
 
@@ -155,7 +168,7 @@ class ImageStepFlags(StepFlags):
 class SearchFlags:
     """ASO-SE, alternating search of an architecture: the network changes its cells while it trains."""
 
-    run: RunFlags = field(default_factory=RunFlags)
+    run: PlannedRunFlags = field(default_factory=PlannedRunFlags)
     data: DataFlags = field(default_factory=DataFlags)
     network: NetworkFlags = field(default_factory=NetworkFlags)
     search: ASOSEConfig = field(default_factory=ASOSEConfig)
@@ -169,7 +182,7 @@ class SearchFlags:
 class FixedFlags:
     """One network of a fixed cell: the baseline."""
 
-    run: UnphasedRunFlags = field(default_factory=UnphasedRunFlags)
+    run: PlannedRunFlags = field(default_factory=PlannedRunFlags)
     data: DataFlags = field(default_factory=DataFlags)
     network: FixedNetworkFlags = field(default_factory=FixedNetworkFlags)
     step: ImageStepFlags = field(default_factory=ImageStepFlags)
@@ -255,4 +268,8 @@ def run_config(recipe: str, command: Any) -> RunConfig:
             fields[item.name] = part
         elif item.name != "data":
             fields |= {each.name: getattr(part, each.name) for each in dataclasses.fields(part) if each.name in own}
+    if fields.get("init_channels") is None:
+        fields.pop("init_channels", None)
+    # A budget in words is not the run's number of operations, which a plan gives.
+    fields.pop("budget", None)
     return RunConfig(**fields)

@@ -68,7 +68,7 @@ def train(recipe: str | None, words: Sequence[str]) -> int:
     given, plain = run_config(meant, command), run_config(meant, page.flags())
     from lab.cli.training import execute
 
-    return execute(given, plain, command.run, resumed)
+    return execute(given, plain, command, resumed)
 
 
 def take_recipe_flag(words: Sequence[str]) -> tuple[str | None, list[str]]:

@@ -8,11 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from lab.base import ConfigError
+from lab.cli.budget import parse_budget
 from lab.cli.progress import TrainingProgress
-from lab.cli.recipes import RunFlags
-from lab.runs import RECORDS, Run, RunConfig, find_checkpoint, run_device, saved_config
+from lab.cli.recipes import PlannedRunFlags, RunFlags
+from lab.runs import RECORDS, Planned, Run, RunConfig, find_checkpoint, plan_run, run_device, saved_config
+from lab.runs.plan import WIDTHS
 from lab.store import RUNS_ROOT
 from lab.train import open_group
+
+BUDGET = "2m"
+"""What a run may spend where the command line says nothing of its length."""
+PHASES = ("warmup_epochs", "arch_training_epochs", "weight_training_epochs", "total_cycles", "retraining_epochs")
+"""Settings of a search that give its length."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,17 +42,29 @@ def find_resumed(request: str, save_dir: str) -> Resumed:
     return Resumed(path=path, config=saved_config(path))
 
 
-def execute(given: RunConfig, plain: RunConfig, flags: RunFlags, resumed: Resumed | None) -> int:
-    """Train and print the report; the exit code.
+def execute(given: RunConfig, plain: RunConfig, command: Any, resumed: Resumed | None) -> int:
+    """Plan, train and print the report; the exit code.
 
     Args:
         given: the settings that the command line describes.
         plain: those of a command line without options.
-        flags: where the run lies and how its report is printed.
+        command: the command line itself: where the run lies, what it may spend, how its report is printed.
         resumed: the run that goes on, with its own settings.
     """
+    flags: RunFlags = command.run
     config = given if resumed is None else _resumed(given, plain, resumed.config)
     with open_group(run_device(config)) as group, ExitStack() as stack:
+        planned = None
+        if resumed is None and isinstance(flags, PlannedRunFlags):
+            # One rank measures: seconds differ between processes.
+            planned = group.broadcast(
+                plan(given, plain, flags, command.network.init_channels) if group.rank == 0 else None
+            )
+            config = planned.config if planned is not None else _fitted(given, plain)
+            if flags.plan and planned is not None:
+                if group.rank == 0:
+                    sys.stdout.write((planned.plan.to_json() if flags.json else str(planned.plan)) + "\n")
+                return 0
         training = Run(
             config,
             save_dir=flags.save_dir,
@@ -53,6 +72,7 @@ def execute(given: RunConfig, plain: RunConfig, flags: RunFlags, resumed: Resume
             resume=None if resumed is None else resumed.path,
             extend=flags.extend,
             allow_different_bits=flags.allow_different_bits,
+            plan=None if planned is None else planned.plan,
             observer=stack.enter_context(TrainingProgress()) if group.rank == 0 else None,
             group=group,
         )
@@ -61,6 +81,38 @@ def execute(given: RunConfig, plain: RunConfig, flags: RunFlags, resumed: Resume
             return 0
     sys.stdout.write((report.to_json() if flags.json else str(report)) + "\n")
     return 0
+
+
+def plan(given: RunConfig, plain: RunConfig, flags: PlannedRunFlags, width: int | None) -> Planned | None:
+    """Width and length for the budget; None where the command line gives the length itself.
+
+    Args:
+        given: the settings that the command line describes.
+        plain: those of a command line without options.
+        flags: the budget.
+        width: channels of the first stage that the command line gives; None for a planned width.
+
+    Raises:
+        ConfigError: a budget beside a length, or in another form.
+    """
+    lengths = [*(["epochs"] if given.epochs is not None else []), *_stated_phases(given, plain)]
+    if lengths and (flags.budget or flags.plan):
+        got = ", ".join(f"--{name.replace('_', '-')}" for name in lengths)
+        raise ConfigError("a budget to plan for, or a length", f"a plan beside {got}", "give one of the two")
+    if lengths:
+        return None
+    return plan_run(given, parse_budget(flags.budget or BUDGET), widths=WIDTHS if width is None else (width,))
+
+
+def _stated_phases(given: RunConfig, plain: RunConfig) -> list[str]:
+    return [name for name in PHASES if getattr(given.search, name) != getattr(plain.search, name)]
+
+
+def _fitted(given: RunConfig, plain: RunConfig) -> RunConfig:
+    """A search whose length alone was given has phases that fit it."""
+    if given.recipe != "aso-se" or given.epochs is None or _stated_phases(given, plain):
+        return given
+    return dataclasses.replace(given, search=given.search.fitted(given.epochs))
 
 
 def _resumed(given: RunConfig, plain: RunConfig, saved: RunConfig) -> RunConfig:

@@ -4,6 +4,8 @@ from .build import Parts, build, run_device
 from .config import RECIPES, RECORDS, RunConfig
 from .framework import ASOSEFramework, ASOSETrainer, TrainingReport
 from .network import NetworkInput, restore_network, under_hand_over
+from .plan import Budget, RunPlan
+from .planner import Planned, plan_run
 from .report import RunReport
 from .run import Run, find_checkpoint, saved_config
 
@@ -12,14 +14,18 @@ __all__ = [
     "RECORDS",
     "ASOSEFramework",
     "ASOSETrainer",
+    "Budget",
     "NetworkInput",
     "Parts",
+    "Planned",
     "Run",
     "RunConfig",
+    "RunPlan",
     "RunReport",
     "TrainingReport",
     "build",
     "find_checkpoint",
+    "plan_run",
     "restore_network",
     "run_device",
     "saved_config",

@@ -56,6 +56,8 @@ class RunConfig:
     """Samples in a training batch, >= 2."""
     epochs: int | None = None
     """Epochs at which the run ends, >= 1, of recipe aso-se if its plan is longer; None for as many as that plan has."""
+    budget: float | None = None
+    """Floating-point operations that the run was planned for, > 0; None for a run whose length was given."""
     extended_to: int | None = None
     """Epoch at which a run ends that went on after its end; schedules stay where they had ended. None for any other."""
     seed: int = 0
@@ -103,6 +105,8 @@ class RunConfig:
         require_range("batch_size", self.batch_size, 2)
         if self.epochs is not None:
             require_range("epochs", self.epochs, 1)
+        if self.budget is not None:
+            require_range("budget", self.budget, 0, open_low=True)
         require_range("seed", self.seed, 0)
         require_range("threads", self.threads, 0)
         require_choice("precision", self.precision, PRECISIONS)

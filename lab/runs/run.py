@@ -6,6 +6,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,9 +27,10 @@ from lab.runs.build import Parts, build
 from lab.runs.config import RunConfig
 from lab.runs.environment import check_environment, read_environment
 from lab.runs.network import describe_input
+from lab.runs.plan import RunPlan
 from lab.runs.report import REPORT_FILE, RunReport
 from lab.state import state_digest
-from lab.store import AlertEvent, CheckpointEvent, RunWriter, list_runs, new_run_name
+from lab.store import AlertEvent, CheckpointEvent, PlanEvent, RunWriter, list_runs, new_run_name
 from lab.train import (
     Group,
     NullSink,
@@ -60,6 +62,7 @@ class Run:
             finished is left as it is.
         extend: train so many epochs more than the finished run behind `resume` has.
         allow_different_bits: resume on another machine, torch build or thread count.
+        plan: why the settings are as they are, for the store; of a new run.
         observer: shown every step.
         group: the processes that train together, see `open_group`; rank 0 alone reads and writes files.
     """
@@ -73,6 +76,7 @@ class Run:
         resume: Path | None = None,
         extend: int | None = None,
         allow_different_bits: bool = False,
+        plan: RunPlan | None = None,
         observer: Observer | None = None,
         group: Group | None = None,
     ) -> None:
@@ -107,6 +111,8 @@ class Run:
                 config = self._extended(config, extend)
         self.parts: Parts = build(config, self.group)
         self.config = self.parts.config
+        if plan is not None and resume is None:
+            self.parts.strategy.records.append(_plan_event(plan))
         if self.checkpoint is not None:
             recorded = self.checkpoint.environment
             if "threads" in recorded and not config.threads:
@@ -364,6 +370,20 @@ def saved_config(path: Path) -> RunConfig:
 def _stated_input(data: RunData) -> dict[str, Any]:
     """What the network takes, where it takes images."""
     return {"input": describe_input(data.streams)} if isinstance(data, StreamData) else {}
+
+
+def _plan_event(plan: RunPlan) -> PlanEvent:
+    """The plan as the store and the page hold it."""
+    return PlanEvent(
+        operations=plan.operations,
+        seconds=plan.seconds,
+        channels=plan.channels,
+        layers=plan.layers,
+        epochs=plan.epochs,
+        steps=plan.steps,
+        candidates=[asdict(each) for each in plan.candidates],
+        reasons=list(plan.reasons),
+    )
 
 
 def _plain(state: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,27 @@ class PhaseEvent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlanEvent:
+    """The run's size and length were chosen for a budget."""
+
+    kind: ClassVar[str] = "plan"
+    operations: float
+    """Floating-point operations that the run may spend: 3 x forward x images."""
+    seconds: float | None
+    """Seconds that were asked for; None where operations were."""
+    channels: int
+    """Of the first stage."""
+    layers: int
+    """Cells."""
+    epochs: int
+    steps: int
+    candidates: list[dict[str, Any]]
+    """The widths that were weighed: channels, operations and seconds of an epoch, epochs in the budget."""
+    reasons: list[str]
+    """Why each of these, one sentence each."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class GenotypeEvent:
     """What the search believes at this moment, and the cell that the live network has."""
 
@@ -223,6 +244,7 @@ class ControlEvent:
 
 Record = (
     PhaseEvent
+    | PlanEvent
     | GenotypeEvent
     | MutationEvent
     | GrowthEvent
@@ -242,6 +264,7 @@ EVENT_RECORDS: dict[str, type[Record]] = {
     record.kind: record
     for record in (
         PhaseEvent,
+        PlanEvent,
         GenotypeEvent,
         MutationEvent,
         GrowthEvent,

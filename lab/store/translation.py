@@ -29,6 +29,8 @@ SETTINGS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Field of a run's or a measurement's settings -> its name now."""
+UNPLANNED: Mapping[str, Any] = MappingProxyType({"prior": "none", "retraining_epochs": 0})
+"""Settings of a search that began before there were these: without a prior, and without a retraining at its end."""
 SETTING_VALUES: Mapping[str, Mapping[str, str]] = MappingProxyType({"model": {"seed_cnn": "small_cnn"}})
 """Field of settings -> its values that were another word -> the word now."""
 EVENT_FIELDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
@@ -83,7 +85,7 @@ def translate_config(config: Mapping[str, Any]) -> dict[str, Any]:
         found["evolve"] = {"reject_z": search["reject_z"], **found["evolve"]}
     moved = {name for names in MOVED.values() for name in names}
     if search:
-        found["search"] = {name: value for name, value in search.items() if name not in moved}
+        found["search"] = {**UNPLANNED} | {name: value for name, value in search.items() if name not in moved}
     return found
 
 
