@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from lab.asose.config import ASOSEConfig
+from lab.asose.prior import find_prior
 from lab.asose.remedies import Remedies
 from lab.asose.selection import perturbation_importance, sampled_importance
 from lab.base import derive_seed
-from lab.explore import NONE, SCHEDULES, GumbelExplorer, best_genotype
+from lab.explore import NONE, SCHEDULES, GumbelExplorer, Prior, best_genotype
 from lab.nn import Sample, SuperNet, train_mode
 from lab.space import Genotype
 from lab.train import Criterion, EpochData, Group, SingleProcess, Split
@@ -61,12 +62,37 @@ class ArchitectureTrainer:
             device=next(supernet.parameters()).device,
         )
         self.optimizer = torch.optim.Adam(
-            self.explorer.parameters(), lr=config.arch_lr or RATES[0], betas=BETAS, weight_decay=config.arch_weight_decay
+            self.explorer.parameters(),
+            lr=config.arch_lr or RATES[0],
+            betas=BETAS,
+            weight_decay=config.arch_weight_decay,
         )
         self.scores: list[float] = []
         self.remedies = Remedies(self.explorer, config)
         self.selection = config.selection
+        self.seed = seed
+        self.prior: Prior | None = None
+        """What gave alpha its start; None without one, or before the first epoch."""
         self.worth_EK: Tensor | None = None
+
+    def take_prior(self, data: EpochData) -> None:
+        """Start alpha from what scores of untrained networks say of the space, once, where the settings ask for it."""
+        if self.config.prior == "none" or self.prior is not None:
+            return
+        x_BCHW = next(iter(data.batches(Split.TRAIN, 0)))[0]
+        found = find_prior(
+            self.explorer.space,
+            x_BCHW,
+            num_classes=self.supernet.num_classes,
+            seed=self.seed,
+            evaluations=self.config.prior_evaluations,
+        )
+        self.adopt(Prior.from_json(self.group.broadcast(found.to_json())))
+
+    def adopt(self, prior: Prior) -> None:
+        """Start alpha from `prior`, see `GumbelExplorer.start_from`; before the first epoch."""
+        self.prior = prior
+        self.explorer.start_from(prior.preferences, self.config.prior_strength)
 
     @property
     def rate(self) -> float:
@@ -87,6 +113,8 @@ class ArchitectureTrainer:
 
     def select(self, data: EpochData) -> Genotype:
         """The first live cell; under perturbation the selection split measures what each primitive is worth."""
+        if self.config.begins_with_cell and self.prior is not None:
+            return self.prior.genotype
         if self.selection == "argmax":
             return self.explorer.argmax_genotype
         images = list(itertools.islice(data.selection(), SELECTION_BATCHES))
@@ -148,6 +176,7 @@ class ArchitectureTrainer:
             "scores": list(self.scores),
             "remedies": self.remedies.state_dict(),
             "worth": self.worth_EK,
+            "prior": None if self.prior is None else self.prior.to_json(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -157,3 +186,6 @@ class ArchitectureTrainer:
         self.scores = list(state["scores"])
         self.remedies.load_state_dict(state["remedies"])
         self.worth_EK = state["worth"]
+        # Checkpoints of before there was a prior have none.
+        told = state.get("prior")
+        self.prior = None if told is None else Prior.from_json(told)

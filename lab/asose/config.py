@@ -198,7 +198,10 @@ class ASOSEConfig:
         cycles = max(min(4, (window + 1) // 3), 1)
         weights = max((window - (cycles - self.begins_with_cell)) // cycles, 1)
         fitted = replace(
-            self, arch_training_epochs=1 if cycles > 1 or not self.begins_with_cell else 0, total_cycles=cycles,
-            weight_training_epochs=weights, retraining_epochs=0,
+            self,
+            arch_training_epochs=1 if cycles > 1 or not self.begins_with_cell else 0,
+            total_cycles=cycles,
+            weight_training_epochs=weights,
+            retraining_epochs=0,
         )
         return replace(fitted, retraining_epochs=max(epochs - fitted.window_epochs, 0))

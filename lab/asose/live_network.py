@@ -45,7 +45,7 @@ class LiveNetwork:
             TrainingError: the two differ by more than `TOLERANCE`; there is then no child.
         """
         child = EvolvableNetwork.from_supernet(self.supernet, genotype)
-        expected = outputs(_Discrete(self.supernet, genotype), probe_BCHW)
+        expected = outputs(Discrete(self.supernet, genotype), probe_BCHW)
         difference = relative_difference(outputs(child, probe_BCHW), expected)
         if not difference <= TOLERANCE:
             raise TrainingError(
@@ -127,7 +127,7 @@ class LiveNetwork:
                     buffer.copy_(state["child"]["buffers"][name])
 
 
-class _Discrete(nn.Module):
+class Discrete(nn.Module):
     """The supernet under the hard sample of one genotype, called as `model(x)`."""
 
     def __init__(self, supernet: SuperNet, genotype: Genotype) -> None:

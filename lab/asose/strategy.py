@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from lab.asose.architecture import ArchitectureTrainer
 from lab.asose.config import ASOSEConfig
 from lab.asose.controller import LiveNetworkController
+from lab.asose.live_network import Discrete
 from lab.base import TrainingError
-from lab.nn import SuperNet, train_mode
+from lab.nn import SuperNet, measure_flops, train_mode
 from lab.space import Table
 from lab.state import clone_state
 from lab.store import AlertEvent, PhaseEvent, Record, TemperatureEvent
@@ -43,6 +44,9 @@ from lab.train import (
 from lab.train.commands import Handler
 from lab.train.optimizer import LearningRate
 from lab.train.rollback_limit import RollbackLimit
+
+TRAINING_PASSES = 3.0
+"""Operations of a training step in those of its forward: the backward costs twice as much."""
 
 
 class ASOSEStrategy:
@@ -104,6 +108,9 @@ class ASOSEStrategy:
         self.rollbacks = RollbackLimit(weights.max_rollbacks)
         self.best_loss = math.inf
         self.waited = 0
+        self.spent = 0.0
+        """Floating-point operations so far: training, readings, and what decides about changes."""
+        self._flops = 0.0
         self._pass_empty_phases()
 
     def set_criterion(self, criterion: Criterion) -> None:
@@ -148,6 +155,7 @@ class ASOSEStrategy:
                 self.architecture.set_rate(data)
                 self._tell_temperature(self.config.temperature_schedule)
         self.rate.begin(epoch, self._phase_share())
+        self._flops = self._measure_flops(data)
         self.architecture.scores = []
         split = Split.SEARCH if self._phase == "arch_training" else Split.TRAIN
         return EpochPlan(split=split, segment=f"{self._phase} {self.cycle}")
@@ -155,6 +163,7 @@ class ASOSEStrategy:
     def step(self, x_BCHW: Tensor, y_B: Tensor) -> StepReport:
         """One step of the phase: supernet weights, architecture parameters, or the live network's weights."""
         beta, numbers = None, None
+        self.spent += TRAINING_PASSES * self._flops * len(y_B) * self.controller.group.size
         if self._phase == "arch_training":
             loss, accuracy, norm = self.architecture.step(x_BCHW, y_B)
             numbers = StepNumbers(loss=loss, accuracy=accuracy, grad_norm=norm)
@@ -194,6 +203,13 @@ class ASOSEStrategy:
         if self._left <= 0 and self._phase != "finished":
             self._next_phase()
         return evaluation
+
+    def _measure_flops(self, data: EpochData) -> float:
+        """Operations of one forward on one image of what the coming epoch trains; of a draw those of the likeliest."""
+        x_BCHW = next(iter(data.selection()))[0][:1]
+        if self._phase == "weight_retraining":
+            return float(measure_flops(self.controller.child, x_BCHW))
+        return float(measure_flops(Discrete(self.live.supernet, self.explorer.argmax_genotype), x_BCHW))
 
     def _next_phase(self) -> None:
         if self._phase == "warmup":
@@ -381,7 +397,8 @@ class ASOSEStrategy:
         self.architecture.load_state_dict(state["architecture"])
         self.weight_step.load_state_dict(state["step"])
         for name in _NUMBERS:
-            setattr(self, name, state["numbers"][name])
+            # Checkpoints of earlier versions counted no operations.
+            setattr(self, name, state["numbers"].get(name, getattr(self, name)))
         self.extended = state["numbers"].get("extended", False)
         self.rate.load_state_dict(state["rate"])
         self.rollbacks.count = state["rollbacks"]
@@ -395,7 +412,8 @@ class ASOSEStrategy:
             "supernet_parameters": sum(p.numel() for p in self.live.supernet.parameters()),
             "mutations": self.mutator.counts,
             "largest_difference": self.mutator.largest_difference,
+            "compute": self.spent,
         }
 
 
-_NUMBERS = ("_phase", "_left", "_fresh", "cycle", "best_loss", "waited")
+_NUMBERS = ("_phase", "_left", "_fresh", "cycle", "best_loss", "waited", "spent", "_flops")

@@ -37,6 +37,10 @@ EXPERIMENTS: Mapping[str, Measurement] = MappingProxyType(
             settings=experiments.GrowthBench,
             text="a network that grows while it trains, against the final network trained from scratch",
         ),
+        "evolved": Measurement(
+            settings=experiments.EvolvedBench,
+            text="ASO-SE against fixed networks, at equal operations and at equal CPU seconds",
+        ),
         "evolve": Measurement(
             settings=experiments.EvolveBench,
             module="policies",

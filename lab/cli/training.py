@@ -72,7 +72,7 @@ def execute(given: RunConfig, plain: RunConfig, command: Any, resumed: Resumed |
             resume=None if resumed is None else resumed.path,
             extend=flags.extend,
             allow_different_bits=flags.allow_different_bits,
-            plan=None if planned is None else planned.plan,
+            planned=planned,
             observer=stack.enter_context(TrainingProgress()) if group.rank == 0 else None,
             group=group,
         )

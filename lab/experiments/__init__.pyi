@@ -10,6 +10,7 @@ from .table_settings import (
 from .training_settings import (
     AblationBench,
     EvolveBench,
+    EvolvedBench,
     GrowthBench,
     ScoresBench,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "AblationBench",
     "AgentBench",
     "EvolveBench",
+    "EvolvedBench",
     "GrowthBench",
     "RemediesBench",
     "ScoresBench",

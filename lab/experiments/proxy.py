@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lab.base import DataError, derive_seed
-from lab.datasets import DataBundle, DataConfig, load, open_streams
+from lab.base import derive_seed
+from lab.datasets import DataConfig, load, open_streams
+from lab.experiments.images import write_pooled
 from lab.nn import EvolvableNetwork, SuperNet, recalibrate_batchnorm, train_mode
 from lab.results.record import Clock
 from lab.space import Genotype, Space
@@ -117,7 +117,7 @@ def open_proxy(
     bundle = load(DataConfig(name=str(path)))
     pooled = folder / f"{path.stem}-pooled.npz"
     if not pooled.is_file():
-        _write_pooled(bundle, pooled)
+        write_pooled(bundle, pooled)
     config = DataConfig(name=str(pooled), seed=seed, shift=2, flip=True)
     streams = open_streams(config, batch_size=batch_size)
     return Proxy(
@@ -130,24 +130,3 @@ def open_proxy(
         weight_lr=weight_lr,
         seed=seed,
     )
-
-
-def _write_pooled(bundle: DataBundle, path: Path) -> None:
-    sides = bundle.shape[1:]
-    if sides[0] % 2 or sides[1] % 2:
-        raise DataError("images with even sides", f"{sides[0]}x{sides[1]} in {bundle.title}", "crop the images")
-
-    def halve(x_NCHW: Tensor) -> np.ndarray:
-        unit = x_NCHW.float() / 255 if x_NCHW.dtype == torch.uint8 else x_NCHW
-        return nn.functional.avg_pool2d(unit, 2).numpy()
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part.npz")
-    np.savez(
-        temporary,
-        x_train=halve(bundle.x_train),
-        y_train=bundle.y_train.numpy(),
-        x_test=halve(bundle.x_test),
-        y_test=bundle.y_test.numpy(),
-    )
-    temporary.replace(path)

@@ -22,7 +22,7 @@ primitive runs, weighted by softmax(alpha / tau), without noise.
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,6 +127,34 @@ class GumbelExplorer(nn.Module):
 
     def _permitted(self) -> Tensor:
         return self.alpha.masked_fill(self.excluded_EK, -math.inf) if self._excludes else self.alpha
+
+    @torch.no_grad()
+    def start_from(self, preferences_EK: Sequence[Sequence[float]], strength: float) -> None:
+        """Set alpha by preferences z: alpha_ek = s (z_ek - max_k z_ek).
+
+        s is such that what can be drawn and is not the best of its edge lies `strength` below the best on average; the
+        best primitive of each edge is then the most probable one.
+
+        Args:
+            preferences_EK: E rows of K finite numbers, higher is better, such as `Prior.preferences`.
+            strength: >= 0; 0 leaves alpha uniform.
+
+        Raises:
+            ConfigError: preferences of another shape, or a negative strength.
+        """
+        require_range("strength", strength, 0.0)
+        z_EK = torch.tensor(preferences_EK, dtype=torch.float64)
+        require(
+            z_EK.shape == self.alpha.shape and bool(z_EK.isfinite().all()),
+            expected=f"finite preferences of shape {tuple(self.alpha.shape)}",
+            got=tuple(z_EK.shape),
+            hint="take those of a prior of this space",
+        )
+        open_EK = ~self.excluded_EK.cpu()
+        gap_EK = (z_EK - z_EK.masked_fill(~open_EK, -math.inf).amax(-1, keepdim=True)).clamp_max(0.0)
+        behind = gap_EK[open_EK & (gap_EK < 0)]
+        scale = strength / -float(behind.mean()) if len(behind) else 0.0
+        self.alpha.copy_(scale * gap_EK)
 
     def exclude(self, edge_id: int, primitive: str) -> None:
         """Never draw `primitive` on edge `edge_id` again.

@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from lab.asose.prior import find_prior
 from lab.base import derive_seed
 from lab.datasets import open_streams
+from lab.explore import Prior
 from lab.nn import EvolvableNetwork, measure_flops, parse_cell
 from lab.runs.build import run_device, spare_threads
 from lab.runs.config import RunConfig
 from lab.runs.plan import LEAST_EPOCHS, MOST_EPOCHS, WIDTHS, Budget, Candidate, RunPlan, choose_width
-from lab.space import SPACES, Genotype
+from lab.space import SPACES
 from lab.state import preserved_rng
 from lab.train import OptimizerConfig
 from lab.train.optimizer import make_weight_optimizer
@@ -31,19 +33,20 @@ class Planned:
 
     config: RunConfig
     plan: RunPlan
+    prior: Prior | None = None
+    """What the run's first cell comes from; None of a run that searches nothing, or without a prior."""
 
 
-def plan_run(
-    config: RunConfig, budget: Budget, *, genotype: Genotype | None = None, widths: Sequence[int] = WIDTHS
-) -> Planned:
+def plan_run(config: RunConfig, budget: Budget, *, widths: Sequence[int] = WIDTHS) -> Planned:
     """Choose width, epochs and phases of `config` for `budget`.
 
     The width is the largest that gets at least `LEAST_EPOCHS` epochs; the run takes as many epochs as the budget pays
-    for, at most `MOST_EPOCHS`. Operations are 3 x forward x images. Every random stream is as before afterwards.
+    for, at most `MOST_EPOCHS`. Operations are 3 x forward x images, of the prior's cell where there is a prior, and
+    of the fixed cell elsewhere. Every random stream is as before afterwards.
 
     Args:
         config: the run; what a plan does not choose (depth, batch size, rates) is taken from it.
-        genotype: the cell that is counted; None for the fixed cell of the space, the most expensive one.
+        budget: to be spent.
         widths: channels of the first stage to choose from, at least one.
 
     Raises:
@@ -55,6 +58,13 @@ def plan_run(
     example = next(streams.train.batches(0))
     samples = len(streams.train) * len(example[0])
     torch.set_num_threads(config.threads or spare_threads())
+    space, prior = SPACES[config.space], None
+    if config.recipe == "aso-se" and config.search.prior != "none":
+        classes = streams.bundle.num_classes
+        prior = find_prior(
+            space, example[0], num_classes=classes, seed=config.seed, evaluations=config.search.prior_evaluations
+        )
+    cell = parse_cell(config.fixed_cell, space) if prior is None else prior.genotype
     candidates: list[Candidate] = []
     with preserved_rng():
         for channels in sorted(widths):
@@ -89,9 +99,8 @@ def plan_run(
         reasons=_reasons(chosen, candidates, epochs, config),
     )
     search = config.search.fitted(epochs) if config.recipe == "aso-se" else config.search
-    return Planned(
-        config=replace(config, init_channels=chosen.channels, epochs=epochs, search=search, budget=spent), plan=plan
-    )
+    planned = replace(config, init_channels=chosen.channels, epochs=epochs, search=search, budget=spent)
+    return Planned(config=planned, plan=plan, prior=prior)
 
 
 def _step_seconds(network: nn.Module, example: tuple[torch.Tensor, torch.Tensor], config: OptimizerConfig) -> float:

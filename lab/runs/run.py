@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from lab.agent import AgentStrategy
+from lab.asose import ASOSEStrategy
 from lab.base import CheckpointError, StoreError, TrainingError, require
 from lab.checkpoint import (
     Checkpoint,
@@ -28,6 +29,7 @@ from lab.runs.config import RunConfig
 from lab.runs.environment import check_environment, read_environment
 from lab.runs.network import describe_input
 from lab.runs.plan import RunPlan
+from lab.runs.planner import Planned
 from lab.runs.report import REPORT_FILE, RunReport
 from lab.state import state_digest
 from lab.store import AlertEvent, CheckpointEvent, PlanEvent, RunWriter, list_runs, new_run_name
@@ -62,7 +64,7 @@ class Run:
             finished is left as it is.
         extend: train so many epochs more than the finished run behind `resume` has.
         allow_different_bits: resume on another machine, torch build or thread count.
-        plan: why the settings are as they are, for the store; of a new run.
+        planned: why the settings are as they are, for the store, and the prior that was found; of a new run.
         observer: shown every step.
         group: the processes that train together, see `open_group`; rank 0 alone reads and writes files.
     """
@@ -76,7 +78,7 @@ class Run:
         resume: Path | None = None,
         extend: int | None = None,
         allow_different_bits: bool = False,
-        plan: RunPlan | None = None,
+        planned: Planned | None = None,
         observer: Observer | None = None,
         group: Group | None = None,
     ) -> None:
@@ -111,8 +113,10 @@ class Run:
                 config = self._extended(config, extend)
         self.parts: Parts = build(config, self.group)
         self.config = self.parts.config
-        if plan is not None and resume is None:
-            self.parts.strategy.records.append(_plan_event(plan))
+        if planned is not None and resume is None:
+            self.parts.strategy.records.append(_plan_event(planned.plan))
+            if planned.prior is not None and isinstance(self.parts.strategy, ASOSEStrategy):
+                self.parts.strategy.architecture.adopt(planned.prior)
         if self.checkpoint is not None:
             recorded = self.checkpoint.environment
             if "threads" in recorded and not config.threads:

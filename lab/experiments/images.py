@@ -1,0 +1,166 @@
+"""The images of experiments by name, some of them halved in size, and training for a number of operations.
+
+B batch, C channels, H height, W width, N samples.
+"""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lab.base import DataError, derive_seed
+from lab.datasets import DataBundle, DataConfig, load, open_streams
+from lab.nn import EvolvableNetwork, measure_flops, train_mode
+from lab.space import Genotype
+from lab.train import OptimizerConfig, Split, StreamData, evaluate
+from lab.train.optimizer import FINAL_RATE, make_weight_optimizer
+
+PASSES = 3
+"""Operations of a training step in those of its forward."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSet:
+    """A data set as an experiment takes it."""
+
+    name: str
+    """As `DataConfig.name`; cifar10-pixels is the file that --cifar names."""
+    limit: int | None = None
+    """Training images; None for all."""
+    pooled: bool = False
+    """Whether 2x2 pixels become one."""
+
+
+IMAGES: Mapping[str, ImageSet] = MappingProxyType(
+    {
+        "digits": ImageSet(name="digits"),
+        "shapes": ImageSet(name="shapes"),
+        "fashion-14": ImageSet(name="fashion-mnist", limit=4000, pooled=True),
+        "fashion-14-all": ImageSet(name="fashion-mnist", pooled=True),
+        "fashion-28": ImageSet(name="fashion-mnist", limit=4000),
+        "fashion-28-all": ImageSet(name="fashion-mnist"),
+        "cifar-16": ImageSet(name="cifar10-pixels", pooled=True),
+    }
+)
+"""Name in an experiment -> the set."""
+
+
+def image_config(name: str, *, data_dir: str, cifar: Path | None, folder: Path, seed: int) -> DataConfig:
+    """The data of `name` with the split of `seed`; halved images are written to `folder` once.
+
+    Raises:
+        DataError: the set is not there, or its images have odd sides.
+    """
+    wanted = IMAGES[name]
+    source = wanted.name
+    if source == "cifar10-pixels":
+        if cifar is None:
+            raise DataError(f"--cifar PATH.npz for {name}", "none", "give the file, or leave this data set out")
+        source = str(cifar)
+    config = DataConfig(name=source, data_dir=data_dir, seed=seed)
+    if wanted.pooled:
+        path = folder / f"{name.removesuffix('-all')}-pooled.npz"
+        bundle = load(config)
+        if not path.is_file():
+            write_pooled(bundle, path)
+        own = bundle.augmentation
+        config = replace(config, name=str(path), shift=max(own.shift // 2, 1) if own.shift else 0, flip=own.flip)
+    return replace(config, train_limit=wanted.limit)
+
+
+def write_pooled(bundle: DataBundle, path: Path) -> None:
+    """Write the images of `bundle` with the mean of 2x2 pixels in place of each four, as an .npz; whole or not at all.
+
+    Raises:
+        DataError: a side is odd.
+    """
+    sides = bundle.shape[1:]
+    if sides[0] % 2 or sides[1] % 2:
+        raise DataError("images with even sides", f"{sides[0]}x{sides[1]} in {bundle.title}", "crop the images")
+
+    def halve(x_NCHW: Tensor) -> np.ndarray:
+        unit = x_NCHW.float() / 255 if x_NCHW.dtype == torch.uint8 else x_NCHW
+        return nn.functional.avg_pool2d(unit, 2).numpy()
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".part.npz")
+    np.savez(
+        temporary,
+        x_train=halve(bundle.x_train),
+        y_train=bundle.y_train.numpy(),
+        x_test=halve(bundle.x_test),
+        y_test=bundle.y_test.numpy(),
+    )
+    temporary.replace(path)
+
+
+def open_images(config: DataConfig, batch_size: int) -> StreamData:
+    """The batches of `config`."""
+    return StreamData(open_streams(config, batch_size=batch_size))
+
+
+def fresh_network(genotype: Genotype, data: StreamData, *, channels: int, layers: int, seed: int) -> EvolvableNetwork:
+    """A network of `genotype` with initial weights of `seed`, the same for a cell and a width whoever asks."""
+    torch.manual_seed(derive_seed(seed, "init", channels, *genotype.indices))
+    bundle = data.streams.bundle
+    return EvolvableNetwork(
+        genotype, channels=channels, layers=layers, num_classes=bundle.num_classes, in_channels=bundle.shape[0]
+    )
+
+
+def image_operations(network: nn.Module, data: StreamData) -> float:
+    """Floating-point operations of training on one image: 3 x forward."""
+    return float(PASSES * measure_flops(network, torch.zeros(1, *data.streams.bundle.shape)))
+
+
+def train_for(network: nn.Module, data: StreamData, operations: float, config: OptimizerConfig) -> dict[str, Any]:
+    """Train `network` for `operations` under one cosine over all steps, then read the test split once.
+
+    Args:
+        network: is trained in place.
+        data: batches of its train split.
+        operations: floating-point operations, 3 x forward x images; rounded to whole steps, at least one.
+        config: rate, momentum, decay, clipping.
+
+    Returns:
+        Test accuracy and loss, operations, steps, epochs, parameters and CPU seconds.
+    """
+    each = image_operations(network, data)
+    length = data.length(Split.TRAIN)
+    batch = data.streams.train.batch_size
+    steps = max(round(operations / (each * batch)), 1)
+    optimizer = make_weight_optimizer(
+        network.parameters(), lr=config.weight_lr, momentum=config.weight_momentum, weight_decay=config.weight_decay
+    )
+    began, step, epoch = time.process_time(), 0, 0
+    train_mode(network)
+    while step < steps:
+        for x_BCHW, y_B in data.batches(Split.TRAIN, epoch):
+            cosine = (1.0 + math.cos(math.pi * step / steps)) / 2.0
+            optimizer.param_groups[0]["lr"] = config.weight_lr * (FINAL_RATE + (1.0 - FINAL_RATE) * cosine)
+            optimizer.zero_grad(set_to_none=True)
+            nn.functional.cross_entropy(network(x_BCHW), y_B).backward()
+            nn.utils.clip_grad_norm_(network.parameters(), config.grad_clip)
+            optimizer.step()
+            step += 1
+            if step == steps:
+                break
+        epoch += 1
+    seconds = time.process_time() - began
+    test = evaluate(network, data.test())
+    return {
+        "test_accuracy": test.accuracy,
+        "test_loss": test.loss,
+        "operations": steps * batch * each,
+        "steps": steps,
+        "epochs": steps / length,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "cpu_seconds": round(seconds, 2),
+    }
