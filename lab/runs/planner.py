@@ -54,7 +54,6 @@ def plan_run(config: RunConfig, budget: Budget, *, widths: Sequence[int] = WIDTH
     """
     device = run_device(config)
     streams = open_streams(replace(config.data, seed=config.seed), batch_size=config.batch_size, device=device)
-    cell = genotype or parse_cell(config.fixed_cell, SPACES[config.space])
     example = next(streams.train.batches(0))
     samples = len(streams.train) * len(example[0])
     torch.set_num_threads(config.threads or spare_threads())
