@@ -5,9 +5,10 @@ from typing import Any
 
 from lab.asose import ASOSEConfig, ASOSEStrategy
 from lab.experiments.one_shot import Found
-from lab.experiments.proxy import MOMENTUM, WEIGHT_DECAY, Proxy
+from lab.experiments.proxy import Proxy
 from lab.monitor import MonitorConfig, StabilityMonitor
 from lab.results.record import Clock
+from lab.search.training import MOMENTUM, WEIGHT_DECAY
 from lab.store import AlertEvent, MutationEvent, Record
 from lab.train import NullSink, OptimizerConfig, Split, TrainingLoop
 

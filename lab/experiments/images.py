@@ -11,12 +11,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lab.base import DataError, derive_seed
-from lab.datasets import DataBundle, DataConfig, load, open_streams
+from lab.datasets import DataConfig, load, open_streams
+from lab.experiments.proxy import write_pooled
 from lab.nn import EvolvableNetwork, measure_flops, train_mode
 from lab.space import Genotype
 from lab.train import OptimizerConfig, Split, StreamData, evaluate
@@ -73,32 +73,6 @@ def image_config(name: str, *, data_dir: str, cifar: Path | None, folder: Path, 
         own = bundle.augmentation
         config = replace(config, name=str(path), shift=max(own.shift // 2, 1) if own.shift else 0, flip=own.flip)
     return replace(config, train_limit=wanted.limit)
-
-
-def write_pooled(bundle: DataBundle, path: Path) -> None:
-    """Write the images of `bundle` with the mean of 2x2 pixels in place of each four, as an .npz; whole or not at all.
-
-    Raises:
-        DataError: a side is odd.
-    """
-    sides = bundle.shape[1:]
-    if sides[0] % 2 or sides[1] % 2:
-        raise DataError("images with even sides", f"{sides[0]}x{sides[1]} in {bundle.title}", "crop the images")
-
-    def halve(x_NCHW: Tensor) -> np.ndarray:
-        unit = x_NCHW.float() / 255 if x_NCHW.dtype == torch.uint8 else x_NCHW
-        return nn.functional.avg_pool2d(unit, 2).numpy()
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part.npz")
-    np.savez(
-        temporary,
-        x_train=halve(bundle.x_train),
-        y_train=bundle.y_train.numpy(),
-        x_test=halve(bundle.x_test),
-        y_test=bundle.y_test.numpy(),
-    )
-    temporary.replace(path)
 
 
 def open_images(config: DataConfig, batch_size: int) -> StreamData:

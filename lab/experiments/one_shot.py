@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from lab.base import derive_seed
-from lab.experiments.proxy import Proxy, weight_step
+from lab.experiments.proxy import Proxy
 from lab.explore import GumbelExplorer
 from lab.nn import Sample, SuperNet, train_mode
 from lab.results.record import Clock
+from lab.search import weight_step
 from lab.space import Genotype, sample
 from lab.train import Split
 

@@ -12,8 +12,20 @@ from lab.space import NB125
 TABLE_DATASET = "digits"
 ENVIRONMENTS = ("CIFAR-10", "CIFAR-100", "Macro", "Macro, one seed", "digits")
 """Tables and columns of them on which the agent is measured."""
-METHODS = ("aso-se", "random", "inherited", "gdas", "darts", "parameters", "synflow", "naswot")
-"""Searches at one budget."""
+METHODS = ("aso-se", "random", "inherited", "gdas", "darts", "parameters", "log_synflow", "naswot")
+"""Searches at one budget that `lab search` is held against; the last three climb on one score."""
+ARMS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "search": {},
+        "prior": {"evidence": False},
+        "evidence": {"prior": False},
+        "prior-without-skip": {"evidence": False, "scores": ("naswot", "log_synflow")},
+        "prior-naswot": {"evidence": False, "scores": ("naswot",)},
+        "prior-log_synflow": {"evidence": False, "scores": ("log_synflow",)},
+        "prior-skip_length": {"evidence": False, "scores": ("skip_length",)},
+    }
+)
+"""`lab search` and its ablations, by name: what each changes of its settings."""
 DATASETS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
         "nb201": {"CIFAR-10": ("c10_val12", "c10_test200"), "CIFAR-100": ("c100_val12", "c100_test200")},
@@ -71,12 +83,19 @@ class SearchBench:
 
     data: Path | None = None
     """CIFAR-10 (or other images with even sides) as .npz with x_train, y_train, x_test, y_test; pooled 2x2. Needed."""
-    methods: tuple[str, ...] = METHODS
-    """Which methods search."""
-    seeds: int = 5
-    """Searches of each method, >= 1."""
-    budget: float = 100.0
+    methods: tuple[str, ...] = (*ARMS, *METHODS)
+    """Which methods search nb201."""
+    seeds: int = 10
+    """Searches of each arm of lab search, >= 1."""
+    method_seeds: int = 10
+    """Searches of each method that it is held against, >= 1."""
+    budget: float = 60.0
     """CPU seconds of one search, > 0; a zero-cost search ends earlier where it has nothing left to climb."""
+    digits_arms: tuple[str, ...] = tuple(ARMS)
+    """Which arms of lab search also search nb125 on digits, by the protocol of lab experiment table; none to leave it
+    out."""
+    digits_budget: float = 120.0
+    """CPU seconds of one search of nb125, > 0."""
     warm_up_share: float = 0.8
     """For aso-se: share of the budget that trains the supernet, in (0, 1)."""
     trial_epochs: int = 2
@@ -94,9 +113,13 @@ class SearchBench:
 
     def __post_init__(self) -> None:
         for name in self.methods:
-            require_choice("method", name, METHODS)
+            require_choice("method", name, (*ARMS, *METHODS))
+        for name in self.digits_arms:
+            require_choice("arm", name, ARMS.keys())
         require_range("seeds", self.seeds, 1)
+        require_range("method_seeds", self.method_seeds, 1)
         require_range("budget", self.budget, 0, open_low=True)
+        require_range("digits_budget", self.digits_budget, 0, open_low=True)
         require_range("warm_up_share", self.warm_up_share, 0, 0.99, open_low=True)
         require_range("trial_epochs", self.trial_epochs, 1)
         require_range("channels", self.channels, 1)

@@ -1,4 +1,4 @@
-"""Exploration of a search space: architecture parameters, Gumbel sampling, temperature, the collapse meter."""
+"""Exploration of a search space: architecture parameters, Gumbel sampling, temperature, scores without training."""
 
 import lazy_loader
 

@@ -13,6 +13,7 @@ from .modes import eval_mode, plain_attention, preserved_modes, train_mode
 from .primitives import NB201_PRIMITIVES, AveragePool, ConvNorm, Skip, Zero
 from .sample import Sample
 from .sharing import copy_sharing_parameters
+from .sized_cnn import SizedCNN, sized_cnn
 from .small_cnn import SmallCNN, seed_cnn, small_cnn
 from .stages import STAGES, StageBackbone, StageCell, staged
 from .supernet import MixedEdge, SuperNet
@@ -38,6 +39,7 @@ __all__ = [
     "MixedEdge",
     "OpSource",
     "Sample",
+    "SizedCNN",
     "Skip",
     "SmallCNN",
     "StageBackbone",
@@ -58,6 +60,7 @@ __all__ = [
     "recalibrate_batchnorm",
     "seed_cnn",
     "six_convolutions",
+    "sized_cnn",
     "small_cnn",
     "staged",
     "train_mode",

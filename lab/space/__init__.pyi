@@ -2,7 +2,7 @@
 
 from .genotype import Edit, Genotype
 from .moves import MUTATION_KINDS, mutate, neighbours, sample
-from .space import ABSENT, ALL_SPACES, DARTS, MACRO, NB125, NB201, SPACES, Edge, Space
+from .space import ABSENT, ALL_SPACES, DARTS, MACRO, NB125, NB201, SIZES, SPACES, Edge, Space
 from .table import Table, find_table
 from .text import genotype_text, parse_genotype
 
@@ -14,6 +14,7 @@ __all__ = [
     "MUTATION_KINDS",
     "NB125",
     "NB201",
+    "SIZES",
     "SPACES",
     "Edge",
     "Edit",

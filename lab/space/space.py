@@ -134,7 +134,19 @@ holds the network without any block, from which a network can grow. No supernet 
 table alone. Source: Su et al. 2021, "Prioritized Architecture Sampling with Monto-Carlo Tree Search".
 """
 
+SIZES = Space(
+    name="sizes",
+    primitives=tuple(f"{width}x{depth}" for width in (8, 16, 32, 64, 128) for depth in (1, 2, 3)),
+    edges=tuple(Edge("network", stage + 1, stage) for stage in range(3)),
+    nodes=4,
+    outputs=(3,),
+)
+"""Width and depth of the small convolutional network: a chain of 3 stages, 3,375 networks.
+
+`32x2` is a stage of two convolutions with 32 channels each; `32x1`, `64x1`, `128x1` is `lab.nn.small_cnn()` itself.
+"""
+
 SPACES: Mapping[str, Space] = MappingProxyType({space.name: space for space in (NB201, NB125, DARTS)})
 """Every space of cells by name: what a supernet can be built of."""
-ALL_SPACES: Mapping[str, Space] = MappingProxyType({**SPACES, MACRO.name: MACRO})
-"""Every space by name, with those that are known by their table alone."""
+ALL_SPACES: Mapping[str, Space] = MappingProxyType({**SPACES, MACRO.name: MACRO, SIZES.name: SIZES})
+"""Every space by name, with those that no supernet is built of."""

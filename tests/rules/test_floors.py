@@ -29,6 +29,7 @@ FLOORS = {
     "agent": 6,
     "multitask": 6,
     "text": 6,
+    "search": 6,
     "runs": 7,
     "results": 7,
     "tune": 8,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.base import DataError
-from lab.space import ALL_SPACES, MACRO, SPACES, Genotype, Table, find_table, mutate, neighbours, sample
+from lab.space import ALL_SPACES, MACRO, SIZES, SPACES, Genotype, Table, find_table, mutate, neighbours, sample
 
 TABLES = Path(__file__).parents[3] / "shared" / "data" / "nas_tables"
 networks = st.tuples(*[st.sampled_from(MACRO.primitives)] * 8).map(lambda blocks: Genotype(MACRO, blocks))
@@ -44,7 +44,7 @@ def test_a_network_survives_json_and_has_16_neighbours_each_one_position_away(ne
 def test_the_space_holds_6561_networks_and_is_none_that_a_supernet_is_built_of():
     assert MACRO.size == 6_561
     assert MACRO.name not in SPACES
-    assert set(ALL_SPACES) == {*SPACES, MACRO.name}
+    assert set(ALL_SPACES) == {*SPACES, MACRO.name, SIZES.name}
     drawn = sample(MACRO, Random(0))
     assert len(drawn.diff(mutate(drawn, 0.25, "random", Random(0)))) == 2
 
