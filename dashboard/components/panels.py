@@ -59,6 +59,7 @@ def body(picture: PageFrame) -> None:
     """What a person should look at first, headline numbers, the timeline, the genotype, the curves."""
     notices(picture)
     headline(words.kpis(picture.snapshot))
+    _plan(picture)
     attention = words.needs_attention(picture.snapshot)
     if attention:
         alerts(picture.snapshot)
@@ -111,6 +112,17 @@ def notices(picture: PageFrame) -> None:
         st.info("The run has begun and has not finished its first step yet.", icon=":material/hourglass_top:")
     if not snapshot.complete:
         st.info("Reading a long run: the curves are still loading.", icon=":material/hourglass_top:")
+
+
+def _plan(picture: PageFrame) -> None:
+    """Width and length of a planned run, and why."""
+    event = picture.snapshot.latest("plan")
+    if event is None:
+        return
+    with st.expander(words.plain(words.plan_title(event)), icon=":material/design_services:"):
+        for reason in event.payload["reasons"]:
+            st.markdown(f"- {words.plain(reason)}")
+        st.dataframe(words.plan_rows(event), hide_index=True, alt="Widths that the plan weighed, with their epochs")
 
 
 def _timeline(picture: PageFrame) -> None:

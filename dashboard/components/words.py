@@ -237,6 +237,28 @@ def alert_rows(snapshot: Snapshot, limit: int = 8) -> list[dict[str, str]]:
     return rows[:limit]
 
 
+def plan_title(event: EventRow) -> str:
+    """The plan of a run in one line."""
+    payload = event.payload
+    spends = f"{payload['operations'] / 1e9:,.0f} GFLOP"
+    if payload["seconds"] is not None:
+        spends = f"{payload['seconds']:,.0f} s ({spends})"
+    return f"Plan for {spends}: {payload['channels']} channels, {payload['layers']} cells, {payload['epochs']} epochs"
+
+
+def plan_rows(event: EventRow) -> list[dict[str, str]]:
+    """The widths that a plan weighed, one row each; * marks the chosen one."""
+    chosen = event.payload["channels"]
+    return [
+        {
+            "channels": f"{each['channels']}{' *' if each['channels'] == chosen else ''}",
+            "GFLOP an epoch": f"{each['operations'] / 1e9:,.2f}",
+            "epochs in the budget": f"{each['epochs']:,.1f}",
+        }
+        for each in event.payload["candidates"]
+    ]
+
+
 def growth_lines(snapshot: Snapshot) -> tuple[str, ...]:
     """How the network grew, newest first, one sentence each."""
     lines = []

@@ -194,7 +194,7 @@ class ASOSEConfig:
         its first cell.
         """
         require_range("epochs", epochs, 1)
-        window = max(round(WINDOW * epochs), 1)
+        window = max(round(WINDOW * epochs) - self.warmup_epochs, 1)
         cycles = max(min(4, (window + 1) // 3), 1)
         weights = max((window - (cycles - self.begins_with_cell)) // cycles, 1)
         fitted = replace(

@@ -59,6 +59,7 @@ class LiveNetworkController:
         self.records: list[Record] = []
         self.criterion = Criterion()
         self.strength_scale = 1.0
+        self.images_read = 0
         self.restore_point: dict[str, Any] | None = None
         self.origin: dict[str, Any] | None = None
         """For mutation_test restart: the weights that exploration left, from which every cell's training starts."""
@@ -71,7 +72,14 @@ class LiveNetworkController:
 
     def read(self, data: EpochData) -> Evaluation:
         """The live network on the selection split."""
-        return self.group.broadcast(evaluate(self.child, data.selection(), self.criterion))
+        evaluation = self.group.broadcast(evaluate(self.child, data.selection(), self.criterion))
+        self.images_read += len(evaluation.losses_N)
+        return evaluation
+
+    def take_images_read(self) -> int:
+        """Images on which the live network was read since this was last asked."""
+        count, self.images_read = self.images_read, 0
+        return count
 
     def mutation_phase(self, epoch: int, step: int, cycle: int, data: EpochData) -> None:
         """Take the live network in the first cycle (0); grow and mutate it in later ones, where they are due."""
@@ -211,6 +219,7 @@ class LiveNetworkController:
             "restore_point": self.restore_point,
             "origin": self.origin,
             "strength_scale": self.strength_scale,
+            "images_read": self.images_read,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -225,3 +234,4 @@ class LiveNetworkController:
         self.restore_point = state["restore_point"]
         self.origin = state["origin"]
         self.strength_scale = state["strength_scale"]
+        self.images_read = state.get("images_read", 0)

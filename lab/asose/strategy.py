@@ -58,6 +58,8 @@ class ASOSEStrategy:
         weights: optimizer of the weights.
         seed: run seed.
         epochs: epochs of the run, over which the learning rate falls.
+        budget: floating-point operations after which the run ends, and over which the learning rate falls where that is
+            sooner; None for a run of so many epochs.
         table: true accuracies of the space's cells; only shown, never used.
         options: how a step on the weights is taken.
     """
@@ -70,12 +72,14 @@ class ASOSEStrategy:
         *,
         seed: int,
         epochs: int,
+        budget: float | None = None,
         table: Table | None = None,
         options: StepOptions | None = None,
     ) -> None:
         self.config = config
         weights = weights or OptimizerConfig()
         self.epochs = epochs
+        self.budget = budget
         self.space = supernet.space
         options = options or StepOptions()
         group = options.group
@@ -154,8 +158,11 @@ class ASOSEStrategy:
             if self._phase == "arch_training":
                 self.architecture.set_rate(data)
                 self._tell_temperature(self.config.temperature_schedule)
-        self.rate.begin(epoch, self._phase_share())
         self._flops = self._measure_flops(data)
+        if self._budget_is_spent(data):
+            self._stop(f"the budget of {self.budget:.3g} operations is spent")
+            return None
+        self.rate.begin(self._run_share(epoch) * self.epochs, self._phase_share())
         self.architecture.scores = []
         split = Split.SEARCH if self._phase == "arch_training" else Split.TRAIN
         return EpochPlan(split=split, segment=f"{self._phase} {self.cycle}")
@@ -200,9 +207,24 @@ class ASOSEStrategy:
             if self._left <= 0 and self.controller.decide(evaluation) == "rejected":
                 evaluation = self.controller.read(data)
             self._watch(evaluation)
+        self.spent += self._flops * self.controller.take_images_read()
         if self._left <= 0 and self._phase != "finished":
             self._next_phase()
         return evaluation
+
+    def _run_share(self, epoch: int) -> float:
+        """Share of the run that is done, by its epochs or by what it has spent of its budget, whichever is more."""
+        share = epoch / max(self.epochs, 1)
+        return share if self.budget is None else max(share, min(self.spent / self.budget, 1.0))
+
+    def _budget_is_spent(self, data: EpochData) -> bool:
+        """Whether the last retraining has no whole epoch left."""
+        if self.budget is None or self.extended or not self.structure_is_final:
+            return False
+        images = (
+            data.length(Split.TRAIN) * len(next(iter(data.batches(Split.TRAIN, 0)))[1]) * self.controller.group.size
+        )
+        return self.spent + TRAINING_PASSES * self._flops * images > self.budget
 
     def _measure_flops(self, data: EpochData) -> float:
         """Operations of one forward on one image of what the coming epoch trains; of a draw those of the likeliest."""

@@ -17,7 +17,7 @@ from lab.asose import ASOSEConfig, ASOSEStrategy
 from lab.asose.prior import find_prior
 from lab.base import ReportTable, derive_seed
 from lab.datasets import DataConfig
-from lab.experiments.images import fresh_network, image_config, image_operations, open_images, train_for
+from lab.experiments.images import PASSES, fresh_network, image_config, image_operations, open_images, train_for
 from lab.experiments.training_settings import EVOLVED_ARMS, EvolvedBench
 from lab.monitor import StabilityMonitor
 from lab.nn import SuperNet, six_convolutions
@@ -96,7 +96,8 @@ def evolve(config: EvolvedBench, data: DataConfig, operations: float, seed: int)
     )
     prior_seconds = time.process_time() - began
     network = fresh_network(prior.genotype, images, channels=config.channels, layers=config.layers, seed=seed)
-    epoch = image_operations(network, images) * images.length(Split.TRAIN) * config.batch_size
+    trained = images.length(Split.TRAIN) * config.batch_size
+    epoch = image_operations(network, images) * (trained + images.streams.selection.size / PASSES)
     search = search.fitted(max(int(operations / epoch), 1))
     seed_rng(derive_seed(seed, "init"))
     strategy = ASOSEStrategy(
@@ -105,6 +106,7 @@ def evolve(config: EvolvedBench, data: DataConfig, operations: float, seed: int)
         OptimizerConfig(weight_lr=config.weight_lr),
         seed=seed,
         epochs=search.planned_epochs,
+        budget=operations,
     )
     strategy.architecture.adopt(prior)
     sink = _Events()

@@ -224,6 +224,7 @@ def _make_search(config: RunConfig, images: Images, options: StepOptions) -> Str
         config.optimizer,
         seed=config.seed,
         epochs=config.scheduled_epochs,
+        budget=config.budget,
         table=find_table(space),
         options=options,
     )

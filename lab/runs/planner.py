@@ -21,7 +21,7 @@ from lab.state import preserved_rng
 from lab.train import OptimizerConfig
 from lab.train.optimizer import make_weight_optimizer
 
-BACKWARD = 3
+PASSES = 3
 """Operations of a training step in those of its forward: the backward costs twice as much."""
 TIMED_STEPS = 5
 """Training steps whose median is a width's time, after one that is not timed."""
@@ -41,8 +41,8 @@ def plan_run(config: RunConfig, budget: Budget, *, widths: Sequence[int] = WIDTH
     """Choose width, epochs and phases of `config` for `budget`.
 
     The width is the largest that gets at least `LEAST_EPOCHS` epochs; the run takes as many epochs as the budget pays
-    for, at most `MOST_EPOCHS`. Operations are 3 x forward x images, of the prior's cell where there is a prior, and
-    of the fixed cell elsewhere. Every random stream is as before afterwards.
+    for, at most `MOST_EPOCHS`. Operations are 3 x forward x images, and 1 x for readings, of the prior's cell where
+    there is a prior, and of the fixed cell elsewhere. Every random stream is as before afterwards.
 
     Args:
         config: the run; what a plan does not choose (depth, batch size, rates) is taken from it.
@@ -75,7 +75,9 @@ def plan_run(config: RunConfig, budget: Budget, *, widths: Sequence[int] = WIDTH
                 num_classes=streams.bundle.num_classes,
                 in_channels=streams.bundle.shape[0],
             ).to(device)
-            operations = BACKWARD * measure_flops(network, example[0][:1]) * samples
+            # After each epoch the network is read on the selection split.
+            images = PASSES * samples + streams.selection.size
+            operations = float(measure_flops(network, example[0][:1]) * images)
             seconds = None
             if budget.seconds is not None:
                 seconds = _step_seconds(network, example, config.optimizer) * samples / len(example[0])

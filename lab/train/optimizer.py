@@ -53,8 +53,12 @@ class LearningRate:
         self.best = math.inf
         self.waited = 0
 
-    def begin(self, epoch: int, phase_share: float = 0.0) -> None:
-        """Set the rate of `epoch`, which begins when `phase_share` of its phase is done, in [0, 1]."""
+    def begin(self, epoch: float, phase_share: float = 0.0) -> None:
+        """Set the rate of `epoch`, which begins when `phase_share` of its phase is done, in [0, 1].
+
+        Args:
+            epoch: >= 0; between whole numbers where the run is measured by what it spends.
+        """
         share = phase_share if self.schedule == "phase" else min(epoch / max(self.epochs, 1), 1.0)
         cosine = FINAL_RATE + (1.0 - FINAL_RATE) * (1.0 + math.cos(math.pi * share)) / 2.0
         self._set(self.base * (cosine if self.schedule in ("cosine", "phase") else 1.0) * self.scale)

@@ -15,6 +15,8 @@ from lab.train import CheckpointConfig, DeviceConfig, NullSink, OptimizerConfig,
 from lab.train.optimizer import LearningRate
 
 BASE = {
+    "prior": "none",
+    "retraining_epochs": 0,
     "warmup_epochs": 1,
     "arch_training_epochs": 2,
     "weight_training_epochs": 1,
@@ -28,7 +30,12 @@ ADAPTIVE = {"temperature_schedule": "adaptive"}
 PLATEAU = {"weight_schedule": "plateau", "rate_patience": 3, "weight_lr": 1e-9}
 IMPATIENT = {"weight_training_epochs": 4, "early_stopping_patience": 2, "weight_lr": 1e-4}
 AT_ONCE = {"preserve_function": False, "weight_lr": 1e-4, "mutation_kind": "random", "reject_z": 0.0}
+SCORED = {"prior": "scores", "prior_evaluations": 30}
 CHANGED = {
+    "prior": ({"prior_evaluations": 30}, "scores"),
+    "prior_evaluations": (SCORED, 40),
+    "prior_strength": (SCORED, 1.0),
+    "retraining_epochs": ({}, 1),
     "warmup_epochs": ({}, 2),
     "arch_training_epochs": ({}, 1),
     "weight_training_epochs": ({}, 2),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lab.store import AlertEvent, GrowthEvent, InterventionEvent, OomEvent, RollbackEvent, control
+from lab.store import AlertEvent, GrowthEvent, InterventionEvent, OomEvent, PlanEvent, RollbackEvent, control
 
 CHARTS = {"timeline", "genotype", "probabilities", "temperature", "loss", "accuracy", "stability", "memory"}
 
@@ -265,3 +265,29 @@ def test_growth_is_told_with_what_it_cost(page: Any, recorder: Callable[..., Any
     page.open()
     assert "grew in depth at backbone.cells.1, 1,000 → 1,500 parameters of the supernet" in page.text
     assert "output changed by 0.0e+00" in page.text
+
+
+def test_a_planned_run_says_what_was_chosen_and_why(page: Any, recorder: Callable[..., Any]) -> None:
+    run = recorder()
+    run.search()
+    assert "Plan for" not in page.open().text
+    weighed = [
+        {"channels": width, "operations": 1e9 * width, "seconds": None, "epochs": 160 / width} for width in (4, 8)
+    ]
+    event = PlanEvent(
+        operations=160e9,
+        seconds=None,
+        channels=8,
+        layers=3,
+        epochs=20,
+        steps=780,
+        candidates=weighed,
+        reasons=["8 channels: the largest width that gets at least 20 epochs"],
+    )
+    run.run.record(30, event)
+    run.run.flush()
+    page.tick()
+    assert "Plan for 160 GFLOP\\: 8 channels, 3 cells, 20 epochs" in [each.label for each in page.app.expander]
+    assert "the largest width that gets at least 20 epochs" in page.text
+    tables = [table.value for table in page.app.dataframe]
+    assert any("8 *" in list(table.get("channels", [])) for table in tables)

@@ -35,7 +35,7 @@ def test_settings_of_earlier_versions_have_todays_names():
         "recipe": "agent",
         "grad_accum_steps": 2,
         "data": {"train_share": 0.5, "search_share": 0.25, "selection_share": 0.25},
-        "search": {"reject_z": 2.0, "total_cycles": 3},
+        "search": {"prior": "none", "retraining_epochs": 0, "reject_z": 2.0, "total_cycles": 3},
         "evolve": {"reject_z": 2.0, "policy": "random", "model": "small_cnn"},
         "optimizer": {"weight_lr": 0.1},
         "checkpoints": {},
