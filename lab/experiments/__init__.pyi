@@ -13,6 +13,7 @@ from .training_settings import (
     GrowthBench,
     ScoresBench,
 )
+from .trial_settings import TrialBench
 
 __all__ = [
     "AblationBench",
@@ -24,4 +25,5 @@ __all__ = [
     "SearchBench",
     "StrategiesBench",
     "TableBench",
+    "TrialBench",
 ]

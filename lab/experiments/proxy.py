@@ -117,7 +117,7 @@ def open_proxy(
     bundle = load(DataConfig(name=str(path)))
     pooled = folder / f"{path.stem}-pooled.npz"
     if not pooled.is_file():
-        _write_pooled(bundle, pooled)
+        write_pooled(bundle, pooled)
     config = DataConfig(name=str(pooled), seed=seed, shift=2, flip=True)
     streams = open_streams(config, batch_size=batch_size)
     return Proxy(
@@ -132,7 +132,12 @@ def open_proxy(
     )
 
 
-def _write_pooled(bundle: DataBundle, path: Path) -> None:
+def write_pooled(bundle: DataBundle, path: Path) -> None:
+    """Write the images, pooled 2x2 to half their sides, and their labels as an .npz file.
+
+    Raises:
+        DataError: sides that are odd.
+    """
     sides = bundle.shape[1:]
     if sides[0] % 2 or sides[1] % 2:
         raise DataError("images with even sides", f"{sides[0]}x{sides[1]} in {bundle.title}", "crop the images")
