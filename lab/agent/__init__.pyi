@@ -34,7 +34,7 @@ from .run_config import POLICIES, EvolveConfig
 from .scores import LAYER_SCORES, UNIT_SCORES
 from .state import FEATURES
 from .strategy import AgentStrategy
-from .trial import PairedTest, Trial
+from .trial import GainTest, PairedTest, TriedAction
 
 __all__ = [
     "FEATURES",
@@ -57,6 +57,7 @@ __all__ = [
     "ExpandWithMI",
     "Experience",
     "ExperienceBuffer",
+    "GainTest",
     "HybridOperator",
     "InformationBottleneck",
     "Labelled",
@@ -77,7 +78,7 @@ __all__ = [
     "RewardConfig",
     "StructuralEvolution",
     "StructuralOperator",
-    "Trial",
+    "TriedAction",
     "differential_entropy",
     "discrete_entropy",
     "gate_gradient",

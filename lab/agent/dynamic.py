@@ -12,29 +12,25 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lab.agent.attempts import Attempts
 from lab.agent.batch import Labelled, read_loader
 from lab.agent.evolution import StructuralEvolution
 from lab.agent.information import InformationBottleneck
 from lab.agent.learner import LearnerConfig, QLearner
-from lab.agent.operators import StructuralOperator, rollback_all, target_of
+from lab.agent.operators import StructuralOperator, target_of
 from lab.agent.replay import Experience
 from lab.agent.reward import MultiObjectiveReward
 from lab.agent.state import FEATURES, encode
 from lab.agent.tracked_model import TrackedModel
-from lab.agent.trial import (
-    AcceptanceTest,
-    EvalResult,
-    PairedTest,
-    TrainStep,
-    Trial,
-    account,
-    compare_with_control,
-    plain_step,
-)
+from lab.agent.trial import AcceptanceTest, PairedTest, TrainStep, TriedAction, account, plain_step
 from lab.base import MorphError, require, require_range
 from lab.device import require_device
 from lab.morph import MorphPlan, MorphReport, apply
 from lab.state import structure_digest
+from lab.trial import TrialConfig, TrialLedger
+
+EVERY_CHANGE = 1e9
+"""A least effect so large that every trial is made: whoever asks for an action by hand gets it tried."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +38,7 @@ class AgentConfig:
     """How the agent tries changes."""
 
     probe_steps: int = 0
-    """Training steps of the changed network and of its control copy before they are compared, >= 0."""
+    """Training steps of the changed copies and of the control copies before they are compared, >= 0."""
     episode_actions: int = 8
     """Actions of an episode, >= 1."""
     measure_samples: int = 256
@@ -74,7 +70,9 @@ class DynamicArchitecture:
         acceptance_test: decides what is kept.
         learner: how the policy learns.
         seed: of the policy, its exploration, and all that operators draw.
-        train_step: one training step; default a clipped step of `optimizer` on the cross entropy.
+        train_step: one training step of a model by an optimizer; default a clipped step on the cross entropy.
+        trials: cost and noise of the run's trials; default: every action that is asked for is tried, whatever it costs.
+        ranks: processes that share each training batch.
         agree: the same value for all processes that train together, that of the first.
 
     Raises:
@@ -99,6 +97,8 @@ class DynamicArchitecture:
         learner: LearnerConfig | None = None,
         seed: int = 0,
         train_step: TrainStep | None = None,
+        trials: TrialLedger | None = None,
+        ranks: int = 1,
         agree: Callable[[Any], Any] = lambda value: value,
     ) -> None:
         own = next((p.device for p in base_model.parameters()), torch.device("cpu"))
@@ -128,10 +128,21 @@ class DynamicArchitecture:
             ib or InformationBottleneck(),
             optimizer=optimizer,
             train_loader=train_loader,
-            train_step=train_step or (None if optimizer is None else plain_step(optimizer)),
+            train_step=train_step or plain_step(),
             samples=self.config.measure_samples,
             seed=seed,
             device=self.device,
+        )
+        every = TrialConfig(
+            steps=max(self.config.probe_steps, 1), looks=1, least_effect=EVERY_CHANGE, share=1.0, patience=2**31
+        )
+        self.attempts = Attempts(
+            self.tracked,
+            trials or TrialLedger(every, math.inf),
+            reward=self.reward,
+            seed=seed,
+            ranks=ranks,
+            agree=agree,
         )
         self.reports: list[MorphReport] = []
         """Changes that stand, in order, their snapshots released."""
@@ -209,10 +220,12 @@ class DynamicArchitecture:
         return self._read(batches)
 
     def apply_tentative(self, action: int, state: Tensor, mini_loader: Iterable[object]) -> tuple[bool, dict[str, Any]]:
-        """Try an action as a transaction: keep the changed network, or restore every bit.
+        """Try an action: go on with the changed network, or as if it had not been asked for.
 
-        The changed network and a control copy each take `probe_steps` optimizer steps on the same batches from the
-        same random state, and are compared sample by sample on `mini_loader`.
+        With probe steps changed copies and unchanged control copies take them on the same batches, in several orders,
+        and are compared on `mini_loader`, see `lab.trial`. The network itself is the first control copy: where the
+        change is not kept, the network has the bits of so many steps of plain training. Without probe steps it has the
+        bits that it had.
 
         Args:
             action: its number.
@@ -220,7 +233,8 @@ class DynamicArchitecture:
             mini_loader: held-out batches, gone through more than once.
 
         Returns:
-            Whether the change was kept, and what was measured; `error` says why one was not.
+            Whether the change was kept, and what was measured; `error` says why one was not, `cannot_tell` that no
+            trial was made.
 
         Raises:
             ConfigError: no such action.
@@ -234,54 +248,34 @@ class DynamicArchitecture:
         reason = self.refusals().get(name, "")
         if reason:
             return self._refused(name, reason)
-        probe = self.tracked.probe(self.config.probe_steps)
-        # First the control copy: the change below is made in place.
-        control = self.tracked.control_copy(probe, batches)
+        attempt = self.attempts.on_trial if self.config.probe_steps else self.attempts.at_once
         try:
-            reports = self.operators[name].apply(self.tracked.context(self.taken, self.excluded), self.optimizer)
+            found = attempt(self.operators[name], self.taken, self.excluded, self.acceptance_test, batches)
         except MorphError as error:
             # Worked out it seemed possible, tried it was not: known from now on, as long as the structure stays.
             self._refusals[1][name] = error.got
             return self._refused(name, str(error))
-        if not any(report.applied for report in reports):
-            rollback_all(reports)
-            return self._refused(name, "the change left every bit as it was")
-        trial, kept, why = self._try(reports, control, probe, batches)
+        if isinstance(found, str):
+            return False, {**self._refused(name, found)[1], "cannot_tell": True}
+        reports, tried, kept, why = found.reports, found.tried, found.kept, found.why
         self._conclude(name, reports, kept=kept)
-        metrics = self._read(batches) if kept else before
+        # A trial has trained the network, whatever was decided.
+        metrics = self._read(batches) if kept or self.config.probe_steps else before
         info = {
-            **account(name, reports, trial, kept=kept, why=why),
+            **account(name, reports, tried, kept=kept, why=why),
             "structure": [digests[0], reports[-1].digests.structure[1]],
             "weights": [digests[1], reports[-1].digests.weights[1]],
             "loss": [before["loss"], metrics["loss"]],
             "accuracy": [before["accuracy"], metrics["accuracy"]],
             "accept_rate": self.accept_rate,
         }
-        self._remember(action, state, trial, before, metrics)
+        self._remember(action, state, tried, before, metrics)
         info["learning_loss"] = self._learn()
         return kept, info
-
-    def _try(
-        self, reports: tuple[MorphReport, ...], control: EvalResult, probe: list[Labelled], batches: list[Labelled]
-    ) -> tuple[Trial, bool, str]:
-        """Train the changed network, compare it with its control copy, decide."""
-        done = False
-        try:
-            self.tracked.train(probe)
-            after = EvalResult.of(self.model, batches)
-            trial = compare_with_control(reports, control, after, steps=len(probe), reward=self.reward)
-            kept, why = self.agree(self.acceptance_test(trial))
-            done = True
-        finally:
-            # Whatever goes wrong in a trial, the network is what it was.
-            if not done:
-                rollback_all(reports)
-        return trial, kept, why
 
     def _conclude(self, name: str, reports: tuple[MorphReport, ...], *, kept: bool) -> None:
         self._kept.append(kept)
         if not kept:
-            rollback_all(reports)
             self.excluded |= {target_of(report.plan) for report in reports}
             # An excluded place matters to the action that was made there alone.
             self._refusals[1][name] = self._refusal(name)
@@ -292,18 +286,18 @@ class DynamicArchitecture:
         self.excluded = frozenset()
 
     def _remember(
-        self, action: int, state: Tensor, trial: Trial, before: dict[str, float], metrics: dict[str, float]
+        self, action: int, state: Tensor, tried: TriedAction, before: dict[str, float], metrics: dict[str, float]
     ) -> None:
         self.taken += 1
         self._position += 1
-        self._last_reward = trial.reward.total
+        self._last_reward = tried.reward.total
         mask = self.mask()
         done = self._position >= self.config.episode_actions or not bool(mask.any())
         self.learner.observe(
             Experience(
                 state=state,
                 action=action,
-                reward=trial.reward.total,
+                reward=tried.reward.total,
                 next_state=self.get_state(metrics),
                 done=done,
                 metrics_before=before,
@@ -365,7 +359,8 @@ class DynamicArchitecture:
             "learner": self.learner.state_dict(),
             "excluded": sorted(self.excluded),
             "taken": self.taken,
-            "steps": [self.tracked.steps, self.tracked.steps_samples],
+            "steps": [self.tracked.steps, self.tracked.own_samples],
+            "trials": self.attempts.ledger.state_dict(),
             "kept": list(self._kept),
             "position": self._position,
             "last_reward": self._last_reward,
@@ -382,7 +377,10 @@ class DynamicArchitecture:
         self.learner.load_state_dict(state["learner"])
         self.excluded = frozenset(state["excluded"])
         self.taken = state["taken"]
-        self.tracked.steps, self.tracked.steps_samples = state["steps"]
+        self.tracked.steps, self.tracked.own_samples = state["steps"]
+        # Earlier versions counted no trials.
+        if "trials" in state:
+            self.attempts.ledger.load_state_dict(state["trials"])
         self._kept, self._position = list(state["kept"]), state["position"]
         self._last_reward, self._metrics = state["last_reward"], dict(state["metrics"])
         self._first_parameters = state["first_parameters"]

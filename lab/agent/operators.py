@@ -20,8 +20,11 @@ from lab.base import MorphError, require_choice, require_range
 from lab.morph import Morph, MorphPlan, MorphReport, Prune, Widen, apply, rollback
 from lab.morph.trace import Example, Traces
 
-ATTEMPTS = 8
-"""Places that are tried before an action counts as impossible."""
+ATTEMPTS = 64
+"""Places that are tried before an action counts as impossible: more than are coupled to one refused width, such as the
+residual stream of a transformer."""
+TOLD = 3
+"""Reasons that a refusal names."""
 T = TypeVar("T")
 
 
@@ -88,7 +91,7 @@ class MorphOperator(StructuralOperator):
         """The best candidate that is possible and allowed; at most `ATTEMPTS` are tried.
 
         Raises:
-            MorphError: none is, with the last reason.
+            MorphError: none is, with the first places and their reasons.
         """
 
         def plan(morph: Morph) -> MorphPlan:
@@ -107,16 +110,17 @@ class MorphOperator(StructuralOperator):
         """What `attempt` gives for the first candidate that it takes.
 
         Raises:
-            MorphError: it takes none, with the last reason.
+            MorphError: it takes none, with the first places and their reasons.
         """
-        reason = "no layer to act on"
+        reasons: dict[str, str] = {}
         free = (morph for morph in self.candidates(context) if target_of(morph) not in context.excluded)
         for morph in islice(free, ATTEMPTS):
             try:
                 return attempt(morph)
             except MorphError as error:
-                reason = error.got
-        raise MorphError(f"a place for {self.name}", reason, "choose another action")
+                reasons.setdefault(error.got, target_of(morph))
+        told = [f"{place}: {reason}" for reason, place in list(reasons.items())[:TOLD]]
+        raise MorphError(f"a place for {self.name}", "; ".join(told) or "no layer to act on", "choose another action")
 
     def refusal(self, context: ActionContext) -> str:
         """See `StructuralOperator.refusal`.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from lab.base import require_choice, require_range
 
 POLICIES = ("agent", "random", "schedule", "none")
+KEEP = ("gain", "harmless")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,12 +25,22 @@ class EvolveConfig:
     evolve_actions: int = 2
     """Actions in a round, >= 1."""
     probe_steps: int = 12
-    """Training steps that a changed network and its control copy take before they are compared, >= 0."""
+    """Training steps that changed copies and control copies take before they are compared, >= 0."""
+    keep: str = "gain"
+    """What a trial must show of a change that is kept: gain (better, or not worse and cheaper), or harmless (not worse
+    for sure)."""
+    trial_share: float = 0.1
+    """Share of the planned compute that all trials may cost, readings included, in [0, 1]."""
+    trial_patience: int = 6
+    """Trials in a row that kept nothing after which none is made any more, >= 1."""
+    least_effect: float = 0.05
+    """Smallest difference worth a trial, as a share of the held-out loss, > 0: where the held-out samples are too few
+    to show it, no trial is made."""
     least_reward: float = 0.0
     """Smallest reward at which a change is kept."""
     reject_z: float = 1.64
-    """A change is rolled back when the mean paired loss difference on the selection split exceeds this many standard
-    errors (a z-score), >= 0; 1.64 is one-sided 95 %."""
+    """A change is not kept when the mean loss difference on the selection split exceeds this many standard errors (a
+    z-score), >= 0; the error holds the noise between batch orders."""
     max_parameters: int | None = None
     """Largest number of parameters, >= 1; None for no limit."""
     max_flops: int | None = None
@@ -50,6 +61,10 @@ class EvolveConfig:
         require_range("evolve_actions", self.evolve_actions, 1)
         require_range("probe_steps", self.probe_steps, 0)
         require_range("reject_z", self.reject_z, 0)
+        require_choice("keep", self.keep, KEEP)
+        require_range("trial_share", self.trial_share, 0, 1)
+        require_range("trial_patience", self.trial_patience, 1)
+        require_range("least_effect", self.least_effect, 0, open_low=True)
         for name in ("max_parameters", "max_flops"):
             if getattr(self, name) is not None:
                 require_range(name, getattr(self, name), 1)

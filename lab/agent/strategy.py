@@ -3,19 +3,22 @@
 B batch, C channels, H height, W width.
 """
 
+import math
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import replace
 from random import Random
 from typing import Any
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lab.agent.batch import Labelled
 from lab.agent.dynamic import AgentConfig, DynamicArchitecture
 from lab.agent.evolution import StructuralEvolution
 from lab.agent.learner import LearnerConfig
 from lab.agent.run_config import EvolveConfig
-from lab.agent.trial import PairedTest
+from lab.agent.trial import GainTest, PairedTest
 from lab.base import CheckpointError, ConfigError, TrainingError, derive_seed
 from lab.morph import MorphPlan
 from lab.nn import measure_flops, train_mode
@@ -34,15 +37,16 @@ from lab.train import (
     StepOptions,
     StepReport,
     StrategyState,
+    WeightStep,
     WeightTrainer,
 )
+from lab.trial import TrialConfig, TrialLedger
+from lab.trial.ledger import TRAINING
 
 PROBE_OFFSET = 2_000_000
 """Epoch number, above any real one, from which trials take the order of their training batches."""
 FEW_ACTIONS = LearnerConfig(batch_size=8, n_step=2, epsilon_decay=15.0)
 """How the policy learns where a run has a few dozen actions."""
-TRAINING = 3
-"""A training step costs about three forwards: one there and two back."""
 
 
 class ProbeLoader:
@@ -84,9 +88,23 @@ class AgentStrategy:
         self.group = options.group
         self.evolve = evolve
         self.seed = seed
+        self.epochs = epochs
+        self.options = options
         self.trainer = WeightTrainer(network, config, epochs=epochs, options=options)
         self.records: list[Record] = self.trainer.records
         self.probe_loader = ProbeLoader()
+        self.trials = TrialLedger(
+            TrialConfig(
+                steps=max(evolve.probe_steps, 1),
+                share=evolve.trial_share,
+                patience=evolve.trial_patience,
+                least_effect=evolve.least_effect,
+            ),
+            evolve.compute or math.inf,
+        )
+        """What trials have cost and shown; what a run of epochs plans is known once its data are there."""
+        self._copy_steps: dict[int, WeightStep] = {}
+        self._told = ""
         self.agent = DynamicArchitecture(
             network,
             StructuralEvolution(
@@ -96,9 +114,13 @@ class AgentStrategy:
             train_loader=self.probe_loader,
             config=AgentConfig(probe_steps=0 if evolve.policy == "schedule" else evolve.probe_steps),
             learner=FEW_ACTIONS,
-            acceptance_test=PairedTest(z=evolve.reject_z, threshold=evolve.least_reward),
+            acceptance_test=(GainTest if evolve.keep == "gain" else PairedTest)(
+                z=evolve.reject_z, threshold=evolve.least_reward
+            ),
             seed=derive_seed(seed, "agent"),
             train_step=self._train_step,
+            trials=self.trials,
+            ranks=self.group.size,
             agree=self.group.broadcast,
         )
         self.counts = {"tried": 0, "kept": 0, "refused": 0}
@@ -119,10 +141,19 @@ class AgentStrategy:
         """The live network."""
         return self.agent.model
 
-    def _train_step(self, model: nn.Module, batch: Labelled) -> None:
+    def _train_step(self, model: nn.Module, optimizer: Optimizer, batch: Labelled) -> None:
         assert isinstance(batch.inputs, Tensor)
         train_mode(model)
-        self.trainer.weight_step(model, batch.inputs, batch.labels_B)
+        step = self.trainer.weight_step
+        if optimizer is not self.trainer.optimizer:
+            # A copy's overflow or shortage of memory must not move the run's own loss scale and parts.
+            if id(optimizer) not in self._copy_steps:
+                options = replace(self.options, precision=deepcopy(self.options.precision))
+                self._copy_steps[id(optimizer)] = options.weight_step(
+                    optimizer, grad_clip=self.trainer.config.grad_clip, records=[]
+                )
+            step = self._copy_steps[id(optimizer)]
+        step(model, batch.inputs, batch.labels_B)
 
     def begin_epoch(self, epoch: int, step: int, data: EpochData) -> EpochPlan | None:
         """Let the agent act where a round is due, then prepare the epoch; None where the compute is spent."""
@@ -134,11 +165,44 @@ class AgentStrategy:
             if self.spent >= self.evolve.compute:
                 self.finish(epoch, data)
                 return None
+        elif math.isinf(self.trials.planned):
+            self.trials.planned = self._planned(data)
         due = epoch >= self.evolve.evolve_from and (epoch - self.evolve.evolve_from) % self.evolve.evolve_every == 0
         if due and self.evolve.policy != "none":
             self._round(data, self.evolve.evolve_actions)
         # A trial trains the network: losses before and after a round are different quantities.
         return replace(self.trainer.begin_epoch(epoch, share), segment=f"{self.phase} {self._rounds}")
+
+    def _planned(self, data: EpochData) -> float:
+        """Compute of the whole run, were the network never changed."""
+        batches = data.batches(Split.TRAIN, 0)
+        rows = len(next(batches)[1]) * self.group.size
+        return TRAINING * self._flops * rows * data.length(Split.TRAIN) * max(self.epochs, 1)
+
+    def _reading(self, samples: int) -> float:
+        """Cost of reading the network and its layers before an action and after it."""
+        measured = TRAINING * min(samples, self.agent.config.measure_samples)
+        return self._flops * (3 * samples + 2 * measured)
+
+    def _tell_none(self, reason: str) -> None:
+        """Say once why no trial is made."""
+        if reason != self._told:
+            self._told = reason
+            self.records.append(AlertEvent(level="info", title="No trial", text=reason))
+
+    def _closed(self, samples: int) -> str:
+        """Why nothing is tried any more; the readings of an action that is are paid for. A schedule tries nothing."""
+        cost = self._reading(samples)
+        if self.agent.config.probe_steps:
+            reason = self.trials.closed()
+            # An action may make the network larger, and what is read afterwards with it.
+            if not reason and cost * self.agent.evolution.max_growth > self.trials.left:
+                reason = f"trials have cost {self.trials.spent:.3g} of {self.trials.planned:.3g} FLOPs"
+            if reason:
+                return reason
+            self.trials.spent += cost
+        self.spent += cost
+        return ""
 
     def _round(self, data: EpochData, actions: int) -> list[ActionEvent]:
         """So many actions, each a transaction; what happened."""
@@ -146,23 +210,36 @@ class AgentStrategy:
         self.agent.begin_round()
         self._rounds += 1
         held_out = list(data.selection())
-        metrics = self.agent.evaluate(held_out)
         samples = sum(len(y_B) for _, y_B in held_out)
         events: list[ActionEvent] = []
-        for _ in range(actions):
+        metrics: dict[str, float] = {}
+        for number in range(actions):
+            closed = self._closed(samples)
+            if closed:
+                self._tell_none(closed)
+                break
+            if not number:
+                metrics = self.agent.evaluate(held_out)
             state = self.agent.get_state(metrics)
             if not bool(self.agent.mask().any()):
                 text = "; ".join(f"{name}: {reason}" for name, reason in self.agent.refusals().items())
                 self.records.append(AlertEvent(level="info", title="No action is possible", text=text))
                 break
-            before = self.agent.tracked.steps_samples
-            action = self._choose(state)
-            _, info = self.agent.apply_tentative(action, state, held_out)
-            events.append(self._account(info, self.agent.tracked.steps_samples - before, samples))
+            if self.evolve.compute is not None:
+                self.agent.attempts.remaining = max(self.evolve.compute - self.spent, 0.0)
+            trained, paid = self.agent.tracked.own_samples, self.trials.spent
+            self._copy_steps = {}
+            _, info = self.agent.apply_tentative(self._choose(state), state, held_out)
+            self.spent += self.trials.spent - paid
+            self.spent += TRAINING * self._flops * (self.agent.tracked.own_samples - trained) * self.group.size
+            if info.get("cannot_tell"):
+                self._tell_none(info["error"])
+            events.append(self._account(info))
             # Empty: the state is then read from the latest reading of the agent, that of the network as the trial left
             # it.
             metrics = {}
             self.measure_flops(data)
+        self._copy_steps = {}
         self.records += events
         if self.group.size > 1:
             self.group.broadcast_buffers(self.network)
@@ -179,10 +256,8 @@ class AgentStrategy:
         drawn = Random(derive_seed(self.seed, "agent", "random policy", self._rounds, self.agent.taken))
         return int(self.group.broadcast(drawn.choice(possible)))
 
-    def _account(self, info: dict[str, Any], trained: int, read: int) -> ActionEvent:
-        """Count an action, what it cost and what it lost; its event."""
-        # The network is read before, its control copy and the changed one after the trial.
-        self.spent += self._flops * (TRAINING * trained * self.group.size + 3 * read)
+    def _account(self, info: dict[str, Any]) -> ActionEvent:
+        """Count an action and what it lost; its event."""
         if not info["applied"]:
             self.counts["refused"] += 1
         else:
@@ -249,7 +324,7 @@ class AgentStrategy:
         """
         events = self._round(moment.data, 1)
         if not events:
-            raise TrainingError("a possible action", "none", "raise the limits")
+            raise TrainingError("a possible action", self._told or "none", "raise the limits")
         # A restore point of the old structure no longer fits the network.
         self.trainer.set_restore_point()
         event = events[0]
@@ -264,6 +339,7 @@ class AgentStrategy:
                 **self.trainer.state_dict(),
                 "agent": self.agent.state_dict(),
                 "counts": dict(self.counts),
+                "planned": self.trials.planned,
                 "numbers": [self.regret, self.largest_difference, self.spent, self._flops, float(self._rounds)],
             },
             summary=self.summary(),
@@ -286,6 +362,7 @@ class AgentStrategy:
         self.counts = dict(state.tensors["counts"])
         self.regret, self.largest_difference, self.spent, self._flops, rounds = state.tensors["numbers"]
         self._rounds = int(rounds)
+        self.trials.planned = state.tensors.get("planned", self.trials.planned)
 
     def adopt(self, state: dict[str, Any]) -> None:
         """Begin with what the agent of another run had learnt: its policy and its replay.
@@ -311,5 +388,6 @@ class AgentStrategy:
             "regret": self.regret,
             "largest_difference": self.largest_difference,
             "compute": self.spent,
+            "trials": {"made": self.trials.made, "kept": self.trials.gains, "compute": self.trials.spent},
             "changes": [f"{plan.op} {plan.arguments}" for plan in self.agent.plans],
         }

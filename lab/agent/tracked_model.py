@@ -14,11 +14,10 @@ from lab.agent.evolution import StructuralEvolution
 from lab.agent.information import InformationBottleneck
 from lab.agent.measure import Measures, describe, measure
 from lab.agent.operators import ActionContext
-from lab.agent.trial import EvalResult, TrainStep, undone
+from lab.agent.trial import TrainStep
 from lab.base import ConfigError, derive_seed
 from lab.device import batch_part
 from lab.morph.trace import Traces
-from lab.nn import preserved_modes
 from lab.state import structure_digest, weight_digest
 
 EXAMPLE = 4
@@ -34,7 +33,7 @@ class TrackedModel:
         ib: measures information.
         optimizer: of the network; None where it is not trained.
         train_loader: batches of probe steps.
-        train_step: one training step; None where there is no optimizer.
+        train_step: one training step.
         samples: on which layers are measured, >= 8.
         seed: of what operators draw.
     """
@@ -47,7 +46,7 @@ class TrackedModel:
         *,
         optimizer: Optimizer | None,
         train_loader: Iterable[object] | None,
-        train_step: TrainStep | None,
+        train_step: TrainStep,
         samples: int,
         seed: int,
         device: torch.device,
@@ -62,9 +61,9 @@ class TrackedModel:
         self.seed = seed
         self.device = device
         self.steps = 0
-        """Training steps in trials so far, those of control copies included."""
-        self.steps_samples = 0
-        """Samples in them."""
+        """Training steps in trials so far, those of every copy."""
+        self.own_samples = 0
+        """Samples that the network itself was trained on in trials."""
         self.measures: Measures | None = None
         self.measured = ""
         """Digests of the network and of the samples that `measures` is of."""
@@ -102,10 +101,11 @@ class TrackedModel:
                 self.measure(read_batch(batch, self.model, self.device))
         return self.measures is not None
 
-    def context(self, taken: int, excluded: frozenset[str]) -> ActionContext:
-        """What operators see after `taken` actions."""
+    def context(self, taken: int, excluded: frozenset[str], model: nn.Module | None = None) -> ActionContext:
+        """What operators see after `taken` actions; with `model` a copy of the network in its place."""
         assert self.measures is not None
-        model, batch = self.model, self.measures.batch
+        traces = self._traces if model is None else Traces()
+        model, batch = self.model if model is None else model, self.measures.batch
         example = batch_part(batch.inputs, 0, min(EXAMPLE, len(batch)))
         return ActionContext(
             model=model,
@@ -114,7 +114,7 @@ class TrackedModel:
             seed=derive_seed(self.seed, "agent", "operators", taken),
             excluded=excluded,
             max_growth=self.evolution.max_growth,
-            traces=self._traces,
+            traces=traces,
             budget=(lambda plan: self.evolution.over_budget(plan, model, example)) if self.evolution.limited else None,
         )
 
@@ -141,17 +141,21 @@ class TrackedModel:
             found.append(read_batch(batch, self.model, self.device))
         return found
 
-    def train(self, probe: list[Labelled]) -> None:
-        """One step on each batch; every module's mode is as before afterwards."""
-        with preserved_modes(self.model):
-            for batch in probe:
-                assert self.train_step is not None
-                self.train_step(self.model, batch)
-                self.steps_samples += len(batch)
-        self.steps += len(probe)
+    def orders(self, probe: list[Labelled], count: int, seed: int) -> list[list[Labelled]]:
+        """`probe`, and so many more orders of it that there are `count`: the same samples, dealt into other batches.
 
-    def control_copy(self, probe: list[Labelled], held_out: list[Labelled]) -> EvalResult:
-        """The unchanged network after training on `probe`; everything is then as it was, bit for bit."""
-        with undone(self.model, self.optimizer):
-            self.train(probe)
-            return EvalResult.of(self.model, held_out)
+        Batches whose inputs are no single tensors of one shape are kept and come in another order.
+        """
+        found = [probe]
+        for number in range(1, count):
+            generator = torch.Generator().manual_seed(derive_seed(seed, "agent", "order", number))
+            inputs = [batch.inputs for batch in probe]
+            if all(isinstance(x, torch.Tensor) and x.shape[1:] == probe[0].inputs.shape[1:] for x in inputs):  # type: ignore[union-attr]
+                lengths = [len(batch) for batch in probe]
+                labels = torch.cat([batch.labels_B for batch in probe])
+                order = torch.randperm(len(labels), generator=generator).to(labels.device)
+                parts = zip(torch.cat(inputs)[order].split(lengths), labels[order].split(lengths), strict=True)  # type: ignore[arg-type]
+                found.append([Labelled(inputs=x, labels_B=y) for x, y in parts])
+            else:
+                found.append([probe[number] for number in torch.randperm(len(probe), generator=generator).tolist()])
+        return found

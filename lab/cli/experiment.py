@@ -50,6 +50,10 @@ EXPERIMENTS: Mapping[str, Measurement] = MappingProxyType(
             settings=experiments.ScoresBench,
             text="whether information scores predict where a change helps, compared with trivial scores",
         ),
+        "trials": Measurement(
+            settings=experiments.TrialBench,
+            text="whether trials of changes agree over two batch orders, and whether deciding by them pays",
+        ),
     }
 )
 """Module of `lab.experiments` -> its settings, and what it asks."""

@@ -14,6 +14,7 @@ from .training_settings import (
     GrowthBench,
     ScoresBench,
 )
+from .trial_settings import TrialBench
 
 __all__ = [
     "AblationBench",
@@ -26,4 +27,5 @@ __all__ = [
     "SearchBench",
     "StrategiesBench",
     "TableBench",
+    "TrialBench",
 ]

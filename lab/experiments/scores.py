@@ -8,6 +8,8 @@ Which units a pruning keeps is judged in the same way: by the loss that is left.
 """
 
 import statistics
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from random import Random
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import torch
 from scipy.stats import spearmanr
 from torch import nn
+from torch.optim import Optimizer
 
 from lab.agent import (
     KINDS,
@@ -27,7 +30,7 @@ from lab.agent import (
     measure,
     read_batch,
 )
-from lab.agent.trial import EvalResult, paired, plain_step, undone
+from lab.agent.trial import plain_step, read
 from lab.base import MorphError, ReportTable, derive_seed
 from lab.datasets import DataConfig, open_streams
 from lab.experiments.training_settings import ScoresBench
@@ -35,6 +38,9 @@ from lab.morph import Morph, Prune, Widen, apply
 from lab.morph.trace import Traces
 from lab.results import machine
 from lab.results.record import Records, progress_bar
+from lab.state import ModelSnapshot, OptimizerSnapshot, preserved_rng
+from lab.train import compare
+from lab.trial import Reading
 
 ACTIONS = ("prune", "expand", "branch", "attention", "residual")
 GATE = "gate_gradient"
@@ -77,6 +83,18 @@ def plain_network(depth: int, in_channels: int, size: int, classes: int, random:
     return nn.Sequential(*layers)
 
 
+@contextmanager
+def _undone(model: nn.Module, optimizer: Optimizer) -> Iterator[None]:
+    """Whatever happens to model, optimizer and the global random streams inside the block is undone, bit for bit."""
+    kept = ModelSnapshot(model), OptimizerSnapshot(optimizer)
+    with preserved_rng():
+        try:
+            yield
+        finally:
+            for snapshot in kept:
+                snapshot.restore()
+
+
 class _TrackedNetwork:
     """One network in training."""
 
@@ -93,7 +111,7 @@ class _TrackedNetwork:
         self.traces = Traces()
         self.model = plain_network(config.depth, channels, size, self.streams.bundle.num_classes, self.random)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=config.lr, momentum=0.9)
-        self.step = plain_step(self.optimizer)
+        self.step = plain_step()
         self.held_out = [self._read(pair) for pair in self.streams.selection.batches()]
 
     def _read(self, pair: object) -> Any:
@@ -105,7 +123,7 @@ class _TrackedNetwork:
         for epochs in self.config.epochs:
             for epoch in range(done, epochs):
                 for pair in self.streams.train.batches(epoch):
-                    self.step(self.model, self._read(pair))
+                    self.step(self.model, self.optimizer, self._read(pair))
             done = epochs
             found.append(self._moment(epochs))
         return found
@@ -121,7 +139,7 @@ class _TrackedNetwork:
             if len(probe) >= self.config.probe_steps:
                 break
         self.probe = probe[: self.config.probe_steps]
-        with undone(self.model, self.optimizer):
+        with _undone(self.model, self.optimizer):
             self.control = self._trained()
         names = list(measures.layers)[:-1]
         effects: dict[str, dict[str, float | None]] = {action: {} for action in ACTIONS}
@@ -143,10 +161,10 @@ class _TrackedNetwork:
             "units": self._unit_effects(names, measures),
         }
 
-    def _trained(self) -> EvalResult:
+    def _trained(self) -> Reading:
         for batch in self.probe:
-            self.step(self.model, batch)
-        return EvalResult.of(self.model, self.held_out)
+            self.step(self.model, self.optimizer, batch)
+        return read(self.model, self.held_out)
 
     def _morph(self, action: str, name: str, measures: Measures) -> Morph:
         width = measures.layers[name].width
@@ -162,9 +180,9 @@ class _TrackedNetwork:
             plan = morph.plan(self.model, self.held_out[0].inputs[:4], traces=self.traces)
         except MorphError:
             return None
-        with undone(self.model, self.optimizer):
+        with _undone(self.model, self.optimizer):
             apply(plan, self.model, self.optimizer).release()
-            return -paired(self.control, self._trained())[0]
+            return -compare(self.control.losses_N, self._trained().losses_N).mean
 
     def _gate(self, context: ActionContext, morph: Morph) -> float | None:
         try:

@@ -129,9 +129,16 @@ def _attributes(model: nn.Module, shapes: dict[str, tuple[int, ...]]) -> list[St
 
 
 def _sizes(module: nn.Module, new: dict[str, tuple[int, ...]]) -> dict[str, int | tuple[int, ...]]:
-    """The plain attributes of torch's own layers that repeat a size."""
+    """The plain attributes of torch's own layers that repeat a size.
+
+    Raises:
+        MorphError: an attention whose forward keeps to the size that it was made with.
+    """
     if not new:
         return {}
+    if isinstance(module, nn.MultiheadAttention) and ("in_proj_weight" in new or "q_proj_weight" in new):
+        got = f"one coupled to the embed_dim {module.embed_dim} of a MultiheadAttention"
+        raise MorphError("a width that can change", got, "choose a layer whose units no attention reads or adds to")
     weight = new.get("weight")
     if isinstance(module, nn.Linear) and weight:
         return {"out_features": weight[0], "in_features": weight[1]}

@@ -60,6 +60,12 @@ SEARCH_PHASE, TRAINING = "weight_retraining", "training"
 """A phase of the search, and the one phase of every other recipe, which had the former name as well."""
 
 
+EVERY_ACTION: Mapping[str, Any] = MappingProxyType(
+    {"keep": "harmless", "trial_share": 1.0, "trial_patience": 2**31, "least_effect": 1e9}
+)
+"""Settings of the agent's trials that runs had before they were settings."""
+
+
 def translate_settings(value: Any) -> Any:
     """Settings as JSON data with today's names of fields, at any depth."""
     if isinstance(value, Mapping):
@@ -83,6 +89,9 @@ def translate_config(config: Mapping[str, Any]) -> dict[str, Any]:
             found[record] = {name: search[name] for name in names if name in search}
     if "reject_z" in search and "evolve" in found:
         found["evolve"] = {"reject_z": search["reject_z"], **found["evolve"]}
+    if "evolve" in found:
+        # Before, every action was tried, whatever it cost, and kept where it was not worse for sure.
+        found["evolve"] = {**EVERY_ACTION, **found["evolve"]}
     moved = {name for names in MOVED.values() for name in names}
     if search:
         found["search"] = {**UNPLANNED} | {name: value for name, value in search.items() if name not in moved}

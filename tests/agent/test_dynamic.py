@@ -2,6 +2,7 @@
 
 import copy
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +14,9 @@ from lab.agent import (
     InformationBottleneck,
     LearnerConfig,
     StructuralEvolution,
+    read_batch,
 )
+from lab.agent.trial import plain_step
 from lab.base import ConfigError, DataError
 from lab.doctor import audit
 from lab.morph import rebuild
@@ -63,37 +66,62 @@ def test_every_action_changes_the_network_and_leaves_it_sound(name, make_agent, 
     assert info["parameters"][1] == sum(p.numel() for p in agent.model.parameters())
 
 
+def trained_plainly(agent, steps):
+    """What `everything` is after so many steps of plain training on the batches that a trial would take."""
+    model, optimizer = copy.deepcopy((agent.model, agent.optimizer))
+    batches = [read_batch(batch, model, agent.device) for batch in list(agent.tracked.train_loader)[:steps]]
+    random = torch.get_rng_state()
+    for batch in batches:
+        plain_step()(model, optimizer, batch)
+    found = everything(SimpleNamespace(model=model, optimizer=optimizer))
+    torch.set_rng_state(random)
+    return found
+
+
 @pytest.mark.parametrize("name", ACTIONS)
 def test_a_rejected_action_leaves_every_bit_as_it_was(name, make_agent, data):
-    agent = make_agent(acceptance_test=never, probe_steps=3)
+    agent = make_agent(acceptance_test=never, probe_steps=0)
     for batch in agent.tracked.probe(3):
-        agent.tracked.train_step(agent.model, batch)
+        agent.tracked.train_step(agent.model, agent.optimizer, batch)
     state = agent.get_state(agent.evaluate(data[1]))
     before = everything(agent)
     kept, info = agent.apply_tentative(ACTIONS.index(name), state, data[1])
     assert not kept
     assert info["applied"]
-    assert info["error"] == "rolled back: never"
+    assert info["error"] == "not kept: never"
     assert info["weights"][0] != info["weights"][1]
     assert everything(agent) == before
 
 
-def test_a_failure_inside_a_trial_leaves_every_bit_as_it_was(make_agent, data):
+@pytest.mark.parametrize("name", ACTIONS)
+def test_after_a_rejected_trial_the_network_has_the_bits_of_plain_training(name, make_network, make_agent, data):
+    model = nn.Sequential(make_network(), nn.Dropout(0.3))
+    agent = make_agent(model, acceptance_test=never, probe_steps=3)
+    state = agent.get_state(agent.evaluate(data[1]))
+    expected = trained_plainly(agent, 3)
+    kept, info = agent.apply_tentative(ACTIONS.index(name), state, data[1])
+    assert not kept
+    assert info["applied"]
+    assert everything(agent) == expected
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+def test_a_failure_inside_a_trial_leaves_the_network_unchanged(steps, make_agent, data):
     def broken(trial):
         raise ZeroDivisionError
 
-    agent = make_agent(acceptance_test=broken)
+    agent = make_agent(acceptance_test=broken, probe_steps=steps)
     state = agent.get_state(agent.evaluate(data[1]))
-    before = everything(agent)
+    expected = trained_plainly(agent, steps)
     with pytest.raises(ZeroDivisionError):
         agent.apply_tentative(1, state, data[1])
-    assert everything(agent) == before
+    assert everything(agent)[:2] == expected[:2]
 
 
 def watched(step, seen):
     """`step`, which also notes the training loss of the batch under the dropout of that step."""
 
-    def run(model, batch):
+    def run(model, optimizer, batch):
         random = torch.get_rng_state()
         with torch.no_grad():
             model.train()
@@ -102,7 +130,7 @@ def watched(step, seen):
             for name, buffer in model.named_buffers():
                 buffer.copy_(kept[name])
         torch.set_rng_state(random)
-        step(model, batch)
+        step(model, optimizer, batch)
 
     return run
 
@@ -117,11 +145,13 @@ def test_the_twin_takes_the_same_steps_from_the_same_random_state(make_network, 
     state = agent.get_state(agent.evaluate(data[1]))
     _, info = agent.apply_tentative(ACTIONS.index("residual"), state, data[1])
     # Nothing has learnt anything: same batches and same dropout give the same loss, step by step.
-    assert seen[:4] == pytest.approx(seen[4:], rel=1e-6)
-    assert len(set(seen[:4])) == 4
+    # Control and changed copy by turns, two orders at each step.
+    assert seen[0::2] == pytest.approx(seen[1::2], rel=1e-6)
+    assert len(set(seen[0::2])) == 8
     assert abs(info["loss_change"]) < 1e-6
     assert info["probe_steps"] == 4
-    assert agent.tracked.steps == 8
+    assert agent.tracked.steps == 16
+    assert agent.tracked.own_samples == 4 * 32
 
 
 def test_without_probe_steps_an_exact_action_is_kept_and_reported_unmeasured(make_network, data):
@@ -213,14 +243,15 @@ def test_the_state_names_its_entries_and_refuses_percent(make_agent, data):
 
 
 def test_a_loss_that_is_no_number_is_taken_back_with_the_worst_reward(make_agent, data):
-    def explode(model, batch):
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.mul_(math.nan if steps else 1.0)
-        steps.append(1)
+    def explode(model, optimizer, batch):
+        # The changed copies are told by their size.
+        if sum(p.numel() for p in model.parameters()) != parameters:
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter.fill_(math.nan)
 
-    steps = []
     agent = make_agent(train_step=explode, probe_steps=1)
+    parameters = agent.tracked.parameters
     before = weight_digest(agent.model)
     kept, info = agent.apply_tentative(1, agent.get_state(agent.evaluate(data[1])), data[1])
     assert not kept
@@ -266,7 +297,7 @@ def test_the_same_seed_makes_the_same_changes_and_a_saved_agent_goes_on_with_the
     other.replay(one.plans[: sum(kept for _, kept, *_ in begun)])
     other.model.load_state_dict(weights)
     other.optimizer.load_state_dict(moments)
-    other._seed = other.tracked.seed = 0
+    other.attempts.seed = other.tracked.seed = 0
     other.load_state_dict(saved)
     torch.set_rng_state(random)
     assert play(other, 4) == ended

@@ -70,5 +70,5 @@ def test_an_action_changes_the_network_or_says_why_it_cannot(agent, name):
     report = audit(made.model, made.tracked.optimizer)
     assert report.ok, str(report)
     # The network still trains: a gradient reaches what was there and what is new.
-    made.tracked.train(made.tracked.probe(1))
+    made.tracked.train_step(made.model, made.optimizer, *made.tracked.probe(1))
     assert all(torch.isfinite(p).all() for p in made.model.parameters())

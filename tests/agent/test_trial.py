@@ -5,26 +5,14 @@ import math
 import pytest
 import torch
 
-from lab.agent import MultiObjectiveReward, PairedTest, Reward, RewardConfig, Trial
-from lab.agent.trial import EvalResult, paired
+from lab.agent import GainTest, MultiObjectiveReward, PairedTest, Reward, RewardConfig, TriedAction
 from lab.nn import norm_layers
 
 EXPAND = 1
 
 
-def reading(losses):
-    losses_N = torch.tensor(losses, dtype=torch.float64)
-    return EvalResult(losses_N=losses_N, hits_N=losses_N < 1.0, labels_N=torch.zeros(len(losses), dtype=torch.long))
-
-
-def trial(mean=0.0, error=0.1, reward=0.5, measured=True):
-    return Trial(mean=mean, error=error, measured=measured, reward=Reward(total=reward), steps=1)
-
-
-def test_losses_are_compared_sample_by_sample():
-    mean, error = paired(reading([1.0, 2.0, 3.0, 4.0]), reading([1.1, 2.3, 3.1, 4.3]))
-    assert mean == pytest.approx(0.2)
-    assert error == pytest.approx(math.sqrt(4 * 0.1**2 / 3) / math.sqrt(4))
+def trial(mean=0.0, error=0.1, reward=0.5, measured=True, **more):
+    return TriedAction(mean=mean, error=error, measured=measured, reward=Reward(total=reward), steps=1, **more)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +28,23 @@ def test_losses_are_compared_sample_by_sample():
 )
 def test_a_change_is_kept_that_is_not_worse_for_sure_and_pays(found, kept, text):
     decided, why = PairedTest()(found)
+    assert decided is kept
+    assert text in why
+
+
+@pytest.mark.parametrize(
+    ("found", "kept", "text"),
+    [
+        (trial(mean=-0.5, verdict="better"), True, "reward"),
+        (trial(mean=-0.5, verdict="better", reward=-0.1), False, "reward below"),
+        (trial(mean=-0.05), False, "no gain shown"),
+        (trial(mean=-0.05, cheaper=True), True, "reward"),
+        (trial(mean=0.2, cheaper=True, verdict="worse"), False, "worse"),
+        (trial(measured=False), True, "not yet trained"),
+    ],
+)
+def test_a_gain_is_a_shown_one_or_a_lower_cost_at_no_loss(found, kept, text):
+    decided, why = GainTest()(found)
     assert decided is kept
     assert text in why
 
@@ -70,7 +75,8 @@ def test_a_trial_leaves_each_module_in_its_mode(kept, mode, make_network, make_a
         assert frozen.num_batches_tracked == averages["num_batches_tracked"]
         known = frozen.running_mean[: len(averages["running_mean"])]
         assert torch.equal(known, averages["running_mean"])
-        assert int(norm_layers(agent.model)[1].num_batches_tracked) == (3 if kept else 0)
+        # Kept or not, the network has trained for the three steps.
+        assert int(norm_layers(agent.model)[1].num_batches_tracked) == 3
 
 
 @pytest.mark.parametrize("kept", [True, False])
