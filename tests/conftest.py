@@ -85,6 +85,7 @@ def make_config():
         phases = {
             "prior": "none",
             "retraining_epochs": 0,
+            "mutation_test": "before",
             "warmup_epochs": 2,
             "arch_training_epochs": 2,
             "weight_training_epochs": 2,

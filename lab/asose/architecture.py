@@ -125,7 +125,12 @@ class ArchitectureTrainer:
         return best_genotype(self.explorer.space, self.worth_EK)
 
     def guide(self) -> list[list[float]]:
-        """Probabilities that guide a mutation, (E, K): of alpha, or of the measured worth over its deviation."""
+        """Probabilities that guide a mutation, (E, K): of alpha, or of the measured worth over its deviation.
+
+        Those of an alpha that began with a prior are taken at temperature 1, which is what the prior was scaled for.
+        """
+        if self.worth_EK is None and self.prior is not None:
+            return (self.explorer.logits().detach() * self.explorer.temperature).softmax(-1).tolist()
         if self.worth_EK is None:
             return self.explorer.probabilities().tolist()
         scale = self.worth_EK[torch.isfinite(self.worth_EK)].std().clamp_min(1e-12)

@@ -9,7 +9,7 @@ from lab.space import MUTATION_KINDS
 
 GROWTH_KINDS = ("none", "depth", "width", "depth,width")
 SELECTIONS = ("argmax", "perturbation")
-MUTATION_TESTS = ("before", "restart")
+MUTATION_TESTS = ("trial", "before", "restart")
 PRIORS = ("scores", "none")
 WINDOW = 0.4
 """Share of a run in which its structure may change, where `retraining_epochs` is left to the plan.
@@ -76,10 +76,15 @@ class ASOSEConfig:
     selection loss most; Wang et al. 2021), which also guides mutations."""
     mutation_frequency: int = 1
     """Cycles between two mutations of the live cell, >= 1; the other cycles train it unchanged."""
-    mutation_test: str = "before"
-    """What a mutation is compared with: before (the loss before it; further training can hide a bad mutation), or
-    restart (old and new cell are both trained for weight_training_epochs from the weights at the end of exploration,
-    so that only the cell differs; without a transition and without growth)."""
+    mutation_test: str = "trial"
+    """What a mutation is compared with: trial (an unchanged control copy on the same batches, on two batch orders; one
+    edge at a time, kept only where it is better), before (the loss before it; further training can hide a bad
+    mutation), or restart (old and new cell are both trained for weight_training_epochs from the weights at the end of
+    exploration, so that only the cell differs; without a transition and without growth)."""
+    trial_steps: int = 64
+    """Optimizer steps of a trial, >= 2; they are training of the network that was not changed."""
+    trial_share: float = 0.1
+    """Share of the run's compute that all its trials may cost, readings included, in [0, 1]; 0 makes none."""
     preserve_function: bool = True
     """Change from the old cell to the new one gradually, beginning with an unchanged output (the transition). False
     inserts the new primitives at once, which changes the output."""
@@ -138,11 +143,13 @@ class ASOSEConfig:
         require_choice("selection", self.selection, SELECTIONS)
         require_choice("mutation_test", self.mutation_test, MUTATION_TESTS)
         require(
-            self.mutation_test == "before" or not self.growth_kinds,
+            self.mutation_test != "restart" or not self.growth_kinds,
             expected="growth none with mutation_test restart, which restores weights of the first size",
             got=f"growth {self.growth}",
             hint="remove one of the two",
         )
+        require_range("trial_steps", self.trial_steps, 2)
+        require_range("trial_share", self.trial_share, 0, 1)
         require_range("mutation_frequency", self.mutation_frequency, 1)
         require_range("mutation_strength", self.mutation_strength, 0, 1, open_low=True)
         require_choice("growth", self.growth, GROWTH_KINDS)

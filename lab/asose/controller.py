@@ -11,13 +11,17 @@ from lab.asose.config import ASOSEConfig
 from lab.asose.events import describe_search
 from lab.asose.growth import Growth
 from lab.asose.live_network import LiveNetwork
+from lab.asose.mutation_trial import MutationTrials
 from lab.asose.mutator import Mutator
 from lab.nn import EvolvableNetwork, SuperNet
 from lab.space import Genotype, Table
 from lab.state import clone_state, rng_state, set_rng_state, state_digest
 from lab.store import AlertEvent, Record, RollbackEvent
-from lab.train import Criterion, EpochData, Evaluation, Group, OptimizerConfig, Split, evaluate
+from lab.train import Criterion, EpochData, Evaluation, OptimizerConfig, Split, StepOptions, WeightStep, evaluate
+from lab.trial import TrialConfig
 
+ONE_EDGE = 1e-6
+"""Mutation strength that changes one edge of any cell."""
 STRENGTH_FLOOR = 1 / 8
 """Smallest scale of the mutation strength."""
 
@@ -31,7 +35,7 @@ class LiveNetworkController:
         config: mutation, growth.
         weights: optimizer of the weights.
         seed: run seed.
-        group: the processes that train together.
+        options: how a step on the weights is taken; its group are the processes that train together.
         table: true accuracies of the space's cells; only shown, never used.
     """
 
@@ -43,11 +47,11 @@ class LiveNetworkController:
         weights: OptimizerConfig,
         *,
         seed: int,
-        group: Group,
+        options: StepOptions,
         table: Table | None,
     ) -> None:
         self.config = config
-        self.group = group
+        self.group = options.group
         self.table = table
         self.architecture = architecture
         self.explorer = architecture.explorer
@@ -56,6 +60,13 @@ class LiveNetworkController:
         )
         self.mutator = Mutator(self.live, kind=config.mutation_kind, seed=seed, reject_z=config.reject_z)
         self.growth = Growth(supernet, kinds=config.growth_kinds, factor=config.growth_factor, seed=seed)
+        self.trials = MutationTrials(
+            self.live,
+            TrialConfig(steps=config.trial_steps, share=config.trial_share),
+            options=options,
+            grad_clip=weights.grad_clip,
+            seed=seed,
+        )
         self.records: list[Record] = []
         self.criterion = Criterion()
         self.strength_scale = 1.0
@@ -98,11 +109,43 @@ class LiveNetworkController:
         elif cycle % self.config.mutation_frequency:
             text = f"the cell changes every {self.config.mutation_frequency} cycles; this one trains it unchanged"
             self.records.append(AlertEvent(level="info", title="No mutation", text=text))
-        elif not self.mutate(epoch, data, requested="schedule"):
-            text = f"no candidate cell left, {len(self.mutator.excluded)} are excluded"
-            self.records.append(AlertEvent(level="warning", title="No mutation", text=text))
+        elif self.config.mutation_test != "trial" and not self.mutate(epoch, data, requested="schedule"):
+            self._tell_no_candidate()
         self.group.broadcast_buffers(self.child)
         self._check_ranks("network after the mutation phase")
+
+    def try_mutation(self, epoch: int, data: EpochData, own_step: WeightStep, remaining: float) -> float:
+        """Try a cell that differs in one edge, and keep it where it is better; operations that this took.
+
+        Args:
+            epoch: of the run.
+            data: batches to train on and the selection split.
+            own_step: the run's own step: the network that was not changed trains on meanwhile.
+            remaining: operations that the run has left.
+        """
+        old = self.child.genotype
+        proposed = self.mutator.propose(old, ONE_EDGE, self.architecture.guide())
+        serialized = self.group.broadcast(None if proposed is None else proposed.to_json())
+        if serialized is None:
+            self._tell_no_candidate()
+            return 0.0
+        target = Genotype.from_json(serialized)
+        paid = self.trials.ledger.spent
+        tried = self.trials.run(
+            target, epoch=epoch, data=data, own_step=own_step, criterion=self.criterion, remaining=remaining
+        )
+        if tried.result.made:
+            self.records += self.mutator.tried(target, tried, old, "schedule")
+            self.tell_genotype("mutation")
+        else:
+            self.records.append(AlertEvent(level="info", title="No trial", text=tried.result.reason))
+        self.group.broadcast_buffers(self.child)
+        self._check_ranks("network after the trial")
+        return tried.trained + self.trials.ledger.spent - paid
+
+    def _tell_no_candidate(self) -> None:
+        text = f"no candidate cell left, {len(self.mutator.excluded)} are excluded"
+        self.records.append(AlertEvent(level="warning", title="No mutation", text=text))
 
     def _grows(self, cycle: int) -> bool:
         return not self.config.growth_schedule or cycle + 1 in self.config.growth_schedule
@@ -220,6 +263,7 @@ class LiveNetworkController:
             "origin": self.origin,
             "strength_scale": self.strength_scale,
             "images_read": self.images_read,
+            "trials": self.trials.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -235,3 +279,6 @@ class LiveNetworkController:
         self.origin = state["origin"]
         self.strength_scale = state["strength_scale"]
         self.images_read = state.get("images_read", 0)
+        # Earlier versions made no trials.
+        if "trials" in state:
+            self.trials.load_state_dict(state["trials"])

@@ -1,5 +1,6 @@
 """Mutations of the live network: proposed, applied, handed over, then kept or rolled back."""
 
+import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from random import Random
@@ -8,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from lab.asose.live_network import LiveNetwork
+from lab.asose.mutation_trial import TriedMutation
 from lab.base import derive_seed
 from lab.space import Edge, Edit, Genotype, mutate
 from lab.store import MutationEvent, Record
@@ -164,6 +166,35 @@ class Mutator:
         self.excluded = (*self.excluded, *(pending.new for pending in self.pending))
         self.pending = ()
         return events
+
+    def tried(self, target: Genotype, tried: TriedMutation, old: Genotype, requested: str) -> list[Record]:
+        """The events of a mutation that a trial has decided; a cell that was no better is excluded from now on."""
+        estimate, kept = tried.result.estimate, tried.result.verdict == "better"
+        assert estimate is not None
+        self.number += 1
+        self.largest_difference = max(self.largest_difference, tried.difference)
+        before, after = (
+            statistics.fmean(float(each.losses_N.mean()) for each in side)
+            for side in (tried.result.control, tried.result.changed)
+        )
+        pending = Pending(
+            number=self.number,
+            old=old,
+            new=target,
+            requested=requested,
+            difference=tried.difference,
+            loss_before=before,
+            losses_N=tried.result.control[0].losses_N,
+            steps_done=tried.result.steps,
+            steps_total=tried.result.steps,
+        )
+        text = f"{tried.result.verdict}: {tried.result.reason}"
+        begun = self._event(pending, "applied", f"on trial over {tried.result.steps} steps", None)
+        if kept:
+            self.accepted, self.excluded = self.accepted + 1, ()
+            return [begun, self._event(pending, "accepted", f"kept: {text}", after)]
+        self.rejected, self.excluded = self.rejected + 1, (*self.excluded, target)
+        return [begun, self._event(pending, "rejected", f"not kept: {text}", after)]
 
     @property
     def counts(self) -> dict[str, int]:

@@ -88,7 +88,7 @@ class ASOSEStrategy:
         )
         self.explorer = self.architecture.explorer
         self.controller = LiveNetworkController(
-            supernet, self.architecture, config, weights, seed=seed, group=group, table=table
+            supernet, self.architecture, config, weights, seed=seed, options=options, table=table
         )
         self.live = self.controller.live
         self.mutator = self.controller.mutator
@@ -143,7 +143,10 @@ class ASOSEStrategy:
             self._pass_empty_phases()
         while self._phase == "mutation":
             self._announce(epoch, 0)
+            tries = self.config.mutation_test == "trial" and self.live.child is not None and self._mutates()
             self.controller.mutation_phase(epoch, step, self.cycle, data)
+            if tries:
+                self._try_mutation(epoch, data)
             self._enter("weight_retraining", self.config.weight_training_epochs)
             if self._left <= 0:
                 self.controller.decide(self.controller.read(data))
@@ -211,6 +214,25 @@ class ASOSEStrategy:
         if self._left <= 0 and self._phase != "finished":
             self._next_phase()
         return evaluation
+
+    def _mutates(self) -> bool:
+        """Whether this cycle changes the cell, and the rate is still above half of its base."""
+        return not self.cycle % self.config.mutation_frequency
+
+    def _try_mutation(self, epoch: int, data: EpochData) -> None:
+        """Try another cell at the rate of the coming epoch."""
+        self.rate.begin(self._run_share(epoch) * self.epochs, self._phase_share())
+        flops = float(measure_flops(self.controller.child, next(iter(data.selection()))[0][:1]))
+        planned = self.budget or TRAINING_PASSES * flops * self._images(data) * self.epochs
+        ledger = self.controller.trials.ledger
+        if math.isinf(ledger.planned):
+            ledger.planned = planned
+        self.spent += self.controller.try_mutation(epoch, data, self.weight_step, max(planned - self.spent, 1.0))
+
+    def _images(self, data: EpochData) -> int:
+        """Images in an epoch on the train split, of all ranks."""
+        rows = len(next(iter(data.batches(Split.TRAIN, 0)))[1])
+        return data.length(Split.TRAIN) * rows * self.controller.group.size
 
     def _run_share(self, epoch: int) -> float:
         """Share of the run that is done, by its epochs or by what it has spent of its budget, whichever is more."""

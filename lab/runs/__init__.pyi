@@ -5,7 +5,7 @@ from .config import RECIPES, RECORDS, RunConfig
 from .framework import ASOSEFramework, ASOSETrainer, TrainingReport
 from .network import NetworkInput, restore_network, under_hand_over
 from .plan import Budget, RunPlan
-from .planner import Planned, plan_run
+from .planner import Planned, epoch_operations, plan_run
 from .report import RunReport
 from .run import Run, find_checkpoint, saved_config
 
@@ -24,6 +24,7 @@ __all__ = [
     "RunReport",
     "TrainingReport",
     "build",
+    "epoch_operations",
     "find_checkpoint",
     "plan_run",
     "restore_network",

@@ -10,7 +10,7 @@ from torch import nn
 
 from lab.asose.prior import find_prior
 from lab.base import derive_seed
-from lab.datasets import open_streams
+from lab.datasets import Streams, open_streams
 from lab.explore import Prior
 from lab.nn import EvolvableNetwork, measure_flops, parse_cell
 from lab.runs.build import run_device, spare_threads
@@ -75,9 +75,7 @@ def plan_run(config: RunConfig, budget: Budget, *, widths: Sequence[int] = WIDTH
                 num_classes=streams.bundle.num_classes,
                 in_channels=streams.bundle.shape[0],
             ).to(device)
-            # After each epoch the network is read on the selection split.
-            images = PASSES * samples + streams.selection.size
-            operations = float(measure_flops(network, example[0][:1]) * images)
+            operations = epoch_operations(network, streams)
             seconds = None
             if budget.seconds is not None:
                 seconds = _step_seconds(network, example, config.optimizer) * samples / len(example[0])
@@ -102,6 +100,14 @@ def plan_run(config: RunConfig, budget: Budget, *, widths: Sequence[int] = WIDTH
     search = config.search.fitted(epochs) if config.recipe == "aso-se" else config.search
     planned = replace(config, init_channels=chosen.channels, epochs=epochs, search=search, budget=spent)
     return Planned(config=planned, plan=plan, prior=prior)
+
+
+def epoch_operations(network: nn.Module, streams: Streams) -> float:
+    """Floating-point operations of an epoch: 3 x forward x images of the train split, and a reading of the selection
+    split behind it."""
+    example = next(streams.train.batches(0))[0]
+    images = PASSES * len(streams.train) * len(example) + streams.selection.size
+    return float(measure_flops(network, example[:1]) * images)
 
 
 def _step_seconds(network: nn.Module, example: tuple[torch.Tensor, torch.Tensor], config: OptimizerConfig) -> float:

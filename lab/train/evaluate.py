@@ -37,6 +37,7 @@ def evaluate(model: nn.Module, batches: Batches, criterion: PerSampleLoss | None
         loss=float(losses_N.mean()),
         accuracy=float(hits_N.mean()),
         losses_N=losses_N,
+        hits_N=hits_N,
         parts={name: float(torch.cat(found).double().mean()) for name, found in parts.items()},
     )
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from lab.store import Record
@@ -25,6 +26,8 @@ class Evaluation:
     """Share classified correctly, in [0, 1]."""
     losses_N: Tensor
     """Loss of each sample (N,), on the CPU, for paired comparison."""
+    hits_N: Tensor = field(default_factory=lambda: torch.zeros(0))
+    """1 where a sample was classified correctly, else 0, (N,), on the CPU; empty where that is not known."""
     parts: Mapping[str, float] = field(default_factory=dict)
     """Mean of each loss by its name, where there are several."""
 

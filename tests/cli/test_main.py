@@ -15,7 +15,8 @@ from lab.train import TrainingLoop
 
 SMALL = [
     *("--train-limit", "300", "--init-channels", "4", "--layers", "1", "--batch-size", "32", "--threads", "1"),
-    *("--warmup-epochs", "1", "--arch-training-epochs", "1", "--weight-training-epochs", "1", "--total-cycles", "2"),
+    *("--prior", "none", "--warmup-epochs", "1", "--arch-training-epochs", "1", "--weight-training-epochs", "1"),
+    *("--total-cycles", "2", "--retraining-epochs", "0"),
     *("--device", "cpu"),
 ]
 
@@ -166,19 +167,31 @@ def test_every_saved_setting_can_be_repeated_when_resuming(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["digest"] == first["digest"]
 
 
-def test_demo_compares_with_a_fixed_network_of_the_same_size(capsys, tmp_path, monkeypatch):
+def test_demo_compares_with_fixed_networks_of_the_same_compute(capsys, tmp_path, monkeypatch):
     inner = demo.demo_config
 
     def short(command):
         config = inner(command)
-        return replace(config, epochs=13, init_channels=4, data=replace(config.data, train_limit=300))
+        search = replace(
+            config.search,
+            prior_evaluations=25,
+            weight_training_epochs=1,
+            arch_training_epochs=1,
+            total_cycles=2,
+            retraining_epochs=2,
+        )
+        return replace(config, search=search, init_channels=4, data=replace(config.data, train_limit=300))
 
     monkeypatch.setattr(demo, "demo_config", short)
     assert main(["demo", "--headless", "--save-dir", str(tmp_path), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    sizes = [result[name]["network"]["parameters"] for name in ("evolved", "fixed")]
-    assert 0.6 < sizes[0] / sizes[1] < 1.6
-    assert result["evolved"]["epochs"] == result["fixed"]["epochs"] == 13
+    assert list(result) == ["evolved", "start", "six", "final"]
+    assert result["final"]["network"]["genotype"] == result["evolved"]["network"]["genotype"]
+    assert result["evolved"]["network"]["mutations"]["applied"] == 1
+    assert result["final"]["network"]["parameters"] == result["evolved"]["network"]["parameters"]
+    assert result["six"]["network"]["parameters"] > result["start"]["network"]["parameters"]
+    assert result["evolved"]["epochs"] == 5
+    assert all(result[name]["epochs"] >= 3 for name in ("start", "six", "final"))
 
 
 @pytest.mark.parametrize(("part", "table"), [("bench", BENCHES), ("experiments", EXPERIMENTS)])
