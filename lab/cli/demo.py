@@ -186,7 +186,7 @@ def summary(reports: "dict[str, RunReport]") -> ReportTable:
         f"{evolved.dataset}: {mutations['applied']} mutations, {mutations['accepted']} accepted, "
         f"{mutations['rejected']} rolled back; largest output change at a mutation "
         f"{evolved.network['largest_difference']:.1e} (relative, eval mode)",
-        f"equal compute: {evolved.network['compute'] / 1e9:,.0f} GFLOP each, fixed networks in whole epochs, rounded up",
+        f"equal compute: {evolved.network['compute'] / 1e9:,.0f} GFLOP each (fixed networks: whole epochs)",
         f"runs in {Path(evolved.run_dir).parent}",
     )
     columns = ("network", "parameters", "epochs", "steps", "time", "test accuracy")
