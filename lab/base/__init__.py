@@ -1,6 +1,6 @@
 """What every part stands on: one exception tree, one report shape, named seeds, checks, JSON, shipped files, extras."""
 
-from lab.base.checks import require, require_choice, require_range
+from lab.base.checks import require, require_choice, require_range, takes
 from lab.base.errors import (
     CheckpointError,
     ConfigError,
@@ -42,4 +42,5 @@ __all__ = [
     "require_extra",
     "require_range",
     "resource",
+    "takes",
 ]
