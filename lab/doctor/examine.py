@@ -15,7 +15,7 @@ from lab.device import named_tensors
 from lab.doctor.audit import AuditReport, audit
 from lab.doctor.backward import BackwardReport, explain_backward
 from lab.doctor.process import ProcessReport, process_check
-from lab.doctor.simulate import SimulationReport, simulate
+from lab.doctor.simulate import MISMATCH, UNDECIDED, SimulationReport, simulate
 from lab.doctor.stand_in import CopyError
 from lab.doctor.untouched import untouched
 from lab.state import preserved_rng
@@ -50,11 +50,24 @@ class DoctorReport(Report):
 
     @property
     def headline(self) -> str:
-        """The verdict in a few words; what was not run is no part of `nothing found`."""
+        """How much each instrument found; what was not run is no part of `nothing found`."""
         if self.ok:
             run = self.simulations or self.backward is not None
             return "nothing found" if run else "nothing found by looking; nothing was run"
-        return "see below"
+        counts = {
+            "process": len(self.process.findings),
+            "audit": len(self.audit.findings),
+            "simulation": sum(report.verdict == MISMATCH for report in self.simulations),
+            "backward": 0 if self.backward is None else len(self.backward.findings),
+        }
+        found = ", ".join(f"{count} by {name}" for name, count in counts.items() if count)
+        undecided = sum(report.verdict == UNDECIDED for report in self.simulations)
+        texts = (
+            f"{sum(counts.values())} found ({found})" if found else "",
+            f"{undecided} simulated without a verdict" if undecided else "",
+            f"{len(self.refused)} not run" if self.refused else "",
+        )
+        return "; ".join(text for text in texts if text)
 
     def to_dict(self) -> dict[str, Any]:
         """The reports as JSON-ready data."""
