@@ -21,7 +21,11 @@ aten = torch.ops.aten
 
 
 class FlopCount:
-    """What was counted inside `count_flops`, so far."""
+    """What was counted inside `count_flops`, so far; `total` grows while the block runs.
+
+    Args:
+        counter: of torch, while it is active.
+    """
 
     def __init__(self, counter: FlopCounterMode) -> None:
         self._counter = counter
