@@ -18,6 +18,7 @@ from lab.base.json_text import parse_json
 from lab.base.report import Report, ReportTable
 from lab.base.resources import resource
 from lab.base.seeds import derive_seed
+from lab.base.sequences import sequence_like
 
 __all__ = [
     "DISTRIBUTION",
@@ -42,5 +43,6 @@ __all__ = [
     "require_extra",
     "require_range",
     "resource",
+    "sequence_like",
     "takes",
 ]

@@ -60,8 +60,8 @@ def offloaded(model: nn.Module) -> tuple[str, ...]:
     Such a model has meta tensors by design: hooks bring each module's weights while it runs.
 
     Args:
-        model: any module. Read are the attributes that accelerate sets, `_hf_hook` of each module and `hf_device_map` of
-            the model; accelerate itself is not imported.
+        model: any module. Read are the attributes that accelerate sets: `_hf_hook` of each module and `hf_device_map`
+            of the model. Accelerate itself is not imported.
     """
     signs = []
     for name, module in model.named_modules():

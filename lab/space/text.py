@@ -26,8 +26,8 @@ def genotype_text(genotype: Genotype) -> str:
         genotype: of any space.
 
     Returns:
-        `|op~0|+|op~0|op~1|+...` (Dong and Yang 2020, NAS-Bench-201), for DARTS `Genotype(normal=[...], ...)` (Liu et al.
-        2019).
+        `|op~0|+|op~0|op~1|+...` (Dong and Yang 2020, NAS-Bench-201), for DARTS `Genotype(normal=[...], ...)` (Liu et
+        al. 2019).
     """
     if genotype.space != DARTS:
         return genotype.arch_str
