@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import streamlit as st
-from components import agent, hybrid, panels
+from components import agent, multitask, panels
 from components.controls import control_row
 from components.export import scalars_csv
 from components.feed import Snapshot, SnapshotFeed
@@ -91,7 +91,7 @@ def follow_run(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: CurveVi
         st.toggle("History", key="history", disabled=few, help=text)
     history = pick_history(snapshot)
     downloads(snapshot, history)
-    body = agent.body if is_agent(snapshot) else hybrid.body if is_multitask(snapshot) else panels.body
+    body = agent.body if is_agent(snapshot) else multitask.body if is_multitask(snapshot) else panels.body
     drawn_for = (shown_state(snapshot), len(snapshot.of("genotype")) > 1, run_folders(root))
 
     @st.fragment(run_every=run_every)

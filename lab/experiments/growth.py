@@ -26,6 +26,7 @@ from lab.experiments.runs_figure import curves_by_seed
 from lab.experiments.training_settings import GROWTH_ARMS, GrowthBench
 from lab.experiments.weights import draw_again
 from lab.nn import Cell, EvolvableNetwork, measure_flops
+from lab.nn.flops import FORWARDS_OF_STEP
 from lab.results import machine
 from lab.results.record import Records, progress_bar
 from lab.runs import Parts, RunConfig, build
@@ -35,8 +36,6 @@ from lab.train import DeviceConfig, NullSink, OptimizerConfig, SupervisedStrateg
 NEVER = 1000
 UNUSED = 0.05
 """Share of the architecture parameters, which nothing trains here."""
-PASSES = 3
-"""A forward pass, and a backward pass of two."""
 
 
 def run(config: GrowthBench) -> dict[str, Any]:
@@ -174,7 +173,7 @@ def _epoch_compute(network: nn.Module, parts: Parts) -> float:
     """Floating-point operations of one epoch on the weights part."""
     stream = parts.streams.train
     images = len(stream) * stream.batch_size
-    return float(measure_flops(network, torch.zeros(1, *stream.shape)) * PASSES * images)
+    return float(measure_flops(network, torch.zeros(1, *stream.shape)) * FORWARDS_OF_STEP * images)
 
 
 def _parameters(network: nn.Module) -> int:

@@ -14,6 +14,7 @@ from lab.agent import AgentStrategy, EvolveConfig
 from lab.base import ReportTable
 from lab.datasets import DataConfig
 from lab.experiments.training_settings import POLICIES, EvolveBench
+from lab.nn.flops import FORWARDS_OF_STEP
 from lab.results import machine
 from lab.results.record import Records, progress_bar
 from lab.runs import RunConfig, build
@@ -50,7 +51,7 @@ def measure(config: EvolveBench, policy: str, seed: int) -> dict[str, Any]:
     first = _build(config, policy, seed, compute=None)
     assert isinstance(first.strategy, AgentStrategy)
     images = first.data.length("train") * config.batch_size
-    compute = first.strategy.measure_flops(first.data) * 3.0 * images * config.start_epochs
+    compute = first.strategy.measure_flops(first.data) * FORWARDS_OF_STEP * images * config.start_epochs
     parts = _build(config, policy, seed, compute=compute)
     strategy = parts.strategy
     assert isinstance(strategy, AgentStrategy)

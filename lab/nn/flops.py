@@ -18,6 +18,8 @@ from lab.nn.modes import eval_mode, plain_attention
 
 Shape = Sequence[int]
 aten = torch.ops.aten
+FORWARDS_OF_STEP = 3
+"""Forwards whose operations a training step costs, about: one there, two back, by the inputs and by the weights."""
 
 
 class FlopCount:

@@ -100,7 +100,7 @@ def test_settings_and_events_that_were_changed_are_named(tmp_path: Path, text: s
             read()
 
 
-def test_a_folder_that_may_not_be_read_is_refused_with_the_permission_that_reading_needs(
+def test_a_folder_that_may_not_be_read_asks_for_the_permission_to_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(folder: Path) -> None:
