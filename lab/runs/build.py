@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import torch
+from torch import nn
 
 from lab.agent import AgentStrategy
 from lab.asose import ASOSEStrategy
@@ -61,6 +62,17 @@ class Parts:
         if not isinstance(self.data, StreamData):
             raise TrainingError("a run on images", self.data.title, "give a run of another recipe than multitask")
         return self.data.streams
+
+    def intention(self, epoch: int, epochs: int) -> str:
+        """What the run is about to do from `epoch` on, counted from 0: recipe, data set, length, size, device."""
+        networks = [root for root in self.strategy.state().roots if isinstance(root, nn.Module)]
+        # A supernet stands beside its architecture parameters, and the live network beside the supernet.
+        size = max(sum(parameter.numel() for parameter in network.parameters()) for network in networks)
+        length = f"epochs {epoch + 1} to {epochs}" if epoch else f"{epochs} epochs"
+        return (
+            f"training {self.config.recipe} on {self.data.title}: {length}, batches of {self.config.batch_size}, "
+            f"a network of {size:,} parameters on {self.device}"
+        )
 
 
 def run_device(config: RunConfig) -> torch.device:

@@ -11,7 +11,6 @@ from types import FrameType
 from typing import Any
 
 import torch
-from torch import nn
 
 from lab.agent import AgentStrategy
 from lab.base import CheckpointError, StoreError, TrainingError, require
@@ -132,7 +131,7 @@ class Run:
         with self._open_store() as writer, anomaly_detection(self.config.detect_anomaly):
             loop = self._make_loop(writer)
             if self.observer is not None:
-                self.observer.on_text(self._intention(loop))
+                self.observer.on_text(f"{self.parts.intention(loop.epoch, loop.epochs)}; folder {self.run_dir}")
             try:
                 with _interruptible(loop), self._can_go_on():
                     if self.group.size > 1 and self.checkpoint is None:
@@ -242,18 +241,6 @@ class Run:
                 text = f"{self.extend} epochs more, to {loop.epochs}; the test split is read once more at their end"
                 sink.record(loop.global_step, AlertEvent(level="info", title="Extended", text=text))
         return loop
-
-    def _intention(self, loop: TrainingLoop) -> str:
-        """What the run is about to do: recipe, data set, length, size, folder."""
-        config, strategy = self.config, self.parts.strategy
-        networks = [root for root in strategy.state().roots if isinstance(root, nn.Module)]
-        # A supernet stands beside its architecture parameters, and the live network beside the supernet.
-        size = max(sum(parameter.numel() for parameter in network.parameters()) for network in networks)
-        length = f"epochs {loop.epoch + 1} to {loop.epochs}" if loop.epoch else f"{loop.epochs} epochs"
-        return (
-            f"training {config.recipe} on {self.parts.data.title}: {length}, batches of {config.batch_size}, "
-            f"a network of {size:,} parameters on {self.parts.device}; folder {self.run_dir}"
-        )
 
     def _save(self, loop: TrainingLoop, writer: RunWriter | None, reason: str) -> None:
         if not self.config.checkpoints.save_checkpoints or writer is None:
