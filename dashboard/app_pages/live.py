@@ -110,6 +110,7 @@ def follow_run(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: CurveVi
     history = pick_history(snapshot)
     downloads(snapshot, history)
     body = agent.body if is_agent(snapshot) else multitask.body if is_multitask(snapshot) else panels.body
+    # What stands outside the live part depends on these: buttons, history, list of runs.
     drawn_for = (shown_state(snapshot), len(snapshot.of("genotype")) > 1, run_folders(root))
 
     def live() -> None:

@@ -82,6 +82,7 @@ def run_measurement(
     prog = f"lab {command} {name}"
     examples = (f"{prog} --out docs/results", f"{prog} --json")
     options: Any = parse(_options(table[name]), arguments[1:], prog=prog, examples=examples)
+    # Only here: it imports torch, which the help page above does without.
     module = importlib.import_module(f"{part}.{table[name].module or name}")
     result = module.run(options.settings)
     if options.result.out is not None:

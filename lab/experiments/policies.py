@@ -48,6 +48,7 @@ def run(config: EvolveBench) -> dict[str, Any]:
 
 def measure(config: EvolveBench, policy: str, seed: int) -> dict[str, Any]:
     """One run; the test split is read once, at the end."""
+    # Built once to be measured: the budget is given in epochs of this very network.
     first = _build(config, policy, seed, compute=None)
     assert isinstance(first.strategy, AgentStrategy)
     images = first.data.length("train") * config.batch_size
@@ -60,6 +61,7 @@ def measure(config: EvolveBench, policy: str, seed: int) -> dict[str, Any]:
         strategy, parts.data, parts.monitor, sink, epochs=MOST_EPOCHS, save=lambda reason: None, save_every=MOST_EPOCHS
     )
     began, curve = time.process_time(), []
+    # Epoch by epoch, since the curve holds the compute spent after each.
     while loop.epoch < MOST_EPOCHS and strategy.phase != "finished":
         report = loop.run_epoch()
         if report is not None:

@@ -105,6 +105,7 @@ def build(config: RunConfig, group: Group | None = None) -> Parts:
     while True:
         parts, shortage = _attempt(config, device, group or SingleProcess())
         if parts is not None:
+            # The run has no store yet; the loop takes them out of the strategy's records.
             parts.strategy.records += events
             return parts
         # The `except` clause has been left: the failed networks are free by now.
@@ -145,6 +146,7 @@ def _compose(config: RunConfig, device: torch.device, group: Group) -> Parts:
     streams = open_streams(replace(config.data, seed=config.seed), batch_size=config.batch_size, device=held)
     if config.recipe == "aso-se":
         _ = streams.search  # says now that a batch is too large, not after the warm-up
+    # After the data is read, so that nothing drawn there moves the initial weights.
     seed_rng(derive_seed(config.seed, "init"))
     strategy = make_strategy(
         config,

@@ -88,6 +88,7 @@ class Run:
                 got=f"extend {extend} of a new run",
                 hint="give --resume with the finished run",
             )
+            # Rank 0 names it: the clocks of two machines may give two names.
             name = self.group.broadcast(name or new_run_name(save_dir))
             require(
                 Path(name).name == name,
@@ -110,6 +111,7 @@ class Run:
         if self.checkpoint is not None:
             recorded = self.checkpoint.environment
             if "threads" in recorded and not config.threads:
+                # As many as then: another number changes the last bits.
                 torch.set_num_threads(recorded["threads"])
             present = read_environment(self.parts.device)
             check_environment(recorded, present, allow_different_bits=allow_different_bits)
