@@ -22,6 +22,7 @@ from lab.agent.trial import GainTest, PairedTest
 from lab.base import CheckpointError, ConfigError, TrainingError, derive_seed
 from lab.morph import MorphPlan
 from lab.nn import measure_flops, train_mode
+from lab.nn.flops import FORWARDS_OF_STEP
 from lab.state import state_digest
 from lab.store import ActionEvent, AlertEvent, Record
 from lab.train import (
@@ -289,7 +290,7 @@ class AgentStrategy:
     def step(self, x_BCHW: Tensor, y_B: Tensor) -> StepReport:
         """One clipped step on the weights."""
         report = self.trainer.step(x_BCHW, y_B)
-        self.spent += TRAINING * self._flops * len(y_B) * self.group.size
+        self.spent += FORWARDS_OF_STEP * self._flops * len(y_B) * self.group.size
         stats = self.agent.get_stats()
         more = {
             "agent/parameters": float(stats["parameters"]),

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from lab.asose.live_network import TOLERANCE, LiveNetwork
 from lab.base import TrainingError, derive_seed
 from lab.nn import EvolvableNetwork, measure_flops, recalibrate_batchnorm, train_mode
+from lab.nn.flops import FORWARDS_OF_STEP
 from lab.space import Genotype
 from lab.train import Criterion, EpochData, Split, StepOptions, WeightStep, evaluate, relative_difference
 from lab.train.evaluate import outputs
 from lab.trial import Arm, Reading, Trial, TrialConfig, TrialLedger, TrialResult, TrialTask
-from lab.trial.ledger import TRAINING
 
 FIRST_EPOCH = 2_000_000
 """Epoch number, above any real one, from which trials take the order of their batches."""
@@ -101,7 +101,7 @@ class MutationTrials:
         flops, trained = measure_flops(child, probe_BCHW[:1]), 0.0
         while trial.result is None:
             batches = [next(order) for order in orders]
-            trained += TRAINING * flops * len(batches[0][1]) * self.options.group.size
+            trained += FORWARDS_OF_STEP * flops * len(batches[0][1]) * self.options.group.size
             trial.advance(batches)
         result = trial.result
         if result.made:

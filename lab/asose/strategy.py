@@ -17,6 +17,7 @@ from lab.asose.controller import LiveNetworkController
 from lab.asose.live_network import Discrete
 from lab.base import TrainingError
 from lab.nn import SuperNet, measure_flops, train_mode
+from lab.nn.flops import FORWARDS_OF_STEP
 from lab.space import Table
 from lab.state import clone_state
 from lab.store import AlertEvent, PhaseEvent, Record, TemperatureEvent
@@ -44,9 +45,6 @@ from lab.train import (
 from lab.train.commands import Handler
 from lab.train.optimizer import LearningRate
 from lab.train.rollback_limit import RollbackLimit
-
-TRAINING_PASSES = 3.0
-"""Operations of a training step in those of its forward: the backward costs twice as much."""
 
 
 class ASOSEStrategy:
@@ -173,7 +171,7 @@ class ASOSEStrategy:
     def step(self, x_BCHW: Tensor, y_B: Tensor) -> StepReport:
         """One step of the phase: supernet weights, architecture parameters, or the live network's weights."""
         beta, numbers = None, None
-        self.spent += TRAINING_PASSES * self._flops * len(y_B) * self.controller.group.size
+        self.spent += FORWARDS_OF_STEP * self._flops * len(y_B) * self.controller.group.size
         if self._phase == "arch_training":
             loss, accuracy, norm = self.architecture.step(x_BCHW, y_B)
             numbers = StepNumbers(loss=loss, accuracy=accuracy, grad_norm=norm)
@@ -223,7 +221,7 @@ class ASOSEStrategy:
         """Try another cell at the rate of the coming epoch."""
         self.rate.begin(self._run_share(epoch) * self.epochs, self._phase_share())
         flops = float(measure_flops(self.controller.child, next(iter(data.selection()))[0][:1]))
-        planned = self.budget or TRAINING_PASSES * flops * self._images(data) * self.epochs
+        planned = self.budget or FORWARDS_OF_STEP * flops * self._images(data) * self.epochs
         ledger = self.controller.trials.ledger
         if math.isinf(ledger.planned):
             ledger.planned = planned
@@ -246,7 +244,7 @@ class ASOSEStrategy:
         images = (
             data.length(Split.TRAIN) * len(next(iter(data.batches(Split.TRAIN, 0)))[1]) * self.controller.group.size
         )
-        return self.spent + TRAINING_PASSES * self._flops * images > self.budget
+        return self.spent + FORWARDS_OF_STEP * self._flops * images > self.budget
 
     def _measure_flops(self, data: EpochData) -> float:
         """Operations of one forward on one image of what the coming epoch trains; of a draw those of the likeliest."""

@@ -17,10 +17,11 @@ from lab.asose import ASOSEConfig, ASOSEStrategy
 from lab.asose.prior import find_prior
 from lab.base import ReportTable, derive_seed
 from lab.datasets import DataConfig
-from lab.experiments.images import PASSES, fresh_network, image_config, image_operations, open_images, train_for
+from lab.experiments.images import fresh_network, image_config, image_operations, open_images, train_for
 from lab.experiments.training_settings import EVOLVED_ARMS, EvolvedBench
 from lab.monitor import StabilityMonitor
 from lab.nn import SuperNet, six_convolutions
+from lab.nn.flops import FORWARDS_OF_STEP
 from lab.results import machine
 from lab.results.record import Records, progress_bar
 from lab.space import NB201, Genotype
@@ -97,7 +98,7 @@ def evolve(config: EvolvedBench, data: DataConfig, operations: float, seed: int)
     prior_seconds = time.process_time() - began
     network = fresh_network(prior.genotype, images, channels=config.channels, layers=config.layers, seed=seed)
     trained = images.length(Split.TRAIN) * config.batch_size
-    epoch = image_operations(network, images) * (trained + images.streams.selection.size / PASSES)
+    epoch = image_operations(network, images) * (trained + images.streams.selection.size / FORWARDS_OF_STEP)
     search = search.fitted(max(int(operations / epoch), 1))
     seed_rng(derive_seed(seed, "init"))
     strategy = ASOSEStrategy(

@@ -18,12 +18,10 @@ from lab.base import DataError, derive_seed
 from lab.datasets import DataConfig, load, open_streams
 from lab.experiments.proxy import write_pooled
 from lab.nn import EvolvableNetwork, measure_flops, train_mode
+from lab.nn.flops import FORWARDS_OF_STEP
 from lab.space import Genotype
 from lab.train import OptimizerConfig, Split, StreamData, evaluate
 from lab.train.optimizer import FINAL_RATE, make_weight_optimizer
-
-PASSES = 3
-"""Operations of a training step in those of its forward."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +89,7 @@ def fresh_network(genotype: Genotype, data: StreamData, *, channels: int, layers
 
 def image_operations(network: nn.Module, data: StreamData) -> float:
     """Floating-point operations of training on one image: 3 x forward."""
-    return float(PASSES * measure_flops(network, torch.zeros(1, *data.streams.bundle.shape)))
+    return float(FORWARDS_OF_STEP * measure_flops(network, torch.zeros(1, *data.streams.bundle.shape)))
 
 
 def train_for(network: nn.Module, data: StreamData, operations: float, config: OptimizerConfig) -> dict[str, Any]:

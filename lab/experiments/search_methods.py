@@ -67,6 +67,7 @@ def run(config: SearchBench) -> dict[str, Any]:
     """
     if config.data is None:
         raise ConfigError("--data PATH.npz with the images to search on", "none", "give CIFAR-10's original pixels")
+    # The budget is CPU seconds, which add up over threads.
     torch.set_num_threads(1)
     # Without a prior the proxy's budget pays for no evidence: random search, 3 epochs a cell, is evidence alone there.
     methods = [name for name in config.methods if name != "evidence"]

@@ -13,6 +13,7 @@ from lab.base import derive_seed
 from lab.datasets import Streams, open_streams
 from lab.explore import Prior
 from lab.nn import EvolvableNetwork, measure_flops, parse_cell
+from lab.nn.flops import FORWARDS_OF_STEP
 from lab.runs.build import run_device, spare_threads
 from lab.runs.config import RunConfig
 from lab.runs.plan import LEAST_EPOCHS, MOST_EPOCHS, WIDTHS, Budget, Candidate, RunPlan, choose_width
@@ -21,8 +22,6 @@ from lab.state import preserved_rng
 from lab.train import OptimizerConfig
 from lab.train.optimizer import make_weight_optimizer
 
-PASSES = 3
-"""Operations of a training step in those of its forward: the backward costs twice as much."""
 TIMED_STEPS = 5
 """Training steps whose median is a width's time, after one that is not timed."""
 
@@ -106,7 +105,7 @@ def epoch_operations(network: nn.Module, streams: Streams) -> float:
     """Floating-point operations of an epoch: 3 x forward x images of the train split, and a reading of the selection
     split behind it."""
     example = next(streams.train.batches(0))[0]
-    images = PASSES * len(streams.train) * len(example) + streams.selection.size
+    images = FORWARDS_OF_STEP * len(streams.train) * len(example) + streams.selection.size
     return float(measure_flops(network, example[:1]) * images)
 
 
