@@ -78,7 +78,7 @@ def plan_run(config: RunConfig, budget: Budget, *, widths: Sequence[int] = WIDTH
             seconds = None
             if budget.seconds is not None:
                 seconds = _step_seconds(network, example, config.optimizer) * samples / len(example[0])
-            reach = budget.operations / operations if seconds is None else budget.seconds / seconds
+            reach = _epochs(budget, operations, seconds)
             candidates.append(Candidate(channels=channels, operations=operations, seconds=seconds, epochs=reach))
             if reach < 1.0 and len(candidates) > 1:
                 break
@@ -99,6 +99,15 @@ def plan_run(config: RunConfig, budget: Budget, *, widths: Sequence[int] = WIDTH
     search = config.search.fitted(epochs) if config.recipe == "aso-se" else config.search
     planned = replace(config, init_channels=chosen.channels, epochs=epochs, search=search, budget=spent)
     return Planned(config=planned, plan=plan, prior=prior)
+
+
+def _epochs(budget: Budget, operations: float, seconds: float | None) -> float:
+    """Epochs of so many operations or seconds that the budget pays for."""
+    if budget.operations is not None:
+        return budget.operations / operations
+    assert budget.seconds is not None
+    assert seconds is not None
+    return budget.seconds / seconds
 
 
 def epoch_operations(network: nn.Module, streams: Streams) -> float:
