@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lab.asose.config import ASOSEConfig
-from lab.asose.prior import find_prior
+from lab.asose.prior import find_prior, scored_images
 from lab.asose.remedies import Remedies
 from lab.asose.selection import perturbation_importance, sampled_importance
 from lab.base import derive_seed
@@ -79,10 +79,9 @@ class ArchitectureTrainer:
         """Start alpha from what scores of untrained networks say of the space, once, where the settings ask for it."""
         if self.config.prior == "none" or self.prior is not None:
             return
-        x_BCHW = next(iter(data.batches(Split.TRAIN, 0)))[0]
         found = find_prior(
             self.explorer.space,
-            x_BCHW,
+            scored_images(data),
             num_classes=self.supernet.num_classes,
             seed=self.seed,
             evaluations=self.config.prior_evaluations,

@@ -12,6 +12,7 @@ from lab.explore import SCORES, Prior, ScoreSearch, skip_length
 from lab.nn import EvolvableNetwork
 from lab.space import Genotype, Space
 from lab.state import preserved_rng
+from lab.train import EpochData
 
 SCORED = ("naswot", "log_synflow")
 """Scores of the untrained network; the mean length of the cell's skips is the third (FreeREA)."""
@@ -19,6 +20,16 @@ CHANNELS = 8
 """Of the networks that are scored: the ranking of cells hardly depends on it, the time does."""
 LAYERS = 3
 """Cells of the networks that are scored, one in each stage."""
+
+
+IMAGES = 32
+"""Images that the networks are scored on."""
+
+
+def scored_images(data: EpochData) -> Tensor:
+    """The images (B, C, H, W) that a prior is found on: fixed ones without labels, so that no stream moves."""
+    x_BCHW: Tensor = next(iter(data.selection()))[0]
+    return x_BCHW[:IMAGES]
 
 
 def find_prior(space: Space, x_BCHW: Tensor, *, num_classes: int, seed: int, evaluations: int) -> Prior:

@@ -22,7 +22,7 @@ from lab.train import DeviceConfig, Split, StoreSink, TrainingLoop
 
 def run(config: OverheadBench) -> dict[str, Any]:
     """Time epochs with and without store, monitor and commands, in turn, on the same strategy."""
-    search = ASOSEConfig(warmup_epochs=2 * config.rounds + 2)
+    search = ASOSEConfig(prior="none", warmup_epochs=2 * config.rounds + 2)
     run_config = RunConfig(
         data=DataConfig(name=config.dataset),
         init_channels=config.channels,

@@ -73,6 +73,9 @@ def search_of(config: AblationBench, arm: str) -> ASOSEConfig:
     elif arm == "no_weight_retraining":
         warmup, retraining = warmup + config.cycles * retraining, 0
     return ASOSEConfig(
+        prior="none",
+        retraining_epochs=0,
+        mutation_test="before",
         warmup_epochs=warmup,
         arch_training_epochs=arch_training,
         weight_training_epochs=retraining,

@@ -42,6 +42,8 @@ def settings(proxy: Proxy, *, warmup_epochs: int, trial_epochs: int, cycles: int
     both trained alike from the same weights.
     """
     return ASOSEConfig(
+        prior="none",
+        retraining_epochs=0,
         warmup_epochs=warmup_epochs,
         arch_training_epochs=1,
         weight_training_epochs=trial_epochs,

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from lab.asose import ASOSEConfig, ASOSEStrategy
-from lab.asose.prior import find_prior
+from lab.asose.prior import find_prior, scored_images
 from lab.base import ReportTable, derive_seed
 from lab.datasets import DataConfig
 from lab.experiments.images import fresh_network, image_config, image_operations, open_images, train_for
@@ -90,7 +90,7 @@ def evolve(config: EvolvedBench, data: DataConfig, operations: float, seed: int)
     began = time.process_time()
     prior = find_prior(
         NB201,
-        next(iter(images.batches(Split.TRAIN, 0)))[0],
+        scored_images(images),
         num_classes=bundle.num_classes,
         seed=seed,
         evaluations=search.prior_evaluations,

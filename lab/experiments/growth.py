@@ -84,6 +84,8 @@ def _parts(config: GrowthBench, seed: int, epochs: int | None = None) -> tuple[R
         selection_share=config.selection_share,
     )
     search = ASOSEConfig(
+        prior="none",
+        retraining_epochs=0,
         warmup_epochs=0,
         arch_training_epochs=0,
         weight_training_epochs=config.cycle_epochs,

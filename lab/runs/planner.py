@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from lab.asose.prior import find_prior
+from lab.asose.prior import find_prior, scored_images
 from lab.base import derive_seed
 from lab.datasets import Streams, open_streams
 from lab.explore import Prior
@@ -19,7 +19,7 @@ from lab.runs.config import RunConfig
 from lab.runs.plan import LEAST_EPOCHS, MOST_EPOCHS, WIDTHS, Budget, Candidate, RunPlan, choose_width
 from lab.space import SPACES
 from lab.state import preserved_rng
-from lab.train import OptimizerConfig
+from lab.train import OptimizerConfig, StreamData
 from lab.train.optimizer import make_weight_optimizer
 
 TIMED_STEPS = 5
@@ -59,8 +59,9 @@ def plan_run(config: RunConfig, budget: Budget, *, widths: Sequence[int] = WIDTH
     space, prior = SPACES[config.space], None
     if config.recipe == "aso-se" and config.search.prior != "none":
         classes = streams.bundle.num_classes
+        images = scored_images(StreamData(streams))
         prior = find_prior(
-            space, example[0], num_classes=classes, seed=config.seed, evaluations=config.search.prior_evaluations
+            space, images, num_classes=classes, seed=config.seed, evaluations=config.search.prior_evaluations
         )
     cell = parse_cell(config.fixed_cell, space) if prior is None else prior.genotype
     candidates: list[Candidate] = []

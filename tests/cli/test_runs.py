@@ -17,6 +17,9 @@ from lab.train import TrainingLoop
 def trained(tmp_path_factory):
     """A run that grew and mutated, whose monitor once lowered the rate; and how it ended."""
     config = RunConfig.from_fields(
+        prior="none",
+        retraining_epochs=0,
+        mutation_test="before",
         warmup_epochs=1,
         arch_training_epochs=1,
         weight_training_epochs=2,

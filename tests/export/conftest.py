@@ -56,6 +56,9 @@ def alone(tmp_path):
 def grown(tmp_path_factory):
     """A run whose network grew in depth and width; it asked for a checkpoint inside its last transition."""
     config = RunConfig.from_fields(
+        prior="none",
+        retraining_epochs=0,
+        mutation_test="before",
         warmup_epochs=1,
         arch_training_epochs=1,
         weight_training_epochs=2,

@@ -21,7 +21,7 @@ from lab.train import CheckpointConfig, Criterion, DeviceConfig, OptimizerConfig
 @pytest.fixture
 def config():
     phases = {"warmup_epochs": 1, "arch_training_epochs": 1, "weight_training_epochs": 1, "total_cycles": 2}
-    return ASOSEConfig(**phases, arch_lr=0.05)
+    return ASOSEConfig(**phases, prior="none", retraining_epochs=0, mutation_test="before", arch_lr=0.05)
 
 
 def make_loader(count=64, seed=0, batch=16, **options):

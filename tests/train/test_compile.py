@@ -92,7 +92,14 @@ def test_compilation_among_ranks_is_refused(make_config):
 
 def test_only_the_live_network_is_compiled(compiler):
     torch.manual_seed(0)
-    config = ASOSEConfig(warmup_epochs=1, arch_training_epochs=1, weight_training_epochs=1, total_cycles=1)
+    config = ASOSEConfig(
+        prior="none",
+        warmup_epochs=1,
+        arch_training_epochs=1,
+        weight_training_epochs=1,
+        total_cycles=1,
+        retraining_epochs=0,
+    )
     framework = ASOSEFramework(SuperNet(NB201, 4, 3, 3, 1), config, devices=DeviceConfig(device="cpu"))
     framework.strategy.weight_step.compiler = compiler
     batches = [(torch.randn(8, 1, 8, 8), torch.randint(3, (8,))) for _ in range(2)]
