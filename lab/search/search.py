@@ -124,6 +124,7 @@ class Search:
         spent, began = self.seconds, time.process_time()
         while self.scores.evaluations < self.scores.config.population and not self.scores.exhausted:
             self.scores.step()
+            self.observer.on_part(0.0, f"scored {self.scores.evaluations} cells of the first population")
         each = (time.process_time() - began) / max(self.scores.evaluations - 1, 1)
         left = PRIOR_SHARE * self.config.budget - spent
         return max(1, min(self.config.evaluations, int(left / max(each, 1e-9))))
