@@ -19,6 +19,7 @@ from lab.agent.trial import PairedTest
 from lab.base import CheckpointError, ConfigError, TrainingError, derive_seed
 from lab.morph import MorphPlan
 from lab.nn import measure_flops, train_mode
+from lab.nn.flops import FORWARDS_OF_STEP
 from lab.state import state_digest
 from lab.store import ActionEvent, AlertEvent, Record
 from lab.train import (
@@ -41,8 +42,6 @@ PROBE_OFFSET = 2_000_000
 """Epoch number, above any real one, from which trials take the order of their training batches."""
 FEW_ACTIONS = LearnerConfig(batch_size=8, n_step=2, epsilon_decay=15.0)
 """How the policy learns where a run has a few dozen actions."""
-TRAINING = 3
-"""A training step costs about three forwards: one there and two back."""
 
 
 class ProbeLoader:
@@ -182,7 +181,7 @@ class AgentStrategy:
     def _account(self, info: dict[str, Any], trained: int, read: int) -> ActionEvent:
         """Count an action, what it cost and what it lost; its event."""
         # The network is read before, its control copy and the changed one after the trial.
-        self.spent += self._flops * (TRAINING * trained * self.group.size + 3 * read)
+        self.spent += self._flops * (FORWARDS_OF_STEP * trained * self.group.size + 3 * read)
         if not info["applied"]:
             self.counts["refused"] += 1
         else:
@@ -214,7 +213,7 @@ class AgentStrategy:
     def step(self, x_BCHW: Tensor, y_B: Tensor) -> StepReport:
         """One clipped step on the weights."""
         report = self.trainer.step(x_BCHW, y_B)
-        self.spent += TRAINING * self._flops * len(y_B) * self.group.size
+        self.spent += FORWARDS_OF_STEP * self._flops * len(y_B) * self.group.size
         stats = self.agent.get_stats()
         more = {
             "agent/parameters": float(stats["parameters"]),

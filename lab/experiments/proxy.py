@@ -64,6 +64,7 @@ class Proxy:
 
     def train_alone(self, genotype: Genotype, epochs: int, clock: Clock) -> Evaluation | None:
         """Held-out reading of a fresh network of `genotype` after `epochs` of its own; None where the budget ended."""
+        # By the cell's own stream: its weights do not depend on the cells that came before.
         network = self.network(genotype, *genotype.indices)
         return train_alone(network, self.data, epochs=epochs, weight_lr=self.weight_lr, stop=lambda: clock.over)
 
@@ -121,4 +122,5 @@ def _write_pooled(bundle: DataBundle, path: Path) -> None:
         x_test=halve(bundle.x_test),
         y_test=bundle.y_test.numpy(),
     )
+    # In one step: a call that is stopped leaves no half of a file.
     temporary.replace(path)

@@ -67,6 +67,7 @@ def run(config: SearchBench) -> dict[str, Any]:
     """
     if config.data is None:
         raise ConfigError("--data PATH.npz with the images to search on", "none", "give CIFAR-10's original pixels")
+    # The budget is CPU seconds, which add up over threads.
     torch.set_num_threads(1)
     # Without a prior the proxy's budget pays for no evidence: random search, 3 epochs a cell, is evidence alone there.
     methods = [name for name in config.methods if name != "evidence"]
@@ -97,6 +98,7 @@ def _space_runs(
     space: str, pairs: Sequence[tuple[str, int]], config: SearchBench, records: Records, bar: Bar
 ) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {method: [] for method, _ in pairs}
+    # Seed by seed: a call that is stopped leaves all methods with about as many.
     for seed in range(max((count for _, count in pairs), default=0)):
         for method, count in pairs:
             if seed >= count:
@@ -127,6 +129,7 @@ def _search(space: str, method: str, seed: int, config: SearchBench) -> dict[str
             layers=config.layers,
             weight_lr=config.weight_lr,
         )
+        # After the data is read: the budget is for the search.
         clock = Clock(config.budget)
         if method == "aso-se":
             result = aso_se(proxy, clock, warm_up_share=config.warm_up_share, trial_epochs=config.trial_epochs)
