@@ -76,7 +76,7 @@ def run(config: SearchBench) -> dict[str, Any]:
     if config.digits_arms:
         settings = {"budget": config.digits_budget, **TableBench().protocol}
         records["nb125"] = Records(config.folder / "nb125", settings)
-        runs["nb125"] = [(name, config.seeds) for name in config.digits_arms]
+        runs["nb125"] = [(name, _seeds(name, config)) for name in config.digits_arms]
     found: dict[str, dict[str, list[dict[str, Any]]]] = {}
     with progress_bar(sum(count for pairs in runs.values() for _, count in pairs)) as bar:
         for space, pairs in runs.items():
@@ -90,13 +90,15 @@ def run(config: SearchBench) -> dict[str, Any]:
 
 
 def _seeds(method: str, config: SearchBench) -> int:
-    return config.seeds if method in ARMS else config.method_seeds
+    """Searches of a method; evidence alone costs as much as the methods that train."""
+    return config.seeds if method in ARMS and method != "evidence" else config.method_seeds
 
 
 def _space_runs(
     space: str, pairs: Sequence[tuple[str, int]], config: SearchBench, records: Records, bar: Bar
 ) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {method: [] for method, _ in pairs}
+    # Seed by seed: a call that is stopped leaves all methods with about as many.
     for seed in range(max((count for _, count in pairs), default=0)):
         for method, count in pairs:
             if seed >= count:
@@ -127,6 +129,7 @@ def _search(space: str, method: str, seed: int, config: SearchBench) -> dict[str
             layers=config.layers,
             weight_lr=config.weight_lr,
         )
+        # After the data is read: the budget is for the search.
         clock = Clock(config.budget)
         if method == "aso-se":
             result = aso_se(proxy, clock, warm_up_share=config.warm_up_share, trial_epochs=config.trial_epochs)

@@ -102,8 +102,8 @@ class SearchBench(ProxySettings):
     """Which methods search nb201."""
     seeds: int = 10
     """Searches of each arm of lab search, >= 1."""
-    method_seeds: int = 10
-    """Searches of each method that it is held against, >= 1."""
+    method_seeds: int = 3
+    """Searches of each method that it is held against, and of evidence alone, >= 1."""
     budget: float = 60.0
     """CPU seconds of one search, > 0; a zero-cost search ends earlier where it has nothing left to climb."""
     digits_arms: tuple[str, ...] = tuple(ARMS)

@@ -64,8 +64,6 @@ ACTIVATIONS = frozenset(
         aten.threshold_,
         aten.hardtanh,
         aten.hardtanh_,
-        aten.clamp_min,
-        aten.clamp_min_,
         aten.elu,
         aten.elu_,
         aten.gelu,
@@ -79,6 +77,8 @@ ACTIVATIONS = frozenset(
     }
 )
 """Operations of torch that pass what is above 0 and hold back what is below; relu6, selu and celu run one of them."""
+CLAMPS = frozenset({aten.clamp, aten.clamp_, aten.clamp_min, aten.clamp_min_})
+"""Operations that are a ReLU where their lower bound is 0."""
 
 
 def log_synflow(model: nn.Module, example: Any) -> float:
@@ -178,8 +178,9 @@ def flops(model: nn.Module, example: Any) -> float:
     Raises:
         ConfigError: the model does not take the example.
     """
+    samples = max(_samples(example), 1)
     with _studied(model) as network, _as_config_error():
-        return measure_flops(network, example) / max(_samples(example), 1)
+        return measure_flops(network, example) / samples
 
 
 def skip_length(genotype: Genotype) -> float:
@@ -229,7 +230,8 @@ class _Codes(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        if func.overloadpacket in ACTIVATIONS:
+        packet = func.overloadpacket
+        if packet in ACTIVATIONS or (packet in CLAMPS and len(args) > 1 and args[1] == 0):
             self._add(out)
         return out
 

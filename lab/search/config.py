@@ -39,7 +39,7 @@ class SearchConfig:
     """Samples in the batch that is scored and in a training batch, >= 2."""
     scores: tuple[str, ...] = SEARCH_SCORES
     """Scores whose sum makes the prior: naswot, log_synflow, skip_length, parameters, flops."""
-    evaluations: int = 300
+    evaluations: int = 250
     """Cells that are scored at most, >= 1."""
     prior: bool = True
     """Score cells without training. Without: evidence alone, on cells drawn uniformly."""

@@ -1,7 +1,8 @@
 """Successive halving by short trainings: which cells are trained, for how long, and what that says with the prior.
 
 Source: Jamieson and Talwalkar 2016, "Non-stochastic Best Arm Identification and Hyperparameter Optimization", for
-halving; each rung costs the same. Every rung trains afresh under a whole cycle of the rate, each cell with two seeds.
+halving. Every rung trains afresh under a whole cycle of the rate, each cell with two seeds.
+Cells that share edges speak for one another, so that a cell which was not trained can come into the next rung.
 """
 
 import math
@@ -12,13 +13,15 @@ from typing import Any
 from lab.explore import Combination, combine
 from lab.space import Genotype
 
-RUNG_EPOCHS = (4, 8, 16)
+RUNG_EPOCHS = (8, 16)
 """Epochs of a training in each rung."""
+ETA = 4
+"""The next rung has this part of the cells, for twice the epochs: what is told apart in the first rung counts most."""
 SEEDS = 2
 """Trainings of each cell in each rung."""
 LEAST_SHORTLIST = 8
 """Cells of the first rung below which no evidence is gathered: repeatability could not be told."""
-MOST_SHORTLIST = 32
+MOST_SHORTLIST = 24
 LIKED = 0.5
 """Share of the shortlist that the prior likes best; the others come from further down."""
 RESERVE = 0.15
@@ -37,7 +40,12 @@ class EvidencePlan:
         """(cells, epochs of each training) of every rung."""
         if not self.shortlist:
             return ()
-        return tuple((max(self.shortlist >> rung, 2), epochs) for rung, epochs in enumerate(RUNG_EPOCHS))
+        return tuple((max(self.shortlist // ETA**rung, 2), epochs) for rung, epochs in enumerate(RUNG_EPOCHS))
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of training that the plan costs."""
+        return SEEDS * sum(cells * epochs for cells, epochs in self.rungs())
 
 
 def plan_evidence(seconds: float, epoch_seconds: float, cells: int) -> EvidencePlan:
@@ -48,15 +56,15 @@ def plan_evidence(seconds: float, epoch_seconds: float, cells: int) -> EvidenceP
         epoch_seconds: of one epoch of training.
         cells: that could be trained.
     """
-    epochs = max(seconds, 0.0) * (1 - RESERVE) / epoch_seconds
-    each_rung = epochs / (len(RUNG_EPOCHS) * SEEDS)
-    count = min(MOST_SHORTLIST, cells, int(each_rung / RUNG_EPOCHS[0]))
-    said = f"{seconds:.0f} CPU s left pay for {epochs:.0f} epochs of {epoch_seconds:.2f} s"
-    if count < LEAST_SHORTLIST:
-        needed = LEAST_SHORTLIST * RUNG_EPOCHS[0] * len(RUNG_EPOCHS) * SEEDS
-        return EvidencePlan(shortlist=0, reason=f"{said}; {needed} are needed: no training, the prior decides")
-    # Halves of halves are whole where 4 divides the count.
-    return EvidencePlan(shortlist=count // 4 * 4, reason=said)
+    affordable = max(seconds, 0.0) * (1 - RESERVE) / epoch_seconds
+    said = f"{seconds:.0f} CPU s left pay for {affordable:.0f} epochs of {epoch_seconds:.2f} s"
+    # Parts of parts are whole where ETA divides the count.
+    for count in range(min(MOST_SHORTLIST, cells) // ETA * ETA, LEAST_SHORTLIST - 1, -ETA):
+        plan = EvidencePlan(shortlist=count, reason=said)
+        if plan.epochs <= affordable:
+            return plan
+    needed = EvidencePlan(shortlist=LEAST_SHORTLIST, reason="").epochs
+    return EvidencePlan(shortlist=0, reason=f"{said}; {needed} are needed: no training, the prior decides")
 
 
 def shortlist(ranked: Sequence[Genotype], count: int) -> list[Genotype]:
@@ -82,23 +90,29 @@ class Rung:
 
     epochs: int
     cells: tuple[Genotype, ...]
+    """The cells that were trained, then all others that are known."""
     losses: tuple[tuple[float, float], ...]
-    """Losses on the selection split with either seed, one pair for each cell."""
+    """Losses on the selection split with either seed, one pair for each trained cell."""
     combination: Combination
 
-    def ranked(self) -> list[Genotype]:
-        """The cells, the best first; ties go to the earlier one."""
-        order = sorted(range(len(self.cells)), key=lambda place: -self.combination.values[place])
-        return [self.cells[place] for place in order]
+    @property
+    def trained(self) -> tuple[Genotype, ...]:
+        """The cells that were trained."""
+        return self.cells[: len(self.losses)]
+
+    @property
+    def values(self) -> dict[Genotype, float]:
+        """What is believed of every cell."""
+        return dict(zip(self.cells, self.combination.values, strict=True))
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON data."""
+        """JSON data, of the trained cells."""
         facts = self.combination
         return {
             "epochs": self.epochs,
-            "cells": [list(cell.indices) for cell in self.cells],
+            "cells": [list(cell.indices) for cell in self.trained],
             "losses": [list(pair) for pair in self.losses],
-            "values": list(facts.values),
+            "values": list(facts.values[: len(self.losses)]),
             "prior_reliability": facts.prior_reliability,
             "evidence_reliability": facts.evidence_reliability,
             "correlation": facts.correlation,
@@ -108,32 +122,29 @@ class Rung:
 
 
 def judge(
-    cells: Sequence[Genotype],
     epochs: int,
     losses: Mapping[Genotype, tuple[float, float]],
-    prior: Mapping[Genotype, tuple[float, float]] | None,
+    beliefs: Mapping[Genotype, tuple[float, float]] | None,
+    known: Sequence[Genotype],
 ) -> Rung:
-    """What a rung says: -ln loss with two seeds beside the prior with two readings.
+    """What a rung says: -ln loss with two seeds beside two readings of what was believed before.
 
     Args:
-        cells: of the rung.
         epochs: of each training.
-        losses: > 0, with two seeds.
-        prior: two readings of each cell, higher is better; None: evidence alone.
+        losses: > 0, with two seeds, of the cells that were trained.
+        beliefs: two readings of each known cell, higher is better; None: evidence alone.
+        known: all cells.
     """
-    evidence = tuple([-math.log(losses[cell][seed]) for cell in cells] for seed in range(SEEDS))
-    known = dict.fromkeys(cells, (0.0, 0.0)) if prior is None else prior
-    readings = tuple([known[cell][number] for cell in cells] for number in range(2))
-    found = combine((readings[0], readings[1]), (evidence[0], evidence[1]))
-    if prior is None:
-        # Without a prior there is nothing to weigh against: the mean of both seeds decides.
-        alone = tuple(one + two for one, two in zip(*evidence, strict=True))
-        found = Combination(
-            values=alone,
-            prior_reliability=0.0,
-            evidence_reliability=found.evidence_reliability,
-            correlation=0.0,
-            prior_weight=0.0,
-            evidence_weight=1.0,
-        )
-    return Rung(epochs=epochs, cells=tuple(cells), losses=tuple(losses[cell] for cell in cells), combination=found)
+    cells = (*losses, *(cell for cell in known if cell not in losses))
+    one, two = ([-math.log(pair[seed]) for pair in losses.values()] for seed in range(SEEDS))
+    prior = None
+    if beliefs is not None:
+        prior = [beliefs[cell][0] for cell in cells], [beliefs[cell][1] for cell in cells]
+    return Rung(
+        epochs=epochs, cells=cells, losses=tuple(losses.values()), combination=combine(cells, (one, two), prior)
+    )
+
+
+def ranked(values: Mapping[Genotype, float], cells: Sequence[Genotype]) -> list[Genotype]:
+    """`cells` by `values`, the best first; ties go to the earlier one."""
+    return sorted(cells, key=lambda cell: -values[cell])

@@ -14,7 +14,7 @@ from lab.explore import Prior, ScoredCell, ScoreSearch
 from lab.explore.evolution import largest, total
 from lab.nn import BASELINES
 from lab.search.config import SearchConfig
-from lab.search.halving import SEEDS, EvidencePlan, Rung, judge, plan_evidence, shortlist
+from lab.search.halving import SEEDS, EvidencePlan, Rung, judge, plan_evidence, ranked, shortlist
 from lab.search.problem import SearchProblem
 from lab.search.report import SearchReport
 from lab.space import DARTS, NB201, Genotype, genotype_text, sample
@@ -23,6 +23,8 @@ PRIOR_SHARE = 0.5
 """Share of the budget that scores may take at most."""
 SAVED_EVERY = 20
 """Cells that are scored from one writing of the state to the next."""
+SCORED_PART = 0.2
+"""Of the bar, for scores; trainings have the rest."""
 SHOWN_EDITS = 3
 """Edges that are told one by one where two cells differ."""
 FILE = "search.json"
@@ -88,9 +90,9 @@ class Search:
         if self.finished:
             return SearchReport(**self.kept["report"])
         prior = self._prior() if self.config.prior else None
-        ranked = self._candidates(prior)
-        plan = self._evidence_plan(ranked, prior)
-        rungs = self._rungs(plan, ranked, prior)
+        known = self._candidates(prior)
+        plan = self._evidence_plan(known, prior)
+        rungs = self._rungs(plan, known, prior)
         self.kept["report"] = self._facts(prior, plan, rungs)
         self._save()
         self.observer.on_part(1.0, "done")
@@ -100,7 +102,7 @@ class Search:
         if "evaluations" not in self.kept:
             self.kept["evaluations"] = self._affordable()
         most = self.kept["evaluations"]
-        end = 0.3 if self.config.evidence else 1.0
+        end = SCORED_PART if self.config.evidence else 1.0
         saved = self.scores.evaluations
 
         def told(count: int) -> None:
@@ -122,6 +124,7 @@ class Search:
         spent, began = self.seconds, time.process_time()
         while self.scores.evaluations < self.scores.config.population and not self.scores.exhausted:
             self.scores.step()
+            self.observer.on_part(0.0, f"scored {self.scores.evaluations} cells of the first population")
         each = (time.process_time() - began) / max(self.scores.evaluations - 1, 1)
         left = PRIOR_SHARE * self.config.budget - spent
         return max(1, min(self.config.evaluations, int(left / max(each, 1e-9))))
@@ -144,30 +147,34 @@ class Search:
                 break
         return list(found)
 
-    def _evidence_plan(self, ranked: list[Genotype], prior: Prior | None) -> EvidencePlan:
+    def _evidence_plan(self, known: list[Genotype], prior: Prior | None) -> EvidencePlan:
         if not self.config.evidence:
             return EvidencePlan(shortlist=0, reason="no evidence was asked for")
         if "plan" not in self.kept:
-            epoch_seconds = self.problem.epoch_seconds(ranked[0])
-            plan = plan_evidence(self.config.budget - self.seconds, epoch_seconds, len(ranked))
+            # The best cell and one of the middle: cells differ in cost.
+            timed = (known[0], known[len(known) // 2])
+            epoch_seconds = sum(map(self.problem.epoch_seconds, timed)) / len(timed)
+            plan = plan_evidence(self.config.budget - self.seconds, epoch_seconds, len(known))
             if prior is None and not plan.shortlist:
                 raise ConfigError("a budget that pays for evidence", plan.reason.split(":")[0], "raise --budget")
             self.kept["plan"] = dataclasses.asdict(plan)
             self._save()
         return EvidencePlan(**self.kept["plan"])
 
-    def _rungs(self, plan: EvidencePlan, ranked: list[Genotype], prior: Prior | None) -> list[Rung]:
+    def _rungs(self, plan: EvidencePlan, known: list[Genotype], prior: Prior | None) -> list[Rung]:
         if not plan.shortlist:
             return []
-        cells = shortlist(ranked, plan.shortlist)
-        if prior is None:
-            cells = ranked[: plan.shortlist]
-        beliefs = None if prior is None else self._readings(cells)
+        cells = known[: plan.shortlist] if prior is None else shortlist(known, plan.shortlist)
+        beliefs = None if prior is None else self._readings(known, cells)
         rungs: list[Rung] = []
         parts = sum(count * SEEDS for count, _ in plan.rungs())
         done = 0
         for count, epochs in plan.rungs():
-            cells = cells[:count]
+            if rungs:
+                values = rungs[-1].values
+                cells = ranked(values, known)[:count]
+                # One belief, not two readings: the noise of both is in the evidence of this rung.
+                beliefs = {cell: (values[cell], values[cell]) for cell in known}
             losses = {}
             for cell in cells:
                 pair = []
@@ -175,28 +182,22 @@ class Search:
                     pair.append(self._loss(cell, epochs, seed))
                     done += 1
                     said = f"trained {done} of {parts}: {count} cells, {epochs} epochs"
-                    self.observer.on_part(0.3 + 0.7 * done / parts, said)
+                    self.observer.on_part(SCORED_PART + (1 - SCORED_PART) * done / parts, said)
                 losses[cell] = (pair[0], pair[1])
-            rung = judge(cells, epochs, losses, beliefs)
-            rungs.append(rung)
-            cells = rung.ranked()
-            if beliefs is not None:
-                # What this rung says is what the next one begins with. It is one belief: its noise is in the evidence.
-                values = dict(zip(rung.cells, rung.combination.values, strict=True))
-                beliefs = {cell: (values[cell], values[cell]) for cell in cells}
+            rungs.append(judge(epochs, losses, beliefs, known))
         return rungs
 
-    def _readings(self, cells: list[Genotype]) -> dict[Genotype, tuple[float, float]]:
-        """Both readings of the prior: with other weights and another batch the second time."""
+    def _readings(self, known: list[Genotype], cells: list[Genotype]) -> dict[Genotype, tuple[float, float]]:
+        """Both readings of the prior; the second, with other weights and another batch, of `cells` alone."""
         scale = largest(self.scores.values.values())
         second = self.kept.setdefault("second", {})
         for cell in cells:
             if _key(cell) not in second:
                 second[_key(cell)] = dict(self.problem.scores(cell, repeat=1))
         pairs = {}
-        for cell in cells:
+        for cell in known:
             one = total(self.scores.values[cell], scale)
-            two = total(second[_key(cell)], scale)
+            two = total(second[_key(cell)], scale) if _key(cell) in second else one
             pairs[cell] = (one, two if two > -math.inf else one)
         return pairs
 
@@ -212,7 +213,7 @@ class Search:
         """The fields of the report."""
         believed = self._believed(prior, rungs)
         best = believed.genotype
-        losses = {cell: pair for rung in rungs for cell, pair in zip(rung.cells, rung.losses, strict=True)}
+        losses = {cell: pair for rung in rungs for cell, pair in zip(rung.trained, rung.losses, strict=True)}
 
         def row(cell: Genotype, why: str) -> dict[str, Any]:
             scores = self.scores.values.get(cell) or dict(self.problem.scores(cell))
@@ -251,7 +252,7 @@ class Search:
         }
 
     def _believed(self, prior: Prior | None, rungs: list[Rung]) -> Prior:
-        """All cells by what is believed of them: those of the last rung first, then of the one before, then the prior.
+        """All cells by what is believed of them: those trained in the last rung, those of the one before, the others.
 
         Values of a rung are in its own deviations, so each group is set above the one that it came from.
         """
@@ -260,12 +261,15 @@ class Search:
         groups: list[list[ScoredCell]] = []
         seen: set[Genotype] = set()
         for rung in reversed(rungs):
-            values = dict(zip(rung.cells, rung.combination.values, strict=True))
-            left = [cell for cell in rung.ranked() if cell not in seen]
+            values = rung.values
+            left = [cell for cell in ranked(values, rung.trained) if cell not in seen]
             groups.append([ScoredCell(genotype=cell, value=values[cell]) for cell in left])
             seen |= set(left)
+        first = rungs[0].values if rungs else {}
+        rest = [cell for cell in ranked(first, list(first)) if cell not in seen]
+        groups.append([ScoredCell(genotype=cell, value=first[cell]) for cell in rest])
         if prior is not None:
-            groups.append([cell for cell in prior.cells if cell.genotype not in seen])
+            groups.append([cell for cell in prior.cells if cell.genotype not in first])
         placed: list[ScoredCell] = []
         floor = math.inf
         for group in groups:

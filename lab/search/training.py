@@ -29,6 +29,7 @@ def weight_optimizer(module: nn.Module, weight_lr: float) -> torch.optim.SGD:
 def set_rate(optimizer: torch.optim.Optimizer, weight_lr: float, share: float) -> None:
     """The learning rate at `share` of a training: up linearly, then down as a cosine."""
     rising = min(share / WARM_SHARE, 1.0)
+    # Not from zero: the first steps would change nothing.
     value = weight_lr * max(rising, 0.05) * (1.0 + math.cos(math.pi * min(share, 1.0))) / 2.0
     for group in optimizer.param_groups:
         group["lr"] = max(value, 1e-4 * weight_lr)
@@ -39,6 +40,7 @@ def weight_step(forward: Callable[[Tensor], Tensor], optimizer: torch.optim.Opti
     optimizer.zero_grad(set_to_none=True)
     loss = nn.functional.cross_entropy(forward(x), y)
     loss.backward()
+    # Primitives that were not sampled have no gradient.
     trained = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     nn.utils.clip_grad_norm_(trained, GRAD_CLIP)
     optimizer.step()

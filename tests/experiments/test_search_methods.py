@@ -11,12 +11,13 @@ from lab.experiments import search_methods, zero_cost
 from lab.experiments.asose import aso_se, settings
 from lab.experiments.proxy import open_proxy
 from lab.experiments.search_methods import OTHERS, SearchBench
-from lab.experiments.table_settings import METHODS
+from lab.experiments.table_settings import ARMS, METHODS
+from lab.explore import parameters
 from lab.results.record import Clock
 from lab.space import NB201, Genotype
 from lab.train import Split
 
-TINY = {"channels": 2, "batch_size": 16, "seeds": 1}
+TINY = {"channels": 2, "batch_size": 16, "seeds": 1, "method_seeds": 1, "digits_arms": ()}
 
 
 @pytest.fixture
@@ -48,15 +49,20 @@ def table(tmp_path, monkeypatch):
 def test_every_method_finds_a_cell_in_its_budget_and_a_repeated_call_measures_none(images, tmp_path, table):
     config = SearchBench(data=images, budget=0.3, folder=tmp_path / "runs", **TINY)
     result = search_methods.run(config)
-    for method in METHODS:
-        (piece,) = result["results"]["methods"][method]
-        assert Genotype.from_arch_str(piece["cell"]).space == NB201
+    truth = result["results"]["truth"]["nb201"]
+    for method in (*ARMS, *METHODS):
+        if method == "evidence":
+            continue
+        (piece,) = result["results"]["methods"]["nb201"][method]
         assert piece["cpu_seconds"] < 8.0
-        (facts,) = result["results"]["truth"][method]
-        assert facts["c10_test200"] == piece["cell"].count("nor_conv_3x3")
+        (facts,) = truth["methods"][method]
+        assert facts["CIFAR-10"] == piece["cell"].count("3")
+        assert facts["CIFAR-10 regret"] == 6 - facts["CIFAR-10"]
         assert method in str(search_methods.summary(result))
+    assert truth["baseline"]["CIFAR-10"] == 6
+    assert truth["random"]["CIFAR-10"] == pytest.approx(6 / 5)
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*.json")}
-    assert len(files) == len(METHODS)
+    assert len(files) == len(ARMS) + len(METHODS) - 1
     assert search_methods.run(config)["results"] == json.loads(json.dumps(result["results"]))
     assert {path: path.stat().st_mtime_ns for path in files} == files
     with pytest.raises(ConfigError, match="another budget"):
@@ -71,15 +77,15 @@ def test_a_search_goes_on_where_it_was_stopped(images, tmp_path, monkeypatch):
 
     real = search_methods._search
     monkeypatch.setattr(
-        search_methods, "_search", lambda name, *rest: real(name, *rest) if name != "random" else stop()
+        search_methods, "_search", lambda space, name, *rest: real(space, name, *rest) if name != "random" else stop()
     )
     with pytest.raises(KeyboardInterrupt):
         search_methods.run(config)
     assert [path.name for path in (tmp_path / "r").glob("*.json")] == ["parameters-seed0.json"]
     monkeypatch.setattr(
-        search_methods, "_search", lambda name, *rest: real(name, *rest) if name == "random" else stop()
+        search_methods, "_search", lambda space, name, *rest: real(space, name, *rest) if name == "random" else stop()
     )
-    assert set(search_methods.run(config)["results"]["methods"]) == {"parameters", "random"}
+    assert set(search_methods.run(config)["results"]["methods"]["nb201"]) == {"parameters", "random"}
 
 
 def test_without_a_table_the_cells_are_still_reported(images, tmp_path, monkeypatch):
@@ -107,20 +113,35 @@ def test_the_pooled_images_are_means_of_two_by_two(images, proxy):
     assert pooled[1, 2, 3] == pytest.approx(first[4:6, 6:8, 1].mean(), abs=1e-5)
 
 
-def test_parameters_and_synflow_put_six_convolutions_above_absent_edges(proxy):
+def test_a_climb_ends_where_no_neighbour_has_a_better_score(proxy):
+    found = zero_cost.local_search(parameters, proxy, Clock(60))
+    assert found.genotype == Genotype(NB201, ("nor_conv_3x3",) * 6)
     x = next(proxy.data.batches(Split.TRAIN, 0))[0]
-    cells = [Genotype(NB201, (name,) * 6) for name in ("nor_conv_3x3", "nor_conv_1x1", "none")]
-    for name in ("parameters", "synflow"):
-        values = [zero_cost.SCORES[name](proxy.network(cell, 1), x) for cell in cells]
-        assert values[0] > values[1] > values[2], name
-    assert zero_cost.local_search(zero_cost.parameters, proxy, Clock(60)).genotype == cells[0]
+    assert found.details["score"] == parameters(proxy.network(found.genotype, 1), x)
 
 
-def test_naswot_is_the_log_determinant_of_agreeing_units(proxy):
-    x = next(proxy.data.batches(Split.TRAIN, 0))[0]
-    network = proxy.network(Genotype(NB201, ("nor_conv_3x3",) * 6), 1)
-    assert np.isfinite(zero_cost.naswot(network, x))
-    assert zero_cost.naswot(network, x[:1].expand(8, -1, -1, -1)) == -np.inf, "equal images cannot be told apart"
+def test_the_product_itself_searches_with_what_an_arm_changes(images, tmp_path, monkeypatch):
+    asked = []
+
+    class Stub:
+        def __init__(self, config):
+            asked.append(config)
+
+        def run(self):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(search_methods, "Search", Stub)
+    config = SearchBench(data=images, folder=tmp_path)
+    for space in ("nb201", "nb125"):
+        for arm in ARMS:
+            with pytest.raises(KeyboardInterrupt):
+                search_methods._arm(space, arm, 2, config, images)
+            settings = asked[-1]
+            assert settings.space == space
+            assert settings.budget == (60 if space == "nb201" else 120)
+            assert settings.data.seed == settings.seed == (2 if space == "nb201" else 102)
+            assert all(getattr(settings, name) == value for name, value in ARMS[arm].items())
+    assert asked[-1].data.train_share == 0.3, "the protocol of the table of nb125"
 
 
 def test_networks_of_a_proxy_follow_its_seed(proxy):

@@ -39,6 +39,10 @@ HELD = {
     "train fixed": SHARED + IMAGES + "space layers fixed-cell",
     "train agent": SHARED + IMAGES + AGENT,
     "train multitask": SHARED + MULTITASK,
+    "search": """
+        batch-size budget channels data data-dir download evaluations evidence folder json layers max-flops prior scores
+        seed space threads train-limit
+    """,
     "evolve": SHARED + IMAGES + AGENT,
     "dashboard": "browser port save-dir",
     "export": "checkpoint json out save-dir to",
