@@ -19,7 +19,7 @@ from lab.trial import Arm, Trial, TrialLedger, TrialTask
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attempt:
+class ActionAttempt:
     """An action that was tried."""
 
     reports: tuple[MorphReport, ...]
@@ -67,7 +67,7 @@ class Attempts:
         excluded: frozenset[str],
         test: AcceptanceTest,
         batches: list[Labelled],
-    ) -> Attempt:
+    ) -> ActionAttempt:
         """Change the network itself and read it, without training; what is not kept is rolled back, bit for bit.
 
         Raises:
@@ -85,7 +85,7 @@ class Attempts:
             # Whatever goes wrong, the network is what it was.
             if not kept:
                 rollback_all(reports)
-        return Attempt(reports=reports, tried=tried, kept=kept, why=why)
+        return ActionAttempt(reports=reports, tried=tried, kept=kept, why=why)
 
     def on_trial(
         self,
@@ -94,7 +94,7 @@ class Attempts:
         excluded: frozenset[str],
         test: AcceptanceTest,
         batches: list[Labelled],
-    ) -> Attempt | str:
+    ) -> ActionAttempt | str:
         """Try the change on copies, while the network trains on unchanged; it takes what is kept.
 
         Returns:
@@ -134,7 +134,7 @@ class Attempts:
             with preserved_modes(own.model):
                 own.take(trial.adopted)
         self.ledger.record(gained=kept)
-        return Attempt(reports=reports, tried=tried, kept=kept, why=why)
+        return ActionAttempt(reports=reports, tried=tried, kept=kept, why=why)
 
     def _advance(self, trial: Trial, probe: list[Labelled], seed: int) -> None:
         orders = self.tracked.orders(probe, self.ledger.config.orders, seed)

@@ -30,7 +30,7 @@ class EvolveConfig:
     """What a trial must show of a change that is kept: gain (better, or not worse and cheaper), or harmless (not worse
     for sure)."""
     trial_share: float = 0.1
-    """Share of the planned compute that all trials may cost, readings included, in [0, 1]."""
+    """Share of the planned compute that all trials may cost, readings included, >= 0."""
     trial_patience: int = 6
     """Trials in a row that kept nothing after which none is made any more, >= 1."""
     least_effect: float = 0.05
@@ -62,7 +62,7 @@ class EvolveConfig:
         require_range("probe_steps", self.probe_steps, 0)
         require_range("reject_z", self.reject_z, 0)
         require_choice("keep", self.keep, KEEP)
-        require_range("trial_share", self.trial_share, 0, 1)
+        require_range("trial_share", self.trial_share, 0)
         require_range("trial_patience", self.trial_patience, 1)
         require_range("least_effect", self.least_effect, 0, open_low=True)
         for name in ("max_parameters", "max_flops"):

@@ -102,6 +102,8 @@ def _build(config: EvolveBench, policy: str, seed: int, *, compute: float | None
                 evolve_every=config.evolve_every,
                 evolve_actions=config.evolve_actions,
                 probe_steps=config.probe_steps,
+                trial_share=config.trial_share,
+                least_effect=config.least_effect,
                 compute=compute,
             ),
         )

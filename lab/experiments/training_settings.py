@@ -221,6 +221,10 @@ class EvolveBench(ImageSettings):
     """Actions in a round, >= 1."""
     probe_steps: int = 12
     """Training steps in a trial, >= 0."""
+    trial_share: float = 0.1
+    """Share of the compute that trials may cost, >= 0."""
+    least_effect: float = 0.05
+    """Smallest difference worth a trial, as a share of the held-out loss, > 0."""
     batch_size: int = 32
     """Samples in a training batch, >= 2."""
     weight_lr: float = 0.05

@@ -143,7 +143,7 @@ def decide(config: TrialBench, name: str, arm: str, seed: int) -> dict[str, Any]
         ),
         network.setting.compute,
     )
-    told = []
+    events = []
     for number, date in enumerate(config.dates):
         network.train_until(date)
         target = Random(derive_seed(seed, "proposal", number)).choice(neighbours(network.genotype))
@@ -152,7 +152,7 @@ def decide(config: TrialBench, name: str, arm: str, seed: int) -> dict[str, Any]
             change.apply(network.arm)
             _train_on(network, change)
         elif arm == "trial":
-            told.append(_by_trial(network, change, ledger))
+            events.append(_by_trial(network, change, ledger))
     network.train_until(1.0)
     test = _accuracy(network)
     return {
@@ -162,7 +162,7 @@ def decide(config: TrialBench, name: str, arm: str, seed: int) -> dict[str, Any]
         "trials": ledger.spent / network.setting.compute,
         "steps": network.seen,
         "cell": str(network.genotype),
-        "told": told,
+        "events": events,
     }
 
 
@@ -247,7 +247,7 @@ def _compared(rows: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
             "compute": statistics.mean(row["compute"] for row in found),
             "trials": statistics.mean(row["trials"] for row in found),
             "cpu_seconds": statistics.mean(row["cpu_seconds"] for row in found),
-            "verdicts": [item["verdict"] for row in found for item in row["told"]],
+            "verdicts": [item["verdict"] for row in found for item in row["events"]],
         }
         if "trial" in rows:
             against = [row["test_accuracy"] for row in rows["trial"]]

@@ -63,7 +63,7 @@ SEARCH_PHASE, TRAINING = "weight_retraining", "training"
 
 
 EVERY_ACTION: Mapping[str, Any] = MappingProxyType(
-    {"keep": "harmless", "trial_share": 1.0, "trial_patience": 2**31, "least_effect": 1e9}
+    {"keep": "harmless", "trial_share": 1e9, "trial_patience": 2**31, "least_effect": 1e9}
 )
 """Settings of the agent's trials that runs had before they were settings."""
 

@@ -36,7 +36,7 @@ class TrialConfig:
     """Standard deviation of paired differences over that of the losses, as expected before a trial has been made, > 0;
     measured by `lab experiment trials`."""
     share: float = 0.1
-    """Share of the planned compute that all trials together may cost, readings included, in [0, 1]; 0: no trial."""
+    """Share of the planned compute that all trials together may cost, readings included, >= 0; 0: no trial."""
     reading_share: float = 0.01
     """Share of the compute left that reading the changed copies may cost, in (0, 1]: a size that is too large to be
     read is not tried."""
@@ -54,7 +54,7 @@ class TrialConfig:
         require_range("noise", self.noise, 0)
         require_range("noise_weight", self.noise_weight, 0)
         require_range("pair_ratio", self.pair_ratio, 0, open_low=True)
-        require_range("share", self.share, 0, 1)
+        require_range("share", self.share, 0)
         require_range("reading_share", self.reading_share, 0, 1, open_low=True)
         require_range("patience", self.patience, 1)
 

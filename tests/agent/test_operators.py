@@ -282,3 +282,37 @@ def test_bad_settings_and_too_few_samples_are_refused(make_network, data):
     batch = read_batch((torch.randn(4, 3, 16, 16), torch.zeros(4, dtype=torch.long)), model, torch.device("cpu"))
     with pytest.raises(DataError, match="at least 8 samples"):
         measure(model, batch, InformationBottleneck())
+
+
+class Tokens(nn.Module):
+    """A small transformer: images as tokens of 32 numbers, one layer of attention, a hidden layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Linear(48, 32)
+        self.encoder = nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0, batch_first=True), 3, enable_nested_tensor=False
+        )
+        self.hidden = nn.Linear(32, 16)
+        self.out = nn.Linear(16, 4)
+
+    def forward(self, x_BCHW):
+        tokens_BTD = x_BCHW.flatten(1).unflatten(1, (-1, 48))
+        return self.out(torch.relu(self.hidden(self.encoder(self.embed(tokens_BTD)).mean(1))))
+
+
+def test_one_refused_place_does_not_hide_the_others(data, monkeypatch):
+    """Widths that an attention keeps stand first; what can be widened comes after eight tries at them."""
+    torch.manual_seed(0)
+    context = context_of(Tokens(), data)
+    last = ["embed", *(f"encoder.layers.{number}.linear2" for number in range(3))]
+    order = [*last, "hidden"]
+    monkeypatch.setattr("lab.agent.operators.ranked", lambda context, score: order)
+    operator = ExpandWithMI()
+    assert operator.refusal(context) == ""
+    assert operator.plan(context).arguments["layer"] == "hidden"
+    monkeypatch.setattr("lab.agent.operators.ranked", lambda context, score: last)
+    reason = operator.refusal(context)
+    assert "widen embed: " in reason
+    assert "coupled to the embed_dim 32 of a MultiheadAttention" in reason
+    assert "was expecting" not in reason

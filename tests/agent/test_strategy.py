@@ -46,7 +46,8 @@ def make_agent_config(make_config):
     """A run of five epochs with a round before each but the first; anything is kept that does not hurt for sure."""
 
     def make(epochs=5, search=None, **evolve):
-        settings = {"evolve_every": 1, "evolve_actions": 2, "probe_steps": 3, "least_reward": -1.0} | evolve
+        free = {"keep": "harmless", "trial_share": 1e6, "trial_patience": 1000, "least_effect": 1e9}
+        settings = {"evolve_every": 1, "evolve_actions": 2, "probe_steps": 3, "least_reward": -1.0} | free | evolve
         plan = {"total_cycles": 20} | (search or {})
         return make_config(plan, recipe="agent", epochs=epochs, evolve=EvolveConfig(**settings))
 
@@ -251,3 +252,37 @@ def test_a_frozen_normalisation_stays_frozen_in_a_round(make_agent_config):
     assert other.training
     assert frozen.num_batches_tracked == before["num_batches_tracked"]
     assert torch.equal(frozen.running_mean[: len(before["running_mean"])], before["running_mean"])
+
+
+def alerts_of(run_dir, title):
+    events = RunReader(Path(run_dir)).events(kinds=("alert",)).events
+    return [event.payload["text"] for event in events if event.payload["title"] == title]
+
+
+def test_where_no_trial_can_tell_none_is_made_and_the_run_says_so(make_agent_config, tmp_path):
+    config = make_agent_config(least_effect=0.05, epochs=4)
+    report = Run(config, save_dir=tmp_path, name="run").execute()
+    assert report.network["trials"]["made"] == 0
+    assert report.network["actions"]["tried"] == 0
+    (text, *_) = alerts_of(report.run_dir, "No trial")
+    assert "held-out samples show a difference of" in text
+    assert not report.network["changes"]
+
+
+def test_trials_cost_no_more_than_their_share(make_agent_config, tmp_path):
+    config = make_agent_config(trial_share=0.5, epochs=12, probe_steps=1)
+    run = Run(config, save_dir=tmp_path, name="run")
+    report = run.execute()
+    trials, ledger = report.network["trials"], run.parts.strategy.trials
+    assert trials["made"] >= 1
+    assert trials["compute"] <= 0.5 * ledger.planned
+    assert trials["compute"] < report.network["compute"]
+    assert any("have cost" in text or "left" in text for text in alerts_of(report.run_dir, "No trial"))
+
+
+def test_the_agent_is_off_where_nothing_has_paid(make_agent_config, tmp_path):
+    config = make_agent_config(trial_patience=2, least_reward=1e9)
+    report = Run(config, save_dir=tmp_path, name="run").execute()
+    assert report.network["trials"]["made"] == 2
+    assert report.network["trials"]["kept"] == 0
+    assert alerts_of(report.run_dir, "No trial") == ["the last 2 trials gained nothing"]

@@ -17,6 +17,8 @@ def config(tmp_path):
         start_epochs=4,
         evolve_every=1,
         probe_steps=2,
+        trial_share=100.0,
+        least_effect=1e9,
         seeds=2,
         folder=tmp_path / "pieces",
     )

@@ -279,3 +279,13 @@ def test_widening_then_pruning_the_copies_is_no_identity_and_is_reported(specime
     apply(Widen("features.conv2", 80).plan(specimen, images), specimen)
     plan = Prune("features.conv2", tuple(range(64))).plan(specimen, images)
     assert plan.max_difference > 1e-3
+
+
+def test_a_width_that_an_attention_keeps_is_refused_by_its_name():
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0, batch_first=True)
+    model, x = nn.Sequential(nn.Linear(8, 32), layer, nn.Linear(32, 3)), torch.randn(4, 5, 8)
+    for morph in (Widen("0", 64), Prune("0", 16)):
+        with pytest.raises(MorphError, match="coupled to the embed_dim 32 of a MultiheadAttention"):
+            morph.plan(model, x)
+    assert Widen("1.linear1", 96).plan(model, x).exact

@@ -24,8 +24,8 @@ SEARCH = """
     temperature-schedule total-cycles warmup-epochs weight-training-epochs
 """
 AGENT = """
-    agent-from compute evolve-actions evolve-every evolve-from least-reward max-flops max-latency max-parameters model
-    policy probe-steps reject-z
+    agent-from compute evolve-actions evolve-every evolve-from keep least-effect least-reward max-flops max-latency
+    max-parameters model policy probe-steps reject-z trial-patience trial-share
 """
 MULTITASK = """
     balance-weight bias-rate dwa-temperature embed-dim experts experts-per-sample fabric-layers fused-dim

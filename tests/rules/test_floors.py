@@ -24,6 +24,7 @@ FLOORS = {
     "checkpoint": 3,
     "explore": 4,
     "morph": 4,
+    "trial": 4,
     "train": 5,
     "asose": 6,
     "agent": 6,

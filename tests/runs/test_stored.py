@@ -1,7 +1,8 @@
 """Runs that earlier versions wrote go on: to the same bits where the machine is the same.
 
 `tests/stored/NAME` is a run that was interrupted, and in `expected.json` how the same run ended there without an
-interruption: the SHA-256 of the bytes of all its network's tensors, and what the test split gave.
+interruption: the SHA-256 of the bytes of all its network's tensors, and what the test split gave. Where a mechanism was
+replaced, `reason` says so, and the figures are those of the same stored run going on with the present one.
 """
 
 import hashlib

@@ -149,7 +149,7 @@ def test_a_loss_that_is_no_number_is_worse_and_a_broken_control_is_an_error():
         estimate(control[:1], control[:1], config=OWN, error_rate=0.05)
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"orders": 1}, {"share": 1.1}, {"error_rate": 0.0}, {"patience": 0}])
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"orders": 1}, {"share": -0.1}, {"error_rate": 0.0}, {"patience": 0}])
 def test_settings_outside_their_range_are_refused(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         TrialConfig(**wrong)

@@ -215,7 +215,7 @@ def test_a_change_that_fails_leaves_network_and_streams(make_training):
     assert digest(training.arm) == before
 
 
-def test_a_changed_copy_whose_loss_is_no_number_is_worse_and_a_broken_control_cannot_tell(make_training):
+def test_losses_that_are_no_numbers_have_an_answer(make_training):
     def break_it(arm):
         arm.model.gate.fill_(float("nan"))
 
