@@ -12,12 +12,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from lab.asose.architecture import ArchitectureTrainer
+from lab.asose.compute import ComputeMeter
 from lab.asose.config import ASOSEConfig
 from lab.asose.controller import LiveNetworkController
 from lab.asose.live_network import Discrete
+from lab.asose.stopping import Stopping
 from lab.base import TrainingError
-from lab.nn import SuperNet, measure_flops, train_mode
-from lab.nn.flops import FORWARDS_OF_STEP
+from lab.nn import SuperNet, train_mode
 from lab.space import Table
 from lab.state import clone_state
 from lab.store import AlertEvent, PhaseEvent, Record, TemperatureEvent
@@ -77,7 +78,6 @@ class ASOSEStrategy:
         self.config = config
         weights = weights or OptimizerConfig()
         self.epochs = epochs
-        self.budget = budget
         self.space = supernet.space
         options = options or StepOptions()
         group = options.group
@@ -108,11 +108,8 @@ class ASOSEStrategy:
             patience=weights.rate_patience,
         )
         self.rollbacks = RollbackLimit(weights.max_rollbacks)
-        self.best_loss = math.inf
-        self.waited = 0
-        self.spent = 0.0
-        """Floating-point operations so far: training, readings, and what decides about changes."""
-        self._flops = 0.0
+        self.stopping = Stopping(config)
+        self.compute = ComputeMeter(budget, epochs, options.group.size)
         self._pass_empty_phases()
 
     def set_criterion(self, criterion: Criterion) -> None:
@@ -136,12 +133,12 @@ class ASOSEStrategy:
         """
         self.architecture.take_prior(data)
         if self._phase == "finished":
-            self.extended, self.waited = True, 0
+            self.extended, self.stopping.waited = True, 0
             self._enter("arch_training", self.config.arch_training_epochs)
             self._pass_empty_phases()
         while self._phase == "mutation":
             self._announce(epoch, 0)
-            tries = self.config.mutation_test == "trial" and self.live.child is not None and self._mutates()
+            tries = self.config.mutation_test == "trial" and self._mutates()
             self.controller.mutation_phase(epoch, step, self.cycle, data)
             if tries:
                 self._try_mutation(epoch, data)
@@ -159,11 +156,11 @@ class ASOSEStrategy:
             if self._phase == "arch_training":
                 self.architecture.set_rate(data)
                 self._tell_temperature(self.config.temperature_schedule)
-        self._flops = self._measure_flops(data)
-        if self._budget_is_spent(data):
-            self._stop(f"the budget of {self.budget:.3g} operations is spent")
+        self.compute.measure(self._trained, data)
+        if self.structure_is_final and not self.compute.has_epoch_left(data):
+            self._stop(f"the budget of {self.compute.budget:.3g} operations is spent")
             return None
-        self.rate.begin(self._run_share(epoch) * self.epochs, self._phase_share())
+        self.rate.begin(self.compute.share(epoch) * self.epochs, self._phase_share())
         self.architecture.scores = []
         split = Split.SEARCH if self._phase == "arch_training" else Split.TRAIN
         return EpochPlan(split=split, segment=f"{self._phase} {self.cycle}")
@@ -171,7 +168,7 @@ class ASOSEStrategy:
     def step(self, x_BCHW: Tensor, y_B: Tensor) -> StepReport:
         """One step of the phase: supernet weights, architecture parameters, or the live network's weights."""
         beta, numbers = None, None
-        self.spent += FORWARDS_OF_STEP * self._flops * len(y_B) * self.controller.group.size
+        self.compute.step(y_B)
         if self._phase == "arch_training":
             loss, accuracy, norm = self.architecture.step(x_BCHW, y_B)
             numbers = StepNumbers(loss=loss, accuracy=accuracy, grad_norm=norm)
@@ -208,50 +205,32 @@ class ASOSEStrategy:
             if self._left <= 0 and self.controller.decide(evaluation) == "rejected":
                 evaluation = self.controller.read(data)
             self._watch(evaluation)
-        self.spent += self._flops * self.controller.take_images_read()
+        self.compute.read(self.controller.take_images_read())
         if self._left <= 0 and self._phase != "finished":
             self._next_phase()
         return evaluation
 
     def _mutates(self) -> bool:
-        """Whether this cycle changes the cell, and the rate is still above half of its base."""
-        return not self.cycle % self.config.mutation_frequency
+        """Whether the mutation phase of this cycle changes the cell."""
+        return self.live.child is not None and not self.cycle % self.config.mutation_frequency
 
     def _try_mutation(self, epoch: int, data: EpochData) -> None:
         """Try another cell at the rate of the coming epoch."""
-        self.rate.begin(self._run_share(epoch) * self.epochs, self._phase_share())
-        flops = float(measure_flops(self.controller.child, next(iter(data.selection()))[0][:1]))
-        planned = self.budget or FORWARDS_OF_STEP * flops * self._images(data) * self.epochs
+        self.rate.begin(self.compute.share(epoch) * self.epochs, self._phase_share())
+        self.compute.measure(self.controller.child, data)
+        planned = self.compute.planned(data)
         ledger = self.controller.trials.ledger
         if math.isinf(ledger.planned):
             ledger.planned = planned
-        self.spent += self.controller.try_mutation(epoch, data, self.weight_step, max(planned - self.spent, 1.0))
+        left = max(planned - self.compute.spent, 1.0)
+        self.compute.spent += self.controller.try_mutation(epoch, data, self.weight_step, left)
 
-    def _images(self, data: EpochData) -> int:
-        """Images in an epoch on the train split, of all ranks."""
-        rows = len(next(iter(data.batches(Split.TRAIN, 0)))[1])
-        return data.length(Split.TRAIN) * rows * self.controller.group.size
-
-    def _run_share(self, epoch: int) -> float:
-        """Share of the run that is done, by its epochs or by what it has spent of its budget, whichever is more."""
-        share = epoch / max(self.epochs, 1)
-        return share if self.budget is None else max(share, min(self.spent / self.budget, 1.0))
-
-    def _budget_is_spent(self, data: EpochData) -> bool:
-        """Whether the last retraining has no whole epoch left."""
-        if self.budget is None or self.extended or not self.structure_is_final:
-            return False
-        images = (
-            data.length(Split.TRAIN) * len(next(iter(data.batches(Split.TRAIN, 0)))[1]) * self.controller.group.size
-        )
-        return self.spent + FORWARDS_OF_STEP * self._flops * images > self.budget
-
-    def _measure_flops(self, data: EpochData) -> float:
-        """Operations of one forward on one image of what the coming epoch trains; of a draw those of the likeliest."""
-        x_BCHW = next(iter(data.selection()))[0][:1]
+    @property
+    def _trained(self) -> nn.Module:
+        """What the coming epoch trains; of a network that is drawn at each step the likeliest."""
         if self._phase == "weight_retraining":
-            return float(measure_flops(self.controller.child, x_BCHW))
-        return float(measure_flops(Discrete(self.live.supernet, self.explorer.argmax_genotype), x_BCHW))
+            return self.controller.child
+        return Discrete(self.live.supernet, self.explorer.argmax_genotype)
 
     def _next_phase(self) -> None:
         if self._phase == "warmup":
@@ -307,16 +286,9 @@ class ASOSEStrategy:
         if lowered is not None:
             text = f"learning rate {lowered[0]:.2g} -> {lowered[1]:.2g} after {self.rate.patience} epochs without gain"
             self.records.append(AlertEvent(level="info", title="Plateau", text=text))
-        target = self.config.target_accuracy
-        if target is not None and evaluation.accuracy >= target and not self.mutator.pending:
-            self._stop(f"decision accuracy {evaluation.accuracy:.2%} has reached {target:.2%}")
-        elif evaluation.loss < self.best_loss * (1.0 - self.config.performance_threshold):
-            self.best_loss, self.waited = evaluation.loss, 0
-        else:
-            self.waited += 1
-            patience = self.config.early_stopping_patience
-            if patience and self.waited >= patience and not self.mutator.pending:
-                self._stop(f"no better decision loss than {self.best_loss:.4f} for {self.waited} epochs")
+        reason = self.stopping.observe(evaluation, may_stop=not self.mutator.pending)
+        if reason:
+            self._stop(reason)
 
     def _stop(self, text: str) -> None:
         if self._phase != "finished":
@@ -412,7 +384,9 @@ class ASOSEStrategy:
             "step": self.weight_step.state_dict(),
             "rate": self.rate.state_dict(),
             "rollbacks": self.rollbacks.count,
-            "numbers": {name: getattr(self, name) for name in _NUMBERS} | {"extended": self.extended},
+            "compute": self.compute.state_dict(),
+            "numbers": {name: getattr(self, name) for name in _NUMBERS}
+            | {"extended": self.extended, **self.stopping.state_dict()},
         }
 
     def restore(self, state: StrategyState) -> None:
@@ -439,9 +413,12 @@ class ASOSEStrategy:
         self.architecture.load_state_dict(state["architecture"])
         self.weight_step.load_state_dict(state["step"])
         for name in _NUMBERS:
-            # Checkpoints of earlier versions counted no operations.
-            setattr(self, name, state["numbers"].get(name, getattr(self, name)))
+            setattr(self, name, state["numbers"][name])
+        # Earlier versions counted no operations.
+        if "compute" in state:
+            self.compute.load_state_dict(state["compute"])
         self.extended = state["numbers"].get("extended", False)
+        self.stopping.load_state_dict(state["numbers"])
         self.rate.load_state_dict(state["rate"])
         self.rollbacks.count = state["rollbacks"]
 
@@ -454,8 +431,8 @@ class ASOSEStrategy:
             "supernet_parameters": sum(p.numel() for p in self.live.supernet.parameters()),
             "mutations": self.mutator.counts,
             "largest_difference": self.mutator.largest_difference,
-            "compute": self.spent,
+            "compute": self.compute.spent,
         }
 
 
-_NUMBERS = ("_phase", "_left", "_fresh", "cycle", "best_loss", "waited", "spent", "_flops")
+_NUMBERS = ("_phase", "_left", "_fresh", "cycle")

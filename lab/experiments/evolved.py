@@ -129,7 +129,7 @@ def evolve(config: EvolvedBench, data: DataConfig, operations: float, seed: int)
     return {
         "test_accuracy": test.accuracy,
         "test_loss": test.loss,
-        "operations": strategy.spent,
+        "operations": strategy.compute.spent,
         "steps": loop.global_step,
         "epochs": float(loop.epoch),
         "parameters": strategy.summary()["parameters"],

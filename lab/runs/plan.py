@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lab.base import ConfigError, Report, ReportTable, require_range
+from lab.store import PlanEvent
 
 LEAST_EPOCHS = 20
 """A width that gets fewer epochs is too large for the budget.
@@ -75,6 +76,19 @@ class RunPlan(Report):
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON data."""
         return {**asdict(self), "steps": self.steps}
+
+    def event(self) -> PlanEvent:
+        """The plan as the store and the page hold it."""
+        return PlanEvent(
+            operations=self.operations,
+            seconds=self.seconds,
+            channels=self.channels,
+            layers=self.layers,
+            epochs=self.epochs,
+            steps=self.steps,
+            candidates=[asdict(each) for each in self.candidates],
+            reasons=list(self.reasons),
+        )
 
     def tables(self) -> tuple[ReportTable, ...]:
         """The widths that were weighed; the reasons are its notes."""

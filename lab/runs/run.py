@@ -1,14 +1,10 @@
 """A whole run: store, checkpoints, loop, the one reading of the test split."""
 
 import contextlib
-import signal
-import threading
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -27,12 +23,12 @@ from lab.checkpoint import (
 from lab.runs.build import Parts, build
 from lab.runs.config import RunConfig
 from lab.runs.environment import check_environment, read_environment
+from lab.runs.interrupt import interruptible
 from lab.runs.network import describe_input
-from lab.runs.plan import RunPlan
 from lab.runs.planner import Planned
 from lab.runs.report import REPORT_FILE, RunReport
 from lab.state import state_digest
-from lab.store import AlertEvent, CheckpointEvent, PlanEvent, RunWriter, list_runs, new_run_name
+from lab.store import AlertEvent, CheckpointEvent, RunWriter, list_runs, new_run_name
 from lab.train import (
     Group,
     NullSink,
@@ -115,7 +111,7 @@ class Run:
         self.parts: Parts = build(config, self.group)
         self.config = self.parts.config
         if planned is not None and resume is None:
-            self.parts.strategy.records.append(_plan_event(planned.plan))
+            self.parts.strategy.records.append(planned.plan.event())
             if planned.prior is not None and isinstance(self.parts.strategy, ASOSEStrategy):
                 self.parts.strategy.architecture.adopt(planned.prior)
         if self.checkpoint is not None:
@@ -145,7 +141,7 @@ class Run:
             if self.observer is not None:
                 self.observer.on_text(f"{self.parts.intention(loop.epoch, loop.epochs)}; folder {self.run_dir}")
             try:
-                with _interruptible(loop), self._can_go_on():
+                with interruptible(loop), self._can_go_on():
                     if self.group.size > 1 and self.checkpoint is None:
                         self._save(loop, writer, "begin")
                     loop.run()
@@ -380,42 +376,6 @@ def _stated_input(data: RunData) -> dict[str, Any]:
     return {"input": describe_input(data.streams)} if isinstance(data, StreamData) else {}
 
 
-def _plan_event(plan: RunPlan) -> PlanEvent:
-    """The plan as the store and the page hold it."""
-    return PlanEvent(
-        operations=plan.operations,
-        seconds=plan.seconds,
-        channels=plan.channels,
-        layers=plan.layers,
-        epochs=plan.epochs,
-        steps=plan.steps,
-        candidates=[asdict(each) for each in plan.candidates],
-        reasons=list(plan.reasons),
-    )
-
-
 def _plain(state: dict[str, Any]) -> dict[str, Any]:
     """The part of a strategy's state that says what it learnt; a restore point is not part of it."""
     return {name: value for name, value in state.items() if name != "restore_point"}
-
-
-@contextlib.contextmanager
-def _interruptible(loop: TrainingLoop) -> Iterator[None]:
-    """Ctrl-C and a termination request end the loop at the next step; a second one ends the process as usual."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {int(number): signal.getsignal(number) for number in numbers}
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        loop.interrupt()
-        signal.signal(number, before[int(number)])
-
-    for number in numbers:
-        signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            signal.signal(number, before[int(number)])

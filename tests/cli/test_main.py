@@ -221,7 +221,7 @@ def test_demo_compares_with_fixed_networks_of_the_same_compute(capsys, tmp_path,
     assert result["final"]["network"]["parameters"] == result["evolved"]["network"]["parameters"]
     assert result["six"]["network"]["parameters"] > result["start"]["network"]["parameters"]
     assert result["evolved"]["epochs"] == 5
-    assert all(result[name]["epochs"] >= 3 for name in ("start", "six", "final"))
+    assert result["six"]["epochs"] <= result["start"]["epochs"]
 
 
 @pytest.mark.parametrize(("part", "table"), [("bench", BENCHES), ("experiments", EXPERIMENTS)])

@@ -20,9 +20,10 @@ SEARCH = """
     allow-none anneal-rate arch-lr arch-training-epochs arch-weight-decay auxiliary-skip beta-decay
     early-stopping-patience enable-gradual-growth exploration-factor growth growth-factor growth-schedule initial-temp
     layers max-skips min-temp mutation-frequency mutation-kind mutation-strength mutation-test performance-threshold
-    preserve-function reject-z sampling selection skip-dropout space stable-epochs target-accuracy
-    temperature-schedule total-cycles warmup-epochs weight-training-epochs
+    preserve-function prior prior-evaluations prior-strength reject-z retraining-epochs sampling selection skip-dropout space stable-epochs target-accuracy
+    temperature-schedule total-cycles trial-share trial-steps warmup-epochs weight-training-epochs
 """
+PLAN = " budget plan "
 AGENT = """
     agent-from compute evolve-actions evolve-every evolve-from keep least-effect least-reward max-flops max-latency
     max-parameters model policy probe-steps reject-z trial-patience trial-share
@@ -34,9 +35,9 @@ MULTITASK = """
 # Command -> its flags, without --help and the --no- forms.
 HELD = {
     "demo": """browser cycles data-dir dataset device headless json port save-dir seed threads train-limit""",
-    "train": SHARED + IMAGES + SEARCH,
-    "train aso-se": SHARED + IMAGES + SEARCH,
-    "train fixed": SHARED + IMAGES + "space layers fixed-cell",
+    "train": SHARED + IMAGES + SEARCH + PLAN,
+    "train aso-se": SHARED + IMAGES + SEARCH + PLAN,
+    "train fixed": SHARED + IMAGES + PLAN + "space layers fixed-cell",
     "train agent": SHARED + IMAGES + AGENT,
     "train multitask": SHARED + MULTITASK,
     "search": """

@@ -1,0 +1,64 @@
+"""`ComputeMeter`: floating-point operations that a search has spent, and what they leave of its budget."""
+
+from torch import Tensor, nn
+
+from lab.nn import measure_flops
+from lab.nn.flops import FORWARDS_OF_STEP
+from lab.train import EpochData, Split
+
+
+class ComputeMeter:
+    """Counts training as 3 x forward x images and readings as 1 x forward x images.
+
+    Args:
+        budget: operations after which the run ends, > 0; None for a run of so many epochs.
+        epochs: of the run.
+        ranks: processes that share each batch.
+    """
+
+    def __init__(self, budget: float | None, epochs: int, ranks: int) -> None:
+        self.budget = budget
+        self.epochs = epochs
+        self.ranks = ranks
+        self.spent = 0.0
+        """Operations so far: training, readings, and what decides about changes."""
+        self.forward = 0.0
+        """Operations of one forward on one image of what is trained now."""
+
+    def measure(self, network: nn.Module, data: EpochData) -> None:
+        """Count one forward of `network`, which is trained from now on."""
+        self.forward = float(measure_flops(network, next(iter(data.selection()))[0][:1]))
+
+    def step(self, y_B: Tensor) -> None:
+        """Add a training step on this rank's rows of a batch."""
+        self.spent += FORWARDS_OF_STEP * self.forward * len(y_B) * self.ranks
+
+    def read(self, images: int) -> None:
+        """Add a reading of so many images."""
+        self.spent += self.forward * images
+
+    def epoch(self, data: EpochData) -> float:
+        """Operations of an epoch on the train split."""
+        rows = len(next(iter(data.batches(Split.TRAIN, 0)))[1])
+        return FORWARDS_OF_STEP * self.forward * data.length(Split.TRAIN) * rows * self.ranks
+
+    def planned(self, data: EpochData) -> float:
+        """Operations of the whole run: its budget, or all its epochs of the network as it is."""
+        return self.epoch(data) * self.epochs if self.budget is None else self.budget
+
+    def share(self, epoch: int) -> float:
+        """Share of the run that is done, by its epochs or by what it has spent of its budget, whichever is more."""
+        share = epoch / max(self.epochs, 1)
+        return share if self.budget is None else max(share, min(self.spent / self.budget, 1.0))
+
+    def has_epoch_left(self, data: EpochData) -> bool:
+        """Whether the budget pays for another epoch."""
+        return self.budget is None or self.spent + self.epoch(data) <= self.budget
+
+    def state_dict(self) -> dict[str, float]:
+        """What was counted."""
+        return {"spent": self.spent, "forward": self.forward}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Go on where `state_dict` was taken."""
+        self.spent, self.forward = state["spent"], state["forward"]
