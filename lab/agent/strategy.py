@@ -97,6 +97,8 @@ class AgentStrategy:
             TrialConfig(
                 steps=max(evolve.probe_steps, 1),
                 share=evolve.trial_share,
+                # Of 10 % for all trials 1 % of what is left for one reading.
+                reading_share=min(max(evolve.trial_share / 10.0, 1e-9), 1.0),
                 patience=evolve.trial_patience,
                 least_effect=evolve.least_effect,
             ),

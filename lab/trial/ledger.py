@@ -77,11 +77,12 @@ class TrialLedger:
         cost = self.cost(control, changed, batch=batch, samples=samples)
         if cost > self.left:
             return f"it would cost {cost:.3g} FLOPs, trials have {self.left:.3g} left"
+        if cost > remaining:
+            return f"it would cost {cost:.3g} FLOPs, the run has {remaining:.3g} left"
         reading = float(len(self.config.look_steps) * self.config.orders * samples * changed)
         if reading > self.config.reading_share * remaining:
-            return (
-                f"reading it costs {reading / remaining:.1%} of what is left, {self.config.reading_share:.0%} at most"
-            )
+            most = self.config.reading_share * remaining
+            return f"reading it costs {reading:.3g} FLOPs, {most:.3g} at most with {remaining:.3g} left"
         return ""
 
     def blind(self, control_N: Tensor) -> str:
