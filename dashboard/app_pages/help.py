@@ -2,7 +2,7 @@
 
 import streamlit as st
 from components.agent import MEANINGS
-from components.hybrid import WEIGHTINGS
+from components.multitask import WEIGHTINGS
 
 PROJECTS = {
     "ASO-SE": "*Alternating stable optimization with stochastic exploration*, the search that `lab train` runs: it "

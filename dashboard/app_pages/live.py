@@ -1,10 +1,12 @@
 """Live page: one run, followed while it trains in another process."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import streamlit as st
-from components import agent, hybrid, panels
+from components import agent, multitask, panels
+from components.clock import repeat
 from components.controls import control_row
 from components.export import scalars_csv
 from components.feed import Snapshot, SnapshotFeed
@@ -19,6 +21,9 @@ from lab.base import LabError
 from lab.charts import CurveView, genotype_dot
 from lab.store import list_runs
 
+LOOK_SECONDS = 1.0
+"""Between two looks for a run, or at one that cannot be read."""
+
 
 def empty_store(root: Path) -> None:
     """What a person sees before the first run; the page looks for one by itself."""
@@ -27,13 +32,26 @@ def empty_store(root: Path) -> None:
     st.code("lab train --dataset digits\nlab train agent --dataset digits\nlab demo", language="bash")
     known = run_folders(root)
 
-    @st.fragment(run_every=1.0)
     def wait() -> None:
         if run_folders(root) != known:
             st.rerun()
         st.caption("Looking for a run every second.")
 
-    wait()
+    repeat(wait, LOOK_SECONDS)
+
+
+def unreadable(read: Callable[[], object], text: str, icon: str) -> None:
+    """Says why something cannot be read, and draws the whole page once it can be: its writer may just have begun."""
+
+    def look() -> None:
+        try:
+            read()
+        except LabError as error:
+            st.error(plain(f"{text}{error}"), icon=icon)
+            return
+        st.rerun()
+
+    repeat(look, LOOK_SECONDS)
 
 
 def pick_history(snapshot: Snapshot) -> int | None:
@@ -91,10 +109,10 @@ def follow_run(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: CurveVi
         st.toggle("History", key="history", disabled=few, help=text)
     history = pick_history(snapshot)
     downloads(snapshot, history)
-    body = agent.body if is_agent(snapshot) else hybrid.body if is_multitask(snapshot) else panels.body
+    body = agent.body if is_agent(snapshot) else multitask.body if is_multitask(snapshot) else panels.body
+    # What stands outside the live part depends on these: buttons, history, list of runs.
     drawn_for = (shown_state(snapshot), len(snapshot.of("genotype")) > 1, run_folders(root))
 
-    @st.fragment(run_every=run_every)
     def live() -> None:
         try:
             now = feed.refresh()
@@ -108,7 +126,7 @@ def follow_run(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: CurveVi
             panels.status(picture)
         body(picture)
 
-    live()
+    repeat(live, run_every)
     load_plotly()
 
 
@@ -117,8 +135,8 @@ def page() -> None:
     root = root_of_page()
     try:
         names = [run.name for run in list_runs(root)]
-    except LabError as error:
-        st.error(plain(str(error)), icon=":material/error:")
+    except LabError:
+        unreadable(lambda: list_runs(root), "", ":material/error:")
         return
     if not names:
         empty_store(root)
@@ -131,8 +149,8 @@ def page() -> None:
     try:
         feed = feed_of(str(root / name))
         snapshot = feed.refresh()
-    except LabError as error:
-        st.error(plain(f"This run cannot be read: {error}"), icon=":material/folder_off:")
+    except LabError:
+        unreadable(lambda: feed_of(str(root / name)).refresh(), "This run cannot be read: ", ":material/folder_off:")
         return
     follow_run(root, feed, snapshot, view, follow.run_every)
 

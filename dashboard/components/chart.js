@@ -38,8 +38,9 @@ function draw(place) {
 // A chart that is out of sight is drawn when it comes into sight: a long page costs what can be seen of it.
 function drawInSight(place) {
   if (!place.sight) {
-    place.sight = new IntersectionObserver(([entry]) => {
-      place.seen = entry.isIntersecting;
+    place.sight = new IntersectionObserver((entries) => {
+      // On a busy page several changes come at once, the latest last.
+      place.seen = entries.at(-1).isIntersecting;
       if (place.seen && place.late) begin(place);
     });
     place.sight.observe(place);

@@ -65,6 +65,7 @@ def send(snapshot: Snapshot, command: str, now: float, **arguments: Any) -> Sent
 def answer(snapshot: Snapshot, sent: Sent, now: float) -> Answer:
     """What became of `sent` as far as `snapshot` knows."""
     for event in snapshot.of("control"):
+        # Later events only: the same command may have been sent and answered before.
         if event.id > sent.after and event.payload["command"] == sent.command:
             seconds = max(0.0, event.time - sent.time)
             verdict = "done" if event.payload["done"] else "refused"

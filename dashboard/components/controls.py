@@ -52,6 +52,7 @@ def _press(snapshot: Snapshot, command: str) -> None:
     arguments = {"temperature": float(st.session_state["temperature"])} if command == "set_temperature" else {}
     try:
         st.session_state[SENT] = send(snapshot, command, time.time(), **arguments)
+        # One line at a time, that of the latest click.
         st.session_state.pop(REFUSED, None)
     except LabError as error:
         st.session_state.pop(SENT, None)

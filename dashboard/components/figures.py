@@ -82,6 +82,7 @@ def search_steps(events: Sequence[EventRow], step: NDArray[np.int64]) -> NDArray
     inside = np.zeros(len(step), dtype=bool)
     for event in events:
         if event.kind == "phase":
+            # To the end: the next phase writes over its own part.
             inside[np.searchsorted(step, event.step) :] = event.payload["phase"] == "arch_training"
     return inside
 

@@ -193,6 +193,7 @@ def _what_changed(picture: PageFrame, change: Change | None) -> None:
         beta = picture.snapshot.series("beta")
         if change.status == "applied" and len(beta):
             share = beta.value[-1]
+            # A damaged row may hold NaN, which a bar refuses.
             if 0.0 <= share <= 1.0:
                 st.progress(float(share), f"transition to the new primitives: {share:.0%}")
         with st.expander("All mutations"):

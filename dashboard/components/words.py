@@ -39,6 +39,7 @@ class Kpi:
 def is_paused(snapshot: Snapshot) -> bool:
     """Whether the last pause or resume that this attempt carried out was a pause."""
     for event in reversed(snapshot.of("control")):
+        # A pause ends with its process: a run that was resumed is not paused.
         own = event.attempt == snapshot.summary.attempt
         if own and event.payload["done"] and event.payload["command"] in ("pause", "resume"):
             return bool(event.payload["command"] == "pause")

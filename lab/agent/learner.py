@@ -122,12 +122,25 @@ class QLearner:
 
     @torch.no_grad()
     def values(self, state_S: Tensor, mask_A: Tensor | None = None) -> Tensor:
-        """Q of each action (A,), minus infinity where it is not possible."""
+        """Q of each action (A,), minus infinity where it is not possible.
+
+        Args:
+            state_S: features (S,).
+            mask_A: possible actions (A,), bool; None: all.
+        """
         q_A, _ = self.policy_net(state_S)
         return q_A if mask_A is None else q_A.masked_fill(~mask_A.to(q_A.device), -torch.inf)
 
     def select(self, state_S: Tensor, mask_A: Tensor | None = None, *, training: bool = True) -> int:
         """An action: with `training` a random possible one in a share `epsilon` of the calls, else the best.
+
+        Args:
+            state_S: features (S,).
+            mask_A: possible actions (A,), bool; None: all.
+            training: whether to explore, and to count the action, by which `epsilon` falls.
+
+        Returns:
+            Number of the action, 0 to A - 1.
 
         Raises:
             ConfigError: no action is possible, or a state of another size.

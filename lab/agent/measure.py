@@ -97,6 +97,15 @@ def _recorded(model: nn.Module, seen: dict[str, list[tuple[Tensor, Tensor]]]) ->
 def measure(model: nn.Module, batch: Labelled, ib: InformationBottleneck, *, seed: int = 0) -> Measures:
     """Every layer of `model` that is called once, in eval mode; nothing of the model changes, gradients included.
 
+    Args:
+        model: on the device of the batch.
+        batch: N >= 8 samples with their labels.
+        ib: strength and noise of the compression; the noise is a share of the distance between samples.
+        seed: of the estimate of information.
+
+    Returns:
+        Entropy and information (nats) and redundancy, a share, of each layer; the compression of the last one, nats.
+
     Raises:
         DataError: fewer than 8 samples, or nothing to measure.
     """
@@ -177,7 +186,12 @@ def _layer(
 
 @torch.no_grad()
 def evaluate(model: nn.Module, batches: Sequence[Labelled]) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss of each sample (N,) float64, hits (N,) bool, labels (N,), on the CPU, in eval mode; no state is written."""
+    """Loss of each sample (N,) float64, hits (N,) bool, labels (N,), on the CPU, in eval mode; no state is written.
+
+    Args:
+        model: on the device of the batches.
+        batches: one at least; N samples together.
+    """
     losses, hits, labels = [], [], []
     with eval_mode(model):
         for batch in batches:
@@ -191,9 +205,15 @@ def evaluate(model: nn.Module, batches: Sequence[Labelled]) -> tuple[Tensor, Ten
 def describe(model: nn.Module, batches: Sequence[Labelled], measures: Measures) -> dict[str, float]:
     """The numbers that a state and a reward are made of.
 
-    loss (nats), accuracy in [0, 1], parameters, layers; entropy, redundancy: means over the layers; information: what
-    the output says about the label at least, H(Y) - loss, nats; label_information: mean of the layers' units, nats;
-    compression (nats).
+    Args:
+        model: on the device of the batches.
+        batches: held-out samples, one batch at least.
+        measures: of the same model, by `measure`.
+
+    Returns:
+        loss (nats), accuracy in [0, 1], parameters, layers, samples; entropy (nats) and redundancy (a share): means
+        over the layers; information: what the output says about the label at least, H(Y) - loss, nats;
+        label_information: mean of the layers' units, nats; compression (nats).
     """
     losses_N, hits_N, labels_N = evaluate(model, batches)
     layers = list(measures.layers.values())

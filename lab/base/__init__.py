@@ -1,6 +1,6 @@
 """What every part stands on: one exception tree, one report shape, named seeds, checks, JSON, shipped files, extras."""
 
-from lab.base.checks import require, require_choice, require_range
+from lab.base.checks import require, require_choice, require_range, takes
 from lab.base.errors import (
     CheckpointError,
     ConfigError,
@@ -18,6 +18,7 @@ from lab.base.json_text import parse_json
 from lab.base.report import Report, ReportTable
 from lab.base.resources import resource
 from lab.base.seeds import derive_seed
+from lab.base.sequences import sequence_like
 
 __all__ = [
     "DISTRIBUTION",
@@ -42,4 +43,6 @@ __all__ = [
     "require_extra",
     "require_range",
     "resource",
+    "sequence_like",
+    "takes",
 ]

@@ -1,7 +1,8 @@
 """Checks of configuration fields: name, bound and value in one ConfigError."""
 
+import inspect
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from lab.base.errors import ConfigError
 
@@ -26,3 +27,16 @@ def require_choice(name: str, value: object, choices: Collection[str]) -> None:
     """Raise `ConfigError` unless `value` is one of `choices`."""
     if value not in choices:
         raise ConfigError(f"{name} to be one of {', '.join(choices)}", f"{value!r}", f"choose {name} from that list")
+
+
+def takes(function: Callable[..., object], *args: object, **kwargs: object) -> bool:
+    """Whether a call with these arguments fits the signature; true where Python does not know it."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return True  # Some functions that are written in C have none.
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return True

@@ -7,7 +7,10 @@ from lab.base import require, require_range
 
 @dataclass(frozen=True, kw_only=True)
 class SupernetBench:
-    """Settings of `lab bench supernet`."""
+    """Settings of `lab bench supernet`.
+
+    Supernet step: only the sampled primitives against the full mixture.
+    """
 
     channels: int = 16
     """Channels of the first stage, >= 1."""
@@ -32,7 +35,10 @@ class SupernetBench:
 
 @dataclass(frozen=True, kw_only=True)
 class OverheadBench:
-    """Settings of `lab bench overhead`."""
+    """Settings of `lab bench overhead`.
+
+    Training with store and monitor against the plain loop.
+    """
 
     dataset: str = "digits"
     """Data set; digits has the shortest steps, so the overhead shows most."""
@@ -52,7 +58,10 @@ class OverheadBench:
 
 @dataclass(frozen=True, kw_only=True)
 class StoreBench:
-    """Settings of `lab bench store`."""
+    """Settings of `lab bench store`.
+
+    Rows per second, reading while a trainer writes, reading after a kill.
+    """
 
     steps: int = 50_000
     """Steps of ten scalars each for the writing speed, >= 100."""
@@ -72,7 +81,10 @@ class StoreBench:
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorBench:
-    """Settings of `lab bench doctor`."""
+    """Settings of `lab bench doctor`.
+
+    Training steps under explain_backward and under anomaly mode, against plain steps.
+    """
 
     steps: int = 5
     """Training steps in one timed run, >= 1."""
@@ -88,7 +100,10 @@ class DoctorBench:
 
 @dataclass(frozen=True, kw_only=True)
 class MorphBench:
-    """Settings of `lab bench morph`."""
+    """Settings of `lab bench morph`.
+
+    Surgery: plan, apply, rollback, in training steps of the same model.
+    """
 
     models: tuple[str, ...] = ("small_cnn", "resnet18", "mobilenet_v2", "convnext_tiny")
     """`small_cnn` or names of torchvision's classification models."""
@@ -111,7 +126,10 @@ class MorphBench:
 
 @dataclass(frozen=True, kw_only=True)
 class MoeBench:
-    """Settings of `lab bench moe`."""
+    """Settings of `lab bench moe`.
+
+    A mixture of experts against Mixtral's block in transformers.
+    """
 
     tokens: int = 2048
     """Tokens in a batch, >= 1."""
@@ -144,7 +162,10 @@ class MoeBench:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadingBench:
-    """Settings of `lab bench loading`."""
+    """Settings of `lab bench loading`.
+
+    Batches from the training process against worker processes.
+    """
 
     dataset: str = "shapes"
     """Data set; shapes (synthetic) has colour images of 32x32."""
@@ -176,7 +197,10 @@ class LoadingBench:
 
 @dataclass(frozen=True, kw_only=True)
 class DashboardBench:
-    """Settings of `lab bench dashboard`."""
+    """Settings of `lab bench dashboard`.
+
+    Latency from the trainer to the page, and from a button to the trainer.
+    """
 
     seconds: float = 20.0
     """Window in which steps are watched, in [5, 600]."""

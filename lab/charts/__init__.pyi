@@ -15,15 +15,15 @@ from .changes import Change, change_table, mutation_changes
 from .components import COMPONENT, WHOLE, ComponentBytes, component_bytes, component_table
 from .curves import Curve, CurveView, compare_figure, curve_figure, memory_figure, step_range
 from .genotype import CellEdge, cell_edges, edge_table, edge_width, genotype_dot, genotype_figure
-from .hybrid import (
+from .layout import note_figure
+from .marks import Event, Mark, mutation_marks
+from .multitask import (
     component_figure,
     named_series,
     router_figure,
     task_figure,
     weight_figure,
 )
-from .layout import note_figure
-from .marks import Event, Mark, mutation_marks
 from .probabilities import chosen_columns, probability_figure, probability_table
 from .search import entropy_series, health_word, stability_figure, temperature_figure, timeline_figure
 from .series import Series, count_note, make_series, smooth, thin

@@ -67,6 +67,7 @@ def _layers(action: Action) -> str:
 
 
 def _number_axis(found: Sequence[Action], **more: Any) -> dict[str, Any]:
+    # Room for eight actions: a single one would stand alone in the middle of nothing.
     ends = [found[0].number - 0.5, max(found[-1].number, found[0].number + 7) + 0.5]
     return axis(title={"text": "action", "standoff": 4}, range=ends, tickformat="d", **more)
 
@@ -124,6 +125,7 @@ def _trials(chosen: Sequence[Action], outcome: str) -> list[dict[str, Any]]:
     measured = [(action.loss_change or 0.0, action.loss_error or 0.0) for action in chosen]
     bars = {
         "type": "data",
+        # The axis is no linear one: the two halves of a bar differ in length.
         "symmetric": False,
         "array": [_squeeze(mean + error) - _squeeze(mean) for mean, error in measured],
         "arrayminus": [_squeeze(mean) - _squeeze(mean - error) for mean, error in measured],

@@ -44,6 +44,7 @@ class Change:
         for cell, target, source, old, new in self.edits:
             others = coming.get((cell, int(target)), [])
             if new == ABSENT and others:
+                # Taken out of the list: two sources of a node may change at once.
                 _, _, other, _, taken = others.pop(0)
                 found.append(
                     f"node {cell} {target}: {edge_label(target, source)} {primitive_style(old).label} → "

@@ -127,6 +127,7 @@ def _traces(curve: Curve, low: int, view: CurveView) -> tuple[list[dict[str, Any
             | {"x": raw.step, "y": _positive(raw.value, view), "mode": "lines", "line": pale, "opacity": 0.28}
             | {"name": f"{style.label} (raw)", "hoverinfo": "skip", "showlegend": False}
         )
+    # A line of one point cannot be seen.
     lines = "lines" if curve.dense and len(line) > 1 else "lines+markers" if curve.joined else "markers"
     marker = {
         "size": 7 if len(line) <= 60 else 4,
@@ -149,7 +150,9 @@ def _positive(values: np.ndarray, view: CurveView) -> np.ndarray:
 
 
 def _broken_trace(numbers: Series, broken: np.ndarray, style: LineStyle, view: CurveView) -> dict[str, Any]:
+    # Every k-th where there are too many to draw; the legend has their number.
     total, broken = len(broken), broken[:: max(1, -(-len(broken) // view.limit))]
+    # Where no number came before: 1, which a logarithmic axis has too.
     heights = np.ones(len(broken))
     if len(numbers):
         place = np.clip(np.searchsorted(numbers.step, broken) - 1, 0, len(numbers) - 1)

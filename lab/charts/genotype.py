@@ -183,6 +183,7 @@ def _edge(edge: CellEdge, base: float, low: float) -> tuple[dict[str, Any], dict
     place = np.linspace(0.0, 1.0, 41)
     bow = _bow(edge.target, edge.source, low)
     x = edge.source + (edge.target - edge.source) * place
+    # The fourth power is flat in the middle, where the label stands, and steep at the nodes.
     y = base + bow * (1.0 - (2.0 * place - 1.0) ** 4)
     share = "" if edge.probability is None else f" {edge.probability:.2f}"
     straight = bow == 0.0

@@ -42,6 +42,7 @@ def mutation_marks(events: Iterable[Event]) -> tuple[Mark, ...]:
     for event in events:
         if event.kind == "mutation":
             number = int(event.payload["number"])
+            # Its verdict comes at a later step; the mark stays where the network changed.
             step = placed[number][0] if number in placed else event.step
             placed[number] = (step, event.payload["status"])
     return tuple(

@@ -20,6 +20,7 @@ HEALTH_BANDS: tuple[tuple[float, float, str], ...] = (
 
 def health_word(health: float) -> str:
     """`steady`, `shaky` or `critical`: the band that a health score in [0, 1] lies in, as a word."""
+    # Asked in this way, so that NaN is critical.
     if not health >= HEALTH_BANDS[1][0]:
         return "critical"
     return "shaky" if health < HEALTH_BANDS[2][0] else "steady"
@@ -64,6 +65,7 @@ def timeline_figure(events: Sequence[Event], last_step: int, *, title: str = "",
         xaxis=axis(range=[min(event.step for event in phases), end]),
         yaxis={"visible": False, "range": [-0.5, 0.5]},
         legend={"orientation": "h", "x": 0, "y": 1.0, "yref": "paper", "yanchor": "bottom"},
+        # A name that has no room in its segment is left out; the legend has it.
         uniformtext={"minsize": 10, "mode": "hide"},
     )
 

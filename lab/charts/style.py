@@ -82,6 +82,7 @@ def primitive_style(primitive: str) -> LineStyle:
     """
     if primitive in PRIMITIVE_STYLES:
         return PRIMITIVE_STYLES[primitive]
+    # Not by hash(), which is another in each process.
     number = int.from_bytes(hashlib.sha256(primitive.encode()).digest()[:4], "big")
     dash = DASHES[number // len(COLORS) % len(DASHES)]
     return LineStyle(label=primitive.replace("_", " "), color=COLORS[number % len(COLORS)], dash=dash)

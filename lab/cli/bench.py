@@ -10,33 +10,14 @@ from lab.cli.renamed import say_renamed
 
 BENCHES: Mapping[str, Measurement] = MappingProxyType(
     {
-        "supernet": Measurement(
-            settings=bench.SupernetBench, text="supernet step: only the sampled primitives against the full mixture"
-        ),
-        "overhead": Measurement(
-            settings=bench.OverheadBench, text="training with store and monitor against the plain loop"
-        ),
-        "store": Measurement(
-            settings=bench.StoreBench,
-            text="rows per second, reading while a trainer writes, reading after a kill",
-        ),
-        "doctor": Measurement(
-            settings=bench.DoctorBench,
-            text="training steps under explain_backward and under anomaly mode, against plain steps",
-        ),
-        "morph": Measurement(
-            settings=bench.MorphBench,
-            text="surgery: plan, apply, rollback, in training steps of the same model",
-        ),
-        "moe": Measurement(
-            settings=bench.MoeBench, text="a mixture of experts against Mixtral's block in transformers"
-        ),
-        "loading": Measurement(
-            settings=bench.LoadingBench, text="batches from the training process against worker processes"
-        ),
-        "dashboard": Measurement(
-            settings=bench.DashboardBench, text="latency from the trainer to the page, and from a button to the trainer"
-        ),
+        "supernet": Measurement(settings=bench.SupernetBench),
+        "overhead": Measurement(settings=bench.OverheadBench),
+        "store": Measurement(settings=bench.StoreBench),
+        "doctor": Measurement(settings=bench.DoctorBench),
+        "morph": Measurement(settings=bench.MorphBench),
+        "moe": Measurement(settings=bench.MoeBench),
+        "loading": Measurement(settings=bench.LoadingBench),
+        "dashboard": Measurement(settings=bench.DashboardBench),
     }
 )
 """Module of `lab.bench` -> its settings, and what it measures."""

@@ -98,6 +98,7 @@ def run(arguments: Sequence[str]) -> int:
         result = {"evolved": evolved.to_dict(), "fixed": fixed.to_dict()}
         (Path(evolved.run_dir) / RESULT).write_text(json.dumps(result, indent=2), encoding="utf-8")
         sys.stdout.write(json.dumps(result, indent=2) + "\n" if command.json else f"{summary(evolved, fixed)}\n")
+        # The page may stay up for hours; a pipe gets the result before.
         sys.stdout.flush()
         if not command.headless and evolved.state == "finished":
             stay()
@@ -122,6 +123,7 @@ def compare_networks(config: RunConfig, save_dir: Path, name: str) -> "tuple[Run
 def fixed_baseline(config: RunConfig, evolved: "RunReport") -> RunConfig:
     """The run of six 3x3 convolutions nearest in size to the evolved network, for the same epochs."""
     bundle = lab.runs.build(config).streams.bundle
+    # Fewer or more channels, not layers: the depth stays that of the evolved network.
     channels = lab.nn.channels_for(
         lab.nn.six_convolutions(),
         evolved.network["parameters"],

@@ -10,6 +10,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command; the exit code."""
     words = list(arguments)
     if words and not words[0].startswith("-"):
+        # In that spelling the model was the first word.
         words[0:1] = ["--model", words[0]]
     flagged, words = take_recipe_flag(words)
     agreed_recipe("agent", flagged)

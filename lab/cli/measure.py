@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from lab.base import ConfigError
+from lab.cli.options import clean
 from lab.cli.parse import parse
 from lab.cli.suggest import unknown
 
@@ -20,9 +21,14 @@ class Measurement:
     """A measurement as the command line offers it."""
 
     settings: type
-    text: str
+    """Its options; the second paragraph of the docstring says what is measured."""
     module: str = ""
     """Module of the part with `run` and `summary`; empty for that of the measurement's name."""
+
+    @property
+    def text(self) -> str:
+        """What is measured, in one sentence."""
+        return clean(self.settings.__doc__ or "").split("\n\n")[1].replace("\n", " ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +44,7 @@ class ResultFlags:
 def overview(command: str, table: Mapping[str, Measurement], notes: str) -> str:
     """What `lab COMMAND --help` prints."""
     width = max(map(len, table))
-    rows = "\n".join(f"  {name.ljust(width)}  {each.text}" for name, each in table.items())
+    rows = "\n".join(f"  {name.ljust(width)}  {each.text.removesuffix('.')}" for name, each in table.items())
     return (
         f"usage: lab {command} NAME [options] [--out FOLDER] [--json]\n\n"
         f"{rows}\n\n"
@@ -76,6 +82,7 @@ def run_measurement(
     prog = f"lab {command} {name}"
     examples = (f"{prog} --out docs/results", f"{prog} --json")
     options: Any = parse(_options(table[name]), arguments[1:], prog=prog, examples=examples)
+    # Only here: it imports torch, which the help page above does without.
     module = importlib.import_module(f"{part}.{table[name].module or name}")
     result = module.run(options.settings)
     if options.result.out is not None:
@@ -92,7 +99,7 @@ def _options(measurement: Measurement) -> type:
     """The settings of a measurement and where its result goes, as one command."""
     parts: tuple[tuple[str, type], ...] = (("settings", measurement.settings), ("result", ResultFlags))
     fields = [(name, part, dataclasses.field(default_factory=part)) for name, part in parts]
-    namespace = {"__doc__": f"Measure {measurement.text}.", "__module__": __name__}
+    namespace = {"__doc__": measurement.text, "__module__": __name__}
     return dataclasses.make_dataclass("Options", fields, frozen=True, kw_only=True, namespace=namespace)
 
 

@@ -108,6 +108,7 @@ def _type_of(hint: Any) -> tuple[type, bool, bool]:
 def field_docs(record: type) -> dict[str, str]:
     """Field -> the docstring below it, those of base classes included; Python keeps them in the source alone."""
     found: dict[str, str] = {}
+    # From the base down: a field that is declared again keeps the base's text unless it has one.
     for each in reversed(record.__mro__):
         for one, two in pairwise(_body(each)):
             if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and isinstance(two, ast.Expr):

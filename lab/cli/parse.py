@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 import sys
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -13,6 +13,8 @@ from lab.cli.options import REQUIRED, Option, clean, flags_of, groups_of
 from lab.cli.suggest import nearest
 
 Record = TypeVar("Record")
+HELP = frozenset({"-h", "--help", "--help-all"})
+"""Words that ask for the page of a command."""
 METAVARS = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH"}
 
 
@@ -24,6 +26,7 @@ def parse(
     examples: Sequence[str] = (),
     text: str = "",
     homes: Callable[[str], Sequence[str]] = lambda flag: (),
+    common: Collection[str] = (),
 ) -> Record:
     """The record that `arguments` describe; --help writes the page and leaves.
 
@@ -34,24 +37,27 @@ def parse(
         examples: lines for the end of its page.
         text: what stands at the top of its page in place of the docstring.
         homes: the other commands that a flag belongs to.
+        common: fields that --help lists, where it leaves the others to --help-all; empty: it lists all.
 
     Raises:
         ConfigError: an unknown flag, a value of another type, or one that the record refuses.
         SystemExit: the page was asked for.
     """
     words = [_dashed(word) for word in arguments]
-    parser = _make_parser(record, prog, text, examples)
     # Before anything is refused: who asks for help may have a wrong flag on the line.
-    if {"-h", "--help"} & set(words):
-        sys.stdout.write(parser.format_help())
+    if HELP & set(words):
+        short = common if "--help-all" not in words else ()
+        sys.stdout.write(_make_parser(record, prog, text, examples, short).format_help())
         raise SystemExit(0)
-    _refuse_unknown(words, flags_of(record), prog, homes)
+    parser = _make_parser(record, prog, text, examples)
+    parser.page = "--help-all" if common else "--help"
+    _refuse_unknown(words, flags_of(record), f"{prog} {parser.page}", homes)
     given = vars(parser.parse_args(words))
     return _build(record, given)
 
 
 def _refuse_unknown(
-    words: Sequence[str], known: frozenset[str], prog: str, homes: Callable[[str], Sequence[str]]
+    words: Sequence[str], known: frozenset[str], page: str, homes: Callable[[str], Sequence[str]]
 ) -> None:
     flags = [word.split("=")[0] for word in words if word.startswith("--") and word != "--"]
     unknown = list(dict.fromkeys(flag for flag in flags if flag not in known))
@@ -64,13 +70,18 @@ def _refuse_unknown(
             hints.append(f"{flag} belongs to: {', '.join(homes(flag))}")
         elif near:
             hints.append(f"did you mean {near}?")
-    raise ConfigError(f"options of {prog}", ", ".join(unknown), "; ".join(hints) or f"{prog} --help lists them")
+    raise ConfigError(
+        f"options of {page.rpartition(' ')[0]}", ", ".join(unknown), "; ".join(hints) or f"{page} lists them"
+    )
 
 
 class _Parser(argparse.ArgumentParser):
+    page = "--help"
+    """The flag that explains every option."""
+
     def error(self, message: str) -> NoReturn:
         """One of our errors in place of argparse's own exit."""
-        raise ConfigError(f"options as {self.prog} --help explains them", message, "correct it")
+        raise ConfigError(f"options as {self.prog} {self.page} explains them", message, "correct it")
 
 
 class _Page(argparse.HelpFormatter):
@@ -88,8 +99,10 @@ class _Page(argparse.HelpFormatter):
         return "\n\n".join(parts)
 
 
-def _make_parser(record: type, prog: str, text: str, examples: Sequence[str]) -> _Parser:
+def _make_parser(record: type, prog: str, text: str, examples: Sequence[str], common: Collection[str] = ()) -> _Parser:
+    """The parser of a command; with `common` its short page, which has no other options."""
     groups = groups_of(record)
+    every = sum(len(group.options) for group in groups)
     positional = [option for group in groups for option in group.options if option.positional]
     usage = "".join(
         f" {option.field.upper()}" if option.default is REQUIRED else f" [{option.field.upper()}]"
@@ -107,11 +120,15 @@ def _make_parser(record: type, prog: str, text: str, examples: Sequence[str]) ->
         add_help=False,
     )
     for number, group in enumerate(groups):
-        place = parser.add_argument_group(group.title, group.text)
-        for option in group.options:
+        shown = [option for option in group.options if not common or option.positional or option.field in common]
+        if shown:
+            place = parser.add_argument_group(group.title, None if common else group.text)
+        for option in shown:
             _add(place, option)
         if number == 0:
             place.add_argument("-h", "--help", action="help", help="Show this page.")
+            if common:
+                place.add_argument("--help-all", action="help", help=f"Show all {every} options.")
     return parser
 
 

@@ -50,4 +50,5 @@ class TrainingProgress:
 
     def on_text(self, text: str) -> None:
         """Say `text` above the bar."""
-        self.console.print(text, highlight=False, markup=False)
+        # A line of a log stays one line; a terminal wraps it itself.
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)

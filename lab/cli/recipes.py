@@ -20,6 +20,15 @@ from lab.store import RUNS_ROOT
 from lab.train import CheckpointConfig, DeviceConfig, OptimizerConfig
 
 _DEFAULT = RunConfig()
+COMMON = frozenset(
+    {
+        *("epochs", "seed", "save_dir", "resume", "describe"),
+        *("dataset", "download", "space", "init_channels", "layers", "fixed_cell"),
+        *("warmup_epochs", "total_cycles", "model", "policy", "evolve_every", "weighting", "experts"),
+        *("batch_size", "weight_lr", "device"),
+    }
+)
+"""Options that most runs need: those of the short help page."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,6 +73,7 @@ def restore_run(source: CheckpointFile, save_dir: Path, name: str) -> Checkpoint
         raise CheckpointError("a checkpoint of lab train", f"{source.path} without settings", "give another checkpoint")
     with RunWriter(save_dir, name, checkpoint.base["config"]) as writer:
         copy = lab.checkpoint.save_checkpoint(writer.run_dir / "checkpoints", replace(checkpoint, reason="restored"))
+        # Read back: what counts is what lies on the disk.
         if _digest(lab.checkpoint.load_checkpoint(copy.path)) != _digest(checkpoint):
             raise CheckpointError(
                 f"a copy equal to {source.path}", "another state", f"remove {writer.run_dir}, try again"
@@ -82,6 +83,7 @@ def restore_run(source: CheckpointFile, save_dir: Path, name: str) -> Checkpoint
         path = str(copy.path.relative_to(writer.run_dir))
         event = CheckpointEvent(path=path, reason=copy.reason, epoch=copy.epoch, bytes=copy.bytes)
         writer.record(0, event)
+        # No process works on it; left open it would be stale in ten seconds.
         writer.finish("finished", f"{text}; resume with --resume {writer.run_dir}")
     return copy
 

@@ -195,6 +195,7 @@ def _different(config: dict[str, Any], default: dict[str, Any], before: str = ""
         value = config.get(name, usual)
         if isinstance(usual, dict) and isinstance(value, dict):
             yield from _different(value, usual, f"{before}{name}.")
+        # JSON has lists where the record has tuples.
         elif value != (list(usual) if isinstance(usual, tuple) else usual):
             yield f"{before}{name}", value
 
@@ -216,6 +217,7 @@ def _parent(run_dir: Path, files: list[CheckpointFile]) -> str | None:
     outside = [file.parent for file in files if file.parent and file.parent not in own]
     if not outside:
         return None
+    # By digest and not by path: a folder may have been moved since.
     for folder in sorted(run_dir.resolve().parent.iterdir()):
         for file in list_checkpoints(folder / "checkpoints"):
             if file.digest == outside[0]:

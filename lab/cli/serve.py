@@ -76,6 +76,7 @@ def server_command(port: int) -> list[str]:
 @contextlib.contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
     """SIGTERM ends the block like an exit, so that what it started is ended too."""
+    # Python lets the main thread alone set a handler.
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -96,6 +97,7 @@ def dashboard_server(port: int, runs: str | Path) -> Iterator[str]:
     """
     require_extra("page", "the dashboard")
     check_port(port)
+    # Absolute: the server's working folder is another one.
     environment = {**os.environ, "LAB_RUNS": str(Path(runs).resolve())}
     script = dashboard_script()
     process = subprocess.Popen(

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from lab.base import ConfigError
-from lab.cli.parse import parse
-from lab.cli.recipes import RECIPES, homes, run_config
+from lab.base import ConfigError, ReportTable
+from lab.cli.parse import HELP, parse
+from lab.cli.recipes import COMMON, RECIPES, homes, run_config
 from lab.cli.renamed import say_renamed
 from lab.cli.suggest import unknown
 from lab.datasets import describe, describe_multitask
@@ -25,7 +25,7 @@ OVERVIEW = """Train a network by one of four recipes:
 
 {recipes}
 
-lab train RECIPE --help lists a recipe's options. The default recipe is aso-se.
+lab train RECIPE --help lists a recipe's usual options, --help-all every one. The default recipe is aso-se.
 
 Ctrl-C ends the run after the current step and writes a checkpoint; --resume continues from it, bit-identical to an
 uninterrupted run. lab dashboard shows the run from another process. Several GPUs or machines: torchrun
@@ -48,7 +48,7 @@ def run(arguments: Sequence[str]) -> int:
 def train(recipe: str | None, words: Sequence[str]) -> int:
     """Train as `recipe` with the options `words`; where it is None, as the run that is resumed, or as the search."""
     resumed = None
-    if value_of(words, "--resume") and not {"-h", "--help"} & set(words):
+    if value_of(words, "--resume") and not HELP & set(words):
         # Torch takes seconds to import.
         from lab.cli.training import find_resumed
 
@@ -62,6 +62,7 @@ def train(recipe: str | None, words: Sequence[str]) -> int:
         text=page.flags.__doc__ or "" if recipe else _overview(),
         examples=[f"lab train {line}" for each in ([page] if recipe else RECIPES.values()) for line in each.examples],
         homes=homes,
+        common=COMMON,
     )
     if command.run.describe:
         return _describe(getattr(command.data, "data_dir", "data"), as_json=command.run.json)
@@ -125,8 +126,44 @@ def _describe(data_dir: str, *, as_json: bool) -> int:
     if as_json:
         sys.stdout.write(json.dumps(payload, indent=2) + "\n")
         return 0
-    for key in ("recipes", "spaces", "devices"):
-        sys.stdout.write(f"{key}: {', '.join(payload[key])}\n")
-    for item in payload["datasets"]:
-        sys.stdout.write("data set " + ", ".join(f"{name} {value}" for name, value in item.items()) + "\n")
+    default = f"default {payload['device']}"
+    lines = [
+        f"recipes  {', '.join(RECIPES)}",
+        f"spaces   {', '.join(SPACES)}",
+        f"devices  {', '.join(devices)} ({default})",
+    ]
+    tables = _data_tables(payload["datasets"])
+    sys.stdout.write("\n\n".join(["\n".join(lines), *map(str, tables)]) + "\n")
     return 0
+
+
+def _data_tables(datasets: Sequence[dict[str, Any]]) -> tuple[ReportTable, ...]:
+    """What can be trained on, and where it comes from."""
+    forms = tuple(
+        (
+            item["name"],
+            _form(item["shape"]),
+            str(item["classes"]),
+            f"{item['train']:,}",
+            f"{item['test']:,}",
+            "synthetic" if item["synthetic"] else "real",
+            "yes" if item["found"] else "no: --download fetches it",
+        )
+        for item in datasets
+    )
+    columns = ("--dataset", "one sample", "classes", "training samples", "test samples", "kind", "here")
+    # The longest cell stands last, where a narrow terminal may wrap it.
+    origins = tuple((item["name"], item["licence"], f"{item['title']}; {item['source']}") for item in datasets)
+    return (
+        ReportTable(title="data sets", columns=columns, rows=forms),
+        ReportTable(title="their origin", columns=("--dataset", "licence", "title and source"), rows=origins),
+    )
+
+
+def _form(shape: Sequence[int]) -> str:
+    """The form of a sample in words: an image has channels, a record has a table and a text."""
+    if len(shape) == 3:
+        channels, height, width = shape
+        return f"{height}x{width} pixels, {channels} channel{'s' if channels > 1 else ''}"
+    numbers, tokens = shape
+    return f"{numbers} numbers and a text of {tokens} tokens"

@@ -1,15 +1,18 @@
 """A user's model, given as MODULE:FACTORY."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from lab.base import ConfigError
-from lab.nn.named import import_module, load_factory
+from lab.nn.named import import_module, load_factory, require_plain_call
 
 BATCH, LOSS, PLACEMENT = "make_batch", "make_loss", "make_placement"
+DEVICES = (str, torch.device, Mapping)
+"""Types of a placement."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +32,7 @@ def load_user_model(target: str) -> UserModel:
     """Import MODULE from the working folder or the path, and call its factories.
 
     Raises:
-        ConfigError: another form, no such module or factory, or a factory that gives no module.
+        ConfigError: another form, no such module or factory, or a factory that gives something else than it should.
     """
     make = load_factory(target)
     module_name, _, factory = target.partition(":")
@@ -37,10 +40,29 @@ def load_user_model(target: str) -> UserModel:
     if not isinstance(model, nn.Module):
         raise ConfigError(f"{factory}() to give a torch.nn.Module", type(model).__name__, "return the model")
     module = import_module(module_name)
-    batch, loss, placement = (_call(module, helper) for helper in (BATCH, LOSS, PLACEMENT))
-    return UserModel(model=model, batch=batch, loss=loss, placement=placement)
+    return UserModel(
+        model=model,
+        batch=_call(module, BATCH, "the input of forward", lambda value: value is not None),
+        loss=_call(module, LOSS, "a function of the output and the batch", callable),
+        placement=_call(
+            module,
+            PLACEMENT,
+            "a device, or devices by prefix of module names",
+            lambda value: isinstance(value, DEVICES),
+        ),
+    )
 
 
-def _call(module: Any, helper: str) -> Any:
+def _call(module: Any, helper: str, gives: str, fits: Callable[[Any], bool]) -> Any:
+    """What the helper gives; None where the module has none."""
     make = getattr(module, helper, None)
-    return make() if callable(make) else None
+    if make is None:
+        return None
+    where = f"remove {helper} from {module.__name__}"
+    if not callable(make):
+        raise ConfigError(f"{helper} to be a function", type(make).__name__, f"define {helper}(), or {where}")
+    require_plain_call(make, helper)
+    value = make()
+    if not fits(value):
+        raise ConfigError(f"{helper}() to give {gives}", type(value).__name__, f"return it, or {where}")
+    return value

@@ -58,6 +58,10 @@ def offloaded(model: nn.Module) -> tuple[str, ...]:
     """What shows that the model is spread or offloaded on purpose: hooks of `device_map`, by module; empty if nothing.
 
     Such a model has meta tensors by design: hooks bring each module's weights while it runs.
+
+    Args:
+        model: any module. Read are the attributes that accelerate sets: `_hf_hook` of each module and `hf_device_map`
+            of the model. Accelerate itself is not imported.
     """
     signs = []
     for name, module in model.named_modules():

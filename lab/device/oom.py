@@ -41,6 +41,9 @@ def is_oom(error: BaseException) -> bool:
     Told by type (`torch.OutOfMemoryError`, `MemoryError`) and by the texts of allocators that raise a plain
     `RuntimeError`. An error of the user's that says "out of memory" in its own words is none, and neither is a size
     beyond all memory ("Storage size calculation overflowed"), which no retry can help.
+
+    Args:
+        error: as it was caught; its causes are not looked at.
     """
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from lab.base import MaterializeError, PlacementError
+from lab.base import MaterializeError, PlacementError, sequence_like
 from lab.device.choose import require_device
 
 T = TypeVar("T")
@@ -75,8 +75,7 @@ def _place_new(data: Any, device: torch.device, non_blocking: bool, memo: dict[i
     if isinstance(data, Mapping):
         return type(data)({key: inner(value) for key, value in data.items()})  # type: ignore[call-arg]
     if isinstance(data, tuple):
-        items = [inner(item) for item in data]
-        return type(data)(*items) if hasattr(data, "_fields") else type(data)(items)
+        return sequence_like(data, map(inner, data))
     if isinstance(data, set | frozenset):
         return type(data)(inner(item) for item in data)
     # These two hold numbers alone: to go through them item by item would only cost time.

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from lab.base import DataError
+from lab.base import DataError, sequence_like
 
 T = TypeVar("T")
 
@@ -78,11 +78,11 @@ def _part(batch: Any, start: int, stop: int, length: int) -> Any:
             mapping[key] = _part(value, start, stop, length)
         return mapping
     if isinstance(batch, list | tuple):
-        # A list without tensors (texts, labels) has one entry an item; one of tensors holds fields of the batch.
-        if len(batch) == length and not list(_sizes(batch)):
+        # A list without tensors (texts, labels) has one entry an item; one of tensors holds fields of the batch, and so
+        # does a named tuple.
+        if len(batch) == length and not hasattr(batch, "_fields") and not list(_sizes(batch)):
             return type(batch)(batch[start:stop])
-        items = [_part(item, start, stop, length) for item in batch]
-        return type(batch)(*items) if hasattr(batch, "_fields") else type(batch)(items)
+        return sequence_like(batch, [_part(item, start, stop, length) for item in batch])
     if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
         result = copy.copy(batch)
         for field in dataclasses.fields(batch):

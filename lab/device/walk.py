@@ -33,6 +33,9 @@ def plain_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """The tensors among the module's own plain attributes, those in containers too, with their path in the module.
 
     Submodules are not entered. A registered parameter or buffer is plain as well where an attribute holds it again.
+
+    Args:
+        module: one module, without those below it; `model.modules()` gives each in turn.
     """
     for attribute, value in list(vars(module).items()):
         if attribute not in _REGISTRIES:

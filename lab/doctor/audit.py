@@ -1,6 +1,6 @@
 """Find tensors that will fail, or fail silently, before any forward: by full name, with the reason.
 
-Covered: twelve kinds of fault (`KINDS`) in parameters, buffers, plain attributes, modules in lists and dicts, ties and
+Covered: the kinds of fault in `KINDS`, in parameters, buffers, plain attributes, modules in lists and dicts, ties and
 optimizers. Not covered: what forward does (see `simulate`), and models that are offloaded on purpose (hooks of
 `device_map`): their devices and meta tensors are not judged, which the report says.
 """

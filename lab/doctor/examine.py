@@ -1,19 +1,21 @@
 """All instruments on one model, as one page."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lab.base import ConfigError, Report, ReportTable
+from lab.base import ConfigError, Report, ReportTable, takes
 from lab.device import named_tensors
 from lab.doctor.audit import AuditReport, audit
 from lab.doctor.backward import BackwardReport, explain_backward
 from lab.doctor.process import ProcessReport, process_check
-from lab.doctor.simulate import SimulationReport, simulate
+from lab.doctor.simulate import MISMATCH, UNDECIDED, SimulationReport, simulate
 from lab.doctor.stand_in import CopyError
 from lab.doctor.untouched import untouched
 from lab.state import preserved_rng
@@ -48,11 +50,24 @@ class DoctorReport(Report):
 
     @property
     def headline(self) -> str:
-        """The verdict in a few words; what was not run is no part of `nothing found`."""
+        """How much each instrument found; what was not run is no part of `nothing found`."""
         if self.ok:
             run = self.simulations or self.backward is not None
             return "nothing found" if run else "nothing found by looking; nothing was run"
-        return "see below"
+        counts = {
+            "process": len(self.process.findings),
+            "audit": len(self.audit.findings),
+            "simulation": sum(report.verdict == MISMATCH for report in self.simulations),
+            "backward": 0 if self.backward is None else len(self.backward.findings),
+        }
+        found = ", ".join(f"{count} by {name}" for name, count in counts.items() if count)
+        undecided = sum(report.verdict == UNDECIDED for report in self.simulations)
+        texts = (
+            f"{sum(counts.values())} found ({found})" if found else "",
+            f"{undecided} simulated without a verdict" if undecided else "",
+            f"{len(self.refused)} not run" if self.refused else "",
+        )
+        return "; ".join(text for text in texts if text)
 
     def to_dict(self) -> dict[str, Any]:
         """The reports as JSON-ready data."""
@@ -93,13 +108,17 @@ def examine(
         follow_data: simulate with real values.
 
     Raises:
-        ConfigError: placements without a batch, or an output without floating tensors and no loss.
+        ConfigError: placements without a batch, a batch that forward cannot take, a loss that is no function of output
+            and batch or gives no scalar tensor, or an output without floating tensors and no loss.
         PlacementError: a placement that names no device or no part.
         Exception: what forward and `loss` raise that is no fault of a backward pass.
     """
     if placements and batch is None:
         hint = "give a tensor, a tuple of arguments, or a dict of keyword arguments"
         raise ConfigError("a batch to simulate with", "placements without one", hint)
+    if loss is not None and not takes(loss, None, batch):
+        got = f"{getattr(loss, '__name__', type(loss).__name__)}{inspect.signature(loss)}"
+        raise ConfigError("loss(output, batch)", got, "give a function of these two")
     looked_at = audit(model)
     notes = []
     simulations: tuple[SimulationReport, ...] = ()
@@ -110,14 +129,16 @@ def examine(
         notes.append("the model has meta tensors: forward and backward were not run")
     else:
         args, kwargs = _arguments(batch)
-        simulated = [_simulate(model, args, kwargs, placement, follow_data) for placement in placements]
+        with _forward_takes(model, args, kwargs):
+            simulated = [_simulate(model, args, kwargs, placement, follow_data) for placement in placements]
         simulations = tuple(report for report in simulated if isinstance(report, SimulationReport))
         refused = [report for report in simulated if isinstance(report, str)]
         if not placements:
             notes.append("no placement was given: none was simulated")
         if any(parameter.requires_grad for parameter in model.parameters()):
             try:
-                backward = _backward(model, args, kwargs, batch, loss or _mean)
+                with _forward_takes(model, args, kwargs):
+                    backward = _backward(model, args, kwargs, batch, loss or _mean)
             except CopyError as error:
                 refused.append(f"backward ({_in_a_line(error)})")
         else:
@@ -140,6 +161,31 @@ def _arguments(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if isinstance(batch, Mapping):
         return (), dict(batch)
     return (tuple(batch) if isinstance(batch, tuple | list) else (batch,)), {}
+
+
+@contextmanager
+def _forward_takes(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[None]:
+    """Says of an error of forward that the batch is no input for it, where that is the reason."""
+    try:
+        yield
+    except (TypeError, AttributeError) as error:
+        # Asked only now: hooks may change the arguments, and a forward may take strings.
+        if not takes(model.forward, *args, **kwargs):
+            got = f"{len(args)} by position" + (f", and {', '.join(kwargs)} by name" if kwargs else "")
+            hint = "a batch is a tensor, a tuple with an item for each argument, or a mapping of them; a target is none"
+            raise ConfigError(f"the arguments of forward{inspect.signature(model.forward)}", got, hint) from error
+        if not any(True for _ in named_tensors((args, kwargs))):
+            kinds = ", ".join(type(value).__name__ for value in (*args, *kwargs.values())) or "nothing"
+            raise ConfigError("a batch with tensors", f"{kinds} ({error})", "give tensors") from error
+        raise
+
+
+def _scalar(value: Any) -> Tensor:
+    """`value`, where it is a loss that backward can begin at."""
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        got = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise ConfigError("a loss that gives a tensor with one value", got, "return for instance its mean()")
+    return value
 
 
 def _simulate(
@@ -167,7 +213,7 @@ def _backward(
 
     def two_passes() -> None:
         for _ in range(2):
-            loss(twin(*args, **kwargs), batch).backward()
+            _scalar(loss(twin(*args, **kwargs), batch)).backward()
 
     with preserved_rng(), untouched(model=model, batch=batch, loss=loss):
         return explain_backward(two_passes, model=twin)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from lab.base import PlacementError
+from lab.base import PlacementError, sequence_like
 from lab.device import offloaded
 from lab.doctor.hidden import all_modules, full_inventory, hidden_modules
 
@@ -112,9 +112,7 @@ def map_tensors(data: Any, change: Callable[[str, Tensor], Tensor], path: str = 
         return result
     if isinstance(data, list | tuple):
         items = [map_tensors(item, change, f"{path}[{number}]") for number, item in enumerate(data)]
-        if isinstance(data, list):
-            return items
-        return type(data)(*items) if hasattr(data, "_fields") else type(data)(items)
+        return items if isinstance(data, list) else sequence_like(data, items)
     if dataclasses.is_dataclass(data) and not isinstance(data, type):
         names = [field.name for field in dataclasses.fields(data) if field.init and hasattr(data, field.name)]
         return dataclasses.replace(

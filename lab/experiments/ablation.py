@@ -63,9 +63,11 @@ def search_of(config: AblationBench, arm: str) -> ASOSEConfig:
         config.weight_training_epochs,
     )
     if arm == "no_warmup":
+        # Warm-up comes once, retraining in each cycle.
         retraining, warmup = retraining + round(warmup / config.cycles), 0
     elif arm == "no_arch_training":
         data = DataConfig()
+        # An epoch of arch_training reads the search split, which has fewer images.
         cost = data.search_share / data.train_share
         warmup, arch_training = warmup + round(config.cycles * arch_training * cost), 0
     elif arm == "no_weight_retraining":
@@ -163,6 +165,7 @@ def _figures(found: list[dict[str, Any]], rows: dict[str, list[dict[str, Any]]])
         else max(row["largest_difference"] for row in found),
     }
     if "whole" in rows:
+        # By seed: both runs of a pair have the same splits and initial weights.
         paired = [
             one["test_accuracy"] - other["test_accuracy"] for one, other in zip(found, rows["whole"], strict=True)
         ]

@@ -176,6 +176,7 @@ def _measure(
     share, more = divmod(config.seeds, len(environment.folds))
     for fold, (seen, _) in enumerate(environment.folds):
         landscape = Landscape(space=environment.space, validation_N=columns[seen])
+        # A stream of its own for each search: one more search moves no draw of the others.
         rng = np.random.default_rng(derive_seed(config.seed, method, name, seen))
         strategy = _strategy(method, environment, columns, config)
         asked_SQ = strategy(landscape, share + (fold < more), max(config.evaluations), rng)
@@ -224,6 +225,7 @@ def walks(
             if weights:
                 search.learner.policy_net.load_state_dict(weights[row % len(weights)])
             order = np.array([landscape.number(genotype) for genotype, _ in search.run(evaluations)])
+            # A walk that has measured all that it can reach stays with what it has.
             rows.append(np.pad(order, (0, evaluations - len(order)), mode="edge"))
     return np.stack(rows)
 

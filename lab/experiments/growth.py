@@ -26,6 +26,7 @@ from lab.experiments.runs_figure import curves_by_seed
 from lab.experiments.training_settings import GROWTH_ARMS, GrowthBench
 from lab.experiments.weights import draw_again
 from lab.nn import Cell, EvolvableNetwork, measure_flops
+from lab.nn.flops import FORWARDS_OF_STEP
 from lab.results import machine
 from lab.results.record import Records, progress_bar
 from lab.runs import Parts, RunConfig, build
@@ -35,8 +36,6 @@ from lab.train import DeviceConfig, NullSink, OptimizerConfig, SupervisedStrateg
 NEVER = 1000
 UNUSED = 0.05
 """Share of the architecture parameters, which nothing trains here."""
-PASSES = 3
-"""A forward pass, and a backward pass of two."""
 
 
 def run(config: GrowthBench) -> dict[str, Any]:
@@ -61,6 +60,7 @@ def run(config: GrowthBench) -> dict[str, Any]:
 
 def settings_of(config: GrowthBench) -> dict[str, Any]:
     """What a run's result depends on, beside its seed."""
+    # More seeds or arms add records, and the others only say where and how they were computed.
     ignored = ("seeds", "arms", "folder", "data_dir", "threads")
     return {name: value for name, value in asdict(config).items() if name not in ignored}
 
@@ -109,6 +109,7 @@ def _parts(config: GrowthBench, seed: int, epochs: int | None = None) -> tuple[R
     assert isinstance(parts.strategy, ASOSEStrategy)
     alpha, genotype = parts.strategy.explorer.alpha, Genotype.from_arch_str(config.cell)
     with torch.no_grad():
+        # The cell's primitives become the most probable ones, which is what the selection takes.
         alpha.zero_()
         alpha[torch.arange(len(NB201.edges)), torch.tensor(genotype.indices)] = 1.0
     return run_config, parts
@@ -129,12 +130,15 @@ def measure_fixed(config: GrowthBench, grown: dict[str, Any], arm: str) -> dict[
     _, parts = _parts(config, seed)
     strategy = parts.strategy
     assert isinstance(strategy, ASOSEStrategy)
+    # On the supernet, whose size is then that of the last architecture.
     if arm != "start":
         strategy.growth.replay(tuple(grown["plans"]), strategy.live.optimizer)
     network = EvolvableNetwork.from_supernet(strategy.live.supernet, Genotype.from_arch_str(config.cell))
     for module in network.modules():
         if isinstance(module, Cell):
+            # A cell that came by growth is handed over gradually; from scratch it counts in full at once.
             module.beta = None
+    # Until here the weights are copies of the supernet's.
     draw_again(network, derive_seed(seed, "scratch"))
     affordable = max(1, round(grown["compute"] / _epoch_compute(network, parts)))
     epochs = grown["epochs"] if arm == "longer" else affordable
@@ -174,7 +178,7 @@ def _epoch_compute(network: nn.Module, parts: Parts) -> float:
     """Floating-point operations of one epoch on the weights part."""
     stream = parts.streams.train
     images = len(stream) * stream.batch_size
-    return float(measure_flops(network, torch.zeros(1, *stream.shape)) * PASSES * images)
+    return float(measure_flops(network, torch.zeros(1, *stream.shape)) * FORWARDS_OF_STEP * images)
 
 
 def _parameters(network: nn.Module) -> int:
@@ -200,6 +204,7 @@ def _levels(rows: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     The highest level is the one that every grown network reaches.
     """
     best = min(max(accuracy for _, accuracy, _ in row["curve"]) for row in rows["grown"])
+    # Rounded down: no network falls below the level that it reached.
     levels = [math.floor(1000 * (best - step)) / 1000 for step in (0.1, 0.05, 0.02, 0.01, 0.0)]
     return [{"accuracy": level, **{arm: _reach(found, level) for arm, found in rows.items()}} for level in levels]
 
@@ -207,6 +212,7 @@ def _levels(rows: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
 def _reach(found: Sequence[dict[str, Any]], level: float) -> float | None:
     firsts = [next((c for c, accuracy, _ in row["curve"] if accuracy >= level), None) for row in found]
     reached = [first for first in firsts if first is not None]
+    # A mean over those that got there would favour an arm that often fails.
     return statistics.mean(reached) if len(reached) == len(found) else None
 
 
@@ -218,6 +224,7 @@ def summary(result: dict[str, Any]) -> ReportTable:
     for arm in arms:
         own = figures[arm]
         deviation = own["test_accuracy_deviation"]
+        # One number where nothing grew.
         parameters = sorted(set(own["parameters"]))
         rows.append(
             (

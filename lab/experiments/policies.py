@@ -14,6 +14,7 @@ from lab.agent import AgentStrategy, EvolveConfig
 from lab.base import ReportTable
 from lab.datasets import DataConfig
 from lab.experiments.training_settings import POLICIES, EvolveBench
+from lab.nn.flops import FORWARDS_OF_STEP
 from lab.results import machine
 from lab.results.record import Records, progress_bar
 from lab.runs import RunConfig, build
@@ -47,10 +48,11 @@ def run(config: EvolveBench) -> dict[str, Any]:
 
 def measure(config: EvolveBench, policy: str, seed: int) -> dict[str, Any]:
     """One run; the test split is read once, at the end."""
+    # Built once to be measured: the budget is given in epochs of this very network.
     first = _build(config, policy, seed, compute=None)
     assert isinstance(first.strategy, AgentStrategy)
     images = first.data.length("train") * config.batch_size
-    compute = first.strategy.measure_flops(first.data) * 3.0 * images * config.start_epochs
+    compute = first.strategy.measure_flops(first.data) * FORWARDS_OF_STEP * images * config.start_epochs
     parts = _build(config, policy, seed, compute=compute)
     strategy = parts.strategy
     assert isinstance(strategy, AgentStrategy)
@@ -59,6 +61,7 @@ def measure(config: EvolveBench, policy: str, seed: int) -> dict[str, Any]:
         strategy, parts.data, parts.monitor, sink, epochs=MOST_EPOCHS, save=lambda reason: None, save_every=MOST_EPOCHS
     )
     began, curve = time.process_time(), []
+    # Epoch by epoch, since the curve holds the compute spent after each.
     while loop.epoch < MOST_EPOCHS and strategy.phase != "finished":
         report = loop.run_epoch()
         if report is not None:

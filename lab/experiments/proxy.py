@@ -64,6 +64,7 @@ class Proxy:
     def set_rate(self, optimizer: torch.optim.Optimizer, share: float) -> None:
         """The learning rate at `share` of a training: up linearly, then down as a cosine."""
         rising = min(share / WARM_SHARE, 1.0)
+        # Not from zero: the first steps would change nothing.
         value = self.weight_lr * max(rising, 0.05) * (1.0 + math.cos(math.pi * min(share, 1.0))) / 2.0
         for group in optimizer.param_groups:
             group["lr"] = max(value, 1e-4 * self.weight_lr)
@@ -77,6 +78,7 @@ class Proxy:
 
     def train_alone(self, genotype: Genotype, epochs: int, clock: Clock) -> Evaluation | None:
         """Held-out reading of a fresh network of `genotype` after `epochs` of its own; None where the budget ended."""
+        # By the cell's own stream: its weights do not depend on the cells that came before.
         network = self.network(genotype, *genotype.indices)
         optimizer = self.optimizer(network)
         steps = epochs * self.data.length(Split.TRAIN)
@@ -100,6 +102,7 @@ def weight_step(forward: Callable[[Tensor], Tensor], optimizer: torch.optim.Opti
     optimizer.zero_grad(set_to_none=True)
     loss = nn.functional.cross_entropy(forward(x), y)
     loss.backward()
+    # Primitives that were not sampled have no gradient.
     trained = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     nn.utils.clip_grad_norm_(trained, GRAD_CLIP)
     optimizer.step()
@@ -155,4 +158,5 @@ def write_pooled(bundle: DataBundle, path: Path) -> None:
         x_test=halve(bundle.x_test),
         y_test=bundle.y_test.numpy(),
     )
+    # In one step: a call that is stopped leaves no half of a file.
     temporary.replace(path)

@@ -85,6 +85,7 @@ def _search(changes: Mapping[str, Any], seed: int, config: RemediesBench, truth:
     search = ASOSEConfig(
         warmup_epochs=config.warmup_epochs,
         arch_training_epochs=config.arch_training_epochs,
+        # The first live cell is judged by the table; training it would change nothing.
         weight_training_epochs=0,
         total_cycles=1,
         arch_lr=config.arch_lr,

@@ -134,6 +134,7 @@ class _TrackedNetwork:
         measures = measure(self.model, self._read((images, labels)), InformationBottleneck())
         context = ActionContext(model=self.model, example=images[:4], measures=measures)
         probe = []
+        # Numbers that no epoch of the training has: the probe's batches come in an order of their own.
         for epoch in range(1000, 1100):
             probe += [self._read(pair) for pair in self.streams.train.batches(epoch)]
             if len(probe) >= self.config.probe_steps:
@@ -141,6 +142,7 @@ class _TrackedNetwork:
         self.probe = probe[: self.config.probe_steps]
         with _undone(self.model, self.optimizer):
             self.control = self._trained()
+        # Not the last layer, whose width is the number of classes.
         names = list(measures.layers)[:-1]
         effects: dict[str, dict[str, float | None]] = {action: {} for action in ACTIONS}
         gates: dict[str, dict[str, float | None]] = {action: {} for action in KINDS}
@@ -181,6 +183,7 @@ class _TrackedNetwork:
         except MorphError:
             return None
         with _undone(self.model, self.optimizer):
+            # Without a snapshot of its own: `_undone` has one already.
             apply(plan, self.model, self.optimizer).release()
             return -compare(self.control.losses_N, self._trained().losses_N).mean
 
@@ -226,6 +229,7 @@ def _layers(moments: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def _rank_correlation(pairs: list[tuple[float, float]]) -> float:
     first, second = ([pair[place] for pair in pairs] for place in (0, 1))
+    # Where one side is constant the coefficient is not defined, and nothing was told.
     if len(set(first)) == 1 or len(set(second)) == 1:
         return 0.0
     return float(spearmanr(first, second).statistic)

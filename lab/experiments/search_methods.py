@@ -52,10 +52,12 @@ def run(config: SearchBench) -> dict[str, Any]:
     """
     if config.data is None:
         raise ConfigError("--data PATH.npz with the images to search on", "none", "give CIFAR-10's original pixels")
+    # The budget is CPU seconds, which add up over threads.
     torch.set_num_threads(1)
     records = Records(config.folder, config.protocol)
     found: dict[str, list[dict[str, Any]]] = {method: [] for method in config.methods}
     with progress_bar(len(config.methods) * config.seeds) as bar:
+        # Seed by seed: a call that is stopped leaves all methods with about as many.
         for seed in range(config.seeds):
             for method in config.methods:
                 name = f"{method}-seed{seed}"
@@ -84,6 +86,7 @@ def _search(method: str, seed: int, config: SearchBench, path: Path) -> dict[str
         layers=config.layers,
         weight_lr=config.weight_lr,
     )
+    # After the data is read: the budget is for the search.
     clock = Clock(config.budget)
     if method == "aso-se":
         result = aso_se(proxy, clock, warm_up_share=config.warm_up_share, trial_epochs=config.trial_epochs)

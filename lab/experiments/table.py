@@ -68,6 +68,7 @@ def _seed_rows(config: TableBench, records: Records, seed: int, bar: Bar) -> dic
     for ops in _cells(config):
         if ops not in rows:
             rows[ops] = _train(ops, streams, config, seed)
+            # After each cell: to write all of them again costs less than to train one.
             records.write(name, {"cells": rows})
         bar.step(f"seed {seed} cell {ops}")
     return rows

@@ -24,13 +24,9 @@ DATASETS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableBench:
-    """Settings of `lab experiment table`."""
+class ProxySettings:
+    """The small networks by which cells are judged, and how they are trained."""
 
-    seeds: int = 3
-    """Trainings of each cell, >= 1; each seed draws its own division, order, augmentation and weights."""
-    epochs: int = 24
-    """Epochs of each training, >= 2; the accuracy after half of them is a column as well."""
     channels: int = 8
     """Channels of the first stage, >= 1."""
     layers: int = 3
@@ -38,7 +34,26 @@ class TableBench:
     batch_size: int = 32
     """Samples in a training batch, >= 2."""
     weight_lr: float = 0.1
-    """Learning rate, > 0, cosine to 1 %."""
+    """Highest learning rate of the weights, > 0; the rate falls along a cosine."""
+
+    def __post_init__(self) -> None:
+        require_range("channels", self.channels, 1)
+        require_range("layers", self.layers, 1)
+        require_range("batch_size", self.batch_size, 2)
+        require_range("weight_lr", self.weight_lr, 0, open_low=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableBench(ProxySettings):
+    """Settings of `lab experiment table`.
+
+    Every cell of a small space trained on digits: the lab's own tabular benchmark.
+    """
+
+    seeds: int = 3
+    """Trainings of each cell, >= 1; each seed draws its own division, order, augmentation and weights."""
+    epochs: int = 24
+    """Epochs of each training, >= 2; the accuracy after half of them is a column as well."""
     train_share: float = 0.3
     """Share of digits' training part that trains weights, in (0, 0.85); a tenth stays unused, the rest validates."""
     cells: int = NB125.size
@@ -49,12 +64,9 @@ class TableBench:
     """File to which the table is written; None for none."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_range("seeds", self.seeds, 1)
         require_range("epochs", self.epochs, 2)
-        require_range("channels", self.channels, 1)
-        require_range("layers", self.layers, 1)
-        require_range("batch_size", self.batch_size, 2)
-        require_range("weight_lr", self.weight_lr, 0, open_low=True)
         require_range("train_share", self.train_share, 0, 0.85, open_low=True)
         require_range("cells", self.cells, 1, NB125.size)
 
@@ -66,8 +78,11 @@ class TableBench:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchBench:
-    """Settings of `lab experiment search`."""
+class SearchBench(ProxySettings):
+    """Settings of `lab experiment search`.
+
+    Searches on a CPU proxy at equal budget, evaluated on a tabular benchmark.
+    """
 
     data: Path | None = None
     """CIFAR-10 (or other images with even sides) as .npz with x_train, y_train, x_test, y_test; pooled 2x2. Needed."""
@@ -81,28 +96,18 @@ class SearchBench:
     """For aso-se: share of the budget that trains the supernet, in (0, 1)."""
     trial_epochs: int = 2
     """For aso-se: epochs that each live cell is trained for before it is compared, >= 1."""
-    channels: int = 8
-    """Channels of the first stage, >= 1."""
-    layers: int = 3
-    """Cells, >= 1; three are one for each stage."""
     batch_size: int = 128
-    """Samples in a training batch, >= 2."""
-    weight_lr: float = 0.1
-    """Highest learning rate of the weights, > 0."""
     folder: Path = Path("runs/bench/search")
     """Where finished searches are kept, one JSON for each method and seed; a repeated call goes on."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in self.methods:
             require_choice("method", name, METHODS)
         require_range("seeds", self.seeds, 1)
         require_range("budget", self.budget, 0, open_low=True)
         require_range("warm_up_share", self.warm_up_share, 0, 0.99, open_low=True)
         require_range("trial_epochs", self.trial_epochs, 1)
-        require_range("channels", self.channels, 1)
-        require_range("layers", self.layers, 1)
-        require_range("batch_size", self.batch_size, 2)
-        require_range("weight_lr", self.weight_lr, 0, open_low=True)
 
     @property
     def protocol(self) -> dict[str, Any]:
@@ -113,7 +118,10 @@ class SearchBench:
 
 @dataclass(frozen=True, kw_only=True)
 class StrategiesBench:
-    """Settings of `lab experiment strategies`."""
+    """Settings of `lab experiment strategies`.
+
+    Search strategies on a tabular benchmark, hundreds of seeds in seconds.
+    """
 
     space: str = "nb201"
     """nb201 (its table lies in the folder that LAB_NAS_TABLES names) or nb125 (its table comes with the lab)."""
@@ -140,7 +148,10 @@ class StrategiesBench:
 
 @dataclass(frozen=True, kw_only=True)
 class RemediesBench:
-    """Settings of `lab experiment remedies`."""
+    """Settings of `lab experiment remedies`.
+
+    Options against skip collapse on 125 cells, evaluated on the lab's own table.
+    """
 
     seeds: int = 5
     """Searches with each option, >= 1."""
@@ -166,7 +177,10 @@ class RemediesBench:
 
 @dataclass(frozen=True, kw_only=True)
 class AgentBench:
-    """Settings of `lab experiment agent`."""
+    """Settings of `lab experiment agent`.
+
+    The agent on tabular benchmarks, compared with searches and with no learning.
+    """
 
     environments: tuple[str, ...] = ("CIFAR-10", "CIFAR-100", "Macro", "Macro, one seed")
     """CIFAR-10, CIFAR-100, Macro, "Macro, one seed" or digits; all but digits need the tables in the folder that

@@ -41,8 +41,8 @@ POLICIES: Mapping[str, str] = MappingProxyType(
 
 
 @dataclass(frozen=True, kw_only=True)
-class AblationBench:
-    """Settings of `lab experiment ablation`."""
+class ImageSettings:
+    """The images of an experiment that trains networks."""
 
     dataset: str = "digits"
     """Data set."""
@@ -50,6 +50,15 @@ class AblationBench:
     """Folder in which it is looked for."""
     train_limit: int | None = None
     """Use about this many training samples, >= 30; None for all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationBench(ImageSettings):
+    """Settings of `lab experiment ablation`.
+
+    Ablation: the search without one phase, or without the transition, at equal time.
+    """
+
     arms: tuple[str, ...] = tuple(ABLATION_ARMS)
     """Arms that are run."""
     seeds: int = 8
@@ -74,22 +83,20 @@ class AblationBench:
     def __post_init__(self) -> None:
         for arm in self.arms:
             require_choice("arm", arm, ABLATION_ARMS.keys())
-        for name in ("seeds", "channels", "cycles", "threads"):
-            require_range(name, getattr(self, name), 1)
-        for name in ("warmup_epochs", "arch_training_epochs", "weight_training_epochs"):
+        phases = ("warmup_epochs", "arch_training_epochs", "weight_training_epochs")
+        for name in ("seeds", "channels", "cycles", "threads", *phases):
             require_range(name, getattr(self, name), 1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class GrowthBench:
-    """Settings of `lab experiment growth`."""
+class GrowthBench(ImageSettings):
+    """Settings of `lab experiment growth`.
+
+    A network that grows while it trains, against the final network trained from scratch.
+    """
 
     dataset: str = "fashion-mnist"
-    """Data set."""
-    data_dir: str = "data"
-    """Folder in which it is looked for."""
     train_limit: int | None = 3000
-    """Use about this many training samples, >= 30; None for all."""
     selection_share: float = 0.28
     """Share of them on which the curves are read, in (0, 0.9); five per cent are unused, the rest trains."""
     cell: str = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
@@ -131,15 +138,14 @@ class GrowthBench:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvolveBench:
-    """Settings of `lab experiment evolve`."""
+class EvolveBench(ImageSettings):
+    """Settings of `lab experiment evolve`.
+
+    The agent on a live network, against random actions, a schedule and no change.
+    """
 
     dataset: str = "fashion-mnist"
-    """Data set."""
-    data_dir: str = "data"
-    """Folder in which it is looked for."""
     train_limit: int | None = 4000
-    """Use about this many training samples, >= 30; None for all."""
     model: str = "small_cnn"
     """The network at first, as `lab train agent --model`."""
     channels: int = 4
@@ -181,15 +187,12 @@ class EvolveBench:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoresBench:
-    """Settings of `lab experiment scores`."""
+class ScoresBench(ImageSettings):
+    """Settings of `lab experiment scores`.
 
-    dataset: str = "digits"
-    """Data set."""
-    data_dir: str = "data"
-    """Folder in which it is looked for."""
-    train_limit: int | None = None
-    """Use about this many training samples; None for all."""
+    Whether information scores predict where a change helps, compared with trivial scores.
+    """
+
     depth: int = 6
     """Convolutions of a network, >= 3."""
     epochs: tuple[int, ...] = (2, 8)

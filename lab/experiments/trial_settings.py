@@ -80,7 +80,10 @@ TRIAL_SETTINGS: Mapping[str, TrialSetting] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True)
 class TrialBench:
-    """Settings of `lab experiment trials`."""
+    """Settings of `lab experiment trials`.
+
+    Whether trials of changes agree over two batch orders, and whether deciding by them pays.
+    """
 
     data_dir: str = "data"
     """Folder of the data sets."""

@@ -36,6 +36,7 @@ def synflow(network: EvolvableNetwork, x_BCHW: Tensor) -> float:
     Source: Tanaka et al. 2020, "Pruning Neural Networks without Any Data"; as a score of cells Abdelfattah et al.
     2021, "Zero-Cost Proxies for Lightweight NAS".
     """
+    # In float32 the products of many layers overflow.
     network = network.double()
     for module in list(network.modules()):
         for name, child in list(module.named_children()):

@@ -106,7 +106,12 @@ def fan_bound(weight: Tensor) -> float:
 
 
 def grouped_refusal(x: Tensor, *weights: Tensor) -> str:
-    """Why torch's grouped product is not used for rows `x` and stacked `weights`; "" where it is."""
+    """Why torch's grouped product is not used for rows `x` and stacked `weights`; "" where it is.
+
+    Args:
+        x: rows (T, D) of all experts, one after the other.
+        weights: stacked (E, D, H), of any number of products that run on `x`.
+    """
     if x.dtype not in GROUPED_DTYPES.get(x.device.type, ()):
         return f"{x.dtype} on {x.device.type}"
     if not hasattr(nn.functional, "grouped_mm"):

@@ -203,6 +203,12 @@ def collect_routing(model: nn.Module) -> Iterator[dict[str, list[Routing]]]:
 
     The losses in it are ordinary results of the forward: add them to the task's loss before the one backward.
 
+    Args:
+        model: holds at least one `ExpertRouter`, or is one (whose name is then empty).
+
+    Yields:
+        Router's name -> a `Routing` for each of its forwards, in their order; it fills while the block runs.
+
     Raises:
         DataError: the model has no router.
     """

@@ -88,6 +88,12 @@ def noise(values: Sequence[float]) -> float:
     Independent noise of standard deviation s has second differences of sqrt(6) s; a drift has nearly none, and one jump
     makes two. Few values tell little: the estimate is raised by 1 + 8 / n + (16 / n)^3. Fewer than eight values give
     infinity.
+
+    Args:
+        values: (n,) in the order of steps, finite.
+
+    Returns:
+        In the unit of `values`, >= 0.
     """
     n = len(values)
     if n < FEWEST_FOR_LEVEL:

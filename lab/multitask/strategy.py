@@ -67,7 +67,7 @@ class MultitaskStrategy:
         network: of text and a table, with one output for each task and a router.
         criterion: the tasks' losses.
         config: optimizer of the weights.
-        hybrid: the weighting of the losses.
+        multitask: the weighting of the losses.
         seed: run seed.
         epochs: of the run.
         options: how a step is taken; of it the precision alone.
@@ -81,7 +81,7 @@ class MultitaskStrategy:
         network: HybridEfficientModel,
         criterion: TaskLosses,
         config: OptimizerConfig,
-        hybrid: MultitaskConfig,
+        multitask: MultitaskConfig,
         *,
         seed: int,
         epochs: int,
@@ -95,10 +95,10 @@ class MultitaskStrategy:
         )
         self.model = network
         self.criterion = criterion
-        self.hybrid = hybrid
+        self.multitask = multitask
         self.trainer = WeightTrainer(network, config, epochs=epochs, options=options)
         self.records: list[Record] = self.trainer.records
-        self.weights = LossWeights(hybrid, criterion.names, seed=seed)
+        self.weights = LossWeights(multitask, criterion.names, seed=seed)
         self._rule_point = clone_state(self.weights.state_dict())
         self._profile: dict[str, float] = {}
 
@@ -141,7 +141,7 @@ class MultitaskStrategy:
         routings = [routing for each in found.values() for routing in each]
         balance = torch.stack([routing.balance_loss for routing in routings]).sum()
         scale = float(precision.scaled(torch.ones((), device=features_BF.device)))
-        of_encoder = [scale * self.hybrid.balance_weight * balance] if self.hybrid.balance_weight else []
+        of_encoder = [scale * self.multitask.balance_weight * balance] if self.multitask.balance_weight else []
         hits: list[Tensor] = []
 
         def losses_of(leaf_BF: Tensor) -> list[Tensor]:
@@ -241,9 +241,9 @@ class MultitaskStrategy:
             **self.trainer.summary(),
             "model": type(self.model).__name__,
             "tasks": list(self.criterion.names),
-            "weighting": self.hybrid.weighting,
+            "weighting": self.multitask.weighting,
             "weights": self.weights.weights,
-            "experts": self.hybrid.experts,
+            "experts": self.multitask.experts,
         }
 
 

@@ -14,7 +14,11 @@ STATISTICS_BATCHES = 10
 
 
 def norm_layers(model: nn.Module) -> tuple[_BatchNorm, ...]:
-    """The BatchNorm layers of `model` that keep running statistics."""
+    """The BatchNorm layers of `model` that keep running statistics, in the order of `model.modules()`.
+
+    Args:
+        model: any module; itself where it is such a layer.
+    """
     return tuple(
         module for module in model.modules() if isinstance(module, _BatchNorm) and module.running_mean is not None
     )

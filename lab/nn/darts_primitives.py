@@ -55,6 +55,10 @@ class FactorizedReduce(nn.Module):
     y = BatchNorm(two 1x1 convolutions of stride 2 on ReLU(x), side by side), the second of which reads the map shifted
     by one pixel, so that together they see every pixel of a diagonal. A map of odd size is read as if a line of zeros
     followed it.
+
+    Args:
+        into: channels of the input, >= 1.
+        out: channels of the output, >= 1; with one channel there is no second convolution.
     """
 
     def __init__(self, into: int, out: int) -> None:

@@ -40,6 +40,9 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
 def family(space: Space) -> Family:
     """The builders of `space`.
 
+    Args:
+        space: one of `lab.space.SPACES`, known by its name.
+
     Raises:
         ConfigError: a space whose networks are not known here.
     """

@@ -18,10 +18,16 @@ from lab.nn.modes import eval_mode, plain_attention
 
 Shape = Sequence[int]
 aten = torch.ops.aten
+FORWARDS_OF_STEP = 3
+"""Forwards whose operations a training step costs, about: one there, two back, by the inputs and by the weights."""
 
 
 class FlopCount:
-    """What was counted inside `count_flops`, so far."""
+    """What was counted inside `count_flops`, so far; `total` grows while the block runs.
+
+    Args:
+        counter: of torch, while it is active.
+    """
 
     def __init__(self, counter: FlopCounterMode) -> None:
         self._counter = counter

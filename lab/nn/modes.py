@@ -8,14 +8,22 @@ from torch import nn
 
 
 def train_mode(model: nn.Module) -> None:
-    """Put `model` into train mode unless its own flag says that it is: once for each step costs as much as a layer."""
+    """Put `model` into train mode unless its own flag says that it is: once for each step costs as much as a layer.
+
+    Args:
+        model: only its own flag is looked at: where it says train mode, submodules keep what they have.
+    """
     if not model.training:
         model.train()
 
 
 @contextmanager
 def preserved_modes(model: nn.Module) -> Iterator[None]:
-    """Every module's mode is as before after the block."""
+    """Every module's mode is as before after the block, also where the block raises.
+
+    Args:
+        model: its modules at the beginning of the block; one that comes in the block keeps its own mode.
+    """
     modes = {module: module.training for module in model.modules()}
     try:
         yield
@@ -27,7 +35,11 @@ def preserved_modes(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """`model` in eval mode inside the block; every module's mode is as before afterwards."""
+    """`model` in eval mode inside the block; every module's mode is as before afterwards, also where the block raises.
+
+    Args:
+        model: any module, in any mixture of modes.
+    """
     with preserved_modes(model):
         model.eval()
         yield

@@ -1,6 +1,7 @@
 """Networks by name: the lab's own, torchvision's, or a user's factory."""
 
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import torch
 import torchvision
 from torch import nn
 
-from lab.base import ConfigError, require
+from lab.base import ConfigError, require, takes
 from lab.nn.modes import eval_mode
 from lab.nn.small_cnn import small_cnn
 
@@ -100,7 +101,7 @@ def load_factory(target: str) -> Callable[..., object]:
     """The function that MODULE:FACTORY names, from the working folder or the path.
 
     Raises:
-        ConfigError: another form, no such module or function.
+        ConfigError: another form, no such module or function, or one that needs arguments.
     """
     name, _, factory = target.partition(":")
     if not name or not factory:
@@ -111,7 +112,23 @@ def load_factory(target: str) -> Callable[..., object]:
         found = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
         got = ", ".join(found[:8]) or "no function"
         raise ConfigError(f"a function {factory} in {name}", got, f"define {factory}() there")
+    require_plain_call(make, factory)
     return make
+
+
+def require_plain_call(make: Callable[..., object], name: str) -> None:
+    """Refuse a factory that cannot be called without arguments.
+
+    Args:
+        make: the factory; one whose signature Python does not know passes.
+        name: how the user calls it.
+
+    Raises:
+        ConfigError: it has a parameter without a default.
+    """
+    if not takes(make):
+        got = f"{name}{inspect.signature(make)}"
+        raise ConfigError(f"{name}() without arguments", got, "give each parameter a default, or wrap it in a function")
 
 
 def import_module(name: str) -> ModuleType:

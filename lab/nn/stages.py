@@ -18,7 +18,12 @@ STAGES = 3
 
 
 class StageCell(Cell):
-    """Node 0 is the input, the last node the output: (B, C, H, W) -> (B, C, H, W)."""
+    """Node 0 is the input, the last node the output: (B, C, H, W) -> (B, C, H, W).
+
+    Args:
+        space: of one input node, whose edges all have stride 1.
+        edges: a module for each edge of `space`, in its order, (B, C, H, W) -> (B, C, H, W).
+    """
 
     def __init__(self, space: Space, edges: list[nn.Module]) -> None:
         super().__init__(space, "cell", edges, (1,) * len(edges))
@@ -102,6 +107,9 @@ class StageBackbone(Backbone):
 
 def staged(backbone: Backbone) -> StageBackbone:
     """`backbone`, which has stages: only such a network grows.
+
+    Args:
+        backbone: of a supernet or of a live network.
 
     Raises:
         ConfigError: it has none.

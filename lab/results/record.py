@@ -64,7 +64,7 @@ class Records:
 
 
 class Clock:
-    """CPU seconds of this process against a budget.
+    """CPU seconds of this process against a budget; other processes on the machine do not count.
 
     Args:
         budget: seconds, > 0.
@@ -91,7 +91,12 @@ class Clock:
 
 
 class Bar:
-    """A bar over the pieces of a measurement."""
+    """A bar over the pieces of a measurement.
+
+    Args:
+        progress: on which it is drawn; `progress_bar` gives one on the error stream.
+        total: what the amounts of all steps add up to.
+    """
 
     def __init__(self, progress: Progress, total: float) -> None:
         self.progress = progress

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import torch
+from torch import nn
 
 from lab.agent import AgentStrategy
 from lab.asose import ASOSEStrategy
@@ -62,6 +63,17 @@ class Parts:
             raise TrainingError("a run on images", self.data.title, "give a run of another recipe than multitask")
         return self.data.streams
 
+    def intention(self, epoch: int, epochs: int) -> str:
+        """What the run is about to do from `epoch` on, counted from 0: recipe, data set, length, size, device."""
+        networks = [root for root in self.strategy.state().roots if isinstance(root, nn.Module)]
+        # A supernet stands beside its architecture parameters, and the live network beside the supernet.
+        size = max(sum(parameter.numel() for parameter in network.parameters()) for network in networks)
+        length = f"epochs {epoch + 1} to {epochs}" if epoch else f"{epochs} epochs"
+        return (
+            f"training {self.config.recipe} on {self.data.title}: {length}, batches of {self.config.batch_size}, "
+            f"a network of {size:,} parameters on {self.device}"
+        )
+
 
 def run_device(config: RunConfig) -> torch.device:
     """The device that the run takes in this process.
@@ -93,6 +105,7 @@ def build(config: RunConfig, group: Group | None = None) -> Parts:
     while True:
         parts, shortage = _attempt(config, device, group or SingleProcess())
         if parts is not None:
+            # The run has no store yet; the loop takes them out of the strategy's records.
             parts.strategy.records += events
             return parts
         # The `except` clause has been left: the failed networks are free by now.
@@ -133,6 +146,7 @@ def _compose(config: RunConfig, device: torch.device, group: Group) -> Parts:
     streams = open_streams(replace(config.data, seed=config.seed), batch_size=config.batch_size, device=held)
     if config.recipe == "aso-se":
         _ = streams.search  # says now that a batch is too large, not after the warm-up
+    # After the data is read, so that nothing drawn there moves the initial weights.
     seed_rng(derive_seed(config.seed, "init"))
     strategy = make_strategy(
         config,

@@ -26,6 +26,7 @@ def check_environment(recorded: dict[str, Any], present: dict[str, Any], *, allo
     Raises:
         CheckpointError: something differs and different bits were not allowed.
     """
+    # A fact that the checkpoint does not state counts as different.
     different = [name for name in present if recorded.get(name) != present[name]]
     if different and not allow_different_bits:
         got = ", ".join(f"{name} {recorded.get(name)} -> {present[name]}" for name in different)
@@ -38,6 +39,7 @@ def check_environment(recorded: dict[str, Any], present: dict[str, Any], *, allo
 
 def _processor() -> str:
     try:
+        # Kernels are chosen by the model; platform.processor() on Linux names the architecture alone.
         with open("/proc/cpuinfo", encoding="utf-8") as handle:
             facts = dict(line.split(":", 1) for line in handle if ":" in line)
     except OSError:

@@ -159,10 +159,12 @@ class ASOSEFramework:
         if decision_loader is None:
             valid_loader, decision_loader = divide_loader(valid_loader)
         self.strategy.set_criterion(Criterion(criterion))
+        # The loaders of this call alone: the next one may bring others.
         self.loop.data = LoaderData(train_loader, valid_loader, decision_loader, self.devices)
         report = self.loop.run_epoch()
         if report is None:
             raise TrainingError("an epoch left to train", "training plan already finished", HINT)
+        # After the last epoch nobody calls again; the network is left as it is evaluated.
         if self.strategy.phase == "finished":
             self.strategy.finish(self.loop.epoch, self.loop.data)
         return report

@@ -73,6 +73,7 @@ def restore_network(checkpoint: Checkpoint) -> nn.Module:
     """
     stated = NetworkInput.of(checkpoint)
     config = RunConfig.from_json(checkpoint.base["config"])
+    # Weights are drawn and then replaced; the caller's streams must not notice.
     with preserved_rng():
         strategy = make_strategy(
             config,
@@ -82,6 +83,7 @@ def restore_network(checkpoint: Checkpoint) -> nn.Module:
             device=torch.device("cpu"),
         )
         state = StrategyState(plans=checkpoint.plans, tensors=checkpoint.state["strategy"])
+        # The explorer's stream is one of the device that the run computed on, which may not be here.
         if isinstance(strategy, ASOSEStrategy):
             strategy.restore_networks(state)
         else:
@@ -97,6 +99,7 @@ def restore_network(checkpoint: Checkpoint) -> nn.Module:
 
 def under_hand_over(network: nn.Module) -> tuple[str, ...]:
     """What in `network` is between old and new, one sentence each: blends, and cells that came by growth."""
+    # As an ordered set: several edges may be told in the same words.
     found: dict[str, None] = {}
     for name, module in network.named_modules():
         if isinstance(module, InterpolatedOp):

@@ -75,11 +75,13 @@ class RunReport(Report):
             StoreError: the folder cannot be written.
         """
         path = Path(self.run_dir) / REPORT_FILE
+        # Beside it: only within one file system is a rename one step.
         temporary = path.with_name(f".{REPORT_FILE}.{os.getpid()}")
         try:
             with temporary.open("w", encoding="utf-8") as handle:
                 handle.write(self.to_json())
                 handle.flush()
+                # Else the new name may reach the disk before the text does.
                 os.fsync(handle.fileno())
             temporary.replace(path)
         except OSError as error:

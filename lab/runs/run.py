@@ -88,6 +88,7 @@ class Run:
                 got=f"extend {extend} of a new run",
                 hint="give --resume with the finished run",
             )
+            # Rank 0 names it: the clocks of two machines may give two names.
             name = self.group.broadcast(name or new_run_name(save_dir))
             require(
                 Path(name).name == name,
@@ -110,6 +111,7 @@ class Run:
         if self.checkpoint is not None:
             recorded = self.checkpoint.environment
             if "threads" in recorded and not config.threads:
+                # As many as then: another number changes the last bits.
                 torch.set_num_threads(recorded["threads"])
             present = read_environment(self.parts.device)
             check_environment(recorded, present, allow_different_bits=allow_different_bits)
@@ -130,6 +132,8 @@ class Run:
         began = time.monotonic()
         with self._open_store() as writer, anomaly_detection(self.config.detect_anomaly):
             loop = self._make_loop(writer)
+            if self.observer is not None:
+                self.observer.on_text(f"{self.parts.intention(loop.epoch, loop.epochs)}; folder {self.run_dir}")
             try:
                 with _interruptible(loop), self._can_go_on():
                     if self.group.size > 1 and self.checkpoint is None:

@@ -30,6 +30,12 @@ def neighbours(genotype: Genotype) -> tuple[Genotype, ...]:
 
     24 in NB201; 344 in DARTS, where a taken edge can have 8 other primitives, or each edge of its node that is not
     taken can take its place with 9.
+
+    Args:
+        genotype: of any space; it is not among its neighbours.
+
+    Returns:
+        Each once, by edge in the order of the space.
     """
     found = []
     for row in genotype.rows:

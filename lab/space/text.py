@@ -20,7 +20,15 @@ LONGEST = 4_000
 
 
 def genotype_text(genotype: Genotype) -> str:
-    """`genotype` in the notation in which cells of its space are published; `parse_genotype` reads it back."""
+    """`genotype` in the notation in which cells of its space are published; `parse_genotype` reads it back.
+
+    Args:
+        genotype: of any space.
+
+    Returns:
+        `|op~0|+|op~0|op~1|+...` (Dong and Yang 2020, NAS-Bench-201), for DARTS `Genotype(normal=[...], ...)` (Liu et
+        al. 2019).
+    """
     if genotype.space != DARTS:
         return genotype.arch_str
     lists = {

@@ -4,9 +4,11 @@ from typing import Any
 
 from torch import Tensor
 
+from lab.base import sequence_like
+
 
 def clone_state(value: Any) -> Any:
-    """A copy of nested dicts, lists and tuples in which every tensor has its own storage.
+    """A copy of nested dicts, lists and tuples, named ones too, in which every tensor has its own storage.
 
     Args:
         value: nested to any depth; what is neither a container nor a tensor is the same object in the copy.
@@ -19,5 +21,5 @@ def clone_state(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: clone_state(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(clone_state(item) for item in value)
+        return sequence_like(value, map(clone_state, value))
     return value

@@ -13,8 +13,11 @@ from lab.store.reader import RunReader, RunSummary
 def list_runs(root: Path | str = RUNS_ROOT) -> tuple[RunSummary, ...]:
     """All folders in `root`, the latest begun first; a foreign or damaged one has state unreadable and the reason.
 
+    Args:
+        root: folder of runs; a folder in it whose name begins with a dot is none.
+
     Raises:
-        StoreError: `root` is no folder; a missing one is an empty list.
+        StoreError: `root` is no folder, or cannot be read; a missing one is an empty list.
     """
     folder = Path(root)
     if not folder.exists():
@@ -25,13 +28,18 @@ def list_runs(root: Path | str = RUNS_ROOT) -> tuple[RunSummary, ...]:
         with os.scandir(folder) as entries:
             paths = [Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
     except OSError as error:
-        raise StoreError(f"a readable folder {folder}", str(error), "grant write permission there") from error
+        raise StoreError(f"a readable folder {folder}", str(error), "grant read permission there") from error
     found = [_summary(path) for path in paths]
     return tuple(sorted(found, key=lambda run: (-max(run.attempt_started, run.started), run.name)))
 
 
 def new_run_name(root: Path | str = RUNS_ROOT, prefix: str = "run") -> str:
-    """`prefix` with the local date and time, and a count where that name is taken in `root`."""
+    """`prefix` with the local date and time, and a count where that name is taken in `root`.
+
+    Args:
+        root: folder of runs; it need not exist. The name is not reserved: another process may take it.
+        prefix: how the name begins.
+    """
     stem = f"{prefix}-{time.strftime('%Y%m%d-%H%M%S')}"
     name, count = stem, 1
     while (Path(root) / name).exists():

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from lab.base import sequence_like
+
 MOVED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "optimizer": (
@@ -170,7 +172,7 @@ def translate_state(value: Any) -> Any:
         if all(hasattr(item, "dtype") for item in value.values()):
             return value
         return {STATE_KEYS.get(key, key): translate_state(item) for key, item in value.items()}
-    return type(value)([translate_state(item) for item in value]) if isinstance(value, list | tuple) else value
+    return sequence_like(value, map(translate_state, value)) if isinstance(value, list | tuple) else value
 
 
 def _rename_multitask(found: dict[str, Any]) -> None:

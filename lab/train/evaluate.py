@@ -18,7 +18,13 @@ from lab.train.strategy import Batches, Evaluation
 def evaluate(model: nn.Module, batches: Batches, criterion: PerSampleLoss | None = None) -> Evaluation:
     """Loss and accuracy of `model` over `batches` in eval mode; the mode is as before afterwards.
 
-    Inputs that are a tuple are the model's arguments.
+    Args:
+        model: on the device of the batches; it computes without gradients.
+        batches: inputs and targets, one batch at least; inputs that are a tuple are the model's arguments.
+        criterion: losses and hits of each sample; default: cross-entropy.
+
+    Returns:
+        Means over all samples, not over batches; the losses of single samples are float64 on the CPU.
     """
     criterion = criterion or Criterion()
     losses: list[Tensor] = []
@@ -54,7 +60,15 @@ class Comparison:
 
 
 def compare(before_N: Tensor, after_N: Tensor) -> Comparison:
-    """The paired comparison of two evaluations on the same samples in the same order."""
+    """The paired comparison of two evaluations on the same samples in the same order.
+
+    Args:
+        before_N: loss of each sample (N,), nats.
+        after_N: the same (N,) afterwards.
+
+    Returns:
+        Mean of after - before and its standard error, nats; the error of a single sample is 0.
+    """
     difference_N = after_N - before_N
     error = float(difference_N.std()) / math.sqrt(len(difference_N)) if len(difference_N) > 1 else 0.0
     return Comparison(mean=float(difference_N.mean()), error=error)
@@ -69,7 +83,12 @@ def outputs(model: nn.Module, x_BCHW: Tensor) -> Tensor:
 
 
 def relative_difference(after: Tensor, before: Tensor) -> float:
-    """max|y' - y| / max|y|; infinite where one of the two is not finite."""
+    """max|y' - y| / max|y|; infinite where one of the two is not finite.
+
+    Args:
+        after: y', of any shape with a value in it.
+        before: y, of the same shape and device. Where it is zero everywhere, the result is max|y'|.
+    """
     if not (torch.isfinite(after).all() and torch.isfinite(before).all()):
         return math.inf
     scale = float(before.abs().max())

@@ -37,7 +37,12 @@ class NullSink:
 
 
 class StoreSink:
-    """The run store."""
+    """The run store: rows go to the writer, commands come from the run's folder.
+
+    Args:
+        writer: open for this run; whoever opened it closes it.
+        run_dir: in which the page leaves its commands.
+    """
 
     def __init__(self, writer: RunWriter, run_dir: Path) -> None:
         self.writer = writer

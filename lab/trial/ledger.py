@@ -10,11 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from lab.base import require_range
+from lab.nn.flops import FORWARDS_OF_STEP
 from lab.trial.config import TrialConfig
 from lab.trial.estimate import TrialNoise
-
-TRAINING = 3
-"""A training step costs about three forwards: one there and two back."""
 
 
 class TrialLedger:
@@ -52,7 +50,7 @@ class TrialLedger:
             samples: held-out samples.
         """
         orders, looks = self.config.orders, self.config.look_steps
-        trained = TRAINING * self.config.steps * batch * ((orders - 1) * control + orders * changed)
+        trained = FORWARDS_OF_STEP * self.config.steps * batch * ((orders - 1) * control + orders * changed)
         read = sum(samples + batch * min(look, self.config.statistics_batches) for look in looks)
         # Before it the network is read as it is.
         return trained + read * orders * (control + changed) + samples * control

@@ -95,3 +95,63 @@ def test_a_sound_model_passes_with_exit_code_0(folder, capsys):
 def test_a_target_that_is_none_is_bad_usage(folder, capsys, target, words):
     assert main(["doctor", target.format(folder=folder)]) == 2
     assert words in capsys.readouterr().err
+
+
+WRONG_FORMS = {
+    "arguments of the batch": ("def make_batch(size):\n    return torch.ones(size, 4)", "make_batch(size)"),
+    "no batch": ("def make_batch():\n    torch.ones(3, 4)", "make_batch() to give the input of forward, got NoneType"),
+    "no function": ("make_batch = torch.ones(3, 4)", "make_batch to be a function, got Tensor"),
+    "a number": ("def make_batch():\n    return 3", "a batch with tensors, got int"),
+    "an array": ("def make_batch():\n    return torch.ones(3, 4).numpy()", "a batch with tensors, got ndarray"),
+    "a target": ("def make_batch():\n    return torch.ones(3, 4), torch.ones(3)", "forward(x), got 2 by position"),
+    "a wrong name": (
+        "def make_batch():\n    return {'y': torch.ones(3, 4)}",
+        "forward(x), got 0 by position, and y by name",
+    ),
+    "no loss": (
+        "def make_loss():\n    pass",
+        "make_loss() to give a function of the output and the batch, got NoneType",
+    ),
+    "the value of a loss": ("def make_loss():\n    return torch.ones(())", "output and the batch, got Tensor"),
+    "the loss itself": ("def make_loss(output, batch):\n    return output.mean()", "make_loss(output, batch)"),
+    "a loss of the output": ("def make_loss():\n    return lambda output: output.mean()", "loss(output, batch), got"),
+    "a loss without a value": ("def make_loss():\n    return lambda output, batch: None", "one value, got NoneType"),
+    "a number as loss": ("def make_loss():\n    return lambda o, b: o.mean().item()", "one value, got float"),
+    "a loss for each row": (
+        "def make_loss():\n    return lambda o, b: o.mean(1)",
+        "one value, got a tensor of shape (3,)",
+    ),
+    "no placement": ("def make_placement():\n    return 3", "make_placement() to give a device"),
+    "arguments of the model": ("def make_model(width):\n    return Net()", "make_model(width)"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_FORMS)
+@pytest.mark.parametrize("simulated", [[], ["--simulate", "cuda:0"]], ids=["plain", "simulated"])
+def test_a_helper_of_another_form_is_bad_usage_with_what_to_do(tmp_path, monkeypatch, capsys, case, simulated):
+    name = f"form_{tmp_path.name}"
+    helper, words = WRONG_FORMS[case]
+    source = f"""
+import torch
+
+class Net(torch.nn.Linear):
+    def __init__(self):
+        super().__init__(4, 2)
+
+    def forward(self, x):
+        return super().forward(x)
+
+def make_model():
+    return Net()
+
+def make_batch():
+    return torch.ones(3, 4)
+
+{helper}
+"""
+    (tmp_path / f"{name}.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    assert main(["doctor", f"{name}:make_model", *simulated]) == 2
+    told = capsys.readouterr().err
+    assert words in told
+    assert told.startswith("lab: expected ")

@@ -104,7 +104,10 @@ def test_a_run_that_fails_exits_with_1_and_is_marked_failed(capsys, tmp_path, mo
         raise TrainingError("a loss that falls", "a loss that does not", "lower --weight-lr")
 
     monkeypatch.setattr(TrainingLoop, "run_epoch", fail)
-    refused(capsys, ["train", *SMALL, "--save-dir", str(tmp_path), "--name", "a"], "a loss that falls", code=1)
+    assert main(["train", *SMALL, "--save-dir", str(tmp_path), "--name", "a"]) == 1
+    intention, error = capsys.readouterr().err.strip().splitlines()
+    assert intention.startswith("training aso-se on digits: 5 epochs")
+    assert error.startswith("lab: expected a loss that falls, got a loss that does not")
     assert RunReader(tmp_path / "a").state() == "failed"
 
 
@@ -137,6 +140,33 @@ def test_describe_lists_choices_as_json(capsys):
     assert payload["recipes"] == ["aso-se", "fixed", "agent", "multitask"]
     assert {"digits", "multitask"} <= {item["name"] for item in payload["datasets"]}
     assert "cpu" in payload["devices"]
+
+
+def test_describe_gives_each_data_set_a_row_with_units_and_each_origin_another(capsys):
+    assert main(["train", "--describe"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    columns = next(line for line in lines if "one sample" in line)
+    assert columns.split("  ")[0] == "--dataset"
+    assert all(word in columns for word in ("classes", "training samples", "test samples", "kind", "here"))
+    (form, origin) = [" ".join(line.split()) for line in lines if line.startswith("digits ")]
+    assert form == "digits 8x8 pixels, 1 channel 10 1,438 359 real yes"
+    assert origin.startswith("digits CC BY 4.0 digits; E. Alpaydin")
+    assert any("30 numbers and a text of 15 tokens" in line for line in lines)
+    assert "devices  cpu" in "\n".join(lines)
+
+
+def test_training_says_first_what_it_is_going_to_do(capsys, tmp_path):
+    arguments = ["train", *SMALL, "--save-dir", str(tmp_path), "--name", "a"]
+    assert main([*arguments, "--epochs", "2", "--json"]) == 0
+    told = capsys.readouterr()
+    first = told.err.splitlines()[0]
+    supernet = json.loads(told.out)["network"]["supernet_parameters"]
+    assert first.startswith("training aso-se on digits: 2 epochs, batches of 32, ")
+    assert first.endswith(f"a network of {supernet:,} parameters on cpu; folder {tmp_path / 'a'}")
+    assert main(["train", "--resume", str(tmp_path / "a")]) == 0
+    assert "training aso-se" not in capsys.readouterr().err, "a finished run trains no more"
+    assert main(["train", "--resume", str(tmp_path / "a"), "--extend", "1"]) == 0
+    assert "aso-se on digits: epochs 3 to 3, batches" in capsys.readouterr().err.splitlines()[0]
 
 
 def test_doctor_reports_the_machine(capsys):

@@ -10,7 +10,7 @@ import pytest
 from lab.asose import ASOSEConfig
 from lab.cli import main, train, training
 from lab.cli.options import flags_of, groups_of
-from lab.cli.recipes import RECIPES, run_config
+from lab.cli.recipes import COMMON, RECIPES, run_config
 from lab.runs import RECIPES as BUILT
 from lab.runs import RECORDS, RunConfig
 from lab.runs.build import FACTORIES
@@ -47,6 +47,48 @@ def test_no_two_options_of_a_recipe_have_one_name_and_each_says_what_it_does(rec
     options = [option for group in groups_of(RECIPES[recipe].flags) for option in group.options]
     assert len({option.field for option in options}) == len(options)
     assert all(option.text for option in options)
+
+
+def page_of(capsys, arguments):
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 0
+    return capsys.readouterr().out
+
+
+def listed(page):
+    return {word for line in page.splitlines() if line.startswith("  --") for word in [line.split()[0].rstrip(",")]}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_short_page_lists_what_most_runs_need_and_the_long_one_all(recipe, capsys):
+    short, long = (page_of(capsys, ["train", recipe, flag]) for flag in ("--help", "--help-all"))
+    groups = groups_of(RECIPES[recipe].flags)
+    options = [option for group in groups for option in group.options]
+    assert 10 <= len(listed(short) - {"--help-all"}) <= 15
+    assert listed(short) < listed(long) | {"--help-all"}
+    assert listed(long) == {option.flag for option in options}
+    assert f"Show all {len(options)} options." in short
+    assert len(short.splitlines()) <= 80
+    titles = [group.title for group in groups]
+    assert [line[:-1] for line in short.splitlines() if line[:-1] in titles] == [
+        group.title for group in groups if listed(short) & {option.flag for option in group.options}
+    ]
+
+
+def test_each_common_option_is_one_of_some_recipe():
+    fields = {
+        option.field for recipe in RECIPES.values() for group in groups_of(recipe.flags) for option in group.options
+    }
+    assert fields >= COMMON
+
+
+def test_an_option_that_the_short_page_leaves_out_is_taken(asked, capsys):
+    assert "--growth" not in listed(page_of(capsys, ["train", "--help"]))
+    assert main(["train", "--growth", "depth"]) == 0
+    assert asked[0].search.growth == "depth"
+    told(capsys, ["train", "--reject-z", "much"], "lab train --help-all explains them")
+    told(capsys, ["train", "--qqqqqqqqqq", "1"], "lab train --help-all lists them")
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -121,3 +121,20 @@ def test_a_zoom_outlives_new_data_and_ends_with_the_view_or_a_double_click(blank
     blank.evaluate("document.querySelector('.lab-chart').acts.plotly_doubleclick()")
     drawn(blank, 4)
     assert [call[2] for call in calls(blank)] == [[0, 10], [2, 3], [0, 20], [0, 20]]
+
+
+LATE_NEWS = """() => {
+  const watch = window.IntersectionObserver;
+  window.IntersectionObserver = class {
+    constructor(act) { this.inner = new watch((entries) => act([{ isIntersecting: false }, ...entries])); }
+    observe(place) { this.inner.observe(place); }
+    disconnect() { this.inner.disconnect(); }
+  };
+}"""
+"""As on a busy page: that the chart was out of sight and that it is in sight now are told at once."""
+
+
+def test_of_several_changes_of_sight_the_latest_counts(blank: Page) -> None:
+    blank.evaluate(LATE_NEWS)
+    blank.evaluate("window.show()")
+    drawn(blank, 1)

@@ -40,6 +40,11 @@ def test_each_kind_of_container_is_cut_and_keeps_its_type():
     assert (cut.x.shape[0], cut.names, cut.rate) == (2, ["a", "b"], 0.5)
 
 
+def test_a_named_tuple_of_as_many_fields_as_the_batch_has_items_is_one_of_fields():
+    cut = batch_part({"x": X[:2], "texts": Pair(["a", "b"], ["c", "d"]), "units": Pair("m", "s")}, 0, 1)
+    assert (cut["texts"], cut["units"]) == (Pair(["a"], ["c"]), Pair("m", "s"))
+
+
 @given(st.integers(1, 6))
 def test_parts_put_together_are_the_batch(size):
     parts = [batch_part((X, Y), start, min(start + size, 6)) for start in range(0, 6, size)]

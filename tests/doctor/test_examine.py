@@ -37,6 +37,11 @@ def test_one_page_names_every_fault_of_a_model_and_leaves_it_as_it_was() -> None
     for text in ("heads[0]", "module hidden in a list or dict", "cuda:1", "carried state", "persistent buffer mem"):
         assert text in page
     assert not report.ok
+    assert page.startswith("Doctor: ")
+    assert report.headline == (
+        f"{len(report.audit.findings) + len(report.backward.findings) + 2} found "
+        f"({len(report.audit.findings)} by audit, 2 by simulation, {len(report.backward.findings)} by backward)"
+    )
     assert [simulation.verdict for simulation in report.simulations] == ["mismatch", "mismatch"]
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
@@ -143,5 +148,7 @@ def test_what_cannot_be_copied_is_a_row_and_the_rest_of_the_page_is_there(
     assert all(f"not run: {refusal}" in page for refusal in report.refused)
     assert len(report.refused) + len(report.simulations) + (report.backward is not None) == 2
     assert "shared[0]" in page
+    assert report.headline.startswith("1 found (1 by audit")
+    assert report.headline.endswith(f"{len(report.refused)} not run")
     with pytest.raises(PlacementError, match="no_device"):
         examine(nn.Linear(4, 4), torch.ones(2, 4), placements=["no_device"])

@@ -62,7 +62,11 @@ def flags_of(help_text: str) -> set[str]:
     """Flags that a help page declares: those that begin a line of its option boxes, and their other spellings."""
     declared = re.findall(r"^\W*(?:-\w, )?(--[a-z].*)$", help_text, re.MULTILINE)
     flags = {flag for line in declared for flag in re.findall(r"--([a-z][a-z0-9-]*)", line.split("  ")[0])}
-    return {flag for flag in flags if flag != "help" and not (flag.startswith("no-") and flag[3:] in flags)}
+    return {
+        flag
+        for flag in flags
+        if flag not in ("help", "help-all") and not (flag.startswith("no-") and flag[3:] in flags)
+    }
 
 
 def commands_of(overview: str) -> list[str]:
@@ -70,10 +74,14 @@ def commands_of(overview: str) -> list[str]:
     return re.findall(r"^  ([a-z-]+)  ", overview, re.MULTILINE)
 
 
+SHORT = ("train", "evolve")
+"""Commands whose --help leaves the rarer options to --help-all."""
+
+
 def help_of(command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("COLUMNS", "120")
     try:
-        code: object = main([*command, "--help"])
+        code: object = main([*command, "--help-all" if command[:1] and command[0] in SHORT else "--help"])
     except SystemExit as ended:
         code = ended.code
     assert code in (0, None)

@@ -32,3 +32,12 @@ def test_an_example_of_the_first_page_runs_and_shows_what_it_says(number, capsys
     printed = capsys.readouterr().out
     missing = [text for text in SHOWN[number] if text not in printed]
     assert not missing, printed
+
+
+def test_the_first_page_explains_each_label_that_its_second_example_prints(capsys):
+    exec(compile(BLOCKS[1], "example.py", "exec"), {"__name__": "example"})
+    rows = capsys.readouterr().out.split("-\n", 1)[1].splitlines()
+    labels = [line.split("  ")[0] for line in rows if "  " in line]
+    text = README.read_text(encoding="utf-8")
+    assert len(labels) >= 6
+    assert [label for label in labels if f"`{label}`" not in text] == []

@@ -98,3 +98,14 @@ def test_settings_and_events_that_were_changed_are_named(tmp_path: Path, text: s
     for read in (reader.config, reader.events):
         with pytest.raises(StoreError, match="missing or changed"):
             read()
+
+
+def test_a_folder_that_may_not_be_read_asks_for_the_permission_to_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(StoreError, match="a readable folder .*Permission denied.*Grant read permission there"):
+        list_runs(tmp_path)

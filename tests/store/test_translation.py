@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -89,6 +90,11 @@ def test_heads_and_plans_of_earlier_versions_have_todays_names():
     }
 
 
+class Pair(NamedTuple):
+    first: Any
+    second: Any
+
+
 def test_states_of_earlier_versions_have_todays_keys_and_modules_keep_their_own():
     class Weight:
         dtype = "float32"
@@ -100,6 +106,9 @@ def test_states_of_earlier_versions_have_todays_keys_and_modules_keep_their_own(
         "live": {"transitions": [["cell", 1, 0]]},
     }
     assert translate_state(old) == new
+    pair = Pair(first={"asked": True}, second=[1])
+    assert translate_state([pair]) == [Pair(first={"sampled": True}, second=[1])]
+    assert type(translate_state(pair)) is Pair
     module = {"barred": weight, "asked": weight}
     assert translate_state({"module": module})["module"] is module
 

@@ -1,0 +1,45 @@
+// Keeps a page alive that draws itself anew at each tick.
+// Streamlit sets the browser's timer by one message of each full run. A tick that reaches the server while the last
+// messages of such a run are still on their way makes it drop them: then no tick comes any more. A run that ended early
+// sets no timer either.
+// data: tick (changes with each tick), or late (milliseconds after which a tick is missing).
+
+const STEP = 500;
+// Each time in vain doubles the wait, up to this many times.
+const MOST = 16;
+
+function clock() {
+  return (window.labClock ??= { tick: undefined, seen: performance.now(), patience: 1 });
+}
+
+function look(place) {
+  place.timer = setTimeout(() => look(place), STEP);
+  const shared = clock();
+  // A hidden page gets few timers; it has until it is seen again.
+  if (document.hidden) shared.seen = performance.now();
+  if (performance.now() - shared.seen < place.late * shared.patience) return;
+  shared.seen = performance.now();
+  shared.patience = Math.min(2 * shared.patience, MOST);
+  place.ask();
+}
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  if (data.tick !== undefined) {
+    if (clock().tick !== data.tick) window.labClock = { tick: data.tick, seen: performance.now(), patience: 1 };
+    return;
+  }
+  let place = parentElement.querySelector(".lab-clock");
+  if (!place) {
+    place = document.createElement("div");
+    place.className = "lab-clock";
+    parentElement.appendChild(place);
+    clock().seen = performance.now();
+    place.timer = setTimeout(() => look(place), STEP);
+  }
+  place.late = data.late;
+  place.ask = () => setTriggerValue("late", performance.now());
+  // Called when newer data overtook this call, too: then the element is still there.
+  return () => {
+    if (!parentElement.isConnected) clearTimeout(place.timer);
+  };
+}

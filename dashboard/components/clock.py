@@ -1,0 +1,45 @@
+"""What is drawn anew again and again: a fragment with a clock, and a guard that starts a clock that has stopped.
+
+Streamlit's clock of a fragment hangs on one message of the latest full run. Where it is lost, the page stands still for
+good and says nothing; so the browser asks for a full run when no tick came for long.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import streamlit as st
+
+LATE = 10.0
+"""Seconds without a tick after which the page asks for a full run, at least; a busy machine may be slow."""
+LATE_TICKS = 5
+"""The same in ticks."""
+_CLOCK = st.components.v2.component(
+    "lab_clock", js=Path(__file__).with_name("clock.js").read_text(encoding="utf-8"), isolate_styles=False
+)
+
+
+def repeat(draw: Callable[[], None], every: float | None) -> None:
+    """Draw now, and every `every` seconds anew.
+
+    Args:
+        draw: draws in place of what it drew before; an error of it ends the tick, not the clock.
+        every: seconds; None: once.
+    """
+
+    place, foot = st.container(), st.container()
+
+    @st.fragment(run_every=every)
+    def again() -> None:
+        if every is not None:
+            # Before anything else: a tick that ends early is one as well.
+            with foot:
+                _CLOCK(key="clock_tick", data={"tick": time.time()}, height=1)
+        draw()
+
+    if every is not None:
+        late = 1000 * max(LATE, LATE_TICKS * every)
+        with foot:
+            _CLOCK(key="clock_guard", data={"late": late}, height=1, on_late_change=lambda: None)
+    with place:
+        again()

@@ -1,0 +1,88 @@
+"""A page that follows a run does so to its end, in a real browser: whatever stops its clock starts it again."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from lab.cli.serve import dashboard_server, free_port
+
+pytestmark = pytest.mark.browser
+
+MILLISECONDS = 120_000
+"""That anything may take on a busy machine."""
+KEEP_TIMERS = """
+  const set = window.setInterval;
+  window.timers = [];
+  window.setInterval = (act, after, ...more) => {
+    const id = set(act, after, ...more);
+    window.timers.push(id);
+    return id;
+  };
+  window.untouched = true;
+"""
+"""Keeps the numbers of all timers: Streamlit's ticks are some of them."""
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    (tmp_path / "runs").mkdir()
+    with dashboard_server(free_port(), tmp_path / "runs") as found:
+        yield found
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    context.add_init_script(KEEP_TIMERS)
+    page = context.new_page()
+    page.set_default_timeout(MILLISECONDS)
+    expect.set_options(timeout=MILLISECONDS)
+    yield page
+    context.close()
+
+
+def shows_step(page: Page, step: int) -> None:
+    card = page.get_by_test_id("stMetric").filter(has_text="Step")
+    expect(card.get_by_test_id("stMetricValue")).to_have_text(str(step))
+
+
+def test_a_page_whose_ticks_were_lost_goes_on(page: Page, address: str, recorder: Callable) -> None:
+    run = recorder()
+    run.search()
+    page.goto(address)
+    shows_step(page, 30)
+    assert page.evaluate("window.timers.length") > 0
+    # As when the message that starts them never comes.
+    page.evaluate("window.timers.forEach(clearInterval)")
+    run.steps(31, 10)
+    shows_step(page, 40)
+    run.steps(41, 10)
+    shows_step(page, 50)
+    assert page.evaluate("window.untouched") is True
+
+
+def test_a_page_that_waits_for_a_run_goes_on_without_ticks(page: Page, address: str, recorder: Callable) -> None:
+    page.goto(address)
+    expect(page.get_by_text("No run yet in")).to_be_visible()
+    page.evaluate("window.timers.forEach(clearInterval)")
+    recorder().search()
+    shows_step(page, 30)
+
+
+def test_a_run_whose_folder_came_before_its_database_appears(
+    page: Page, address: str, recorder: Callable, tmp_path: Path
+) -> None:
+    run = recorder("written")
+    run.search()
+    run.run.finish()
+    shutil.move(run.path, tmp_path / "written")
+    (tmp_path / "runs" / "written").mkdir()
+    page.goto(address)
+    expect(page.get_by_text("This run cannot be read")).to_be_visible()
+    shutil.copytree(tmp_path / "written", tmp_path / "runs" / "written", dirs_exist_ok=True)
+    shows_step(page, 30)
+    expect(page.get_by_text("This run cannot be read")).to_have_count(0)
+    assert page.evaluate("window.untouched") is True
