@@ -42,7 +42,6 @@ from lab.train import (
     WeightTrainer,
 )
 from lab.trial import TrialConfig, TrialLedger
-from lab.trial.ledger import TRAINING
 
 PROBE_OFFSET = 2_000_000
 """Epoch number, above any real one, from which trials take the order of their training batches."""
@@ -98,6 +97,8 @@ class AgentStrategy:
             TrialConfig(
                 steps=max(evolve.probe_steps, 1),
                 share=evolve.trial_share,
+                # Of 10 % for all trials 1 % of what is left for one reading.
+                reading_share=min(max(evolve.trial_share / 10.0, 1e-9), 1.0),
                 patience=evolve.trial_patience,
                 least_effect=evolve.least_effect,
             ),
@@ -178,11 +179,11 @@ class AgentStrategy:
         """Compute of the whole run, were the network never changed."""
         batches = data.batches(Split.TRAIN, 0)
         rows = len(next(batches)[1]) * self.group.size
-        return TRAINING * self._flops * rows * data.length(Split.TRAIN) * max(self.epochs, 1)
+        return FORWARDS_OF_STEP * self._flops * rows * data.length(Split.TRAIN) * max(self.epochs, 1)
 
     def _reading(self, samples: int) -> float:
         """Cost of reading the network and its layers before an action and after it."""
-        measured = TRAINING * min(samples, self.agent.config.measure_samples)
+        measured = FORWARDS_OF_STEP * min(samples, self.agent.config.measure_samples)
         return self._flops * (3 * samples + 2 * measured)
 
     def _tell_none(self, reason: str) -> None:
@@ -232,7 +233,7 @@ class AgentStrategy:
             self._copy_steps = {}
             _, info = self.agent.apply_tentative(self._choose(state), state, held_out)
             self.spent += self.trials.spent - paid
-            self.spent += TRAINING * self._flops * (self.agent.tracked.own_samples - trained) * self.group.size
+            self.spent += FORWARDS_OF_STEP * self._flops * (self.agent.tracked.own_samples - trained) * self.group.size
             if info.get("cannot_tell"):
                 self._tell_none(info["error"])
             events.append(self._account(info))

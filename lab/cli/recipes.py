@@ -22,7 +22,7 @@ from lab.train import CheckpointConfig, DeviceConfig, OptimizerConfig
 _DEFAULT = RunConfig()
 COMMON = frozenset(
     {
-        *("epochs", "seed", "save_dir", "resume", "describe"),
+        *("budget", "plan", "epochs", "seed", "save_dir", "resume", "describe"),
         *("dataset", "download", "space", "init_channels", "layers", "fixed_cell"),
         *("warmup_epochs", "total_cycles", "model", "policy", "evolve_every", "weighting", "experts"),
         *("batch_size", "weight_lr", "device"),

@@ -183,6 +183,7 @@ class _TrackedNetwork:
         except MorphError:
             return None
         with _undone(self.model, self.optimizer):
+            # Without a snapshot of its own: `_undone` has one already.
             apply(plan, self.model, self.optimizer).release()
             return -compare(self.control.losses_N, self._trained().losses_N).mean
 

@@ -16,12 +16,12 @@ from lab.experiments.proxy import write_pooled
 from lab.experiments.trial_settings import TrialBench, TrialSetting
 from lab.morph import Morph, Prune, Widen, apply
 from lab.nn import EvolvableNetwork, eval_mode, make_primitive, measure_flops, train_mode
+from lab.nn.flops import FORWARDS_OF_STEP
 from lab.space import NB201, Edge, Genotype
 from lab.state import preserved_rng
 from lab.train import Split, StreamData
 from lab.train.optimizer import FINAL_RATE, make_weight_optimizer
 from lab.trial import Arm, Reading
-from lab.trial.ledger import TRAINING
 
 OTHER_ORDER = 1_000_000
 """Epoch number, above any real one, from which a further batch order is drawn."""
@@ -143,7 +143,7 @@ class TrialNetwork:
 
     def count(self, rows: int) -> None:
         """Count a step of the run's own network on `rows` images."""
-        self.spent += TRAINING * rows * self._forward
+        self.spent += FORWARDS_OF_STEP * rows * self._forward
         self.seen += 1
 
     def train_until(self, share: float, before_step: Any = None) -> None:

@@ -10,11 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from lab.base import require_range
+from lab.nn.flops import FORWARDS_OF_STEP
 from lab.trial.config import TrialConfig
 from lab.trial.estimate import TrialNoise
-
-TRAINING = 3
-"""A training step costs about three forwards: one there and two back."""
 
 
 class TrialLedger:
@@ -52,7 +50,7 @@ class TrialLedger:
             samples: held-out samples.
         """
         orders, looks = self.config.orders, self.config.look_steps
-        trained = TRAINING * self.config.steps * batch * ((orders - 1) * control + orders * changed)
+        trained = FORWARDS_OF_STEP * self.config.steps * batch * ((orders - 1) * control + orders * changed)
         read = sum(samples + batch * min(look, self.config.statistics_batches) for look in looks)
         # Before it the network is read as it is.
         return trained + read * orders * (control + changed) + samples * control
@@ -77,11 +75,12 @@ class TrialLedger:
         cost = self.cost(control, changed, batch=batch, samples=samples)
         if cost > self.left:
             return f"it would cost {cost:.3g} FLOPs, trials have {self.left:.3g} left"
+        if cost > remaining:
+            return f"it would cost {cost:.3g} FLOPs, the run has {remaining:.3g} left"
         reading = float(len(self.config.look_steps) * self.config.orders * samples * changed)
         if reading > self.config.reading_share * remaining:
-            return (
-                f"reading it costs {reading / remaining:.1%} of what is left, {self.config.reading_share:.0%} at most"
-            )
+            most = self.config.reading_share * remaining
+            return f"reading it costs {reading:.3g} FLOPs, {most:.3g} at most with {remaining:.3g} left"
         return ""
 
     def blind(self, control_N: Tensor) -> str:

@@ -14,10 +14,11 @@ import torch
 from torch import nn
 
 from lab.base import TrainingError, derive_seed
+from lab.nn.flops import FORWARDS_OF_STEP
 from lab.state import preserved_rng, rng_state, set_rng_state
 from lab.trial.arm import Arm, Reading
 from lab.trial.estimate import Estimate, estimate, spending
-from lab.trial.ledger import TRAINING, TrialLedger
+from lab.trial.ledger import TrialLedger
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +200,7 @@ class Trial:
                 self._step(changed, batch)
         rows = _length(batch) * self.task.ranks
         own = 0.0 if not order else self._flops[0]
-        self._pay(TRAINING * rows * (own + self._flops[1]))
+        self._pay(FORWARDS_OF_STEP * rows * (own + self._flops[1]))
 
     def _step(self, arm: Arm, batch: Any) -> None:
         arm.train(self.task.step, batch, self.steps, self.config)

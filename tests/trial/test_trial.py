@@ -175,7 +175,10 @@ def test_all_trials_keep_to_their_share_of_the_compute(make_training):
 def test_a_size_whose_reading_costs_too_much_of_what_is_left_is_not_tried(make_training):
     training = make_training()
     task = training.task(remaining=1e7)
-    assert "of what is left, 1% at most" in training.trial(nothing, task=task).result.reason
+    assert "1e+05 at most with 1e+07 left" in training.trial(nothing, task=task).result.reason
+    for remaining in (0.0, 1e5):
+        task = training.task(remaining=remaining)
+        assert f"the run has {remaining:.3g} left" in training.trial(nothing, task=task).result.reason
     assert training.trial(nothing, task=training.task(remaining=1e12)).result is None
 
 
