@@ -17,6 +17,7 @@ from lab.train.optimizer import LearningRate
 BASE = {
     "prior": "none",
     "retraining_epochs": 0,
+    "mutation_test": "before",
     "warmup_epochs": 1,
     "arch_training_epochs": 2,
     "weight_training_epochs": 1,
@@ -76,6 +77,8 @@ CHANGED = {
     "target_accuracy": ({}, 0.01),
 }
 ELSEWHERE = {
+    "trial_steps": "tests/asose/test_mutation_trial.py::test_a_run_tells_what_its_trials_said",
+    "trial_share": "tests/asose/test_mutation_trial.py::test_trials_that_may_cost_nothing_are_not_made",
     "device": "tests/runs/test_build.py and test_a_device_that_is_not_there_is_refused",
     "memory_fraction": "test_a_memory_fraction_needs_an_accelerator",
     "save_checkpoints": "test_checkpoints_follow_their_settings",

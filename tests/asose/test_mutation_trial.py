@@ -103,7 +103,9 @@ def test_a_run_tells_what_its_trials_said(make_config, tmp_path):
         **{"prior": "scores", "prior_evaluations": 25, "warmup_epochs": 0, "mutation_test": "trial"},
         **{"trial_steps": 4, "trial_share": 1.0, "total_cycles": 3},
     }
-    report = Run(make_config(search), save_dir=tmp_path, name="run").execute()
+    run = Run(make_config(search), save_dir=tmp_path, name="run")
+    report = run.execute()
+    assert run.parts.strategy.controller.trials.ledger.config.steps == 4
     reader = RunReader(tmp_path / "run")
     texts = [e.payload["text"] for e in reader.events(kinds=("alert",)).events if e.payload["title"] == "No trial"]
     # Of 45 held-out images: what they could show is too little, or reading them costs too much; the lab says which.
