@@ -10,6 +10,8 @@ EXTRAS := all
 NEWEST := $(filter-out 0,$(LATEST))
 STAMP := $(VENV)/installed$(if $(NEWEST),-latest)
 VERSIONS := $(if $(NEWEST),--upgrade --upgrade-strategy eager,--constraint constraints.txt)
+# tests/conftest.py has the order: the files that take longest come first.
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 # The first of these that runs and is Python 3.11 or later builds .venv; `make PYTHON=/path/to/python` names another.
 PYTHON := python3.13 python3.12 python3.11 python3
 NEW_ENOUGH := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
@@ -30,10 +32,10 @@ notebooks: $(STAMP) ## open the lessons in Jupyter Lab
 	@$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/README.md
 
 test: $(STAMP) ## run the tests and the lessons
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest $(PARALLEL)
 
-test-all: $(STAMP) ## the same with the long forms: whole models, the wheel in an environment of its own
-	@LAB_LARGE=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+test-all: $(STAMP) ## the same with the long forms: whole models, every case, the wheel in an environment of its own
+	@LAB_LARGE=1 $(BIN)/python -m pytest $(PARALLEL)
 
 check: $(STAMP) ## ruff (rules and format) and mypy
 	@$(BIN)/ruff check .

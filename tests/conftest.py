@@ -1,13 +1,18 @@
-"""What all tests share: the browser that page tests drive, and which tests this machine can run."""
+"""What all tests share: the browser, which tests run here and in which order, processes that need no import."""
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 REQUIRE_BROWSER = "LAB_REQUIRE_BROWSER"
+LARGE = bool(os.environ.get("LAB_LARGE"))
+"""The long forms run too."""
 NO_CHROMIUM = f"no Chromium found: none of {', '.join(CHROMIUM_NAMES)} on PATH, and none of Playwright's own"
 
 # One thread, here and in every process that a test starts: two on a busy machine of two cores wait for each other at
@@ -15,6 +20,58 @@ NO_CHROMIUM = f"no Chromium found: none of {', '.join(CHROMIUM_NAMES)} on PATH, 
 THREADS = "1"
 os.environ.setdefault("OMP_NUM_THREADS", THREADS)
 os.environ.setdefault("MKL_NUM_THREADS", THREADS)
+
+# Begun first, so that no worker is left alone with one of them at the end.
+LONGEST = (
+    "notebooks/test_browser.py",
+    "notebooks/test_execution.py",
+    "agent/test_models.py",
+    "morph/test_models.py",
+    "agent/test_dynamic.py",
+    "agent/test_endurance.py",
+    "agent/test_strategy.py",
+    "asose/test_growth.py",
+    "asose/test_config.py",
+    "multitask/test_strategy.py",
+    "runs/test_kill.py",
+    "runs/test_checkpoint_rows.py",
+    "runs/test_distributed.py",
+    "morph/test_random_nets.py",
+    "export/test_export.py",
+    "agent/test_learner.py",
+    "asose/test_darts.py",
+    "dashboard/test_browser.py",
+    "train/test_compile.py",
+    "doctor/test_simulate.py",
+    "doctor/test_process.py",
+    "morph/test_optimizer.py",
+    "morph/test_inserts.py",
+    "experiments/test_policies.py",
+    "experiments/test_growth.py",
+)
+# Reads one task a line, and runs its code in a fork of itself: a process of its own, which need not import torch again.
+FORKS = """
+import json, os, sys, traceback
+import sklearn.datasets, torch._dynamo
+import lab.runs.build
+for line in sys.stdin:
+    task = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        for stream in (1, 2):
+            os.dup2(os.open(task["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+        sys.argv = ["-c", *task["arguments"]]
+        status = 1
+        try:
+            exec(compile(task["code"], "<code>", "exec"), {"__name__": "__main__"})
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            os._exit(status)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
 
 chromium_key = pytest.StashKey[Path | None]()
 
@@ -40,6 +97,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("gpu") and not cuda_is_there():
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+        if item.get_closest_marker("large") and not LARGE:
+            item.add_marker(pytest.mark.skip(reason="a long form: LAB_LARGE=1 runs it"))
+    # A stable sort: the order within a file, and of the other files, stays.
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(f"{item.path.parent.name}/{item.path.name}", len(places)))
 
 
 def cuda_is_there() -> bool:
@@ -62,6 +124,46 @@ def chromium(pytestconfig: pytest.Config) -> Path:
     path = pytestconfig.stash.get(chromium_key, None)
     assert path is not None, "a test that uses `chromium` must be marked `browser`"
     return path
+
+
+@pytest.fixture(scope="session")
+def forks():
+    """The process that `run_code` forks."""
+    command = [sys.executable, "-c", FORKS]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.stdin.close()
+
+
+@pytest.fixture
+def run_code(forks, tmp_path_factory):
+    """Runs code in a process of its own; gives its exit status (minus a signal that killed it) and what it wrote."""
+
+    def run(code, *arguments):
+        output = tmp_path_factory.mktemp("code") / "output"
+        task = {"code": code, "arguments": [str(argument) for argument in arguments], "output": str(output)}
+        forks.stdin.write(json.dumps(task) + "\n")
+        forks.stdin.flush()
+        answer = forks.stdout.readline()
+        assert answer, "the process that forks has ended"
+        return int(answer), output.read_text()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def no_other_tests(request):
+    """The modules of other tests are no part of the program that the doctor examines.
+
+    Among the user's modules that it searches would be all that this process has collected: hundreds.
+    """
+    package = request.module.__name__.partition(".")[0]
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(sys.modules):
+            # A package too: its attributes lead to its modules.
+            if name.partition(".")[0] == package and name != request.module.__name__:
+                patch.delitem(sys.modules, name)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -8,8 +8,6 @@ import warnings
 
 import numpy as np
 import torch
-from scipy import stats
-from sklearn.feature_selection import mutual_info_classif, mutual_info_regression
 from torch import Tensor, nn
 
 from lab.base import DataError, require, require_range
@@ -42,6 +40,8 @@ def differential_entropy(x_NC: Tensor) -> Tensor:
     Raises:
         DataError: fewer than four samples, or values that are not finite.
     """
+    from scipy import stats
+
     x = _table(x_NC, least=4)
     varying = x.std(axis=0) > 0
     entropy = np.full(x.shape[1], -np.inf)
@@ -61,6 +61,8 @@ def mutual_information(x_N: Tensor, y_N: Tensor, *, seed: int = 0) -> float:
     Raises:
         DataError: fewer than `NEIGHBOURS` + 1 different samples, another number of them, or values that are not finite.
     """
+    from sklearn.feature_selection import mutual_info_regression
+
     x, y = _table(x_N, least=NEIGHBOURS + 1), _table(y_N, least=NEIGHBOURS + 1)
     require(
         x.shape == y.shape and x.shape[1] == 1,
@@ -83,6 +85,8 @@ def label_information(x_NC: Tensor, labels_N: Tensor, *, seed: int = 0) -> Tenso
     Raises:
         DataError: fewer different samples than `NEIGHBOURS` + 1, or values that are not finite.
     """
+    from sklearn.feature_selection import mutual_info_classif
+
     x = _table(x_NC, least=NEIGHBOURS + 1)
     labels = labels_N.detach().cpu().numpy()
     require(

@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 
 from lab.base import derive_seed
 from lab.datasets.bundle import DataBundle
@@ -19,6 +18,8 @@ def load_digits_bundle(source: Source) -> DataBundle:
 
     Source: Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits; scikit-learn ships its test file.
     """
+    from sklearn.datasets import load_digits
+
     pixels_NHW, labels_N = load_digits(return_X_y=True)
     x_NCHW = torch.from_numpy((pixels_NHW.reshape(-1, 1, 8, 8) / 16).astype(np.float32))
     y_N = torch.from_numpy(labels_N.astype(np.int64))

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.datasets import load_breast_cancer
 from torch import Tensor
 
 from lab.base import DataError, derive_seed, require_range
@@ -138,6 +137,8 @@ def load_multitask(seed: int = 0, *, selection_share: float = 0.2) -> MultitaskD
         ConfigError: a share outside its range.
         DataError: a share that leaves a part empty.
     """
+    from sklearn.datasets import load_breast_cancer
+
     require_range("selection_share", selection_share, 0, 1, open_low=True)
     records = load_breast_cancer()
     names = [str(name) for name in records.feature_names]

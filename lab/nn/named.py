@@ -8,7 +8,6 @@ from collections.abc import Callable
 from types import ModuleType
 
 import torch
-import torchvision
 from torch import nn
 
 from lab.base import ConfigError, require, takes
@@ -48,7 +47,9 @@ def make_model(name: str, *, num_classes: int, in_channels: int, size: int, chan
 
 
 def _of_torchvision(name: str, num_classes: int, in_channels: int, size: int) -> nn.Module:
-    known = torchvision.models.list_models(module=torchvision.models)
+    from torchvision import models
+
+    known = models.list_models(module=models)
     if name not in known:
         raise ConfigError(
             f"{OWN[0]}, MODULE:FACTORY or a classification model of torchvision",
@@ -62,7 +63,7 @@ def _of_torchvision(name: str, num_classes: int, in_channels: int, size: int) ->
         got=f"{size}x{size}",
         hint="choose another --model",
     )
-    model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **more)
+    model: nn.Module = models.get_model(name, weights=None, num_classes=num_classes, **more)
     if in_channels != 3:
         path, first = next((path, m) for path, m in model.named_modules() if isinstance(m, nn.Conv2d))
         fresh = nn.Conv2d(

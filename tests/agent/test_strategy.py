@@ -86,11 +86,10 @@ def test_actions_are_told_with_what_was_measured_and_the_network_learns(whole):
     assert set(scalars.name) == {"agent/parameters", "compute"}
 
 
-def test_a_killed_run_ends_with_the_same_bits_after_it_was_resumed(make_agent_config, tmp_path, whole):
+def test_a_killed_run_ends_with_the_same_bits_after_it_was_resumed(make_agent_config, run_code, tmp_path, whole):
     config = make_agent_config()
-    arguments = [sys.executable, "-c", SCRIPT, str(tmp_path), json.dumps(config.to_json()), "3", "2"]
-    killed = subprocess.run(arguments, capture_output=True, text=True, timeout=300, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    status, output = run_code(SCRIPT, tmp_path, json.dumps(config.to_json()), 3, 2)
+    assert status == -signal.SIGKILL, output
     path = find_checkpoint(str(tmp_path / "run"), tmp_path)
     assert load_checkpoint(path).plans, "nothing had changed: the test would show less"
     resumed = Run(saved_config(path), save_dir=tmp_path, resume=path).execute()

@@ -65,7 +65,11 @@ def test_the_events_tell_what_the_search_believes_and_what_a_mutation_did(finish
     assert applied["difference"] <= 1e-5
 
 
-@pytest.mark.parametrize("stop_at", [(1, "arch_training", 1), (4, "weight_retraining", 3)])
+@pytest.mark.parametrize(
+    "stop_at",
+    [pytest.param((1, "arch_training", 1), marks=pytest.mark.large), (4, "weight_retraining", 3)],
+    ids=lambda stop_at: stop_at[1],
+)
 @pytest.mark.slow
 def test_a_run_that_was_stopped_ends_with_the_same_bits(config, finished, tmp_path, stop_at):
     class Stopper:

@@ -2,8 +2,6 @@ import copy
 import json
 import shutil
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -89,10 +87,9 @@ def test_the_network_grows_at_each_later_mutation_phase_and_its_output_stays(who
 
 @pytest.mark.parametrize("moment", ["growth", "transition"])
 @pytest.mark.slow
-def test_a_run_that_was_killed_while_it_grew_ends_with_the_same_bits(config, whole, tmp_path, moment):
-    arguments = [sys.executable, "-c", KILLED, str(tmp_path), json.dumps(config.to_json()), moment]
-    killed = subprocess.run(arguments, capture_output=True, text=True, timeout=300)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+def test_a_run_that_was_killed_while_it_grew_ends_with_the_same_bits(config, whole, run_code, tmp_path, moment):
+    status, output = run_code(KILLED, tmp_path, json.dumps(config.to_json()), moment)
+    assert status == -signal.SIGKILL, output
     path = find_checkpoint(str(tmp_path / "killed"), tmp_path)
     resumed = Run(saved_config(path), save_dir=tmp_path, resume=path).execute()
     assert resumed.digest == whole[0].digest

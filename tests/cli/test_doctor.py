@@ -49,6 +49,9 @@ def make_batch():
 """
 
 
+pytestmark = pytest.mark.usefixtures("no_other_tests")
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch, request):
     name = f"sick_{request.node.name.split('[')[0]}"

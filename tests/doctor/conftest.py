@@ -21,6 +21,11 @@ def uninitialised_memory_is_nan() -> Iterator[None]:
     torch.utils.deterministic.fill_uninitialized_memory = before[1]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def without_other_tests(no_other_tests: None) -> None:
+    """The doctor searches what the user's modules hold."""
+
+
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, Path]]:
     """Class and folder of tiny models with random weights, by name."""

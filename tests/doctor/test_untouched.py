@@ -215,8 +215,20 @@ def _instruments(net: nn.Module, x: Tensor) -> dict[str, Callable[[], object]]:
 ORDERS = (("fake",), ("followed",), ("fake", "followed"), ("followed", "fake"), ("examine",))
 
 
-@pytest.mark.parametrize("order", ORDERS, ids="+".join)
-@pytest.mark.parametrize("keeper", KEEPERS)
+# Two instruments after each other: all keepers are the long form.
+CASES = [
+    pytest.param(
+        keeper,
+        order,
+        marks=pytest.mark.large if len(order) > 1 and keeper not in ("dict", "limited cache") else (),
+        id=f"{keeper}-{'+'.join(order)}",
+    )
+    for keeper in KEEPERS
+    for order in ORDERS
+]
+
+
+@pytest.mark.parametrize(("keeper", "order"), CASES)
 def test_steps_after_an_instrument_are_those_of_a_process_without_it(keeper: str, order: tuple[str, ...]) -> None:
     torch.manual_seed(1)
     net, twin, x = Net(keeper), Net(keeper), torch.randn(2, WIDTH)

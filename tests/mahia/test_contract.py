@@ -366,6 +366,7 @@ def test_a_step_that_is_taken_back_takes_the_state_back(name):
 
 
 @pytest.mark.parametrize("name", ["TinyMemory", "GraphDiffusionMemory", "MetaController", "MetaAttentionKernel"])
+@pytest.mark.usefixtures("no_other_tests")
 def test_everything_is_on_one_device_on_a_simulated_gpu(name):
     report = simulate(CASES[name].build(), (torch.randn(CASES[name].shape),))
     assert report.verdict == "ok", str(report)

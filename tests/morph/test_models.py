@@ -44,6 +44,8 @@ MODELS = (
     "swin_t",
     "small_cnn",
 )
+COMPILED = MODELS if LARGE else ("resnet18", "densenet121", "vit_b_16", "small_cnn")
+"""Models that are compiled too, which takes longest: one with sums, with joins, with tokens, and the lab's own."""
 OPS = ("Widen", "Deepen", "InsertResidual", "InsertAttention", "AddBranch", "Prune")
 
 
@@ -203,10 +205,10 @@ def test_no_operation_is_wrong_and_the_changed_model_is_an_ordinary_one(name, ta
     table[name] = cells
     with torch.no_grad():
         assert float((model(x) - expected).abs().max() / expected.abs().max()) <= 1e-4
-    check_ordinary(model, x)
+    check_ordinary(model, x, compiled=name in COMPILED)
 
 
-def check_ordinary(model, x):
+def check_ordinary(model, x, *, compiled):
     """Pickle, deepcopy, state_dict, export and the graph that a compiler takes."""
     with torch.no_grad():
         expected = model(x)
@@ -219,9 +221,10 @@ def check_ordinary(model, x):
         assert torch.equal(twin(x), expected)
         exported = torch.export.export(model, (x,)).module()
         assert torch.allclose(exported(x), expected, rtol=1e-3, atol=1e-4)
-        torch.compiler.reset()
-        compiled = torch.compile(model, backend="aot_eager")
-        assert torch.allclose(compiled(x), expected, rtol=1e-3, atol=1e-4)
+        if compiled:
+            torch.compiler.reset()
+            graph = torch.compile(model, backend="aot_eager")
+            assert torch.allclose(graph(x), expected, rtol=1e-3, atol=1e-4)
 
 
 def render(table):

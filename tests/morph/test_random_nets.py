@@ -6,6 +6,7 @@ Shapes: B batch, C channels, H W height and width, N tokens.
 
 import contextlib
 import copy
+import os
 import random as python_random
 from collections import Counter
 
@@ -248,8 +249,9 @@ def whole(state):
     return take
 
 
-def search(examples):
-    """A fixed number of examples, the same in each run."""
+def search(examples, *, large):
+    """A fixed number of examples, the same in each run; `large` of them where LAB_LARGE is set."""
+    examples = large if os.environ.get("LAB_LARGE") else examples
     slow = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
     return settings(max_examples=examples, derandomize=True, database=None, deadline=None, suppress_health_check=slow)
 
@@ -261,7 +263,7 @@ RANDOMS = st.randoms(use_true_random=True)
 def test_what_is_called_exact_is_exact_and_a_refusal_touches_nothing(whole, same):
     tally = Counter()
 
-    @search(30)
+    @search(15, large=30)
     @given(KINDS, RANDOMS)
     def check(kinds, random):
         model, optimizer = start(random, kinds)
@@ -297,7 +299,7 @@ def test_what_is_called_exact_is_exact_and_a_refusal_touches_nothing(whole, same
 def test_a_chain_of_changes_is_taken_back_bit_by_bit(whole, same):
     lengths = []
 
-    @search(2)
+    @search(2, large=2)
     @given(st.lists(st.sampled_from(sorted(BLOCKS)), min_size=3, max_size=4), RANDOMS)
     def check(kinds, random):
         model, optimizer = start(random, kinds)
@@ -324,7 +326,7 @@ def test_a_chain_of_changes_is_taken_back_bit_by_bit(whole, same):
     assert max(lengths) >= 20
 
 
-@search(20)
+@search(10, large=20)
 @given(KINDS, RANDOMS)
 def test_gradients_of_a_widened_network_fold_back(kinds, random):
     """Sums over the copies, outgoing weights times their shares: the gradient of the old network."""
@@ -365,7 +367,7 @@ def test_pruning_is_leaving_out_what_the_consumers_read():
     """Where no average goes over the units, the pruned network is the old one with their outgoing weights at 0."""
     compared = []
 
-    @search(25)
+    @search(15, large=25)
     @given(KINDS, RANDOMS)
     def check(kinds, random):
         old = build(random, kinds)

@@ -1,4 +1,5 @@
 import copy
+import os
 import pickle
 from functools import cache
 from random import Random
@@ -12,6 +13,7 @@ from lab.base import ConfigError
 from lab.nn import EvolvableNetwork, Sample, SuperNet, norm_layers, recalibrate_batchnorm
 from lab.space import ABSENT, DARTS, NB201, SPACES, Edge, Edit, Genotype, mutate, sample
 
+EXAMPLES = 10 if os.environ.get("LAB_LARGE") else 4
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
 
 
@@ -40,7 +42,7 @@ def inputs(seed=5, batch=6):
 
 @every_space
 @given(st.integers(0, 10_000))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 def test_child_equals_the_supernet_under_its_hard_sample(space, seed):
     supernet = make_supernet(space).eval()
     genotype = sample(space, Random(seed))
@@ -64,7 +66,7 @@ def test_child_holds_the_supernets_parameters_and_its_own_statistics(space):
 
 @every_space
 @given(st.integers(0, 10_000), st.floats(0.1, 1.0))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 def test_mutation_of_the_live_child_does_not_change_one_bit(space, seed, strength):
     supernet = make_supernet(space)
     rng = Random(seed)

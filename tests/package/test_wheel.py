@@ -16,7 +16,6 @@ from lab import __version__
 from lab.cli.serve import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-large = pytest.mark.skipif(not os.environ.get("LAB_LARGE"), reason="LAB_LARGE=1 installs the wheel and runs it")
 TABLE = """
 from random import Random
 from lab.space import NB125, find_table, sample
@@ -60,7 +59,7 @@ def test_the_wheel_installs_one_top_level_name(contents: frozenset[str]) -> None
     assert not [path for path in contents if path.endswith((".pyc", ".ipynb"))]
 
 
-@large
+@pytest.mark.large
 def test_both_spellings_of_the_command_run_the_wheel(environment: Path, tmp_path: Path) -> None:
     found = run(environment, tmp_path, "python", "-c", "import lab; print(lab.__file__)")
     assert Path(found.stdout.strip()).is_relative_to(environment.parent), found
@@ -68,13 +67,13 @@ def test_both_spellings_of_the_command_run_the_wheel(environment: Path, tmp_path
         assert run(environment, tmp_path, *command).stdout.strip() == __version__
 
 
-@large
+@pytest.mark.large
 def test_the_wheel_finds_the_table_of_125_cells(environment: Path, tmp_path: Path) -> None:
     found = run(environment, tmp_path, "python", "-c", TABLE)
     assert 1 <= int(found.stdout) <= 125, found
 
 
-@large
+@pytest.mark.large
 def test_the_wheel_trains_the_demo(environment: Path, tmp_path: Path) -> None:
     command = ("lab", "demo", "--headless", "--json", "--cycles", "2", "--train-limit", "400", "--save-dir", "runs")
     found = run(environment, tmp_path, *command)
@@ -85,14 +84,14 @@ def test_the_wheel_trains_the_demo(environment: Path, tmp_path: Path) -> None:
     assert len(list((tmp_path / "runs").glob("demo*/events.db"))) == 2
 
 
-@large
+@pytest.mark.large
 def test_the_wheel_shows_the_page(environment: Path, tmp_path: Path) -> None:
     found = run(environment, tmp_path, "python", "-c", PAGE)
     assert found.returncode == 0, found.stderr
     assert found.stdout.endswith("0 exceptions, True"), found.stdout
 
 
-@large
+@pytest.mark.large
 @pytest.mark.skipif(sys.platform == "win32", reason="a command is ended by a signal here")
 def test_the_wheel_serves_the_dashboard(environment: Path, tmp_path: Path) -> None:
     port = free_port()

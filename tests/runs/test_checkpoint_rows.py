@@ -2,8 +2,7 @@
 
 import json
 import signal
-import subprocess
-import sys
+from functools import cache
 
 import pytest
 
@@ -77,13 +76,18 @@ def test_every_row_is_in_the_store_before_its_checkpoint(make_config, tmp_path, 
     assert [steps for _, steps in known] == [step for step, _ in known]
 
 
+@pytest.fixture(scope="module")
+def whole_run(make_config, tmp_path_factory):
+    """The run of a recipe that went through, made when it is first asked for."""
+    folder = tmp_path_factory.mktemp("whole")
+    return cache(lambda recipe: Run(recipe_config(make_config, recipe), save_dir=folder, name=recipe).execute())
+
+
 @pytest.mark.parametrize(("recipe", "at"), [("fixed", 3), ("fixed", 8), ("aso-se", 3), ("agent", 3)])
-def test_a_run_that_dies_behind_a_checkpoint_loses_no_row(make_config, tmp_path, recipe, at):
-    config = recipe_config(make_config, recipe)
-    whole = Run(config, save_dir=tmp_path, name="whole").execute()
-    arguments = [sys.executable, "-c", KILLED, str(tmp_path), str(at), json.dumps(config.to_json())]
-    killed = subprocess.run(arguments, capture_output=True, text=True, timeout=300)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+def test_a_run_that_dies_behind_a_checkpoint_loses_no_row(make_config, run_code, whole_run, tmp_path, recipe, at):
+    config, whole = recipe_config(make_config, recipe), whole_run(recipe)
+    status, output = run_code(KILLED, tmp_path, at, json.dumps(config.to_json()))
+    assert status == -signal.SIGKILL, output
     path = find_checkpoint(str(tmp_path / "killed"), tmp_path)
     resumed = Run(saved_config(path), save_dir=tmp_path, resume=path).execute()
     assert resumed.digest == whole.digest
@@ -104,9 +108,10 @@ class Interrupt:
 
 
 @pytest.mark.parametrize("recipe", ["aso-se", "fixed", "agent"])
-def test_an_epoch_that_had_begun_when_the_run_was_stopped_begins_once(make_config, tmp_path, monkeypatch, recipe):
-    config = recipe_config(make_config, recipe)
-    whole = Run(config, save_dir=tmp_path, name="whole").execute()
+def test_an_epoch_that_had_begun_when_the_run_was_stopped_begins_once(
+    make_config, whole_run, tmp_path, monkeypatch, recipe
+):
+    config, whole = recipe_config(make_config, recipe), whole_run(recipe)
     observer, make_loop = Interrupt(), Run._make_loop
 
     def kept(run, writer):

@@ -2,8 +2,6 @@
 
 import json
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -67,12 +65,13 @@ def test_the_run_has_everything_on_that_could_lose_bits(whole):
     assert state["precision"]["scale"] != 2.0**16, "the loss scale never moved"
 
 
-@pytest.mark.parametrize("phase", ["warmup", "arch_training", "mutation", "weight_retraining"])
+@pytest.mark.parametrize(
+    "phase", [pytest.param("warmup", marks=pytest.mark.large), "arch_training", "mutation", "weight_retraining"]
+)
 @pytest.mark.slow
-def test_a_killed_run_ends_with_the_same_bits_after_it_was_resumed(config, tmp_path, whole, phase):
-    arguments = [sys.executable, "-c", KILLED, str(tmp_path), phase, json.dumps(config.to_json())]
-    killed = subprocess.run(arguments, capture_output=True, text=True, timeout=300)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+def test_a_killed_run_ends_with_the_same_bits_after_it_was_resumed(config, run_code, tmp_path, whole, phase):
+    status, output = run_code(KILLED, tmp_path, phase, json.dumps(config.to_json()))
+    assert status == -signal.SIGKILL, output
     reader = RunReader(tmp_path / "killed")
     assert reader.state() == "stale"
     phases = [event.payload["phase"] for event in reader.events(kinds=("phase",)).events]
