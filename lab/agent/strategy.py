@@ -342,6 +342,7 @@ class AgentStrategy:
                 "agent": self.agent.state_dict(),
                 "counts": dict(self.counts),
                 "planned": self.trials.planned,
+                "told": self._told,
                 "numbers": [self.regret, self.largest_difference, self.spent, self._flops, float(self._rounds)],
             },
             summary=self.summary(),
@@ -365,6 +366,7 @@ class AgentStrategy:
         self.regret, self.largest_difference, self.spent, self._flops, rounds = state.tensors["numbers"]
         self._rounds = int(rounds)
         self.trials.planned = state.tensors.get("planned", self.trials.planned)
+        self._told = state.tensors.get("told", "")
 
     def adopt(self, state: dict[str, Any]) -> None:
         """Begin with what the agent of another run had learnt: its policy and its replay.

@@ -240,11 +240,13 @@ class ASOSEStrategy:
         elif self._phase == "arch_training":
             # A mutation that a person asked for is under way; it takes this cycle's place.
             self._enter("weight_retraining", self.config.weight_training_epochs)
+        elif self.structure_is_final:
+            self._enter("finished", 0)
         else:
             self.cycle += 1
             if not self.structure_is_final:
                 self._enter("arch_training", self.config.arch_training_epochs)
-            elif self.cycle == self.config.total_cycles:
+            elif self.config.final_epochs:
                 self._enter("weight_retraining", self.config.final_epochs)
             else:
                 self._enter("finished", 0)

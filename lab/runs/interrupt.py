@@ -28,4 +28,15 @@ def interruptible(loop: TrainingLoop) -> Iterator[None]:
         yield
     finally:
         for number in numbers:
-            signal.signal(number, before[int(number)])
+            # Who has decided otherwise meanwhile is not overruled.
+            if signal.getsignal(number) is handle:
+                signal.signal(number, before[int(number)])
+
+
+def end_undisturbed() -> None:
+    """Ignore termination requests from now on: this process ends by itself, its error told and its rows written.
+
+    torchrun asks the other ranks to end as soon as one is gone, which would cut both off.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)

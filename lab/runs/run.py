@@ -23,7 +23,7 @@ from lab.checkpoint import (
 from lab.runs.build import Parts, build
 from lab.runs.config import RunConfig
 from lab.runs.environment import check_environment, read_environment
-from lab.runs.interrupt import interruptible
+from lab.runs.interrupt import end_undisturbed, interruptible
 from lab.runs.network import describe_input
 from lab.runs.planner import Planned
 from lab.runs.report import REPORT_FILE, RunReport
@@ -218,6 +218,7 @@ class Run:
         except RuntimeError as error:
             if self.group.size == 1 or not lost_rank(error):
                 raise
+            end_undisturbed()
             raise TrainingError(
                 f"all {self.group.size} ranks until the end",
                 f"a rank that is gone ({str(error).splitlines()[0]:.200})",

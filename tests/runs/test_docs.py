@@ -22,7 +22,7 @@ def test_the_example_runs_as_it_is_printed(tmp_path, monkeypatch, capsys):
 
 def help_of(command, capsys):
     with pytest.raises(SystemExit):
-        main([*command, "--help"])
+        main([*command, "--help-all" if command[0] == "train" else "--help"])
     return capsys.readouterr().out
 
 
