@@ -1,5 +1,6 @@
 """What a person waits for answers without torch, and soon: help pages, the list of runs, what can be trained."""
 
+import ast
 import json
 import shutil
 import subprocess
@@ -83,3 +84,21 @@ def test_the_longest_help_page_takes_at_most_four_times_the_shortest() -> None:
     rounds = [(seconds(["train", "--help-all"]), seconds(["--help"])) for _ in range(5)]
     long, short = (min(column) for column in zip(*rounds, strict=True))
     assert long <= 4 * short, f"{long:.3f} s for {short:.3f} s"
+
+
+SLOW = {"sklearn", "torchvision", "transformers"}
+# Nothing else is asked of these modules, and lab.runs does not import them.
+READERS = ("bench/morph.py", "datasets/vision.py")
+
+
+def test_packages_that_are_slow_to_import_are_loaded_where_they_are_used() -> None:
+    """They cost each run and each command that trains seconds; most of them need none of these."""
+    lab = Path(__file__).resolve().parents[2] / "lab"
+    found = []
+    for path in sorted(lab.rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if SLOW & {name.partition(".")[0] for name in names}:
+                found.append(path.relative_to(lab).as_posix())
+    assert found == sorted(READERS)
