@@ -23,8 +23,8 @@ _DEFAULT = RunConfig()
 COMMON = frozenset(
     {
         *("budget", "plan", "epochs", "seed", "save_dir", "resume", "describe"),
-        *("dataset", "download", "space", "init_channels", "layers", "fixed_cell"),
-        *("warmup_epochs", "total_cycles", "model", "policy", "evolve_every", "weighting", "experts"),
+        *("dataset", "download", "space", "init_channels", "fixed_cell"),
+        *("total_cycles", "model", "policy", "evolve_every", "weighting", "experts"),
         *("batch_size", "weight_lr", "device"),
     }
 )

@@ -9,7 +9,7 @@ from torch import nn
 KINDS: Mapping[str, str] = MappingProxyType(
     {
         "lab.asose.growth._Both": "lab.train.growth._Both",
-        "lab.asose.live_network._Discrete": "lab.train.live._Discrete",
+        "lab.asose.live_network.Discrete": "lab.train.live._Discrete",
         "lab.morph.modules.Branched": "lab.morph.parts.Branched",
         "lab.morph.modules.Deepened": "lab.morph.parts.Deepened",
         "lab.morph.modules.Gate": "lab.morph.parts.Gate",
