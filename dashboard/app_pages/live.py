@@ -21,8 +21,8 @@ from lab.base import LabError
 from lab.charts import CurveView, genotype_dot
 from lab.store import list_runs
 
+# Between two looks for a run, or at one that cannot be read. (A text of its own would be shown on the page.)
 LOOK_SECONDS = 1.0
-"""Between two looks for a run, or at one that cannot be read."""
 
 
 def empty_store(root: Path) -> None:

@@ -52,6 +52,9 @@ def execute(given: RunConfig, plain: RunConfig, command: Any, resumed: Resumed |
         resumed: the run that goes on, with its own settings.
     """
     flags: RunFlags = command.run
+    if resumed is not None and isinstance(flags, PlannedRunFlags) and (flags.budget or flags.plan):
+        got = f"--budget {flags.budget}" if flags.budget else "--plan"
+        raise ConfigError("the plan that the run was started with", got, "remove it; --extend EPOCHS lengthens a run")
     config = given if resumed is None else _resumed(given, plain, resumed.config)
     with open_group(run_device(config)) as group, ExitStack() as stack:
         planned = None

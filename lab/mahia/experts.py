@@ -126,10 +126,16 @@ def grouped_refusal(x: Tensor, *weights: Tensor) -> str:
     return ""
 
 
+AUTOCAST = frozenset(
+    name for name in ("cpu", "cuda", "mps", "xpu") if torch.amp.autocast_mode.is_autocast_available(name)
+)
+"""Device types that have autocast; asked once, since torch.compile cannot trace the question before torch 2.13."""
+
+
 def _autocast(*tensors: Tensor) -> list[Tensor]:
     """In the dtype of autocast, which does not know the grouped product."""
     device = tensors[0].device.type
-    if not torch.amp.autocast_mode.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+    if device not in AUTOCAST or not torch.is_autocast_enabled(device):
         return list(tensors)
     dtype = torch.get_autocast_dtype(device)
     return [tensor if tensor.dtype == torch.float64 else tensor.to(dtype) for tensor in tensors]

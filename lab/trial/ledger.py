@@ -69,7 +69,10 @@ class TrialLedger:
         """Why a trial of a change of this cost is not made; empty where it is.
 
         Args:
-            control, changed, batch, samples: as for `cost`.
+            control: as for `cost`.
+            changed: as for `cost`.
+            batch: as for `cost`.
+            samples: as for `cost`.
             remaining: compute that the run has left; reading the changed copies may cost `reading_share` of it.
         """
         cost = self.cost(control, changed, batch=batch, samples=samples)

@@ -289,7 +289,11 @@ class Trial:
         """Go on where `state_dict` was taken, with the run's network, streams and ledger as they were then.
 
         Args:
-            control, change, task, ledger, seed: as they were given; `change` makes the same structure again.
+            control: as it was given.
+            change: makes the same structure again.
+            task: as it was given.
+            ledger: of the run.
+            seed: as it was given.
             state: of a trial that had no result yet.
         """
         trial = cls.__new__(cls)

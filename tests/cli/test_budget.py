@@ -50,3 +50,12 @@ def test_a_given_width_is_kept_and_its_epochs_are_planned(tmp_path, capsys):
 def test_a_budget_beside_a_length_is_refused(words, capsys):
     assert main(["train", "aso-se", "--budget", "2GF", *words, *FEW]) == 2
     assert f"a plan beside {words[0]}" in capsys.readouterr().err
+
+
+def test_a_resumed_run_keeps_its_plan(tmp_path, capsys):
+    folder = ["--save-dir", str(tmp_path)]
+    assert main(["train", "fixed", "--epochs", "1", "--init-channels", "2", "--name", "one", *folder, *FEW]) == 0
+    capsys.readouterr()
+    for words, told in ((["--budget", "2GF"], "--budget 2GF"), (["--plan"], "--plan")):
+        assert main(["train", "fixed", "--resume", str(tmp_path / "one"), *folder, *words]) == 2
+        assert f"expected the plan that the run was started with, got {told}" in capsys.readouterr().err

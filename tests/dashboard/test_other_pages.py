@@ -1,5 +1,6 @@
 """Runs page and Help page."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -7,7 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
+PAGES = ROOT / "dashboard" / "app_pages"
 
 
 def runs_page(page: Any) -> Any:
@@ -93,3 +97,11 @@ def test_the_page_loads_no_torch(recorder: Callable[..., Any], root: Path) -> No
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", sorted(PAGES.glob("*.py")), ids=lambda path: path.name)
+def test_a_page_shows_no_text_by_accident(path: Path) -> None:
+    """Streamlit writes every bare expression of a page's script onto the page, a constant's docstring too."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    bare = [node.lineno for node in body[1:] if isinstance(node, ast.Expr) and not isinstance(node.value, ast.Call)]
+    assert not bare
