@@ -42,10 +42,11 @@ class PCGrad:
             others = [other for other in range(len(rows_KP)) if other != own]
             self._random.shuffle(others)
             for other in others:
-                product, square = projected_P @ rows_KP[other], rows_KP[other] @ rows_KP[other]
+                direction_P = _readable(rows_KP[other])
+                product, square = projected_P @ direction_P, direction_P @ direction_P
                 # a gradient of 0 conflicts with none: its quotient is not taken
                 share = torch.where(product < 0, product / square, 0)
-                projected_P = projected_P - share * rows_KP[other]
+                projected_P = projected_P - share * direction_P
             total_P = total_P + projected_P
         return total_P.reshape(gradients_KP.shape[1:])
 
@@ -134,3 +135,11 @@ def backward_by_loss(
     asked_BF = gradients_KBF.sum(0) if combine is None else combine(gradients_KBF)
     torch.autograd.backward([features_BF, *of_encoder], [asked_BF, *map(torch.ones_like, of_encoder)])
     return values_K, gradients_KBF
+
+
+def _readable(row_P: Tensor) -> Tensor:
+    """`row_P`, or where its square would vanish in its dtype, the same direction at length 1 in its largest entry."""
+    largest = row_P.abs().amax()
+    vanishes = (largest > 0) & (row_P @ row_P < torch.finfo(row_P.dtype).tiny)
+    # Dividing by 1 leaves every bit.
+    return row_P / torch.where(vanishes, largest, 1.0)
