@@ -157,7 +157,7 @@ def test_a_fresh_supernet_gets_the_structure_back(live, x):
     fresh.load_state_dict(live.state_dict())
     assert torch.equal(fresh.child.eval()(x), live.child.eval()(x))
     assert again.steps == growth.steps
-    assert {step["kind"] for step in growth.steps} == {"depth", "width", "finalize"}
+    assert {step["kind"] for step in growth.steps} == {"depth", "width", "inner", "finalize"}
 
 
 def test_a_mutation_of_a_grown_network_moves_nothing_and_can_be_taken_back(live, x):
