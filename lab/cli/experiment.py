@@ -16,6 +16,7 @@ EXPERIMENTS: Mapping[str, Measurement] = MappingProxyType(
         "ablation": Measurement(settings=experiments.AblationBench),
         "growth": Measurement(settings=experiments.GrowthBench),
         "evolved": Measurement(settings=experiments.EvolvedBench),
+        "decided": Measurement(settings=experiments.DecidedBench),
         "evolve": Measurement(settings=experiments.EvolveBench, module="policies"),
         "scores": Measurement(settings=experiments.ScoresBench),
         "trials": Measurement(settings=experiments.TrialBench),

@@ -9,6 +9,7 @@ from .table_settings import (
 )
 from .training_settings import (
     AblationBench,
+    DecidedBench,
     EvolveBench,
     EvolvedBench,
     GrowthBench,
@@ -19,6 +20,7 @@ from .trial_settings import TrialBench
 __all__ = [
     "AblationBench",
     "AgentBench",
+    "DecidedBench",
     "EvolveBench",
     "EvolvedBench",
     "GrowthBench",

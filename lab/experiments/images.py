@@ -4,6 +4,7 @@ B batch, C channels, H height, W width, N samples.
 """
 
 import math
+import statistics
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -28,6 +29,8 @@ from lab.train.optimizer import FINAL_RATE, make_weight_optimizer
 class ImageSet:
     """A data set as an experiment takes it."""
 
+    text: str
+    """For the reader."""
     name: str
     """As `DataConfig.name`; cifar10-pixels is the file that --cifar names."""
     limit: int | None = None
@@ -38,13 +41,17 @@ class ImageSet:
 
 IMAGES: Mapping[str, ImageSet] = MappingProxyType(
     {
-        "digits": ImageSet(name="digits"),
-        "shapes": ImageSet(name="shapes"),
-        "fashion-14": ImageSet(name="fashion-mnist", limit=4000, pooled=True),
-        "fashion-14-all": ImageSet(name="fashion-mnist", pooled=True),
-        "fashion-28": ImageSet(name="fashion-mnist", limit=4000),
-        "fashion-28-all": ImageSet(name="fashion-mnist"),
-        "cifar-16": ImageSet(name="cifar10-pixels", pooled=True),
+        "digits": ImageSet(text="digits", name="digits"),
+        "shapes": ImageSet(text="shapes", name="shapes"),
+        "shapes-1000": ImageSet(text="shapes, 1,000 images", name="shapes", limit=1000),
+        "fashion-14": ImageSet(text="Fashion-MNIST 14x14, 4,000 images", name="fashion-mnist", limit=4000, pooled=True),
+        "fashion-14-all": ImageSet(text="Fashion-MNIST 14x14", name="fashion-mnist", pooled=True),
+        "fashion-28": ImageSet(text="Fashion-MNIST, 4,000 images", name="fashion-mnist", limit=4000),
+        "fashion-28-all": ImageSet(text="Fashion-MNIST", name="fashion-mnist"),
+        "cifar-16": ImageSet(text="CIFAR-10 pixels 16x16", name="cifar10-pixels", pooled=True),
+        "cifar-16-2000": ImageSet(
+            text="CIFAR-10 pixels 16x16, 2,000 images", name="cifar10-pixels", limit=2000, pooled=True
+        ),
     }
 )
 """Name in an experiment -> the set."""
@@ -64,7 +71,7 @@ def image_config(name: str, *, data_dir: str, cifar: Path | None, folder: Path, 
         source = str(cifar)
     config = DataConfig(name=source, data_dir=data_dir, seed=seed)
     if wanted.pooled:
-        path = folder / f"{name.removesuffix('-all')}-pooled.npz"
+        path = folder / f"{wanted.name}-pooled.npz"
         bundle = load(config)
         if not path.is_file():
             write_pooled(bundle, path)
@@ -136,3 +143,8 @@ def train_for(network: nn.Module, data: StreamData, operations: float, config: O
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "cpu_seconds": round(seconds, 2),
     }
+
+
+def standard_error(values: list[float]) -> float | None:
+    """Standard error of the mean; None for one value."""
+    return statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else None

@@ -104,6 +104,78 @@ class EvolvedBench:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DecidedSetting:
+    """Images and space of a search."""
+
+    images: str
+    """Name of a set of images."""
+    space: str
+    """Name of a search space."""
+    ranked: bool = False
+    """Whether the final cells are looked up in the space's table."""
+
+
+DECIDED: Mapping[str, DecidedSetting] = MappingProxyType(
+    {
+        "digits": DecidedSetting(images="digits", space="nb201"),
+        "fashion": DecidedSetting(images="fashion-14", space="nb201"),
+        "shapes": DecidedSetting(images="shapes-1000", space="nb201"),
+        "darts": DecidedSetting(images="digits", space="darts"),
+        "nb125": DecidedSetting(images="digits", space="nb125", ranked=True),
+        "nb201": DecidedSetting(images="cifar-16-2000", space="nb201", ranked=True),
+    }
+)
+"""Name -> setting."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecidedBench:
+    """Settings of `lab experiment decided`.
+
+    Whether ASO-SE at its defaults decides: final entropy, and rank of the final cell against the prior's.
+    """
+
+    settings: tuple[str, ...] = tuple(DECIDED)
+    """Data sets and spaces; nb201 (pixels of CIFAR-10, needs --cifar) and nb125 (digits) are judged by tables."""
+    data_dir: str = "data"
+    """Folder in which data sets are looked for."""
+    cifar: Path | None = None
+    """File of CIFAR-10's pixels, an .npz, for setting nb201."""
+    epochs: int = 20
+    """Epochs of a run, >= 8: what a plan gives at least."""
+    channels: int = 4
+    """Channels of the first stage, >= 1."""
+    batch_size: int = 32
+    """Samples in a training batch, >= 2."""
+    weight_lr: float = 0.05
+    """First learning rate, > 0, cosine over the run."""
+    seeds: int = 5
+    """Seeds of each setting, >= 1."""
+    ranked_seeds: int = 10
+    """Seeds of the settings that a table judges, >= 1."""
+    first_seed: int = 0
+    """The first of them, >= 0; seeds from 100 on are for development."""
+    threads: int = 1
+    """CPU threads, >= 1."""
+    folder: Path = Path("runs/bench/decided")
+    """Where finished runs are kept, one JSON for each setting and seed; a repeated call goes on."""
+
+    def __post_init__(self) -> None:
+        for name in self.settings:
+            require_choice("setting", name, DECIDED.keys())
+        require_range("epochs", self.epochs, 8)
+        for name in ("channels", "seeds", "ranked_seeds", "threads"):
+            require_range(name, getattr(self, name), 1)
+        require_range("batch_size", self.batch_size, 2)
+        require_range("first_seed", self.first_seed, 0)
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """What a run depends on, beside setting and seed."""
+        return {name: getattr(self, name) for name in ("epochs", "channels", "batch_size", "weight_lr")}
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImageSettings:
     """The images of an experiment that trains networks."""
 
