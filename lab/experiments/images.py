@@ -46,13 +46,16 @@ IMAGES: Mapping[str, ImageSet] = MappingProxyType(
     {
         "digits": ImageSet(text="digits", name="digits"),
         "shapes": ImageSet(text="shapes", name="shapes"),
-        "shapes-1000": ImageSet(text="shapes, 1,000 images", name="shapes", limit=1000),
+        "shapes-500": ImageSet(text="shapes, 500 images", name="shapes", limit=500),
         "fashion-14": ImageSet(text="Fashion-MNIST 14x14, 4,000 images", name="fashion-mnist", limit=4000, pooled=True),
+        "fashion-14-1000": ImageSet(
+            text="Fashion-MNIST 14x14, 1,000 images", name="fashion-mnist", limit=1000, pooled=True
+        ),
         "fashion-14-all": ImageSet(text="Fashion-MNIST 14x14", name="fashion-mnist", pooled=True),
         "fashion-28": ImageSet(text="Fashion-MNIST, 4,000 images", name="fashion-mnist", limit=4000),
         "fashion-28-all": ImageSet(text="Fashion-MNIST", name="fashion-mnist"),
         "cifar-16": ImageSet(text="CIFAR-10 pixels 16x16", name=PIXELS, pooled=True),
-        "cifar-16-2000": ImageSet(text="CIFAR-10 pixels 16x16, 2,000 images", name=PIXELS, limit=2000, pooled=True),
+        "cifar-16-1000": ImageSet(text="CIFAR-10 pixels 16x16, 1,000 images", name=PIXELS, limit=1000, pooled=True),
     }
 )
 """Name in an experiment -> the set."""

@@ -118,11 +118,11 @@ class DecidedSetting:
 DECIDED: Mapping[str, DecidedSetting] = MappingProxyType(
     {
         "digits": DecidedSetting(images="digits", space="nb201"),
-        "fashion": DecidedSetting(images="fashion-14", space="nb201"),
-        "shapes": DecidedSetting(images="shapes-1000", space="nb201"),
+        "fashion": DecidedSetting(images="fashion-14-1000", space="nb201"),
+        "shapes": DecidedSetting(images="shapes-500", space="nb201"),
         "darts": DecidedSetting(images="digits", space="darts"),
         "nb125": DecidedSetting(images="digits", space="nb125", ranked=True),
-        "nb201": DecidedSetting(images="cifar-16-2000", space="nb201", ranked=True),
+        "nb201": DecidedSetting(images="cifar-16-1000", space="nb201", ranked=True),
     }
 )
 """Name -> setting."""
@@ -145,7 +145,7 @@ class DecidedBench:
     """Epochs of a run, >= 8: what a plan gives at least."""
     channels: int = 4
     """Channels of the first stage, >= 1."""
-    batch_size: int = 32
+    batch_size: int = 64
     """Samples in a training batch, >= 2."""
     weight_lr: float = 0.05
     """First learning rate, > 0, cosine over the run."""
