@@ -63,6 +63,7 @@ CHANGED = {
     "enable_gradual_growth": (GROWS, False),
     "growth_schedule": (GROWS, (3,)),
     "growth_factor": (GROWS, 2.0),
+    "growth_units": (GROWS, "copies"),
     "reject_z": (AT_ONCE, 1e9),
     "weight_lr": ({}, 0.01),
     "weight_schedule": ({}, "constant"),
