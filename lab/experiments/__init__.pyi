@@ -13,6 +13,7 @@ from .training_settings import (
     EvolveBench,
     EvolvedBench,
     GrowthBench,
+    LadderBench,
     ScoresBench,
 )
 from .trial_settings import TrialBench
@@ -24,6 +25,7 @@ __all__ = [
     "EvolveBench",
     "EvolvedBench",
     "GrowthBench",
+    "LadderBench",
     "RemediesBench",
     "ScoresBench",
     "SearchBench",

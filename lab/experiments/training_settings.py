@@ -176,6 +176,63 @@ class DecidedBench:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LadderBench:
+    """Settings of `lab experiment ladder`.
+
+    The planned width against a ladder of widths, over budgets a factor of 4 apart.
+    """
+
+    images: tuple[str, ...] = ("digits", "fashion-14", "cifar-16")
+    """Data sets, as for lab experiment evolved."""
+    budgets: tuple[float, ...] = (9.0, 28.0, 60.0)
+    """Smallest budget of each, in GFLOP, > 0."""
+    steps: int = 4
+    """Budgets of each, >= 1."""
+    widths: tuple[int, ...] = (2, 4, 8, 16, 32)
+    """Channels of the first stage: the ladder."""
+    data_dir: str = "data"
+    """Folder in which data sets are looked for."""
+    cifar: Path | None = None
+    """File of CIFAR-10's pixels, an .npz, for cifar-16."""
+    layers: int = 3
+    """Cells, >= 1."""
+    batch_size: int = 32
+    """Samples in a training batch, >= 2."""
+    weight_lr: float = 0.05
+    """First learning rate, > 0, cosine over the run."""
+    seeds: int = 3
+    """Seeds of each width, >= 1."""
+    first_seed: int = 0
+    """The first of them, >= 0; seeds from 100 on are for development."""
+    threads: int = 1
+    """CPU threads, >= 1."""
+    folder: Path = Path("runs/bench/ladder")
+    """Where finished runs are kept, one JSON for each setting, width and seed; a repeated call goes on."""
+
+    def __post_init__(self) -> None:
+        require(
+            len(self.images) == len(self.budgets),
+            expected="one smallest budget for each data set",
+            got=f"{len(self.budgets)} for {len(self.images)}",
+            hint="give as many --budgets as --images",
+        )
+        require(len(self.widths) >= 1, expected="a width", got="none", hint="give --widths")
+        for budget in self.budgets:
+            require_range("budgets", budget, 0, open_low=True)
+        for name in ("steps", "layers", "seeds", "threads"):
+            require_range(name, getattr(self, name), 1)
+        for width in self.widths:
+            require_range("widths", width, 1)
+        require_range("batch_size", self.batch_size, 2)
+        require_range("first_seed", self.first_seed, 0)
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """What a run depends on, beside data set, budget, width and seed."""
+        return {name: getattr(self, name) for name in ("layers", "batch_size", "weight_lr")}
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImageSettings:
     """The images of an experiment that trains networks."""
 
