@@ -1,5 +1,6 @@
 """Research questions that `lab experiment NAME` answers: each module has a frozen configuration."""
 
+from .compute_settings import DecidedBench, EvolvedBench, LadderBench
 from .table_settings import (
     AgentBench,
     RemediesBench,
@@ -9,11 +10,8 @@ from .table_settings import (
 )
 from .training_settings import (
     AblationBench,
-    DecidedBench,
     EvolveBench,
-    EvolvedBench,
     GrowthBench,
-    LadderBench,
     ScoresBench,
 )
 from .trial_settings import TrialBench

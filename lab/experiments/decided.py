@@ -13,9 +13,9 @@ from typing import Any
 
 from lab.asose import ASOSEConfig, ASOSEStrategy
 from lab.base import ReportTable
+from lab.experiments.compute_settings import DECIDED, DecidedBench
 from lab.experiments.images import IMAGES, image_config, standard_error
 from lab.experiments.table_settings import JUDGES
-from lab.experiments.training_settings import DECIDED, DecidedBench
 from lab.results import machine
 from lab.results.record import Records, progress_bar
 from lab.runs import RunConfig, build

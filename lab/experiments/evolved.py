@@ -17,8 +17,8 @@ from lab.asose import ASOSEConfig, ASOSEStrategy
 from lab.asose.prior import find_prior, scored_images
 from lab.base import ReportTable, derive_seed
 from lab.datasets import DataConfig
+from lab.experiments.compute_settings import EVOLVED_ARMS, EvolvedBench
 from lab.experiments.images import fresh_network, image_config, image_operations, open_images, standard_error, train_for
-from lab.experiments.training_settings import EVOLVED_ARMS, EvolvedBench
 from lab.monitor import StabilityMonitor
 from lab.nn import SuperNet, six_convolutions
 from lab.nn.flops import FORWARDS_OF_STEP

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from lab.base import ReportTable
+from lab.experiments.compute_settings import LadderBench
 from lab.experiments.images import (
     IMAGES,
     fresh_network,
@@ -20,7 +21,6 @@ from lab.experiments.images import (
     standard_error,
     train_for,
 )
-from lab.experiments.training_settings import LadderBench
 from lab.nn import six_convolutions
 from lab.results import machine
 from lab.results.record import Records, progress_bar

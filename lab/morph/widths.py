@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -199,6 +199,10 @@ class Widen(_Resizing):
     units: str = "copies"
     """What new units are: copies or drawn."""
     name: ClassVar[str] = "widen"
+
+    def arguments(self) -> dict[str, Any]:
+        """See `Morph.arguments`; `units` where it is another than the default."""
+        return {name: value for name, value in super().arguments().items() if (name, value) != ("units", "copies")}
 
     def draft_with(self, traces: Traces, model: nn.Module, example: Example, seed: int) -> Draft:
         """See `Morph.draft_with`."""

@@ -4,7 +4,7 @@ import pytest
 
 from lab.base import ConfigError
 from lab.experiments import decided, evolved
-from lab.experiments.training_settings import EVOLVED_ARMS, DecidedBench, EvolvedBench
+from lab.experiments.compute_settings import EVOLVED_ARMS, DecidedBench, EvolvedBench
 
 pytestmark = pytest.mark.slow
 

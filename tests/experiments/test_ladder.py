@@ -6,7 +6,7 @@ import pytest
 
 from lab.base import ConfigError
 from lab.experiments import ladder
-from lab.experiments.training_settings import LadderBench
+from lab.experiments.compute_settings import LadderBench
 
 
 @pytest.mark.slow
