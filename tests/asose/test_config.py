@@ -196,7 +196,7 @@ def test_a_run_ends_where_its_target_is_reached():
 
 
 def test_growth_comes_at_its_cycles_alone():
-    grown = [len(run(growth="width", growth_schedule=cycles).strategy.state().plans) for cycles in ((), (2,), (3,))]
+    grown = [len(run(growth="width", growth_schedule=cycles).strategy.growth.grown) for cycles in ((), (2,), (3,))]
     assert grown == [2, 1, 1]
 
 
