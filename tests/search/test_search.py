@@ -116,7 +116,8 @@ def test_sizes_keep_the_limit_of_flops(monkeypatch):
     assert problem.max_flops == problem.flops(Genotype(SIZES, ("32x1", "64x1", "128x1")))
     report = search(config(space="sizes", max_flops=1e6, evidence=False))
     tight = SearchProblem(config(space="sizes", max_flops=1e6))
-    assert all(SCORES["flops"](tight.network(cell.genotype), tight.batch(0)[:1]) <= 1e6 for cell in report.beliefs().cells)
+    networks = [tight.network(cell.genotype) for cell in report.beliefs().cells]
+    assert all(SCORES["flops"](network, tight.batch(0)[:1]) <= 1e6 for network in networks)
     monkeypatch.setattr(evolution, "DRAWS", 50)
     with pytest.raises(ConfigError, match="keep the limits"):
         search(config(space="sizes", max_flops=10.0, evidence=False))
