@@ -188,13 +188,12 @@ def no_other_tests(request):
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
-    """A run sets torch's thread count: put it back."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """A run sets torch's thread count: put it back. Tests that need no torch do not import it for this."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(int(THREADS))
     yield
-    torch.set_num_threads(before)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(int(THREADS))
 
 
 @pytest.fixture(scope="session")
