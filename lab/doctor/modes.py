@@ -105,7 +105,10 @@ class _WatchedCalls(TorchFunctionMode):
             self._graph.note_failure(getattr(func, "__name__", str(func)), args)
             raise
         if self._walk:
-            self._discover(result)
+            # The nodes that are new now are those of this call.
+            self._graph.note_inputs([value for value in args if isinstance(value, Tensor)])
+            self._discover((result, args))
+            self._graph.note_inputs([])
         return result
 
     def _discover(self, value: Any) -> None:
