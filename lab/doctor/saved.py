@@ -49,7 +49,8 @@ def is_leaf_node(node: Any) -> bool:
 
 def hides_its_operation(node: Any) -> bool:
     """The node is a write through a view of a torch that does not show which operation wrote, and what it saved."""
-    return type(node).__name__ == "CopySlices" and not _wraps(type(node))
+    kind: Any = type(node)
+    return kind.__name__ == "CopySlices" and not _wraps(kind)
 
 
 def hooks_are_on() -> bool:
