@@ -114,12 +114,12 @@ class Diagnosis:
             reached = {leaf for each in ancestors(record) for leaf in each.leaves}
             mine = [key for key in spoiled if key in left & reached]
             blame = Blame.of_node(record)
-            if self._facts.watch.scaled and dtype in _HALF:
-                self._note(f"the GradScaler skipped this step, the gradient left float16 in {blame}")
-                mine = [key for key in spoiled if key in reached]
-                left -= set(mine)
+            skipped = self._facts.watch.scaled and dtype in _HALF
+            if skipped:
+                self._note(f"the GradScaler skipped this step: the gradient left {dtype} in {blame}")
             for key in mine:
-                self._find(OVERFLOW if dtype is torch.float16 else BACKWARD, blame, self._name(key))
+                if not skipped:
+                    self._find(OVERFLOW if dtype is torch.float16 else BACKWARD, blame, self._name(key))
                 self._because[key] = str(blame)
             left -= set(mine)
         for key in spoiled:

@@ -169,7 +169,7 @@ def _closure(step: Callable[[], Any]) -> Callable[[], float]:
     def closure() -> float:
         loss = step()
         loss.backward()
-        return float(loss)
+        return float(loss.detach())
 
     return closure
 
