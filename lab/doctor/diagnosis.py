@@ -264,6 +264,10 @@ class Diagnosis:
             if key in facts.groups and key not in facts.changed and facts.steps and not facts.watch.scaled
         ]
         halves = [key for key in facts.parameters if key in facts.trainable and facts.parameters[key][1].dtype in _HALF]
+        for key, kind in facts.spoiled.items():
+            if facts.kinds.get(key) not in (NAN, INF):
+                self._because[key] = f"the optimizer's step: {kind}"
+                self._find(PARAMETER, Blame(), self._name(key), f"it is {kind} since the step, its gradient is not")
         for key in stands:
             parameter = facts.parameters[key][1]
             if facts.rates.get(key) == 0:
