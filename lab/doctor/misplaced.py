@@ -57,6 +57,8 @@ class Operand:
     """As torch writes it."""
     shape: tuple[int, ...]
     """Sizes of its dimensions."""
+    dtype: str = ""
+    """As torch writes it, without `torch.`."""
 
     def __str__(self) -> str:
         return f"{self.kind}{f' {self.name}' if self.name else ''} {self.shape} on {self.device}"
@@ -72,7 +74,8 @@ def operands_of(call: FailedCall, copied: Copied, inputs: Sequence[Any]) -> tupl
             if id(leaf) in positions:
                 name, kind = str(positions[id(leaf)]), "input"
             shape = tuple(int(size) for size in leaf.shape)
-            found.append(Operand(name=name, kind=kind, device=str(label_of(leaf)), shape=shape))
+            dtype = str(leaf.dtype).removeprefix("torch.")
+            found.append(Operand(name=name, kind=kind, device=str(label_of(leaf)), shape=shape, dtype=dtype))
     return tuple(found)
 
 
