@@ -27,11 +27,11 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "firefox")
 class DoctorCommand:
     """Diagnose your own model, or report what this machine has.
 
-    lab doctor MODULE:FACTORY calls FACTORY() from MODULE and, if MODULE defines them, make_batch(), make_loss() and
-    make_placement(). It then runs the placement audit, the process check, the simulation on fake devices and the
-    backward examination, and prints one report. Exit codes: 0 nothing was found and all was checked, 1 something was
-    found, 2 the command was used wrongly or your own code raised, 3 nothing was found and something could not be
-    checked.
+    lab doctor MODULE:FACTORY calls FACTORY() from MODULE and, if MODULE defines them, make_batch(), make_loss(),
+    make_placement(), make_optimizer(model) and make_step(model, optimizer). It then runs the placement audit, the
+    process check, the simulation on fake devices, the backward examination and the training check, and prints one
+    report. Exit codes: 0 nothing was found and all was checked, 1 something was found, 2 the command was used wrongly
+    or your own code raised, 3 nothing was found and something could not be checked.
 
     lab doctor without a model reports versions, devices, SQLite, browser, the dashboard's port and data sets.
     """
@@ -99,13 +99,15 @@ def examine_model(command: DoctorCommand) -> int:
     placements: list[lab.doctor.Placement] = [name.strip() for name in command.simulate.split(",") if name.strip()]
     if user_model.placement is not None:
         placements.append(user_model.placement)
-    with UserCode(f"forward and loss of {command.target}"):
+    with UserCode(f"a step of {command.target}"):
         report = lab.doctor.examine(
             user_model.model,
             user_model.batch,
             user_model.loss,
             placements=placements or None,
             follow_data=command.follow_data,
+            step=user_model.step,
+            optimizer=user_model.optimizer,
         )
     sys.stdout.write((report.to_json() if command.json else str(report)) + "\n")
     return report.exit_code

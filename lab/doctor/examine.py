@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lab.base import ConfigError, LabError, takes
 from lab.device import named_tensors
@@ -19,6 +20,7 @@ from lab.doctor.place import traceback_place
 from lab.doctor.process import process_check
 from lab.doctor.simulate import OK, UNDECIDED, SimulationReport, simulate
 from lab.doctor.stand_in import COPY_ERRORS, CopyError
+from lab.doctor.training import NO_GRAPH_TEXT, TrainingReport, UnfilledError, explain_training
 from lab.doctor.untouched import untouched
 from lab.state import preserved_rng
 
@@ -37,8 +39,11 @@ def examine(
     *,
     placements: Sequence[Placement] | None = None,
     follow_data: bool = False,
+    step: Callable[[], Any] | None = None,
+    optimizer: Optimizer | Sequence[Optimizer] | None = None,
 ) -> DoctorReport:
-    """Run `audit`, `process_check`, `simulate` for each placement, and `explain_backward` over two backward passes.
+    """Run `audit`, `process_check`, `simulate` for each placement, `explain_backward` over two backward passes, and
+    `explain_training` over one step.
 
     Args:
         model: any module; it is left as it is. Of one that `copy.deepcopy` cannot copy only what needs no copy is run.
@@ -47,6 +52,8 @@ def examine(
         loss: from the output of forward and `batch` to a scalar; default: the means of all floating outputs, added.
         placements: where to simulate the model; None: on one GPU, where there is a batch; (): nowhere.
         follow_data: simulate with real values.
+        step: a step of the user's own training for `explain_training`; default: the loss of the batch.
+        optimizer: of the training, or all of them; default: plain SGD.
 
     Raises:
         ConfigError: placements without a batch, a batch that forward cannot take, a loss that is no function of output
@@ -60,13 +67,16 @@ def examine(
     if loss is not None and not takes(loss, None, batch):
         got = f"{getattr(loss, '__name__', type(loss).__name__)}{inspect.signature(loss)}"
         raise ConfigError("loss(output, batch)", got, "give a function of these two")
-    looked_at = audit(model)
+    looked_at = audit(model, optimizer)
+    hollow = any(finding.kind.startswith("meta ") for finding in looked_at.findings)
+    trainable = any(parameter.requires_grad for parameter in model.parameters())
     notes, missing = [], []
     simulations: list[SimulationReport] = []
-    backward, refused = None, []
+    backward, training, refused = None, None, []
+    shown = False
     if batch is None:
         missing.append("no batch was given: forward and backward were not run")
-    elif any(finding.kind.startswith("meta ") for finding in looked_at.findings):
+    elif hollow:
         missing.append("the model has meta tensors: forward and backward were not run")
     else:
         args, kwargs = _arguments(batch)
@@ -76,18 +86,28 @@ def examine(
             refused += attempt.refused
         if placements is not None and not placements:
             notes.append("no placement was given: none was simulated")
-        if any(parameter.requires_grad for parameter in model.parameters()):
-            shown = any(report.verdict not in (OK, UNDECIDED) for report in simulations)
+        shown = any(report.verdict not in (OK, UNDECIDED) for report in simulations)
+        if trainable:
             with _Attempt("backward", errors=shown) as attempt, _forward_takes(model, args, kwargs):
                 backward = _backward(model, args, kwargs, batch, loss or _mean)
+            if attempt.without_graph:
+                notes.append("the loss has no graph: backward was not run")
             refused += attempt.refused
         else:
             notes.append("no parameter requires a gradient: backward was not run")
+    raised = backward is not None and not all(finding.silent for finding in backward.findings)
+    if raised:
+        notes.append("backward raised: training was not checked")
+    elif (step is not None or batch is not None) and not hollow and trainable:
+        with _Attempt("training", errors=shown or (step is None and backward is None)) as attempt:
+            training = _training(model, batch, loss or _mean_and_square, step, optimizer)
+        refused += attempt.refused
     return DoctorReport(
         process=process_check(),
         audit=looked_at,
         simulations=tuple(simulations),
         backward=backward,
+        training=training,
         refused=tuple(refused),
         missing=tuple(missing),
         notes=tuple(notes),
@@ -106,12 +126,16 @@ class _Attempt:
         self._instrument = instrument
         self._errors = errors
         self.refused: list[str] = []
+        self.without_graph = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> bool:
-        if isinstance(error, CopyError):
+        if isinstance(error, RuntimeError) and NO_GRAPH_TEXT in str(error):
+            self.without_graph = True
+            return True
+        if isinstance(error, CopyError | UnfilledError):
             reason = f"needs {error.expected}; got {error.got}; {error.hint}"
         elif self._errors and isinstance(error, Exception) and not isinstance(error, LabError):
             place, _ = traceback_place(trace)
@@ -180,9 +204,39 @@ def _backward(
         return explain_backward(two_passes, model=twin)
 
 
+def _training(
+    model: nn.Module,
+    batch: Any,
+    loss: Callable[[Any, Any], Tensor],
+    step: Callable[[], Any] | None,
+    optimizer: Optimizer | Sequence[Optimizer] | None,
+) -> TrainingReport:
+    """One step of the user's, or one over the batch."""
+    args, kwargs = _arguments(batch)
+
+    def over_the_batch() -> Tensor:
+        with _forward_takes(model, args, kwargs):
+            return _scalar(loss(model(*args, **kwargs), batch))
+
+    with preserved_rng(), untouched(model=model, batch=batch, loss=loss, step=step):
+        # a model that came in eval mode is no fault of a step that is not the user's
+        return explain_training(model, step or over_the_batch, optimizer, judge_mode=step is not None)
+
+
 def _mean(output: Any, batch: Any) -> Tensor:
     tensors = [tensor for _, tensor in named_tensors(output) if tensor.is_floating_point()]
     if not tensors:
         hint = "give loss=, a function of the output and the batch"
         raise ConfigError("an output with floating tensors", type(output).__name__, hint)
     return torch.stack([tensor.float().mean() for tensor in tensors]).sum()
+
+
+def _mean_and_square(output: Any, batch: Any) -> Tensor:
+    """A loss that has a gradient also where outputs are zero, and where their sum is constant."""
+    mean = _mean(output, batch)
+    return (
+        mean
+        + torch.stack(
+            [tensor.float().square().mean() for _, tensor in named_tensors(output) if tensor.is_floating_point()]
+        ).sum()
+    )

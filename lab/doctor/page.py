@@ -8,6 +8,7 @@ from lab.doctor.audit import AuditReport
 from lab.doctor.backward import BackwardReport
 from lab.doctor.process import ProcessReport
 from lab.doctor.simulate import OK, UNDECIDED, SimulationReport
+from lab.doctor.training import TrainingReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,8 @@ class DoctorReport(Report):
     """Of `simulate`, in the order of the placements."""
     backward: BackwardReport | None
     """None: not run; `refused`, `missing` or `notes` says why."""
+    training: TrainingReport | None
+    """None: not run; `refused`, `missing` or `notes` says why."""
     refused: tuple[str, ...]
     """Instruments that could not be run on this model, and why."""
     missing: tuple[str, ...]
@@ -33,7 +36,7 @@ class DoctorReport(Report):
     def ok(self) -> bool:
         """Nothing was found, no simulation was left undecided and no instrument was refused."""
         simulated = all(simulation.ok for simulation in self.simulations)
-        trained = self.backward is None or self.backward.ok
+        trained = all(report is None or report.ok for report in (self.backward, self.training))
         return self.process.ok and self.audit.ok and simulated and trained and not self.refused
 
     @property
@@ -44,6 +47,7 @@ class DoctorReport(Report):
             "audit": len(self.audit.findings),
             "simulation": sum(report.verdict not in (OK, UNDECIDED) for report in self.simulations),
             "backward": 0 if self.backward is None else len(self.backward.findings),
+            "training": 0 if self.training is None else len(self.training.findings),
         }
         return {name: count for name, count in counts.items() if count}
 
@@ -70,7 +74,7 @@ class DoctorReport(Report):
     def headline(self) -> str:
         """How much each instrument found; what was not run is no part of `nothing found`."""
         if self.ok:
-            run = self.simulations or self.backward is not None
+            run = self.simulations or self.backward is not None or self.training is not None
             return "nothing found" if run else "nothing found by looking; nothing was run"
         found = ", ".join(f"{count} by {name}" for name, count in self.found.items())
         undecided = sum(report.verdict == UNDECIDED for report in self.simulations)
@@ -91,6 +95,7 @@ class DoctorReport(Report):
             "audit": self.audit.to_dict(),
             "simulations": [simulation.to_dict() for simulation in self.simulations],
             "backward": None if self.backward is None else self.backward.to_dict(),
+            "training": None if self.training is None else self.training.to_dict(),
             "refused": list(self.refused),
             "missing": list(self.missing),
             "notes": list(self.notes),
@@ -104,9 +109,10 @@ class DoctorReport(Report):
             title=f"Doctor: {self.headline}",
             columns=("instrument", "result"),
             rows=self._rows(),
-            notes=(*refused, *rest, *(f"not asked for: {note}" for note in self.notes)),
+            notes=(*refused, *rest, *self.notes),
         )
-        reports = (self.process, self.audit, *self.simulations, *([self.backward] if self.backward else []))
+        run = [report for report in (self.backward, self.training) if report is not None]
+        reports = (self.process, self.audit, *self.simulations, *run)
         return (head, *(table for report in reports for table in report.tables()))
 
     def _rows(self) -> tuple[tuple[str, str], ...]:
@@ -115,10 +121,15 @@ class DoctorReport(Report):
             rows.append((f"simulation on {', '.join(report.devices)}", _verdict(report)))
         if self.backward is not None:
             rows.append(("backward", _count(len(self.backward.findings))))
+        if self.training is not None:
+            rows.append(("training", _count(len(self.training.findings))))
         ran = {name.partition(" ")[0] for name, _ in rows}
         rows += [(refusal.partition(" (")[0], "not run") for refusal in self.refused]
         refused = {refusal.partition(" ")[0] for refusal in self.refused}
-        return (*rows, *((name, "not run") for name in ("simulation", "backward") if name not in ran | refused))
+        return (
+            *rows,
+            *((name, "not run") for name in ("simulation", "backward", "training") if name not in ran | refused),
+        )
 
 
 def _count(number: int) -> str:
