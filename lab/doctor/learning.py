@@ -115,7 +115,8 @@ class StepFacts:
             self.spoiled = {
                 key: found for key in self.changed & set(self.parameters) if (found := spread(kept.tensors[key].tensor)) != FINITE
             }
-            self.buffers_after = {name: kind_of_values(item) for name, item in self.model.named_buffers()}
+            if self.buffers:
+                self.buffers_after = {name: kind_of_values(item) for name, item in self.model.named_buffers()}
 
     def _ran(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         self.in_train_mode = module.training

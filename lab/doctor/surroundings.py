@@ -95,7 +95,7 @@ class Surroundings:
 
     def _norms(self) -> Iterator[Finding]:
         facts = self._facts
-        for name, module in facts.model.named_modules():
+        for name, module in facts.model.named_modules() if facts.watch.norms else ():
             if not isinstance(module, _NormBase) or module.running_mean is None:
                 continue
             ran = facts.watch.norms.get(id(module.running_mean))

@@ -107,12 +107,12 @@ def explain_training(
         Exception: what `step` raises, but for the error of a loss without a graph, which is explained.
     """
     _require_values(model)
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if isinstance(optimizer, Optimizer):
         optimizers: list[Optimizer] = [optimizer]
     elif optimizer is not None:
         optimizers = list(optimizer)
     else:
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizers = [torch.optim.SGD(trained, lr=_PLAIN_RATE)] if trained else []
     with kept_step(model, optimizers) as kept:
         facts = StepFacts(model, optimizers, step)
