@@ -276,6 +276,9 @@ def _mean(output: Any, batch: Any) -> Tensor:
 def _mean_and_square(output: Any, batch: Any) -> Tensor:
     """A loss that has a gradient also where outputs are zero, and where their sum is constant."""
     mean = _mean(output, batch)
-    return mean + torch.stack(
-        [tensor.float().square().mean() for _, tensor in named_tensors(output) if tensor.is_floating_point()]
-    ).sum()
+    return (
+        mean
+        + torch.stack(
+            [tensor.float().square().mean() for _, tensor in named_tensors(output) if tensor.is_floating_point()]
+        ).sum()
+    )

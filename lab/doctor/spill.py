@@ -71,7 +71,7 @@ class Kept:
         if memory is None:
             return True
         self._file.seek(self._start)
-        chunk = memoryview(np.empty(min(_CHUNK, memory.nbytes), np.uint8))
+        chunk = np.empty(min(_CHUNK, memory.nbytes), np.uint8).data
         for start in range(0, memory.nbytes, _CHUNK):
             part = chunk[: min(_CHUNK, memory.nbytes - start)]
             _fill(self._file, part)
@@ -103,7 +103,7 @@ def _memory(tensor: Tensor) -> memoryview | None:
         return None
     if tensor.is_conj() or tensor.is_neg() or tensor.numel() * tensor.element_size() < _SMALL:
         return None
-    return memoryview(tensor.detach().view(-1).view(torch.uint8).numpy())
+    return tensor.detach().view(-1).view(torch.uint8).numpy().data
 
 
 def _words(memory: memoryview) -> Any:

@@ -72,10 +72,13 @@ def test_sqrt_behind_where_a_finite_forward_with_a_gradient_that_is_nan() -> Non
     found = by_kind[kinds.BACKWARD]
     assert found.names == ("layer.weight", "layer.bias")
     assert found.operation.startswith("sqrt")
-    assert found.place is not None and found.place.text == "return torch.where(h > 0, h.sqrt(), h)"
-    assert report.loss is not None and np.isfinite(report.loss)
+    assert found.place is not None
+    assert found.place.text == "return torch.where(h > 0, h.sqrt(), h)"
+    assert report.loss is not None
+    assert np.isfinite(report.loss)
     gradient, _, because = _row(report, "layer.weight")
-    assert gradient == "nan" and "h.sqrt()" in because
+    assert gradient == "nan"
+    assert "h.sqrt()" in because
     assert _row(report, "unused.weight") == ("none", "unchanged", "no operation read it")
 
 
@@ -206,7 +209,8 @@ def test_where_the_graph_was_cut(name: str) -> None:
     names = _only(report, category, operation, "# here")
     assert names == BOTH
     gradient, moved, because = _row(report, "first.weight")
-    assert (gradient, moved) == ("none", "unchanged") and "# here" in because
+    assert (gradient, moved) == ("none", "unchanged")
+    assert "# here" in because
     assert _row(report, "last.weight")[:2] == ("finite", "moved")
 
 
