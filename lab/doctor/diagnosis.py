@@ -9,7 +9,7 @@ from lab.doctor.ancestry import ancestors
 from lab.doctor.blame import Blame, cut_of, first_not_finite, read_in
 from lab.doctor.gradients import FLAT as FLAT_NODES
 from lab.doctor.gradients import paths_avoid
-from lab.doctor.learning import NONE, ParameterRow, StepFacts, rows_of
+from lab.doctor.learning import NONE, LearningRow, StepFacts, rows_of
 from lab.doctor.records import NodeRecord
 from lab.doctor.surroundings import Surroundings
 from lab.doctor.training_faults import (
@@ -28,7 +28,7 @@ from lab.doctor.training_faults import (
     UNREAD,
     UNUSED,
     ZERO,
-    TrainingFinding,
+    LearningFinding,
 )
 from lab.doctor.values import FINITE, INF, NAN, CallRecord, behind
 from lab.doctor.values import ZERO as ZERO_KIND
@@ -58,7 +58,7 @@ class Diagnosis:
         self._leaves: dict[int, set[int]] = {}
         self._read = set(watch.values.sources) | watch.gradients.leaves
 
-    def run(self) -> tuple[list[ParameterRow], list[TrainingFinding], list[str]]:
+    def run(self) -> tuple[list[LearningRow], list[LearningFinding], list[str]]:
         """Rows, findings and notes."""
         if not self._facts.trainable:
             self._find(FROZEN, Blame(), "(the model)")
@@ -70,7 +70,7 @@ class Diagnosis:
         for category, blame, name, detail in Surroundings(self._facts, judge_mode=self._judge_mode).findings():
             self._find(category, blame, name, detail)
         findings = [
-            TrainingFinding(
+            LearningFinding(
                 category=category,
                 names=tuple(dict.fromkeys(names)),
                 operation=blame.operation,

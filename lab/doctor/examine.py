@@ -18,7 +18,7 @@ from lab.doctor.backward import BackwardReport, explain_backward
 from lab.doctor.process import ProcessReport, process_check
 from lab.doctor.simulate import MISMATCH, RAISES, UNDECIDED, SimulationReport, simulate
 from lab.doctor.stand_in import CopyError
-from lab.doctor.training import NO_GRAPH_TEXT, TrainingReport, UnfilledError, explain_training
+from lab.doctor.training import NO_GRAPH_TEXT, LearningReport, UnfilledError, explain_training
 from lab.doctor.untouched import untouched
 from lab.state import preserved_rng
 
@@ -38,7 +38,7 @@ class DoctorReport(Report):
     """Of `simulate`, in the order of the placements."""
     backward: BackwardReport | None
     """None: not run; `notes` says why."""
-    training: TrainingReport | None
+    training: LearningReport | None
     """None: not run; `notes` says why."""
     refused: tuple[str, ...]
     """Instruments that could not be run on this model, and why."""
@@ -252,7 +252,7 @@ def _training(
     loss: Callable[[Any, Any], Tensor],
     step: Callable[[], Any] | None,
     optimizer: Optimizer | Sequence[Optimizer] | None,
-) -> TrainingReport:
+) -> LearningReport:
     """One step of the user's, or one over the batch."""
     args, kwargs = _arguments(batch)
 

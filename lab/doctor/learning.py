@@ -20,7 +20,7 @@ MOVED, STILL, OUTSIDE, FROZEN = "moved", "unchanged", "in no optimizer", "frozen
 
 
 @dataclass(frozen=True, kw_only=True)
-class ParameterRow:
+class LearningRow:
     """What a step did with one parameter."""
 
     name: str
@@ -150,10 +150,10 @@ def _gradient(parameter: Tensor) -> str:
     return NONE if parameter.grad is None else kind_of_values(parameter.grad)
 
 
-def rows_of(facts: StepFacts, because: Mapping[int, str]) -> list[ParameterRow]:
+def rows_of(facts: StepFacts, because: Mapping[int, str]) -> list[LearningRow]:
     """A row for each parameter; `because`: the reason, by identity."""
     return [
-        ParameterRow(
+        LearningRow(
             name=name,
             gradient=facts.kinds.get(key, "") if key in facts.trainable else "",
             step=_moved(facts, key),
