@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from lab.doctor.calls import CAST, OPERATION
 from lab.doctor.place import Place, Site
 from lab.doctor.records import NodeRecord
 from lab.doctor.values import FINITE, NAN, CallRecord
@@ -86,10 +87,15 @@ def first_not_finite(loss: CallRecord) -> CallRecord:
     return min(origins, key=lambda record: record.number)
 
 
-def cut_of(leaf: int, records: list[CallRecord]) -> CallRecord | None:
-    """The first call of those behind the loss at which the gradient of the leaf is lost."""
-    cuts = sorted((record for record in records if record.cut), key=lambda record: record.number)
-    return next((record for record in cuts if leaf in read_in(record)), None)
+def cut_of(records: list[CallRecord], leaf: int | None = None) -> CallRecord | None:
+    """The call of those behind the loss at which the gradient of the leaf, or of any leaf, is lost.
+
+    A mask (`x > 0`) or an index (`x.long()`) has no gradient and needs none: it is to blame only where nothing else
+    cuts.
+    """
+    read = [(record, read_in(record)) for record in records if record.cut]
+    cuts = [record for record, leaves in read if (leaves if leaf is None else leaf in leaves)]
+    return min(cuts, key=lambda record: (record.cut in (CAST, OPERATION), record.number), default=None)
 
 
 def read_in(cut: CallRecord) -> set[int]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lab.doctor.ancestry import ancestors
-from lab.doctor.blame import Blame, cut_of, first_not_finite, read_in
+from lab.doctor.blame import Blame, cut_of, first_not_finite
 from lab.doctor.gradients import FLAT as FLAT_NODES
 from lab.doctor.gradients import paths_avoid
 from lab.doctor.learning import NONE, LearningRow, StepFacts, rows_of
@@ -176,8 +176,7 @@ class Diagnosis:
 
     def _no_graph(self, missing: list[int]) -> None:
         """The loss needs no gradient."""
-        cuts = [record for record in self._behind_loss if record.cut]
-        cut = min((record for record in cuts if read_in(record)), key=lambda record: record.number, default=None)
+        cut = cut_of(self._behind_loss)
         blame = Blame.of_call(cut) if cut is not None else Blame()
         category = CUTS[cut.cut] if cut is not None else NO_GRAPH
         detail = "backward said: element 0 of tensors does not require grad"
@@ -205,7 +204,7 @@ class Diagnosis:
         return siblings and bool(self._facts.watch.routes)
 
     def _lost(self, key: int, name: str) -> None:
-        cut = cut_of(key, self._behind_loss)
+        cut = cut_of(self._behind_loss, key)
         if cut is not None:
             self._found_for(key, CUTS[cut.cut], Blame.of_call(cut), name)
             return

@@ -195,6 +195,18 @@ def compared(h: Tensor) -> Tensor:
 
 
 @cut(kinds.CUTS["detach"], "detach")
+def behind_a_mask(h: Tensor) -> Tensor:
+    kept = torch.where(h > 0, h, 0.1 * h)  # a comparison, which has no gradient and needs none
+    return kept.detach()  # here
+
+
+@cut(kinds.CUTS["detach"], "detach")
+def behind_an_index(h: Tensor) -> Tensor:
+    rows = (h.abs().sum(1) * 9).long() % 4
+    return h[rows].detach()  # here
+
+
+@cut(kinds.CUTS["detach"], "detach")
 def written_into(h: Tensor) -> Tensor:
     rows = torch.zeros(4, 3)
     for number in range(4):
