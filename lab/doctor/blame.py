@@ -87,14 +87,13 @@ def first_not_finite(loss: CallRecord) -> CallRecord:
     return min(origins, key=lambda record: record.number)
 
 
-def cut_of(records: list[CallRecord], leaf: int | None = None) -> CallRecord | None:
-    """The call of those behind the loss at which the gradient of the leaf, or of any leaf, is lost.
+def cut_of(leaf: int, records: list[CallRecord]) -> CallRecord | None:
+    """The first call of those behind the loss at which the gradient of the leaf is lost.
 
     A mask (`x > 0`) or an index (`x.long()`) has no gradient and needs none: it is to blame only where nothing else
     cuts.
     """
-    read = [(record, read_in(record)) for record in records if record.cut]
-    cuts = [record for record, leaves in read if (leaves if leaf is None else leaf in leaves)]
+    cuts = [record for record in records if record.cut and leaf in read_in(record)]
     return min(cuts, key=lambda record: (record.cut in (CAST, OPERATION), record.number), default=None)
 
 

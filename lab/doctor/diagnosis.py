@@ -176,11 +176,11 @@ class Diagnosis:
 
     def _no_graph(self, missing: list[int]) -> None:
         """The loss needs no gradient."""
-        cut = cut_of(self._behind_loss)
-        blame = Blame.of_call(cut) if cut is not None else Blame()
-        category = CUTS[cut.cut] if cut is not None else NO_GRAPH
         detail = "backward said: element 0 of tensors does not require grad"
         for key in missing:
+            cut = cut_of(key, self._behind_loss)
+            blame = Blame.of_call(cut)
+            category = CUTS[cut.cut] if cut is not None else NO_GRAPH
             self._because[key] = str(blame) or category
             self._find(category, blame, self._name(key), detail)
 
@@ -204,7 +204,7 @@ class Diagnosis:
         return siblings and bool(self._facts.watch.routes)
 
     def _lost(self, key: int, name: str) -> None:
-        cut = cut_of(self._behind_loss, key)
+        cut = cut_of(key, self._behind_loss)
         if cut is not None:
             self._found_for(key, CUTS[cut.cut], Blame.of_call(cut), name)
             return

@@ -113,8 +113,8 @@ class StepFacts:
             self.changed = {key for key, tensor in kept.tensors.items() if tensor.changed}
             self.spoiled = {
                 key: found
-                for key in self.changed & set(self.parameters)
-                if (found := spread(kept.tensors[key].tensor)) != FINITE
+                for key in self.parameters
+                if key in self.changed and (found := spread(kept.tensors[key].tensor)) != FINITE
             }
             if self.buffers:
                 self.buffers_after = {name: kind_of_values(item) for name, item in self.model.named_buffers()}

@@ -54,7 +54,7 @@ class Surroundings:
     def _outside(self) -> Iterator[Finding]:
         """Parameters that got a gradient and are in no optimizer."""
         facts = self._facts
-        for key in facts.trainable - set(facts.groups):
+        for key in [key for key in facts.parameters if key in facts.trainable and key not in facts.groups]:
             if facts.kinds.get(key, NONE) != NONE:
                 yield UNTRAINED, Blame(), facts.parameters[key][0], "it got a gradient and is never stepped"
         reached = facts.watch.gradients.reached - set(facts.parameters)

@@ -242,6 +242,19 @@ def test_a_loss_without_a_graph_is_explained(name: str) -> None:
     assert "element 0 of tensors does not require grad" in str(report)
 
 
+def test_each_parameter_is_cut_at_its_own_line() -> None:
+    one, other = nn.Linear(3, 3), nn.Linear(3, 3)
+    model = nn.ModuleList([one, other])
+
+    def step() -> Tensor:
+        first = one(X).detach()  # one
+        return (first + other(X)).mean().detach()  # other
+
+    report = explain_training(model, step, torch.optim.SGD(model.parameters(), lr=0.1))
+    found = {finding.place.text.split("# ")[1]: finding.names for finding in report.findings if finding.place}
+    assert found == {"one": ("0.weight", "0.bias"), "other": ("1.weight", "1.bias")}
+
+
 def test_a_log_on_the_way_is_not_blamed_for_the_cut() -> None:
     seen: list[float] = []
 
@@ -429,3 +442,10 @@ def test_errors_of_the_step_itself_come_through() -> None:
     model = nn.Linear(3, 1)
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         _explain(model, lambda: model(torch.ones(2, 5)).mean())
+
+
+def test_names_stand_in_the_order_of_the_model() -> None:
+    model = nn.Sequential(*(nn.Linear(3, 3) for _ in range(12)), nn.Linear(3, 1))
+    report = explain_training(model, lambda: model(X).mean(), torch.optim.SGD(model[-1].parameters(), lr=0.1))
+    (finding,) = report.findings
+    assert finding.names == tuple(name for name, _ in model[:-1].named_parameters())
