@@ -20,7 +20,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.checkpoint import CheckpointFunction
 
 from lab.doctor.ancestry import ancestors, carried, path
-from lab.doctor.fingerprint import fingerprint, layout_of
+from lab.doctor.fingerprint import fingerprint, glance, layout_of
 from lab.doctor.names import Names
 from lab.doctor.place import call_site
 from lab.doctor.records import Bracket, Holder, Moment, NodeRecord, Observation, SavedTensor
@@ -171,6 +171,8 @@ class GraphWatch:
                 first=first,
                 current=first,
                 verified=self._ledger.now,
+                seen=glance(storage, layout) if layout else None,
+                glanced=self._ledger.now,
             )
             record.saved.append(saved)
             self._ledger.watch(saved)
