@@ -1,8 +1,8 @@
 """The bytes of a tensor as one number, read without torch's operations.
 
 A fingerprint is the CRC-32 of the elements' memory: any write of other bytes changes it (but for one in 2^32), whatever
-wrote, and the order of elements counts. A glance is cheaper and sees most. Covered: strided CPU tensors of any dtype. Not covered: other devices and
-layouts; there is no fingerprint then.
+wrote, and the order of elements counts. A glance is cheaper and sees most. Covered: strided CPU tensors of any dtype.
+Not covered: other devices and layouts; there is no fingerprint then.
 """
 
 import ctypes
