@@ -383,6 +383,47 @@ def spectral_norm() -> Any:
 
 
 @healthy
+def scripted() -> Any:
+    return _classify(torch.jit.script(nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))))
+
+
+@healthy
+def compiled() -> Any:
+    return _classify(torch.compile(nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)), backend="eager"))
+
+
+@healthy
+def complex_weights_in_double() -> Any:
+    class Turned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.turn = nn.Parameter(torch.randn(3, 2, dtype=torch.complex128))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (x.to(torch.complex128) @ self.turn).abs()
+
+    return _classify(Turned())
+
+
+@healthy
+def state_and_counters_in_the_module() -> Any:
+    class Stateful(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.calls, self.seen = nn.Linear(3, 2), 0, [0]
+            self.register_buffer("memory", torch.zeros(2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            self.seen.append(self.calls)
+            h = self.layer(x)
+            self.memory = 0.9 * self.memory + h.mean(0).detach()
+            return h + self.memory
+
+    return _classify(Stateful())
+
+
+@healthy
 def functional_call_and_vmap() -> Any:
     model = nn.Linear(3, 2)
     optimizer = _adam(model)
@@ -449,6 +490,8 @@ def _state(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> Any:
             [parameter.requires_grad for parameter in model.parameters()],
             [module.training for module in model.modules()],
             [sorted(vars(module)) for module in model.modules()],
+            [getattr(module, "seen", None) for module in model.modules()],
+            [getattr(module, "calls", None) for module in model.modules()],
             [len(module._forward_hooks) for module in model.modules()],
             [optimizer.state_dict() for optimizer in optimizers],
             [sorted(vars(optimizer)) for optimizer in optimizers],
@@ -494,6 +537,38 @@ def test_a_step_that_raises_leaves_no_trace(warm: bool) -> None:
     with pytest.raises(ValueError, match="on the way"):
         explain_training(model, step, optimizer)
     assert _equal(_state(model, [optimizer]), before)
+
+
+def test_a_graph_from_before_the_check_can_still_be_run() -> None:
+    model = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
+    optimizer = _adam(model)
+    expected = [
+        gradient.clone() for gradient in torch.autograd.grad(model(X).square().mean(), list(model.parameters()))
+    ]
+    loss = model(X).square().mean()
+    explain_training(model, lambda: model(X).mean(), optimizer)
+    loss.backward()
+    assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), expected, strict=True))
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_weights_of_the_loss_get_back_the_gradient_that_they_had(raises: bool) -> None:
+    model, criterion = nn.Linear(3, 2), nn.Linear(2, 1)
+    criterion.weight.grad = given = torch.ones(1, 2)
+
+    def step() -> None:
+        criterion(model(X)).mean().backward()
+        if raises:
+            raise ValueError("on the way")
+
+    if raises:
+        with pytest.raises(ValueError, match="on the way"):
+            explain_training(model, step)
+    else:
+        explain_training(model, step)
+    assert criterion.weight.grad is given
+    assert torch.equal(given, torch.ones(1, 2))
+    assert criterion.bias.grad is None
 
 
 def test_hooks_of_the_user_can_still_be_removed() -> None:
