@@ -39,6 +39,8 @@ class Program:
     """A model whose values are copied into `model`."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of the instrument."""
+    clean_up: Callable[[], Any] | None = None
+    """Puts back what the program changed for the whole process."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -129,4 +129,6 @@ def bias_left_in_float() -> Program:
     tensor="torch.get_default_dtype()",
 )
 def default_changed_for_all() -> Program:
-    return Program(step=lambda: torch.set_default_dtype(torch.float64))
+    return Program(
+        step=lambda: torch.set_default_dtype(torch.float64), clean_up=lambda: torch.set_default_dtype(torch.float32)
+    )

@@ -179,3 +179,17 @@ def running_variance_of_nan() -> Program:
     model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
     model[1].running_var.fill_(torch.nan)
     return _trained(model, torch.randn(4, 3))
+
+
+@case(
+    family=FAMILY,
+    seen="a weight was made with torch.empty and never filled",
+    instrument="explain_training",
+    kind=kinds.PARAMETER,
+    marker="",
+    tensor="0.weight",
+)
+def weight_that_nobody_filled() -> Program:
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 1))
+    model[0].weight = nn.Parameter(torch.full((3, 3), torch.nan))
+    return _trained(model, torch.randn(4, 3))

@@ -22,7 +22,7 @@ def _sgd(model: nn.Module) -> torch.optim.Optimizer:
     report="isayev/ReLeaSE#39",
     seen="every gradient is None: the log-probability was taken out of the graph as a number",
     instrument="explain_training",
-    kind=kinds.CUT,
+    kind=kinds.CUT_PYTHON,
 )
 def policy_loss_of_numbers() -> Program:
     policy = nn.Linear(3, 2)
@@ -42,7 +42,7 @@ def policy_loss_of_numbers() -> Program:
     report="LZGMatrix/BOP19_CDPN_2019ICCV#4",
     seen="element 0 of tensors does not require grad: coordinates were read with argmax",
     instrument="explain_training",
-    kind=kinds.CUT,
+    kind=kinds.CUT_OPERATION,
 )
 def coordinates_by_argmax() -> Program:
     model = nn.Linear(3, 8)
@@ -60,7 +60,7 @@ def coordinates_by_argmax() -> Program:
     report="BindsNET/bindsnet#346",
     seen="the loss counts how many outputs are over the threshold",
     instrument="explain_training",
-    kind=kinds.CUT,
+    kind=kinds.CUT_OPERATION,
 )
 def spikes_are_counted() -> Program:
     model = nn.Linear(3, 5)
@@ -79,7 +79,7 @@ def spikes_are_counted() -> Program:
     report="speechbrain/speechbrain#735",
     seen="the loss is wrapped anew so that backward is quiet, and nothing learns",
     instrument="explain_training",
-    kind=kinds.CUT,
+    kind=kinds.CUT_DETACH,
 )
 def loss_wrapped_anew() -> Program:
     model = nn.Linear(3, 2)
@@ -96,7 +96,7 @@ def loss_wrapped_anew() -> Program:
     report="huggingface/transformers#23170",
     seen="checkpointed blocks behind a frozen embedding: no gradient anywhere",
     instrument="explain_training",
-    kind=kinds.CUT,
+    kind=kinds.CUT_CHECKPOINT,
 )
 def checkpoint_behind_a_frozen_embedding() -> Program:
     model = nn.ModuleDict({"embed": nn.Embedding(5, 4), "block": nn.Linear(4, 4), "head": nn.Linear(4, 2)})
@@ -116,7 +116,7 @@ def checkpoint_behind_a_frozen_embedding() -> Program:
     report="lucidrains/CoCa-pytorch#6",
     seen="a wrapper that collects features detaches them: the image encoder stays as it was",
     instrument="explain_training",
-    kind=kinds.CUT,
+    kind=kinds.CUT_DETACH,
 )
 def extractor_detaches() -> Program:
     class Extractor(nn.Module):
@@ -171,7 +171,7 @@ def step_uses_a_copy() -> Program:
     family=FAMILY,
     seen="an encoder runs under no_grad, left over from an evaluation script",
     instrument="explain_training",
-    kind=kinds.CUT,
+    kind=kinds.CUT_NO_GRAD,
 )
 def encoder_under_no_grad() -> Program:
     model = nn.ModuleDict({"encoder": nn.Linear(3, 4), "head": nn.Linear(4, 2)})
@@ -188,7 +188,7 @@ def encoder_under_no_grad() -> Program:
     family=FAMILY,
     seen="the output takes a way through numpy",
     instrument="explain_training",
-    kind=kinds.CUT,
+    kind=kinds.CUT_DETACH,
 )
 def smoothing_in_numpy() -> Program:
     model = nn.Linear(3, 4)
@@ -196,5 +196,61 @@ def smoothing_in_numpy() -> Program:
     def step() -> Tensor:
         curve = model(torch.ones(2, 3)).detach().numpy()  # fault
         return torch.from_numpy(curve.cumsum(1)).square().mean()
+
+    return Program(model=model, step=step, optimizer=_sgd(model))
+
+
+@case(
+    family=FAMILY,
+    seen="values are rounded on the way to the loss: gradients are there, and all are zero",
+    instrument="explain_training",
+    kind=kinds.FLAT,
+)
+def rounded_on_the_way() -> Program:
+    model = nn.Linear(3, 4)
+
+    def step() -> Tensor:
+        level = (8 * model(torch.ones(2, 3))).round()  # fault
+        return (level / 8 - 1).square().mean()
+
+    return Program(model=model, step=step, optimizer=_sgd(model))
+
+
+@case(
+    family=FAMILY,
+    report="ImprintLab/MedSegDiff#27",
+    seen="some weights of the model take no part in the loss",
+    instrument="explain_training",
+    kind=kinds.UNUSED,
+    marker="",
+    tensor="edges.weight",
+)
+def second_output_forgotten() -> Program:
+    model = nn.ModuleDict({"trunk": nn.Linear(3, 3), "mask": nn.Linear(3, 1), "edges": nn.Linear(3, 1)})
+
+    def step() -> Tensor:
+        hidden = model["trunk"](torch.ones(2, 3))
+        mask, edges = model["mask"](hidden), model["edges"](hidden)
+        assert mask.shape == edges.shape
+        return mask.square().mean()
+
+    return Program(model=model, step=step, optimizer=_sgd(model))
+
+
+@case(
+    family=FAMILY,
+    seen="the checkpointed part draws other dropout in backward: gradients are there, of another function",
+    instrument="explain_training",
+    kind=kinds.REDRAWN,
+)
+def dropout_drawn_anew() -> Program:
+    model = nn.ModuleDict({"mix": nn.Linear(3, 8), "head": nn.Linear(8, 1)})
+
+    def part(x: Tensor) -> Tensor:
+        return F.dropout(model["mix"](x), 0.5)  # fault
+
+    def step() -> Tensor:
+        hidden = checkpoint(part, torch.ones(2, 3), use_reentrant=False, preserve_rng_state=False)
+        return model["head"](hidden).square().mean()
 
     return Program(model=model, step=step, optimizer=_sgd(model))

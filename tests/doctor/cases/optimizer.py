@@ -53,7 +53,7 @@ def norm_swapped_after_the_optimizer() -> Program:
     report="4uiiurz1/pytorch-adacos#10",
     seen="the class centres in the loss module stay random",
     instrument="explain_training",
-    kind=kinds.OUTSIDE,
+    kind=kinds.OF_LOSS,
     marker="",
     tensor="centres",
 )
@@ -76,7 +76,7 @@ def class_centres_of_the_loss() -> Program:
     report="KaiyangZhou/pytorch-center-loss#22",
     seen="a centre loss beside cross-entropy does not fall",
     instrument="explain_training",
-    kind=kinds.OUTSIDE,
+    kind=kinds.OF_LOSS,
     marker="",
     tensor="centers",
 )
@@ -173,7 +173,7 @@ def norm_trained_in_eval_mode() -> Program:
     report="microsoft/dion#24",
     seen="a layer that began at zero has no gradient yet; the update divides by its norm",
     instrument="explain_training",
-    kind=kinds.NAN_STEP,
+    kind=kinds.PARAMETER,
     marker="",
     tensor="0.weight",
 )

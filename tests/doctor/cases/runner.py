@@ -52,8 +52,13 @@ def _cases_of(files: tuple[str, ...]) -> tuple[Case, ...]:
 
 
 def look(case: Case) -> tuple[Seen, ...]:
-    """What the case's instrument says of its program."""
-    return INSTRUMENTS[case.instrument](case.build())
+    """What the case's instrument says of its program; what the program changed for the process is put back."""
+    program = case.build()
+    try:
+        return INSTRUMENTS[case.instrument](program)
+    finally:
+        if program.clean_up is not None:
+            program.clean_up()
 
 
 def alarms(case: Case) -> tuple[tuple[str, Seen], ...]:
