@@ -47,7 +47,7 @@ def sqrt_in_the_branch_not_taken() -> Program:
     report="pytorch/pytorch#68425",
     seen="exp overflows in the branch that where does not take; the output is finite, the gradient NaN",
     instrument="explain_training",
-    kind=kinds.NON_FINITE,
+    kind=kinds.NAN_GRADIENT,
 )
 def exp_in_the_branch_not_taken() -> Program:
     class Soft(nn.Module):
@@ -68,7 +68,7 @@ def exp_in_the_branch_not_taken() -> Program:
     report="pytorch/pytorch#108618",
     seen="log2 of zero stands in the branch not taken",
     instrument="explain_training",
-    kind=kinds.NON_FINITE,
+    kind=kinds.NAN_GRADIENT,
 )
 def logarithm_in_the_branch_not_taken() -> Program:
     class Scale(nn.Module):

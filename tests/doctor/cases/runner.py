@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from lab.base import LabError
 from lab.device import measure_leak, transfer_state
-from lab.doctor import audit, examine, explain_backward, process_check, simulate
+from lab.doctor import audit, examine, explain_backward, explain_training, process_check, simulate
 from lab.doctor.place import Place
 
 from .case import FAMILIES, Case, Program
@@ -64,7 +64,12 @@ def look(case: Case) -> tuple[Seen, ...]:
 def alarms(case: Case) -> tuple[tuple[str, Seen], ...]:
     """What any instrument says of a healthy program, each on a program of its own."""
     names = _HEALTHY_INSTRUMENTS if case.instrument == "all" else (case.instrument,)
-    return tuple((name, seen) for name in names for seen in INSTRUMENTS[name](_whole(case.build())))
+    told = []
+    for name in names:
+        program = _whole(case.build())
+        if name != "explain_training" or program.step is not None:
+            told += [(name, seen) for seen in INSTRUMENTS[name](program)]
+    return tuple(told)
 
 
 def _whole(program: Program) -> Program:
@@ -131,6 +136,14 @@ def _by_backward(program: Program) -> tuple[Seen, ...]:
     return tuple(found)
 
 
+def _by_training(program: Program) -> tuple[Seen, ...]:
+    report = explain_training(program.model, program.step, program.optimizer)
+    return tuple(
+        Seen(kind=finding.category, places=_spot(finding.place), tensors=", ".join(finding.names))
+        for finding in report.findings
+    )
+
+
 def _by_page(program: Program) -> tuple[Seen, ...]:
     report = examine(program.model, program.batch, **program.options)
     seen = [Seen(kind=finding.kind, tensors=finding.name) for finding in report.audit.findings]
@@ -174,9 +187,10 @@ INSTRUMENTS: dict[str, Callable[[Program], tuple[Seen, ...]]] = {
     "audit": _by_audit,
     "simulate": _by_simulation,
     "explain_backward": _by_backward,
+    "explain_training": _by_training,
     "examine": _by_page,
     "measure_leak": _by_leak,
     "transfer_state": _by_transfer,
     "process_check": _by_process,
 }
-_HEALTHY_INSTRUMENTS = ("audit", "explain_backward", "examine")
+_HEALTHY_INSTRUMENTS = ("audit", "explain_backward", "explain_training", "examine")

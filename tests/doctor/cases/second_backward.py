@@ -107,8 +107,8 @@ def teachers_of_each_other() -> Program:
     def step() -> None:
         x = torch.ones(2, 3)
         one, two = model["one"](x).log_softmax(1), model["two"](x).log_softmax(1)  # fault
-        F.kl_div(one, two, log_target=True).backward()
-        F.kl_div(two, one, log_target=True).backward()
+        F.kl_div(one, two, log_target=True, reduction="batchmean").backward()
+        F.kl_div(two, one, log_target=True, reduction="batchmean").backward()
 
     return Program(model=model, step=step)
 
