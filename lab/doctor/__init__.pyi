@@ -3,11 +3,14 @@
 from .audit import KINDS, AuditReport, audit
 from .backward import BackwardFinding, BackwardReport, WatchConfig, explain_backward
 from .examine import DoctorReport, Placement, examine
+from .learning import ParameterRow
 from .misplaced import Operand
 from .optimizer_audit import AuditFinding
 from .place import Place
 from .process import ProcessFinding, ProcessReport, process_check
 from .simulate import SimulationReport, simulate
+from .training import TrainingReport, explain_training
+from .training_faults import TrainingFinding
 
 __all__ = [
     "KINDS",
@@ -17,15 +20,19 @@ __all__ = [
     "BackwardReport",
     "DoctorReport",
     "Operand",
+    "ParameterRow",
     "Place",
     "Placement",
     "ProcessFinding",
     "ProcessReport",
     "SimulationReport",
+    "TrainingFinding",
+    "TrainingReport",
     "WatchConfig",
     "audit",
     "examine",
     "explain_backward",
+    "explain_training",
     "process_check",
     "simulate",
 ]

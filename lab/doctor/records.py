@@ -75,6 +75,8 @@ class NodeRecord:
     tick: int
     parents: "tuple[NodeRecord, ...]"
     """Records of the nodes that made its inputs."""
+    leaves: tuple[int, ...] = ()
+    """Identities of the leaves whose gradient it computes; kept by the training check."""
     saved: "list[SavedTensor]" = field(default_factory=list)
     own_write: Write | None = None
     """The write by which the node's own operation spoiled what the node saved."""
