@@ -16,7 +16,7 @@ from lab.doctor.audit import AuditReport, audit
 from lab.doctor.backward import BackwardReport, explain_backward
 from lab.doctor.process import ProcessReport, process_check
 from lab.doctor.simulate import MISMATCH, UNDECIDED, SimulationReport, simulate
-from lab.doctor.stand_in import CopyError
+from lab.doctor.stand_in import COPY_ERRORS, CopyError
 from lab.doctor.untouched import untouched
 from lab.state import preserved_rng
 
@@ -206,7 +206,7 @@ def _backward(
     """Two passes over a copy: a state that carries its graph shows in the second."""
     try:
         twin = copy.deepcopy(model)
-    except (TypeError, RuntimeError) as error:
+    except COPY_ERRORS as error:
         got = f"{type(model).__name__}, where that fails ({error})"
         hint = "give it a __deepcopy__, or call explain_backward yourself"
         raise CopyError("a model that copy.deepcopy can copy", got, hint) from error

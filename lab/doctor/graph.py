@@ -6,6 +6,7 @@ torch's own nodes, custom functions, writes through views. Not covered: nodes ma
 a reentrant checkpoint runs again (both are counted), and nodes made before the run.
 """
 
+import re
 import sys
 import weakref
 from collections.abc import Callable, Iterator
@@ -24,8 +25,10 @@ from lab.doctor.fingerprint import fingerprint, layout_of
 from lab.doctor.names import Names
 from lab.doctor.place import call_site
 from lab.doctor.records import Bracket, Holder, Moment, NodeRecord, Observation, SavedTensor
-from lab.doctor.saved import hooks_are_on, is_leaf_node, read_saved, saved_attributes, storage_of
+from lab.doctor.saved import hides_its_operation, hooks_are_on, is_leaf_node, read_saved, saved_attributes, storage_of
 from lab.doctor.write_log import WriteLog
+
+_EXPECTED_VERSION = re.compile(r"expected version (\d+)")
 
 
 class GraphWatch:
@@ -88,7 +91,7 @@ class GraphWatch:
         )
         node.metadata[self] = record
         with self.silence():
-            if hooks_are_on():
+            if hooks_are_on() or hides_its_operation(node):
                 record.watched = False
                 self.unwatched += 1
                 self._keep(record, "input", self._inputs)
@@ -117,7 +120,7 @@ class GraphWatch:
         self.failed_call = (call, holder)
 
     def note_inputs(self, inputs: list[Tensor]) -> None:
-        """An operation runs under saved-tensor hooks on `inputs`: they stand for what its node saves."""
+        """An operation runs on `inputs`: they stand for what its node saves, where that cannot be read."""
         self._inputs = inputs
 
     def broken_elsewhere(self, text: str) -> Observation | None:
@@ -137,6 +140,9 @@ class GraphWatch:
             return None
         part = [record for record in ancestors(self._current) if not record.watched]
         spoiled = [saved for record in part for saved in record.saved if self._ledger.writes_since(saved)]
+        expected = _EXPECTED_VERSION.search(text)
+        # Of an input that the operation itself wrote, the version is another one.
+        spoiled = [saved for saved in spoiled if expected and saved.version == int(expected[1])] or spoiled
         if not spoiled:
             return None
         first = min(spoiled, key=lambda saved: self._ledger.writes_since(saved)[0].tick)

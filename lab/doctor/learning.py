@@ -141,5 +141,3 @@ class StepFacts:
 
 def _gradient(parameter: Tensor) -> str:
     return NONE if parameter.grad is None else kind_of_values(parameter.grad)
-
-

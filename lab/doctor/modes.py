@@ -105,7 +105,10 @@ class _WatchedCalls(TorchFunctionMode):
             self._graph.note_failure(getattr(func, "__name__", str(func)), args)
             raise
         if self._walk:
-            discover(self._graph, result)
+            # The nodes that are new now are those of this call.
+            self._graph.note_inputs([value for value in args if isinstance(value, Tensor)])
+            discover(self._graph, (result, args))
+            self._graph.note_inputs([])
         return result
 
 

@@ -24,6 +24,7 @@ _OPTIMIZERS = os.path.join(_TORCH, "optim") + os.sep
 _DOCTOR = os.path.dirname(__file__) + os.sep
 _STANDARD = sysconfig.get_path("stdlib") + os.sep
 _COMMANDS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "cli") + os.sep
+_SITE = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _NOTEBOOK_CELL = re.compile(r"[/\\]ipykernel_\d+[/\\]\d+\.py$")
 _STORE_ITEM = dis.opmap["STORE_SUBSCR"]
 
@@ -130,6 +131,11 @@ def is_users(filename: str) -> bool:
     # "<eval_with_key>" is code that torch.fx generated.
     if filename.startswith((_TORCH, _DOCTOR, "<frozen ", "<eval_with_key>")):
         return False
-    installed = f"{os.sep}site-packages{os.sep}" in filename or f"{os.sep}dist-packages{os.sep}" in filename
     # Installed packages often lie inside the folder of the standard library.
-    return installed or not filename.startswith(_STANDARD)
+    return is_installed(filename) or not filename.startswith(_STANDARD)
+
+
+@functools.lru_cache(maxsize=65536)
+def is_installed(filename: str) -> bool:
+    """Whether the file lies in a folder of installed packages."""
+    return any(folder in filename for folder in _SITE)

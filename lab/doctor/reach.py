@@ -9,7 +9,6 @@ over.
 import copyreg
 import functools
 import gc
-import os
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, MutableMapping, MutableSequence, MutableSet
@@ -20,14 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lab.doctor.place import is_users
+from lab.doctor.place import is_installed, is_users
 
 CACHE = type(functools.lru_cache(lambda: None))
 """The type of what `functools.lru_cache` and `functools.cache` give."""
 
 _COLLECTIONS = (MutableMapping, MutableSequence, MutableSet)
 _PLAIN = (str, bytes, int, float, complex, type(None), torch.dtype, torch.device, torch.Size)
-_SITE = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _OF_STANDARD = frozenset(["weakref", "_weakrefset", "_thread", "_threading_local", "types", "collections"])
 
 
@@ -173,12 +171,7 @@ def _is_searched(module: ModuleType | None) -> bool:
     path = getattr(module, "__file__", None) or ""
     if name == "torch" or name in sys.stdlib_module_names or not is_users(path):
         return False
-    return not _is_installed(path) or _uses_torch(module.__name__, len(vars(module)))
-
-
-@functools.lru_cache(maxsize=65536)
-def _is_installed(path: str) -> bool:
-    return any(part in path for part in _SITE)
+    return not is_installed(path) or _uses_torch(module.__name__, len(vars(module)))
 
 
 @functools.lru_cache(maxsize=65536)

@@ -99,6 +99,7 @@ _TEXT = {
     "max_position_embeddings": 32,
 }
 _ENDS = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+_START = {"decoder_start_token_id": 0}
 _SEEING = {**{name: _TEXT[name] for name in list(_TEXT)[1:5]}, "image_size": 16, "patch_size": 8}
 _FOR_LANGUAGE = {**_TEXT, **_ENDS}
 TRANSFORMERS: dict[str, tuple[str, Mapping[str, Any]]] = {

@@ -10,7 +10,6 @@ import re
 import subprocess
 import sys
 import types
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +71,7 @@ class Answer:
 
 
 @pytest.fixture(scope="module")
-def answers(no_other_tests: None) -> Iterator[dict[str, Answer]]:
+def answers(no_other_tests: None) -> dict[str, Answer]:
     """Every program, one after the other in this process."""
     found = {}
     with pytest.MonkeyPatch.context() as patch:
@@ -95,7 +94,7 @@ def answers(no_other_tests: None) -> Iterator[dict[str, Answer]]:
                 found[case.name] = Answer(verdict=verdict, seen=text, steps=three_steps())
         finally:
             torch.use_deterministic_algorithms(False)
-    yield found
+    return found
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

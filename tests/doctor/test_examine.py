@@ -125,9 +125,24 @@ def _not_a_leaf() -> nn.Module:
     return model
 
 
+def _no_parameter() -> nn.Module:
+    model = nn.Linear(4, 4)
+    model._parameters["gain"] = torch.ones(4, requires_grad=True) * 1
+    return model
+
+
+class Refuses(nn.Linear):
+    def __deepcopy__(self, memo: object) -> nn.Module:
+        raise ValueError("one of a kind")
+
+
 @pytest.mark.parametrize(
     ("make", "instrument"),
     [
+        (_no_parameter, "simulation on cuda:0 ("),
+        (_no_parameter, "backward ("),
+        (lambda: Refuses(4, 4), "simulation on cuda:0 ("),
+        (lambda: Refuses(4, 4), "backward ("),
         (_locked, "simulation on cuda:0 ("),
         (_locked, "backward ("),
         (_normed, "backward ("),
@@ -148,7 +163,7 @@ def test_what_cannot_be_copied_is_a_row_and_the_rest_of_the_page_is_there(
     assert all(f"not run: {refusal}" in page for refusal in report.refused)
     assert len(report.refused) + len(report.simulations) + (report.backward is not None) == 2
     assert "shared[0]" in page
-    assert report.headline.startswith("1 found (1 by audit")
+    assert report.headline.startswith(f"{len(report.audit.findings)} found ({len(report.audit.findings)} by audit")
     assert report.headline.endswith(f"{len(report.refused)} not run")
     with pytest.raises(PlacementError, match="no_device"):
         examine(nn.Linear(4, 4), torch.ones(2, 4), placements=["no_device"])

@@ -4,7 +4,6 @@ import copy
 import importlib.util
 import sys
 import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +41,9 @@ pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture(autouse=True)
-def kernels_may_vary() -> Iterator[None]:
+def kernels_may_vary() -> None:
     """Some models use operations that have no deterministic form: they are run all the same, on one thread."""
     torch.use_deterministic_algorithms(True, warn_only=True)
-    yield
 
 
 def chosen() -> list[Any]:
