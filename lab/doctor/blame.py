@@ -101,3 +101,4 @@ def _on_purpose(record: CallRecord) -> bool:
         tensor = record.source() if record.source is not None else None
         return not isinstance(tensor, nn.Parameter)
     return bool(spoiled) and all(map(_on_purpose, spoiled))
+

@@ -138,7 +138,9 @@ class CallWatch(TorchFunctionMode):
             discover(self.gradients, result)
         return result
 
-    def _keep(self, record: CallRecord, results: list[Tensor], inputs: list[Tensor], needs: bool, frame: Any) -> None:
+    def _keep(
+        self, record: CallRecord, results: list[Tensor], inputs: list[Tensor], needs: bool, frame: Any
+    ) -> None:
         if record.operation in _MAKES and not any(isinstance(each, Tensor) for each in inputs):
             record.parents = tuple(self.values.taken)
         record.dtype = results[0].dtype
@@ -218,3 +220,5 @@ def _why_cut(name: str, results: list[Tensor], frame: Any) -> str:
         return NO_GRAD
     floating = any(each.is_floating_point() or each.is_complex() for each in results)
     return CAST if name in _CASTS and not floating else OPERATION
+
+

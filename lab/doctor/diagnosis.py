@@ -34,19 +34,7 @@ from lab.doctor.training_faults import (
 from lab.doctor.values import FINITE, INF, NAN, CallRecord, behind
 from lab.doctor.values import ZERO as ZERO_KIND
 
-_SATURATING = (
-    "Relu",
-    "Clamp",
-    "Threshold",
-    "Hardtanh",
-    "Hardsigmoid",
-    "Maximum",
-    "Minimum",
-    "Max",
-    "Min",
-    "Abs",
-    "Mse",
-)
+_SATURATING = ("Relu", "Clamp", "Threshold", "Hardtanh", "Hardsigmoid", "Maximum", "Minimum", "Max", "Min", "Abs", "Mse")
 _HALF = (torch.float16, torch.bfloat16)
 
 

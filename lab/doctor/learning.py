@@ -141,3 +141,5 @@ class StepFacts:
 
 def _gradient(parameter: Tensor) -> str:
     return NONE if parameter.grad is None else kind_of_values(parameter.grad)
+
+

@@ -146,3 +146,4 @@ def _reached(value: Any, depth: int, name: str = "") -> Iterator[tuple[str, Any]
         globals_ = [(key, value.__globals__[key]) for key in value.__code__.co_names if key in value.__globals__]
         for key, item in (*inside, *globals_):
             yield from _reached(item, depth - 1, key)
+

@@ -3,8 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from lab.doctor import misplaced
-
 from . import kinds
 from .case import Program, case
 
@@ -16,7 +14,7 @@ FAMILY = "device"
     report="kornia/kornia#666",
     seen="a transform's angle stays on the CPU after `to('cuda')`",
     instrument="simulate",
-    kind=misplaced.ATTRIBUTE,
+    kind=kinds.ATTRIBUTE,
     tensor="angle",
 )
 def angle_is_a_plain_tensor() -> Program:
@@ -37,7 +35,7 @@ def angle_is_a_plain_tensor() -> Program:
     report="pytorch/pytorch#8017",
     seen="convolutions that a loop appended to a list are still on the CPU",
     instrument="simulate",
-    kind=misplaced.HIDDEN,
+    kind=kinds.HIDDEN,
     tensor="stack[0].weight",
 )
 def layers_in_a_python_list() -> Program:
@@ -60,7 +58,7 @@ def layers_in_a_python_list() -> Program:
     report="pytorch/pytorch#15005",
     seen="the task heads kept in a container never reach the GPU",
     instrument="audit",
-    kind="module hidden in a list or dict",
+    kind=kinds.HIDDEN,
     marker="",
     tensor="heads['colour']",
 )
@@ -79,7 +77,7 @@ def task_heads_in_a_dict() -> Program:
     report="sipie800/ComfyUI-PuLID-Flux-Enhanced#35",
     seen="layer_norm finds its weight on the CPU: the module sits in an object that is no module",
     instrument="simulate",
-    kind=misplaced.HIDDEN,
+    kind=kinds.IN_OBJECT,
     tensor="kit.norm",
 )
 def norm_in_a_plain_object() -> Program:
@@ -104,7 +102,7 @@ def norm_in_a_plain_object() -> Program:
     report="huggingface/transformers#23534",
     seen="the model is on cuda:6 and a tensor made in forward on cuda:0",
     instrument="simulate",
-    kind=misplaced.MADE,
+    kind=kinds.MADE,
 )
 def floor_made_on_the_first_gpu() -> Program:
     class Scores(nn.Module):
@@ -125,7 +123,7 @@ def floor_made_on_the_first_gpu() -> Program:
     report="asahi417/lmppl#12",
     seen="the encoded text is on the CPU, the model on cuda:0",
     instrument="simulate",
-    kind=misplaced.INPUT,
+    kind=kinds.INPUT,
     tensor="input",
 )
 def batch_left_behind() -> Program:
@@ -145,7 +143,7 @@ def batch_left_behind() -> Program:
     report="InternLM/InternLM#810",
     seen="gather: the hidden states came from cuda:1, the positions from cuda:0",
     instrument="simulate",
-    kind=misplaced.CROSSING,
+    kind=kinds.CROSSING,
 )
 def gather_across_two_parts() -> Program:
     class Reward(nn.Module):
@@ -197,7 +195,7 @@ def mask_cached_by_length() -> Program:
     family=FAMILY,
     seen="the constructor wrote down the device, and the model was moved afterwards",
     instrument="simulate",
-    kind=misplaced.STALE,
+    kind=kinds.STALE,
 )
 def device_written_down() -> Program:
     class Start(nn.Module):

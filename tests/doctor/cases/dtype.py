@@ -110,7 +110,7 @@ def tokens_without_an_embedding() -> Program:
     family=FAMILY,
     seen="a converter left the bias behind",
     instrument="audit",
-    kind="mixed floating dtype within one module",
+    kind=kinds.MIXED_DTYPE,
     marker="",
     tensor="0",
 )
@@ -124,7 +124,7 @@ def bias_left_in_float() -> Program:
     family=FAMILY,
     seen="a script that needs doubles changed the default for everybody after it",
     instrument="process_check",
-    kind="default dtype changed",
+    kind=kinds.DEFAULT_DTYPE,
     marker="",
     tensor="torch.get_default_dtype()",
 )

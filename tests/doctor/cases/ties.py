@@ -81,7 +81,7 @@ def two_values_for_one_tensor() -> Program:
     report="Modalities/modalities#357",
     seen="embedding and head differ after the model was built on meta and filled",
     instrument="audit",
-    kind="broken tie",
+    kind=kinds.BROKEN_TIE,
     marker="",
     tensor="head.weight",
 )
@@ -97,7 +97,7 @@ def filled_apart_after_meta() -> Program:
     report="huggingface/accelerate#3668",
     seen="an assignment that ties two weights makes a new one under an empty-init context",
     instrument="audit",
-    kind="broken tie",
+    kind=kinds.BROKEN_TIE,
     marker="",
     tensor="head.weight",
 )
@@ -112,7 +112,7 @@ def untied_while_being_registered() -> Program:
     report="huggingface/accelerate#1000",
     seen="spreading a model over devices gives each name a weight of its own",
     instrument="audit",
-    kind="broken tie",
+    kind=kinds.BROKEN_TIE,
     marker="",
     tensor="head.weight",
 )
@@ -127,7 +127,7 @@ def spread_part_by_part() -> Program:
     report="huggingface/transformers#1730",
     seen="the vocabulary grew in the embedding, and the output layer went its own way",
     instrument="audit",
-    kind="broken tie",
+    kind=kinds.BROKEN_TIE,
     marker="",
     tensor="head.weight",
 )
