@@ -67,8 +67,10 @@ class Case:
         """File and number of each line that carries the marker."""
         source, first = inspect.getsourcelines(self.build)
         path = inspect.getsourcefile(self.build) or ""
-        marked = [first + number for number, line in enumerate(source) if self.marker and self.marker in line]
-        return frozenset((path, number) for number in marked)
+        # The decorator's own lines say which comment it is.
+        start = next(number for number, line in enumerate(source) if line.startswith("def "))
+        marked = [first + start + number for number, line in enumerate(source[start:]) if self.marker in line]
+        return frozenset((path, number) for number in marked if self.marker)
 
 
 def case(

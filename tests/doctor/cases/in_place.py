@@ -214,7 +214,7 @@ def fused_step_between_two_backwards() -> Program:
     seen="the loader reuses its numpy array while the step runs",
     instrument="explain_backward",
     kind=faults.UNSEEN,
-    marker="# last operation before the write",
+    marker="# fault: last",
     tensor="rows",
 )
 def loader_refills_its_array() -> Program:
@@ -222,7 +222,7 @@ def loader_refills_its_array() -> Program:
 
     def step() -> None:
         rows = np.ones((4, 3), np.float32)
-        out = model(torch.from_numpy(rows))  # last operation before the write
+        out = model(torch.from_numpy(rows))  # fault: last operation that torch saw before the write
         rows[:] = 0.0
         loss = out.square().mean()
         loss.backward()

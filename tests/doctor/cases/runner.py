@@ -4,10 +4,11 @@ import importlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from lab.base import LabError
 from lab.device import measure_leak, transfer_state
-from lab.doctor import audit, examine, explain_backward, explain_training, process_check, simulate
+from lab.doctor import audit, explain_backward, explain_training, process_check, simulate
 from lab.doctor.place import Place
 
 from .case import FAMILIES, Case, Program
@@ -63,19 +64,14 @@ def look(case: Case) -> tuple[Seen, ...]:
 
 def alarms(case: Case) -> tuple[tuple[str, Seen], ...]:
     """What any instrument says of a healthy program, each on a program of its own."""
-    names = _HEALTHY_INSTRUMENTS if case.instrument == "all" else (case.instrument,)
     told = []
-    for name in names:
-        program = _whole(case.build())
-        if name != "explain_training" or program.step is not None:
+    for name in _HEALTHY_INSTRUMENTS if case.instrument == "all" else (case.instrument,):
+        program = case.build()
+        program = replace(program, loop=program.loop or partial(_two_steps, program))
+        needed = {"explain_training": program.step, "simulate": program.batch}
+        if needed.get(name, program) is not None:
             told += [(name, seen) for seen in INSTRUMENTS[name](program)]
     return tuple(told)
-
-
-def _whole(program: Program) -> Program:
-    """A healthy program as each instrument takes it: with a loop, and on a GPU."""
-    loop = program.loop or (lambda: _two_steps(program))
-    return replace(program, loop=loop, options={"placements": ["cuda:0"]} if program.batch is not None else {})
 
 
 def _two_steps(program: Program) -> None:
@@ -110,8 +106,7 @@ def _spot(*places: Place | None) -> tuple[tuple[str, int], ...]:
 
 
 def _by_audit(program: Program) -> tuple[Seen, ...]:
-    options = {name: value for name, value in program.options.items() if name != "placements"}
-    report = audit(program.model, program.optimizer, **options)
+    report = audit(program.model, program.optimizer, **program.options)
     return tuple(Seen(kind=finding.kind, tensors=finding.name) for finding in report.findings)
 
 
@@ -144,22 +139,8 @@ def _by_training(program: Program) -> tuple[Seen, ...]:
     )
 
 
-def _by_page(program: Program) -> tuple[Seen, ...]:
-    report = examine(program.model, program.batch, **program.options)
-    seen = [Seen(kind=finding.kind, tensors=finding.name) for finding in report.audit.findings]
-    seen += [Seen(kind=finding.kind, tensors=finding.name) for finding in report.process.findings]
-    for simulation in report.simulations:
-        if not simulation.ok:
-            kind = simulation.cause or simulation.verdict
-            seen.append(Seen(kind=kind, places=_spot(simulation.place), tensors=str(simulation.operands)))
-    for finding in report.backward.findings if report.backward is not None else ():
-        seen.append(Seen(kind=finding.category, places=_spot(finding.culprit), tensors=finding.tensor))
-    seen += [Seen(kind=f"not run: {text}", unchecked=True) for text in report.refused]
-    return tuple(seen)
-
-
 def _by_leak(program: Program) -> tuple[Seen, ...]:
-    report = measure_leak(program.step, calls=8, warm_up=2)
+    report = measure_leak(program.step, calls=6, warm_up=2)
     kind = "no leak" if report.ok else "leak"
     if report.ok and not report.leaks:
         return ()
@@ -188,9 +169,8 @@ INSTRUMENTS: dict[str, Callable[[Program], tuple[Seen, ...]]] = {
     "simulate": _by_simulation,
     "explain_backward": _by_backward,
     "explain_training": _by_training,
-    "examine": _by_page,
     "measure_leak": _by_leak,
     "transfer_state": _by_transfer,
     "process_check": _by_process,
 }
-_HEALTHY_INSTRUMENTS = ("audit", "explain_backward", "explain_training", "examine")
+_HEALTHY_INSTRUMENTS = ("audit", "simulate", "explain_backward", "explain_training")
