@@ -26,9 +26,10 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "firefox")
 class DoctorCommand:
     """Diagnose your own model, or report what this machine has.
 
-    lab doctor MODULE:FACTORY calls FACTORY() from MODULE and, if MODULE defines them, make_batch(), make_loss() and
-    make_placement(). It then runs the placement audit, the process check, the simulation on fake devices and the
-    backward examination, and prints one report. Exit code 1: something was found.
+    lab doctor MODULE:FACTORY calls FACTORY() from MODULE and, if MODULE defines them, make_batch(), make_loss(),
+    make_placement(), make_optimizer(model) and make_step(model, optimizer). It then runs the placement audit, the
+    process check, the simulation on fake devices, the backward examination and the training check, and prints one
+    report. Exit code 1: something was found.
 
     lab doctor without a model reports versions, devices, SQLite, browser, the dashboard's port and data sets.
     """
@@ -96,7 +97,13 @@ def examine_model(command: DoctorCommand) -> int:
     if user_model.placement is not None:
         placements.append(user_model.placement)
     report = lab.doctor.examine(
-        user_model.model, user_model.batch, user_model.loss, placements=placements, follow_data=command.follow_data
+        user_model.model,
+        user_model.batch,
+        user_model.loss,
+        placements=placements,
+        follow_data=command.follow_data,
+        step=user_model.step,
+        optimizer=user_model.optimizer,
     )
     sys.stdout.write((report.to_json() if command.json else str(report)) + "\n")
     return 0 if report.ok else 1

@@ -40,6 +40,10 @@ _ROUTES = frozenset(
     ["topk", "argmax", "argmin", "argsort", "sort", "nonzero", "unique", "one_hot", "bincount", "multinomial"]
     + ["__bool__", "item", "tolist", "rand", "bernoulli"]
 )
+_ARITHMETIC = frozenset(
+    f"{side}{name}{end}" for name in ("add", "sub", "mul", "div", "truediv", "pow") for side, end in (("", ""), ("__", "__"), ("__r", "__"), ("__i", "__"))
+) | {"rsub", "add_", "sub_", "mul_", "div_"}
+"""Calls that compute with a number of Python's."""
 _UNSCALE = "_amp_foreach_non_finite_check_and_unscale_"
 
 
@@ -109,6 +113,8 @@ class CallWatch(TorchFunctionMode):
         self.calls += 1
         parents = tuple([self.values.of(tensor) for tensor in inputs])
         record = CallRecord(name, call_site(frame), parents, number=self.calls)
+        if self.values.taken and name in _ARITHMETIC and float in map(type, args):
+            record.parents = (*parents, *self.values.taken)
         for parent in parents:
             if parent.leaf:
                 self.values.uses.setdefault(parent.leaf, record)

@@ -34,7 +34,7 @@ from lab.doctor.training_faults import (
 from lab.doctor.values import FINITE, INF, NAN, CallRecord, behind
 from lab.doctor.values import ZERO as ZERO_KIND
 
-_SATURATING = ("Relu", "Clamp", "Threshold", "Hardtanh", "Hardsigmoid", "Maximum", "Minimum", "Max", "Min", "Abs", "Mse")
+_SOFTMAX = ("LogSoftmax", "Softmax", "SafeSoftmax")
 _HALF = (torch.float16, torch.bfloat16)
 
 
@@ -251,8 +251,8 @@ class Diagnosis:
         return key in reached
 
     def _is_fault(self, operation: str) -> bool:
-        """A loss of zero with a saturated unit is one that is satisfied."""
-        return bool(self._facts.loss) or not operation.startswith(_SATURATING)
+        """A loss of zero is satisfied, unless a softmax over one value made it so."""
+        return bool(self._facts.loss) or operation.startswith(_SOFTMAX)
 
     # parameters that do not move
 
@@ -264,6 +264,10 @@ class Diagnosis:
             if key in facts.groups and key not in facts.changed and facts.steps and not facts.watch.scaled
         ]
         halves = [key for key in facts.parameters if key in facts.trainable and facts.parameters[key][1].dtype in _HALF]
+        for key, kind in facts.spoiled.items():
+            if facts.kinds.get(key) not in (NAN, INF):
+                self._because[key] = f"the optimizer's step: {kind}"
+                self._find(PARAMETER, Blame(), self._name(key), f"it is {kind} since the step, its gradient is not")
         for key in stands:
             parameter = facts.parameters[key][1]
             if facts.rates.get(key) == 0:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lab.base import ConfigError, Report, ReportTable, takes
 from lab.device import named_tensors
@@ -17,6 +18,7 @@ from lab.doctor.backward import BackwardReport, explain_backward
 from lab.doctor.process import ProcessReport, process_check
 from lab.doctor.simulate import MISMATCH, UNDECIDED, SimulationReport, simulate
 from lab.doctor.stand_in import COPY_ERRORS, CopyError
+from lab.doctor.training import NO_GRAPH_TEXT, TrainingReport, UnfilledError, explain_training
 from lab.doctor.untouched import untouched
 from lab.state import preserved_rng
 
@@ -36,6 +38,8 @@ class DoctorReport(Report):
     """Of `simulate`, in the order of the placements."""
     backward: BackwardReport | None
     """None: not run; `notes` says why."""
+    training: TrainingReport | None
+    """None: not run; `notes` says why."""
     refused: tuple[str, ...]
     """Instruments that could not be run on this model, and why."""
     notes: tuple[str, ...]
@@ -45,20 +49,21 @@ class DoctorReport(Report):
     def ok(self) -> bool:
         """Nothing was found, no simulation was left undecided and no instrument was refused."""
         simulated = all(simulation.ok for simulation in self.simulations)
-        trained = self.backward is None or self.backward.ok
+        trained = all(report is None or report.ok for report in (self.backward, self.training))
         return self.process.ok and self.audit.ok and simulated and trained and not self.refused
 
     @property
     def headline(self) -> str:
         """How much each instrument found; what was not run is no part of `nothing found`."""
         if self.ok:
-            run = self.simulations or self.backward is not None
+            run = self.simulations or self.backward is not None or self.training is not None
             return "nothing found" if run else "nothing found by looking; nothing was run"
         counts = {
             "process": len(self.process.findings),
             "audit": len(self.audit.findings),
             "simulation": sum(report.verdict == MISMATCH for report in self.simulations),
             "backward": 0 if self.backward is None else len(self.backward.findings),
+            "training": 0 if self.training is None else len(self.training.findings),
         }
         found = ", ".join(f"{count} by {name}" for name, count in counts.items() if count)
         undecided = sum(report.verdict == UNDECIDED for report in self.simulations)
@@ -77,6 +82,7 @@ class DoctorReport(Report):
             "audit": self.audit.to_dict(),
             "simulations": [simulation.to_dict() for simulation in self.simulations],
             "backward": None if self.backward is None else self.backward.to_dict(),
+            "training": None if self.training is None else self.training.to_dict(),
             "refused": list(self.refused),
             "notes": list(self.notes),
         }
@@ -85,7 +91,8 @@ class DoctorReport(Report):
         """The verdict, then each report."""
         refused = tuple(f"not run: {refusal}" for refusal in self.refused)
         head = ReportTable(title=f"Doctor: {self.headline}", columns=(), rows=(), notes=(*refused, *self.notes))
-        reports = (self.process, self.audit, *self.simulations, *([self.backward] if self.backward else []))
+        run = [report for report in (self.backward, self.training) if report is not None]
+        reports = (self.process, self.audit, *self.simulations, *run)
         return (head, *(table for report in reports for table in report.tables()))
 
 
@@ -96,8 +103,11 @@ def examine(
     *,
     placements: Sequence[Placement] = (),
     follow_data: bool = False,
+    step: Callable[[], Any] | None = None,
+    optimizer: Optimizer | Sequence[Optimizer] | None = None,
 ) -> DoctorReport:
-    """Run `audit`, `process_check`, `simulate` for each placement, and `explain_backward` over two backward passes.
+    """Run `audit`, `process_check`, `simulate` for each placement, `explain_backward` over two backward passes, and
+    `explain_training` over one step.
 
     Args:
         model: any module; it is left as it is. Of one that `copy.deepcopy` cannot copy only what needs no copy is run.
@@ -106,6 +116,8 @@ def examine(
         loss: from the output of forward and `batch` to a scalar; default: the means of all floating outputs, added.
         placements: where to simulate the model.
         follow_data: simulate with real values.
+        step: a step of the user's own training for `explain_training`; default: the loss of the batch.
+        optimizer: of the training, or all of them; default: plain SGD.
 
     Raises:
         ConfigError: placements without a batch, a batch that forward cannot take, a loss that is no function of output
@@ -119,13 +131,15 @@ def examine(
     if loss is not None and not takes(loss, None, batch):
         got = f"{getattr(loss, '__name__', type(loss).__name__)}{inspect.signature(loss)}"
         raise ConfigError("loss(output, batch)", got, "give a function of these two")
-    looked_at = audit(model)
+    looked_at = audit(model, optimizer)
+    hollow = any(finding.kind.startswith("meta ") for finding in looked_at.findings)
+    trainable = any(parameter.requires_grad for parameter in model.parameters())
     notes = []
     simulations: tuple[SimulationReport, ...] = ()
-    backward, refused = None, []
+    backward, training, refused = None, None, []
     if batch is None:
         notes.append("no batch was given: forward and backward were not run")
-    elif any(finding.kind.startswith("meta ") for finding in looked_at.findings):
+    elif hollow:
         notes.append("the model has meta tensors: forward and backward were not run")
     else:
         args, kwargs = _arguments(batch)
@@ -135,25 +149,38 @@ def examine(
         refused = [report for report in simulated if isinstance(report, str)]
         if not placements:
             notes.append("no placement was given: none was simulated")
-        if any(parameter.requires_grad for parameter in model.parameters()):
+        if trainable:
             try:
                 with _forward_takes(model, args, kwargs):
                     backward = _backward(model, args, kwargs, batch, loss or _mean)
             except CopyError as error:
                 refused.append(f"backward ({_in_a_line(error)})")
+            except RuntimeError as error:
+                if NO_GRAPH_TEXT not in str(error):
+                    raise
+                notes.append("the loss has no graph: backward was not run")
         else:
             notes.append("no parameter requires a gradient: backward was not run")
+    raised = backward is not None and not all(finding.silent for finding in backward.findings)
+    if raised:
+        notes.append("backward raised: training was not checked")
+    elif (step is not None or batch is not None) and not hollow and trainable:
+        try:
+            training = _training(model, batch, loss or _mean_and_square, step, optimizer)
+        except UnfilledError as error:
+            refused.append(f"training ({_in_a_line(error)})")
     return DoctorReport(
         process=process_check(),
         audit=looked_at,
         simulations=simulations,
         backward=backward,
+        training=training,
         refused=tuple(refused),
         notes=tuple(notes),
     )
 
 
-def _in_a_line(error: CopyError) -> str:
+def _in_a_line(error: CopyError | UnfilledError) -> str:
     return f"needs {error.expected}; got {error.got}; {error.hint}".replace("\n", " ")
 
 
@@ -219,9 +246,36 @@ def _backward(
         return explain_backward(two_passes, model=twin)
 
 
+def _training(
+    model: nn.Module,
+    batch: Any,
+    loss: Callable[[Any, Any], Tensor],
+    step: Callable[[], Any] | None,
+    optimizer: Optimizer | Sequence[Optimizer] | None,
+) -> TrainingReport:
+    """One step of the user's, or one over the batch."""
+    args, kwargs = _arguments(batch)
+
+    def over_the_batch() -> Tensor:
+        with _forward_takes(model, args, kwargs):
+            return _scalar(loss(model(*args, **kwargs), batch))
+
+    with preserved_rng(), untouched(model=model, batch=batch, loss=loss, step=step):
+        # a model that came in eval mode is no fault of a step that is not the user's
+        return explain_training(model, step or over_the_batch, optimizer, judge_mode=step is not None)
+
+
 def _mean(output: Any, batch: Any) -> Tensor:
     tensors = [tensor for _, tensor in named_tensors(output) if tensor.is_floating_point()]
     if not tensors:
         hint = "give loss=, a function of the output and the batch"
         raise ConfigError("an output with floating tensors", type(output).__name__, hint)
     return torch.stack([tensor.float().mean() for tensor in tensors]).sum()
+
+
+def _mean_and_square(output: Any, batch: Any) -> Tensor:
+    """A loss that has a gradient also where outputs are zero, and where their sum is constant."""
+    mean = _mean(output, batch)
+    return mean + torch.stack(
+        [tensor.float().square().mean() for _, tensor in named_tensors(output) if tensor.is_floating_point()]
+    ).sum()

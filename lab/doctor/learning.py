@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 from lab.device import named_tensors
 from lab.doctor.calls import CallWatch
 from lab.doctor.kept import KeptStep
-from lab.doctor.values import CallRecord, kind_of_values
+from lab.doctor.values import FINITE, CallRecord, kind_of_values, spread
 
 NONE = "none"
 MOVED, STILL, OUTSIDE, FROZEN = "moved", "unchanged", "in no optimizer", "frozen"
@@ -66,6 +66,8 @@ class StepFacts:
         self.kinds: dict[int, str] = {}
         """Gradient at the optimizer's step: none, zero, nan, inf or finite."""
         self.changed: set[int] = set()
+        self.spoiled: dict[int, str] = {}
+        """Parameters that the step left with values that are not finite."""
         self.steps = 0
         self._at_work: AbstractContextManager[None] | None = None
         self.rates: dict[int, float] = {}
@@ -110,6 +112,9 @@ class StepFacts:
                 if key in self.trainable and key not in self.kinds:
                     self.kinds[key] = _gradient(item)
             self.changed = {key for key, tensor in kept.tensors.items() if tensor.changed}
+            self.spoiled = {
+                key: found for key in self.changed & set(self.parameters) if (found := spread(kept.tensors[key].tensor)) != FINITE
+            }
             self.buffers_after = {name: kind_of_values(item) for name, item in self.model.named_buffers()}
 
     def _ran(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:

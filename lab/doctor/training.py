@@ -22,9 +22,13 @@ from lab.doctor.kept import KeptStep, kept_step
 from lab.doctor.learning import ParameterRow, StepFacts
 from lab.doctor.training_faults import TrainingFinding, some
 
-_NO_GRAPH = "does not require grad and does not have a grad_fn"
+NO_GRAPH_TEXT = "does not require grad and does not have a grad_fn"
 _PLAIN_RATE = 0.1
 RESTORED = "put back: parameters, buffers, attributes and modes of the model, gradients, optimizers, random streams"
+
+
+class UnfilledError(ConfigError):
+    """A model whose parameters have no values yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +102,8 @@ def explain_training(
         The report. `model`, `optimizer`, gradients and random streams are as before, also where `step` raises.
 
     Raises:
-        ConfigError: a model with meta or uninitialised parameters, or a step that neither gives a loss nor calls
-            backward.
+        UnfilledError: a model with meta or uninitialised parameters.
+        ConfigError: a step that neither gives a loss nor calls backward.
         Exception: what `step` raises, but for the error of a loss without a graph, which is explained.
     """
     _require_values(model)
@@ -134,7 +138,7 @@ def _take(
             loss = step()
             _complete(loss, step, optimizers, facts, watch)
         except RuntimeError as error:
-            if _NO_GRAPH not in str(error):
+            if NO_GRAPH_TEXT not in str(error):
                 raise
             facts.without_graph = True
         facts.finish(kept)
@@ -182,4 +186,4 @@ def _require_values(model: nn.Module) -> None:
     hollow = [name for name, parameter in model.named_parameters() if parameter.is_meta or is_lazy(parameter)]
     if hollow:
         got = f"{some(tuple(hollow))} on meta or not initialised"
-        raise ConfigError("parameters that have values", got, "fill them first (lab.device.materialize, one forward)")
+        raise UnfilledError("parameters that have values", got, "fill them first (lab.device.materialize, one forward)")

@@ -321,6 +321,14 @@ def satisfied_hinge() -> Any:
 
 
 @healthy
+def output_that_begins_at_zero_under_a_square() -> Any:
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    nn.init.zeros_(model[1].weight)
+    nn.init.zeros_(model[1].bias)
+    return model, lambda: model(X).square().mean(), _adam(model)
+
+
+@healthy
 def second_order_optimizer() -> Any:
     model = nn.Linear(3, 2)
     return model, lambda: F.cross_entropy(model(X), Y), torch.optim.LBFGS(model.parameters(), max_iter=3)
