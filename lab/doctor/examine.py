@@ -16,7 +16,7 @@ from lab.device import named_tensors
 from lab.doctor.audit import AuditReport, audit
 from lab.doctor.backward import BackwardReport, explain_backward
 from lab.doctor.process import ProcessReport, process_check
-from lab.doctor.simulate import MISMATCH, UNDECIDED, SimulationReport, simulate
+from lab.doctor.simulate import MISMATCH, RAISES, UNDECIDED, SimulationReport, simulate
 from lab.doctor.stand_in import COPY_ERRORS, CopyError
 from lab.doctor.training import NO_GRAPH_TEXT, TrainingReport, UnfilledError, explain_training
 from lab.doctor.untouched import untouched
@@ -61,7 +61,7 @@ class DoctorReport(Report):
         counts = {
             "process": len(self.process.findings),
             "audit": len(self.audit.findings),
-            "simulation": sum(report.verdict == MISMATCH for report in self.simulations),
+            "simulation": sum(report.verdict in (MISMATCH, RAISES) for report in self.simulations),
             "backward": 0 if self.backward is None else len(self.backward.findings),
             "training": 0 if self.training is None else len(self.training.findings),
         }

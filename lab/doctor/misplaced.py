@@ -63,6 +63,8 @@ class Operand:
     """As torch writes it."""
     shape: tuple[int, ...]
     """Sizes of its dimensions."""
+    dtype: str = ""
+    """As torch writes it, without `torch.`."""
 
     def __str__(self) -> str:
         return f"{self.kind}{f' {self.name}' if self.name else ''} {self.shape} on {self.device}"
@@ -83,7 +85,8 @@ def operands_of(call: FailedCall, copied: Copied, inputs: Sequence[Any]) -> tupl
                 path = kept.get(_memory_of(leaf))
                 name, kind = ("", kind) if path is None else (path, KEPT)
             shape = tuple(int(size) for size in leaf.shape)
-            found.append(Operand(name=name, kind=kind, device=str(label_of(leaf)), shape=shape))
+            dtype = str(leaf.dtype).removeprefix("torch.")
+            found.append(Operand(name=name, kind=kind, device=str(label_of(leaf)), shape=shape, dtype=dtype))
     return tuple(found)
 
 
