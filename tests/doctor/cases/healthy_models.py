@@ -1,5 +1,7 @@
 """Healthy models that look suspicious: weights without a gradient, or with one of zero, on purpose."""
 
+import warnings
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -82,6 +84,14 @@ def rows_not_looked_up() -> Program:
 @healthy("the weight is computed from two others at each call")
 def weight_norm_as_parametrization() -> Program:
     model = nn.Sequential(parametrizations.weight_norm(nn.Linear(3, 4)), nn.Linear(4, 1))
+    return _trained(model, torch.randn(2, 3))
+
+
+@healthy("the older form of the same, whose weight is a plain tensor with a history")
+def weight_norm_as_a_hook() -> Program:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        model = nn.Sequential(nn.utils.weight_norm(nn.Linear(3, 4)), nn.Linear(4, 1))
     return _trained(model, torch.randn(2, 3))
 
 

@@ -254,3 +254,17 @@ def dropout_drawn_anew() -> Program:
         return model["head"](hidden).square().mean()
 
     return Program(model=model, step=step, optimizer=_sgd(model))
+
+
+@case(
+    family=FAMILY,
+    report="RUCAIBox/RecBole#2027",
+    seen="the model is one embedding, loaded and frozen: element 0 of tensors does not require grad",
+    instrument="explain_training",
+    kind=kinds.FROZEN,
+    marker="",
+    tensor="(the model)",
+)
+def nothing_is_left_to_train() -> Program:
+    model = nn.Embedding.from_pretrained(torch.ones(5, 3))
+    return Program(model=model, step=lambda: model(torch.tensor([1, 2])).square().mean())

@@ -206,3 +206,25 @@ def momentum_of_a_narrower_layer() -> Program:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     optimizer.state[model.weight]["momentum_buffer"] = torch.zeros(2, 4)
     return Program(model=model, optimizer=optimizer)
+
+
+@case(
+    family=FAMILY,
+    seen="gradients are cleared between backward and the step: the loss stands still",
+    instrument="explain_training",
+    kind=kinds.ERASED,
+    marker="",
+    tensor="weight",
+)
+def gradients_cleared_before_the_step() -> Program:
+    model = nn.Linear(3, 2)
+    optimizer = _sgd(model)
+
+    def step() -> Tensor:
+        loss = model(torch.ones(2, 3)).square().mean()
+        loss.backward()
+        optimizer.zero_grad()
+        optimizer.step()
+        return loss
+
+    return Program(model=model, step=step, optimizer=optimizer)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from lab.base import LabError
+from lab.base import LabError, PlacementError
 from lab.device import measure_leak, transfer_state
 from lab.doctor import audit, explain_backward, explain_training, process_check, simulate
 from lab.doctor.place import Place
@@ -112,7 +112,10 @@ def _by_audit(program: Program) -> tuple[Seen, ...]:
 
 def _by_simulation(program: Program) -> tuple[Seen, ...]:
     batch = program.batch if isinstance(program.batch, tuple) else (program.batch,)
-    report = simulate(program.model, batch, **program.options)
+    try:
+        report = simulate(program.model, batch, **program.options)
+    except PlacementError as error:
+        return (Seen(kind=f"refused: {error.got}", unchecked=True),)
     if report.ok:
         return ()
     names = "; ".join(map(str, report.operands))
