@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from lab.base import ConfigError, takes
+from lab.base.user_code import UserCode
 from lab.nn.named import import_module, load_factory, require_plain_call
 
 BATCH, LOSS, PLACEMENT = "make_batch", "make_loss", "make_placement"
@@ -38,11 +39,13 @@ def load_user_model(target: str) -> UserModel:
     """Import MODULE from the working folder or the path, and call its factories.
 
     Raises:
-        ConfigError: another form, no such module or factory, or a factory that gives something else than it should.
+        ConfigError: another form, no such module or factory, or a factory that raises or gives something else than it
+            should.
     """
     make = load_factory(target)
     module_name, _, factory = target.partition(":")
-    model = make()
+    with UserCode(target):
+        model = make()
     if not isinstance(model, nn.Module):
         raise ConfigError(f"{factory}() to give a torch.nn.Module", type(model).__name__, "return the model")
     module = import_module(module_name)
@@ -78,7 +81,8 @@ def _call(module: Any, helper: str, gives: str, fits: Callable[[Any], bool], *of
     taken = next((offered[:count] for count in range(len(offered), 0, -1) if takes(make, *offered[:count])), ())
     if not taken:
         require_plain_call(make, helper)
-    value = make(*taken)
+    with UserCode(f"{module.__name__}:{helper}"):
+        value = make(*taken)
     if not fits(value):
         raise ConfigError(f"{helper}() to give {gives}", type(value).__name__, f"return it, or {where}")
     return value

@@ -2,10 +2,11 @@
 
 from .audit import KINDS, AuditReport, audit
 from .backward import BackwardFinding, BackwardReport, WatchConfig, explain_backward
-from .examine import DoctorReport, Placement, examine
+from .examine import Placement, examine
 from .learning import ParameterRow
 from .misplaced import Operand
 from .optimizer_audit import AuditFinding
+from .page import DoctorReport
 from .place import Place
 from .process import ProcessFinding, ProcessReport, process_check
 from .simulate import SimulationReport, simulate

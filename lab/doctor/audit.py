@@ -78,7 +78,9 @@ class AuditReport(Report):
     device: str
     """Device on which all should be; empty where there is none to tell it by."""
     notes: tuple[str, ...]
-    """What was not judged, and why."""
+    """What was not looked for, and what is no fault yet."""
+    unjudged: tuple[str, ...] = ()
+    """What could not be judged, and why."""
 
     @property
     def ok(self) -> bool:
@@ -92,6 +94,7 @@ class AuditReport(Report):
             "tensors": self.tensors,
             "device": self.device,
             "notes": list(self.notes),
+            "unjudged": list(self.unjudged),
             "findings": [asdict(finding) for finding in self.findings],
         }
 
@@ -100,9 +103,8 @@ class AuditReport(Report):
         verdict = "nothing found" if self.ok else f"{len(self.findings)} found"
         rows = [(finding.kind, finding.name, finding.detail, finding.fix) for finding in self.findings]
         title = f"Audit: {verdict} ({self.tensors} tensors, device {self.device or 'unknown'})"
-        return (
-            ReportTable(title=title, columns=("kind", "name", "detail", "fix"), rows=tuple(rows), notes=self.notes),
-        )
+        columns, notes = ("kind", "name", "detail", "fix"), (*self.unjudged, *self.notes)
+        return (ReportTable(title=title, columns=columns, rows=tuple(rows), notes=notes),)
 
 
 def audit(
@@ -125,7 +127,8 @@ def audit(
     held = full_inventory(model)
     signs = offloaded(model)
     target = torch.device(device) if device is not None else _majority(held)
-    notes = [f"offloaded on purpose, devices and meta tensors not judged: {', '.join(signs)}"] if signs else []
+    unjudged = [f"offloaded on purpose, devices and meta tensors not judged: {', '.join(signs)}"] if signs else []
+    notes: list[str] = []
     findings: list[AuditFinding] = []
     if not signs:
         findings += _on_meta(held)
@@ -145,6 +148,7 @@ def audit(
         tensors=len(held),
         device=str(target) if target is not None else "",
         notes=tuple(notes),
+        unjudged=tuple(unjudged),
     )
 
 

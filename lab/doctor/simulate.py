@@ -278,11 +278,16 @@ def _device(device: torch.device | str) -> torch.device:
 
 @contextmanager
 def _unchanged_streams() -> Iterator[None]:
-    """Random streams come out as they went in; cuDNN, which a machine without a GPU cannot ask, is off inside."""
-    cudnn = torch.backends.cudnn.enabled
+    """Random streams come out as they went in; cuDNN, which a machine without a GPU cannot ask, is off inside.
+
+    Torch's log of operations that fail is off inside, too: the report tells of them.
+    """
+    cudnn, silent = torch.backends.cudnn.enabled, fake_tensor.log.disabled
     with preserved_rng():
         try:
             torch.backends.cudnn.enabled = False
+            fake_tensor.log.disabled = True
             yield
         finally:
             torch.backends.cudnn.enabled = cudnn
+            fake_tensor.log.disabled = silent

@@ -170,6 +170,52 @@ def test_what_cannot_be_copied_is_a_row_and_the_rest_of_the_page_is_there(
         examine(nn.Linear(4, 4), torch.ones(2, 4), placements=["no_device"])
 
 
+def test_an_error_of_a_simulated_forward_alone_is_a_row_and_the_rest_is_run() -> None:
+    class OnlyOnCpu(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            if x.is_cuda:
+                raise LookupError("no kernel for this device")
+            return super().forward(x)
+
+    report = examine(OnlyOnCpu(4, 4), torch.ones(2, 4))
+    assert report.simulations == ()
+    assert report.backward is not None
+    assert report.backward.ok
+    (refusal,) = report.refused
+    assert refusal.startswith("simulation on cuda:0 (LookupError: no kernel for this device at ")
+    assert not report.ok
+    assert report.exit_code == 3
+
+
+def test_exit_codes_follow_what_was_found_before_what_was_not_checked() -> None:
+    healthy = nn.Linear(4, 4)
+    assert examine(healthy, torch.ones(2, 4)).exit_code == 0
+    assert examine(healthy).exit_code == 3
+    assert examine(_locked(), torch.ones(2, 4)).exit_code == 3
+    model = _locked()
+    model.shared = [nn.Linear(4, 4)]
+    report = examine(model, torch.ones(2, 4))
+    assert report.exit_code == 1
+    assert report.unchecked == report.refused
+
+
+def test_each_instrument_is_a_row() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+    rows = dict(examine(model, torch.ones(2, 4), placements=["cuda:0", "cuda:1"]).tables()[0].rows)
+    assert rows == {
+        "process": "nothing found",
+        "audit": "nothing found",
+        "simulation on cuda:0": "ok",
+        "simulation on cuda:1": "ok",
+        "backward": "nothing found",
+        "training": "nothing found",
+    }
+    rows = dict(examine(_locked(), torch.ones(2, 4)).tables()[0].rows)
+    assert rows["backward"] == rows["simulation on cuda:0"] == "not run"
+    rows = dict(examine(model, placements=()).tables()[0].rows)
+    assert rows["backward"] == rows["simulation"] == "not run"
+
+
 class _Detaching(nn.Module):
     def __init__(self) -> None:
         super().__init__()
