@@ -150,6 +150,8 @@ UNDECIDED = {
     "MixtralForCausalLM": "asks the driver what the GPU can do",
 }
 """Models whose forward cannot be followed on a device that is not there, and why: not checked, and no finding."""
+CARRIES_IN_EVAL = {"levit_128s": "keeps its attention bias, with the graph that made it, from one forward to the next"}
+"""Models that cannot be trained twice in eval mode, and why: torch raises, and the page names the line."""
 SAMPLE = (("torchvision", "squeezenet1_1"), ("timm", "resnet10t"))
 """What `make test` runs."""
 
@@ -187,7 +189,7 @@ def _of_torchvision(name: str, size: int) -> PublicModel:
         options["image_size"] = size
     shape = (2, 3, 4, size, size) if name.startswith("video") else (2, 3, size, size)
     build = torchvision.models.get_model_builder(name.rpartition(".")[2])
-    return PublicModel(build=lambda: build(**options), batch=torch.randn(shape), loss=_mean_square)
+    return PublicModel(build=lambda: build(**options), batch=torch.randn(shape), loss=_distance_from_one)
 
 
 def _of_timm(name: str, size: int) -> PublicModel:
@@ -199,13 +201,13 @@ def _of_timm(name: str, size: int) -> PublicModel:
         except TypeError:
             return timm.create_model(name, pretrained=False, num_classes=5)
 
-    return PublicModel(build=build, batch=torch.randn(2, 3, size, size), loss=_mean_square)
+    return PublicModel(build=build, batch=torch.randn(2, 3, size, size), loss=_distance_from_one)
 
 
-def _mean_square(output: Any, batch: Any) -> Tensor:
-    """Of every floating output: none is left out."""
+def _distance_from_one(output: Any, batch: Any) -> Tensor:
+    """Of every floating output, so that none is left out; of one, since a head that begins at zero gives zero."""
     outputs = [tensor for _, tensor in named_tensors(output) if tensor.is_floating_point()]
-    return torch.stack([tensor.square().mean() for tensor in outputs]).sum()
+    return torch.stack([(tensor - 1).square().mean() for tensor in outputs]).sum()
 
 
 def _of_transformers(name: str, config: str, fields: Mapping[str, Any]) -> PublicModel:

@@ -66,6 +66,11 @@ def real_step(public: Any, model: nn.Module) -> list[Tensor]:
     return [loss.detach(), *(value.clone() for value in model.state_dict().values())]
 
 
+def real_steps(public: Any, model: nn.Module) -> None:
+    for _ in range(2):
+        real_step(public, model)
+
+
 @pytest.mark.parametrize(("library", "name"), chosen())
 def test_nothing_is_found_and_the_step_afterwards_is_the_same(library: str, name: str) -> None:
     pytest.importorskip(library)
@@ -80,7 +85,12 @@ def test_nothing_is_found_and_the_step_afterwards_is_the_same(library: str, name
         assert page.audit.ok, page
         assert page.process.ok, page
         assert page.backward is not None, page
-        assert page.backward.ok, page
+        if name in models.CARRIES_IN_EVAL and not training:
+            assert [finding.category for finding in page.backward.findings] == ["carried state"], page
+            with pytest.raises(RuntimeError, match="a second time"):
+                real_steps(public, copy.deepcopy(model))
+        else:
+            assert page.backward.ok, page
         assert not page.refused, page
         verdict = page.simulations[0].verdict
         assert verdict == ("undecided" if name in models.UNDECIDED else "ok"), page
@@ -101,4 +111,4 @@ def test_the_list_is_as_long_as_it_claims() -> None:
     assert len(models.TIMM) >= 30
     assert len(models.TRANSFORMERS) >= 15
     assert set(models.SAMPLE) <= set(ALL)
-    assert set(models.UNDECIDED) <= {name for _, name in ALL}
+    assert {*models.UNDECIDED, *models.CARRIES_IN_EVAL} <= {name for _, name in ALL}
