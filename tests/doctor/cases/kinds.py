@@ -15,7 +15,7 @@ UNREGISTERED = "unregistered parameter"
 RAISES = "raises"
 LEAK = "leak"
 BOUNDED = "held, no longer growing"
-CYCLE = "held until the cyclic collector runs"
+CYCLE = "held only until the cyclic collector runs"
 REFUSED = "refused"
 
 NON_FINITE = "not finite in forward"

@@ -99,9 +99,10 @@ def gradient_holds_its_weight() -> Program:
 @case(
     family=FAMILY,
     report="huggingface/transformers#45412",
-    seen="a cached method keeps the last 4 tables alive; the memory stops growing there",
+    seen="a cached method keeps tables alive, and the model with them; the memory stops growing at 4 of them",
     instrument="measure_leak",
     kind=kinds.BOUNDED,
+    tensor="table",
 )
 def table_method_with_a_bounded_cache() -> Program:
     class Positions:
@@ -119,7 +120,7 @@ def table_method_with_a_bounded_cache() -> Program:
     seen="a cache without a limit on a method keeps every object that the method was called on",
     instrument="measure_leak",
     kind=kinds.LEAK,
-    tensor="plan",
+    tensor="shape",
 )
 def method_with_an_unlimited_cache() -> Program:
     class Plan:
@@ -140,12 +141,14 @@ def method_with_an_unlimited_cache() -> Program:
     seen="a hook that uses `self`: memory falls only when Python collects cycles",
     instrument="measure_leak",
     kind=kinds.CYCLE,
+    marker="",
+    tensor="Watched",
 )
 def hook_that_holds_its_module() -> Program:
     class Watched(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.weight = nn.Parameter(torch.ones(8, 8))  # fault
+            self.weight = nn.Parameter(torch.ones(8, 8))
             self.register_forward_hook(lambda *_: self.weight)
 
     return Program(step=Watched)

@@ -12,6 +12,7 @@ from lab.doctor import audit, explain_backward, explain_training, process_check,
 from lab.doctor.place import Place
 
 from .case import FAMILIES, Case, Program
+from .kinds import CYCLE, REFUSED
 
 FOUND, HALF, MISSED, UNCHECKED = "found", "half", "missed", "not checked"
 VERDICTS = (FOUND, HALF, MISSED, UNCHECKED)
@@ -144,21 +145,20 @@ def _by_training(program: Program) -> tuple[Seen, ...]:
 
 def _by_leak(program: Program) -> tuple[Seen, ...]:
     report = measure_leak(program.step, calls=6, warm_up=2)
-    kind = "no leak" if report.ok else "leak"
-    if report.ok and not report.leaks:
-        return ()
     seen = []
     for leak in report.leaks:
         where = [(match["path"], int(match["line"])) for match in _LEAK_LINE.finditer(leak.line)]
-        seen.append(Seen(kind=kind, places=tuple(where), tensors="; ".join(leak.holders)))
-    return tuple(seen) or (Seen(kind=kind),)
+        seen.append(Seen(kind=report.verdict, places=tuple(where), tensors="; ".join(leak.holders)))
+    if 2 * sum(map(bool, report.cyclic)) >= len(report.cyclic):
+        seen.append(Seen(kind=CYCLE, tensors=", ".join(report.cycles)))
+    return tuple(seen)
 
 
 def _by_transfer(program: Program) -> tuple[Seen, ...]:
     try:
         transfer_state(program.source, program.model)
     except LabError as error:
-        return (Seen(kind="refused", tensors=str(error)),)
+        return (Seen(kind=REFUSED, tensors=str(error)),)
     return ()
 
 
