@@ -3,15 +3,15 @@
 from .audit import KINDS, AuditReport, audit
 from .backward import BackwardFinding, BackwardReport, WatchConfig, explain_backward
 from .examine import Placement, examine
-from .learning import ParameterRow
+from .learning import LearningRow
 from .misplaced import Operand
 from .optimizer_audit import AuditFinding
 from .page import DoctorReport
 from .place import Place
 from .process import ProcessFinding, ProcessReport, process_check
 from .simulate import SimulationReport, simulate
-from .training import TrainingReport, explain_training
-from .training_faults import TrainingFinding
+from .training import LearningReport, explain_training
+from .training_faults import LearningFinding
 
 __all__ = [
     "KINDS",
@@ -20,15 +20,15 @@ __all__ = [
     "BackwardFinding",
     "BackwardReport",
     "DoctorReport",
+    "LearningFinding",
+    "LearningReport",
+    "LearningRow",
     "Operand",
-    "ParameterRow",
     "Place",
     "Placement",
     "ProcessFinding",
     "ProcessReport",
     "SimulationReport",
-    "TrainingFinding",
-    "TrainingReport",
     "WatchConfig",
     "audit",
     "examine",

@@ -12,8 +12,26 @@ from lab.doctor.values import FINITE, NAN, CallRecord
 _NODE = re.compile(r"(\w+?)Backward\d*")
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _MASKS = frozenset(
-    ["masked_fill", "masked_fill_", "full", "full_like", "new_full", "fill_", "where", "triu", "tril", "triu_", "tril_"]
-    + ["tensor", "as_tensor", "zeros", "__setitem__", "index_fill", "index_fill_", "masked_scatter"]
+    [
+        "masked_fill",
+        "masked_fill_",
+        "full",
+        "full_like",
+        "new_full",
+        "fill_",
+        "where",
+        "triu",
+        "tril",
+        "triu_",
+        "tril_",
+        "tensor",
+        "as_tensor",
+        "zeros",
+        "__setitem__",
+        "index_fill",
+        "index_fill_",
+        "masked_scatter",
+    ]
 )
 """Operations by which an infinity is put somewhere on purpose."""
 
@@ -101,4 +119,3 @@ def _on_purpose(record: CallRecord) -> bool:
         tensor = record.source() if record.source is not None else None
         return not isinstance(tensor, nn.Parameter)
     return bool(spoiled) and all(map(_on_purpose, spoiled))
-

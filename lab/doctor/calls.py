@@ -37,11 +37,28 @@ _TAKES = frozenset(["item", "tolist", "numpy", "__array__", "__float__", "__int_
 _MAKES = frozenset(["tensor", "as_tensor", "asarray", "from_numpy", "frombuffer", "full", "from_dlpack"])
 _CASTS = frozenset(["to", "type", "long", "int", "short", "char", "byte", "bool", "type_as"])
 _ROUTES = frozenset(
-    ["topk", "argmax", "argmin", "argsort", "sort", "nonzero", "unique", "one_hot", "bincount", "multinomial"]
-    + ["__bool__", "item", "tolist", "rand", "bernoulli"]
+    [
+        "topk",
+        "argmax",
+        "argmin",
+        "argsort",
+        "sort",
+        "nonzero",
+        "unique",
+        "one_hot",
+        "bincount",
+        "multinomial",
+        "__bool__",
+        "item",
+        "tolist",
+        "rand",
+        "bernoulli",
+    ]
 )
 _ARITHMETIC = frozenset(
-    f"{side}{name}{end}" for name in ("add", "sub", "mul", "div", "truediv", "pow") for side, end in (("", ""), ("__", "__"), ("__r", "__"), ("__i", "__"))
+    f"{side}{name}{end}"
+    for name in ("add", "sub", "mul", "div", "truediv", "pow")
+    for side, end in (("", ""), ("__", "__"), ("__r", "__"), ("__i", "__"))
 ) | {"rsub", "add_", "sub_", "mul_", "div_"}
 """Calls that compute with a number of Python's."""
 _UNSCALE = "_amp_foreach_non_finite_check_and_unscale_"
@@ -118,7 +135,7 @@ class CallWatch(TorchFunctionMode):
         for parent in parents:
             if parent.leaf:
                 self.values.uses.setdefault(parent.leaf, record)
-        needs = any([tensor.requires_grad for tensor in inputs])
+        needs = any(tensor.requires_grad for tensor in inputs)
         state = stream() if name in DRAWS else 0
         if name == "batch_norm" and len(args) > 1 and isinstance(args[1], Tensor):
             training = args[5] if len(args) > 5 else kwargs.get("training", False)
@@ -144,16 +161,14 @@ class CallWatch(TorchFunctionMode):
             discover(self.gradients, result)
         return result
 
-    def _keep(
-        self, record: CallRecord, results: list[Tensor], inputs: list[Tensor], needs: bool, frame: Any
-    ) -> None:
+    def _keep(self, record: CallRecord, results: list[Tensor], inputs: list[Tensor], needs: bool, frame: Any) -> None:
         if record.operation in _MAKES and not any(isinstance(each, Tensor) for each in inputs):
             record.parents = tuple(self.values.taken)
         record.dtype = results[0].dtype
-        if needs and not any([each.requires_grad for each in results]):
+        if needs and not any(each.requires_grad for each in results):
             record.cut = _why_cut(record.operation, results, frame)
         # a view has no values of its own
-        suspect = any([parent.values != FINITE for parent in record.parents])
+        suspect = any(parent.values != FINITE for parent in record.parents)
         for each in results:
             if (suspect or not each._is_view()) and (found := spread(each)) != FINITE:
                 record.values = NAN if NAN in (found, record.values) else found
@@ -226,5 +241,3 @@ def _why_cut(name: str, results: list[Tensor], frame: Any) -> str:
         return NO_GRAD
     floating = any(each.is_floating_point() or each.is_complex() for each in results)
     return CAST if name in _CASTS and not floating else OPERATION
-
-

@@ -1,4 +1,4 @@
-"""From the facts of a step to rows, findings and notes: each gradient that is missing, zero or not finite gets its line."""
+"""From the facts of a step to findings: each gradient that is missing, zero or not finite gets its line."""
 
 from collections.abc import Iterable
 
@@ -9,10 +9,9 @@ from lab.doctor.ancestry import ancestors
 from lab.doctor.blame import Blame, cut_of, first_not_finite, read_in
 from lab.doctor.gradients import FLAT as FLAT_NODES
 from lab.doctor.gradients import paths_avoid
-from lab.doctor.learning import FROZEN as FROZEN_STEP
-from lab.doctor.learning import MOVED, NONE, OUTSIDE, STILL, ParameterRow, StepFacts
-from lab.doctor.surroundings import Surroundings
+from lab.doctor.learning import NONE, LearningRow, StepFacts, rows_of
 from lab.doctor.records import NodeRecord
+from lab.doctor.surroundings import Surroundings
 from lab.doctor.training_faults import (
     BACKWARD,
     BUFFER,
@@ -29,7 +28,7 @@ from lab.doctor.training_faults import (
     UNREAD,
     UNUSED,
     ZERO,
-    TrainingFinding,
+    LearningFinding,
 )
 from lab.doctor.values import FINITE, INF, NAN, CallRecord, behind
 from lab.doctor.values import ZERO as ZERO_KIND
@@ -59,7 +58,7 @@ class Diagnosis:
         self._leaves: dict[int, set[int]] = {}
         self._read = set(watch.values.sources) | watch.gradients.leaves
 
-    def run(self) -> tuple[list[ParameterRow], list[TrainingFinding], list[str]]:
+    def run(self) -> tuple[list[LearningRow], list[LearningFinding], list[str]]:
         """Rows, findings and notes."""
         if not self._facts.trainable:
             self._find(FROZEN, Blame(), "(the model)")
@@ -71,7 +70,7 @@ class Diagnosis:
         for category, blame, name, detail in Surroundings(self._facts, judge_mode=self._judge_mode).findings():
             self._find(category, blame, name, detail)
         findings = [
-            TrainingFinding(
+            LearningFinding(
                 category=category,
                 names=tuple(dict.fromkeys(names)),
                 operation=blame.operation,
@@ -81,7 +80,7 @@ class Diagnosis:
             for (category, _), (blame, names, detail) in self._found.items()
         ]
         notes = [f"{text}: {_few(names)}" if names else text for text, names in self._notes.items()]
-        return self._rows(), findings, notes
+        return rows_of(self._facts, self._because), findings, notes
 
     def _find(self, category: str, blame: Blame, name: str = "", detail: str = "") -> None:
         names = self._found.setdefault((category, str(blame) + detail), (blame, [], detail))[1]
@@ -280,26 +279,6 @@ class Diagnosis:
                     self._find(LOST, Blame(), self._name(key))
                 else:
                     self._note(self._because[key], self._name(key))
-
-    # rows
-
-    def _rows(self) -> list[ParameterRow]:
-        return [
-            ParameterRow(
-                name=name,
-                gradient=self._facts.kinds.get(key, "") if key in self._facts.trainable else "",
-                step=self._step(key),
-                because=self._because.get(key, ""),
-            )
-            for key, (name, _) in self._facts.parameters.items()
-        ]
-
-    def _step(self, key: int) -> str:
-        if key not in self._facts.trainable:
-            return FROZEN_STEP if key not in self._facts.changed else MOVED
-        if key in self._facts.changed:
-            return MOVED
-        return STILL if key in self._facts.groups else OUTSIDE
 
 
 def _few(names: Iterable[str]) -> str:

@@ -16,10 +16,35 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 _OF_ONE_DTYPE = frozenset(
-    ["mm", "addmm", "bmm", "baddbmm", "addbmm", "mv", "addmv", "dot", "vdot", "linear", "matmul", "addr", "_addmm_activation"]
-    + ["convolution", "_convolution", "conv1d", "conv2d", "conv3d", "convolution_overrideable"]
-    + ["conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linalg_cross", "grid_sampler"]
-    + ["grid_sampler_2d", "grid_sampler_3d", "_scaled_dot_product_attention_math"]
+    [
+        "mm",
+        "addmm",
+        "bmm",
+        "baddbmm",
+        "addbmm",
+        "mv",
+        "addmv",
+        "dot",
+        "vdot",
+        "linear",
+        "matmul",
+        "addr",
+        "_addmm_activation",
+        "convolution",
+        "_convolution",
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "convolution_overrideable",
+        "conv_transpose1d",
+        "conv_transpose2d",
+        "conv_transpose3d",
+        "linalg_cross",
+        "grid_sampler",
+        "grid_sampler_2d",
+        "grid_sampler_3d",
+        "_scaled_dot_product_attention_math",
+    ]
 )
 """All tensors of the call have one dtype."""
 _PAIRS = {
@@ -32,8 +57,16 @@ _PAIRS = {
 }
 """Positions of the two tensors that have one dtype."""
 _NORMS = frozenset(
-    ["native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "batch_norm"]
-    + ["_batch_norm_with_update", "cudnn_batch_norm", "native_group_norm", "group_norm"]
+    [
+        "native_batch_norm",
+        "_native_batch_norm_legit",
+        "_native_batch_norm_legit_no_training",
+        "batch_norm",
+        "_batch_norm_with_update",
+        "cudnn_batch_norm",
+        "native_group_norm",
+        "group_norm",
+    ]
 )
 """Weights have the input's dtype, or are float32 beside a half input."""
 _HALF = (torch.float16, torch.bfloat16)
@@ -76,7 +109,7 @@ def autocast_everywhere() -> Iterator[None]:
     common: Any = torch.cuda.amp.common
     before = common.amp_definitely_not_available, torch.cuda.is_bf16_supported
     common.amp_definitely_not_available = lambda: False
-    torch.cuda.is_bf16_supported = lambda including_emulation=True: True  # type: ignore[assignment]
+    torch.cuda.is_bf16_supported = lambda including_emulation=True: True
     try:
         yield
     finally:

@@ -20,7 +20,7 @@ from lab.doctor.place import traceback_place
 from lab.doctor.process import process_check
 from lab.doctor.simulate import OK, UNDECIDED, SimulationReport, simulate
 from lab.doctor.stand_in import COPY_ERRORS, CopyError
-from lab.doctor.training import NO_GRAPH_TEXT, TrainingReport, UnfilledError, explain_training
+from lab.doctor.training import NO_GRAPH_TEXT, LearningReport, UnfilledError, explain_training
 from lab.doctor.untouched import untouched
 from lab.state import preserved_rng
 
@@ -210,7 +210,7 @@ def _training(
     loss: Callable[[Any, Any], Tensor],
     step: Callable[[], Any] | None,
     optimizer: Optimizer | Sequence[Optimizer] | None,
-) -> TrainingReport:
+) -> LearningReport:
     """One step of the user's, or one over the batch."""
     args, kwargs = _arguments(batch)
 

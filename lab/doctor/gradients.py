@@ -109,7 +109,9 @@ class GradientWatch:
 
 def paths_avoid(roots: list[NodeRecord], avoided: frozenset[str]) -> set[int]:
     """Leaves that the roots lead to without passing a node of the avoided kinds."""
-    seen, stack, leaves = set(), list(roots), set()
+    seen: set[int] = set()
+    leaves: set[int] = set()
+    stack = list(roots)
     while stack:
         record = stack.pop()
         if id(record) in seen or record.operation in avoided:

@@ -1,32 +1,36 @@
 """Put back a model and its optimizers after a real step: every object and every bit.
 
 Covered: parameters, buffers, tensors and containers that are attributes of modules, the modules' modes and hooks,
-gradients (as objects), groups, state and attributes of the optimizers. Takes as much memory again as the tensors and
-the state. Not covered: what a step changes elsewhere, such as iterators, schedulers and gradient scalers.
+gradients (as objects), groups, state and attributes of the optimizers. The values lie in a temporary file meanwhile.
+Not covered: what a step changes elsewhere, such as iterators, schedulers and gradient scalers.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lab.doctor.values import FINITE, spread
-from lab.state import OptimizerSnapshot, preserved_rng
+from lab.doctor.spill import Spill
+from lab.state import preserved_rng
 
 _CONTAINERS = (dict, list, set)
 
 
 class KeptTensor:
-    """A tensor with its memory, its values and its gradient."""
+    """A tensor with its memory, its values and its gradient.
 
-    def __init__(self, tensor: Tensor) -> None:
+    Args:
+        tensor: any strided or sparse one.
+        spill: where its values are kept.
+    """
+
+    def __init__(self, tensor: Tensor, spill: Spill) -> None:
         self.tensor = tensor
         # an alias: it stays this memory if the step assigns to tensor.data
         self._data = tensor.data
-        self._values = tensor.detach().clone()
+        self._values = spill.keep(tensor)
         self._requires_grad = tensor.requires_grad
         self._gradient = tensor.grad if tensor.is_leaf else None
 
@@ -34,22 +38,47 @@ class KeptTensor:
     def changed(self) -> bool:
         """The values are other ones than at first."""
         now = self.tensor.data
-        if now.shape != self._values.shape or now.dtype != self._values.dtype:
-            return True
-        if torch.equal(now, self._values):
-            return False
-        if spread(now) == FINITE:
-            return True
-        return not bool(((now == self._values) | ((now != now) & (self._values != self._values))).all())
+        alike = now.shape == self._data.shape and now.dtype == self._data.dtype
+        return not alike or self._values.differs(now)
 
     def restore(self) -> None:
         """Memory, values, gradient and whether one is asked for are as at first."""
         if self.tensor.data_ptr() != self._data.data_ptr() or self.tensor.shape != self._data.shape:
             self.tensor.data = self._data
-        self._data.copy_(self._values)
+        self._values.read_into(self._data)
         if self.tensor.is_leaf:
             self.tensor.requires_grad_(self._requires_grad)
             self.tensor.grad = self._gradient
+
+
+class KeptOptimizer:
+    """Groups, state and attributes of an optimizer; the parameters are kept elsewhere.
+
+    Args:
+        optimizer: any of torch's kind.
+        spill: where the values of its state are kept.
+    """
+
+    def __init__(self, optimizer: Optimizer, spill: Spill) -> None:
+        self._optimizer = optimizer
+        self._groups = [(group, {**group, "params": list(group["params"])}) for group in optimizer.param_groups]
+        self._state = [(key, value, dict(value)) for key, value in optimizer.state.items()]
+        tensors = [item for *_, value in self._state for item in value.values() if isinstance(item, Tensor)]
+        self._tensors = [KeptTensor(tensor, spill) for tensor in tensors]
+
+    def restore(self) -> None:
+        """Put everything back; groups and states stay the objects that a scheduler holds."""
+        self._optimizer.param_groups[:] = [group for group, _ in self._groups]
+        for group, values in self._groups:
+            group.clear()
+            group.update({**values, "params": list(values["params"])})
+        self._optimizer.state.clear()
+        for key, value, content in self._state:
+            value.clear()
+            value.update(content)
+            self._optimizer.state[key] = value
+        for kept in self._tensors:
+            kept.restore()
 
 
 class KeptStep:
@@ -61,10 +90,11 @@ class KeptStep:
     """
 
     def __init__(self, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
+        self.spill = Spill()
         stepped = [item for optimizer in optimizers for group in optimizer.param_groups for item in group["params"]]
         held = {id(tensor): tensor for tensor in (*_tensors(model), *stepped)}
-        self.tensors = {key: KeptTensor(tensor) for key, tensor in held.items()}
-        self._optimizers = [OptimizerSnapshot(optimizer) for optimizer in optimizers]
+        self.tensors = {key: KeptTensor(tensor, self.spill) for key, tensor in held.items()}
+        self._optimizers = [KeptOptimizer(optimizer, self.spill) for optimizer in optimizers]
         self._attributes = [(owner, dict(owner)) for owner in _attributes(model, optimizers)]
         self._contents = [
             (value, value.copy() if value else None)
@@ -86,6 +116,7 @@ class KeptStep:
             kept.restore()
         for optimizer in self._optimizers:
             optimizer.restore()
+        self.spill.close()
 
 
 @contextmanager

@@ -1,10 +1,9 @@
 """What one step did: the gradients that the optimizer met, what moved, in which mode it ran."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
-
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +20,7 @@ MOVED, STILL, OUTSIDE, FROZEN = "moved", "unchanged", "in no optimizer", "frozen
 
 
 @dataclass(frozen=True, kw_only=True)
-class ParameterRow:
+class LearningRow:
     """What a step did with one parameter."""
 
     name: str
@@ -113,9 +112,12 @@ class StepFacts:
                     self.kinds[key] = _gradient(item)
             self.changed = {key for key, tensor in kept.tensors.items() if tensor.changed}
             self.spoiled = {
-                key: found for key in self.changed & set(self.parameters) if (found := spread(kept.tensors[key].tensor)) != FINITE
+                key: found
+                for key in self.changed & set(self.parameters)
+                if (found := spread(kept.tensors[key].tensor)) != FINITE
             }
-            self.buffers_after = {name: kind_of_values(item) for name, item in self.model.named_buffers()}
+            if self.buffers:
+                self.buffers_after = {name: kind_of_values(item) for name, item in self.model.named_buffers()}
 
     def _ran(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         self.in_train_mode = module.training
@@ -148,3 +150,22 @@ def _gradient(parameter: Tensor) -> str:
     return NONE if parameter.grad is None else kind_of_values(parameter.grad)
 
 
+def rows_of(facts: StepFacts, because: Mapping[int, str]) -> list[LearningRow]:
+    """A row for each parameter; `because`: the reason, by identity."""
+    return [
+        LearningRow(
+            name=name,
+            gradient=facts.kinds.get(key, "") if key in facts.trainable else "",
+            step=_moved(facts, key),
+            because=because.get(key, ""),
+        )
+        for key, (name, _) in facts.parameters.items()
+    ]
+
+
+def _moved(facts: StepFacts, key: int) -> str:
+    if key in facts.changed:
+        return MOVED
+    if key not in facts.trainable:
+        return FROZEN
+    return STILL if key in facts.groups else OUTSIDE

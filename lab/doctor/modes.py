@@ -32,6 +32,7 @@ _REBIND = Tensor.data.__set__  # type: ignore[attr-defined]
 def watching(graph: GraphWatch, write_log: WriteLog) -> Iterator[str]:
     """Record everything that this thread does inside; gives the name of the method."""
     hook = getattr(torch.autograd.graph, HOOK, None)
+    graph.prompt = hook is not None
     with ExitStack() as stack:
         stack.enter_context(_WatchedCalls(graph, write_log, walk=hook is None))
         stack.enter_context(_Operations(graph, write_log))
@@ -60,6 +61,8 @@ class _Operations(TorchDispatchMode):
             return func(*args, **kwargs)
         written = _written(func)
         self._ledger.begin(_name(func), sys._getframe(1))
+        with self._graph.silence():
+            self._graph.rereads.note(args, sys._getframe(1), self._ledger.tick)
         hooked = hooks_are_on()
         self._graph.note_inputs([value for value in args if isinstance(value, Tensor)] if hooked else [])
         if not written:

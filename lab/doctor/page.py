@@ -8,7 +8,7 @@ from lab.doctor.audit import AuditReport
 from lab.doctor.backward import BackwardReport
 from lab.doctor.process import ProcessReport
 from lab.doctor.simulate import OK, UNDECIDED, SimulationReport
-from lab.doctor.training import TrainingReport
+from lab.doctor.training import LearningReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class DoctorReport(Report):
     """Of `simulate`, in the order of the placements."""
     backward: BackwardReport | None
     """None: not run; `refused`, `missing` or `notes` says why."""
-    training: TrainingReport | None
+    training: LearningReport | None
     """None: not run; `refused`, `missing` or `notes` says why."""
     refused: tuple[str, ...]
     """Instruments that could not be run on this model, and why."""

@@ -19,17 +19,39 @@ from lab.doctor.place import Site, call_site
 _CHECKPOINT = torch.utils.checkpoint.__file__
 
 DRAWS = frozenset(
-    ["dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout", "feature_dropout"]
-    + ["dropout_", "rrelu", "gumbel_softmax", "bernoulli", "bernoulli_", "rand", "randn", "rand_like", "randn_like"]
-    + ["normal", "normal_", "uniform_", "scaled_dot_product_attention", "multi_head_attention_forward", "randperm"]
-    + ["randint", "multinomial"]
+    [
+        "dropout",
+        "dropout1d",
+        "dropout2d",
+        "dropout3d",
+        "alpha_dropout",
+        "feature_alpha_dropout",
+        "feature_dropout",
+        "dropout_",
+        "rrelu",
+        "gumbel_softmax",
+        "bernoulli",
+        "bernoulli_",
+        "rand",
+        "randn",
+        "rand_like",
+        "randn_like",
+        "normal",
+        "normal_",
+        "uniform_",
+        "scaled_dot_product_attention",
+        "multi_head_attention_forward",
+        "randperm",
+        "randint",
+        "multinomial",
+    ]
 )
 """Names of calls that may draw."""
 
 
 def stream() -> int:
     """Where torch's random stream on the CPU stands."""
-    return zlib.crc32(torch.get_rng_state().numpy())
+    return zlib.crc32(torch.get_rng_state().numpy().data)
 
 
 class Redraws:

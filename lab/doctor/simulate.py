@@ -1,10 +1,10 @@
 """Prove that a model's forward runs on a GPU, on a machine that has none.
 
-The forward of a copy runs on fake tensors, which have a device, a dtype and a shape but no values; where tensors of two
-devices, or of dtypes that an operation does not take together, meet, the module, the line and the operand are named. With `follow_data=True` it runs on real values under the
-labels of devices, which goes on where fake tensors have to stop (a branch on a value), at the cost of a copy of the
-weights and of a forward on the CPU. Not covered: backward, memory, kernels that only a real GPU refuses, and what a
-constructor decided by `torch.cuda.is_available()`.
+The forward of a copy runs on fake tensors, which have a device, a dtype and a shape but no values; where tensors meet
+that are on two devices, or of dtypes that an operation does not take together, the module, the line and the operand
+are named. With `follow_data=True` it runs on real values under the labels of devices, which goes on where fake tensors
+have to stop (a branch on a value), at the cost of a copy of the weights and of a forward on the CPU. Not covered:
+backward, memory, kernels that only a real GPU refuses, and what a constructor decided by `torch.cuda.is_available()`.
 """
 
 import dataclasses
@@ -93,7 +93,10 @@ class SimulationReport(Report):
             ("module", self.module or ("" if self.ok else "(the model)")),
             ("line", str(self.place or "")),
             ("operation", self.operation),
-            ("operands", "; ".join(f"{one} {one.dtype}" if self.verdict == RAISES else str(one) for one in self.operands)),
+            (
+                "operands",
+                "; ".join(f"{one} {one.dtype}" if self.verdict == RAISES else str(one) for one in self.operands),
+            ),
             ("fix", self.fix),
             ("reason", self.reason),
             ("cached by", f"{', '.join(self.cached)} (put back)" if self.cached else ""),

@@ -1,4 +1,4 @@
-"""What stands around a step: which parameters the optimizers leave out, shared memory, buffers, BatchNorm, recomputation."""
+"""What stands around a step: parameters that no optimizer has, shared memory, buffers, BatchNorm, recomputation."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -95,7 +95,7 @@ class Surroundings:
 
     def _norms(self) -> Iterator[Finding]:
         facts = self._facts
-        for name, module in facts.model.named_modules():
+        for name, module in facts.model.named_modules() if facts.watch.norms else ():
             if not isinstance(module, _NormBase) or module.running_mean is None:
                 continue
             ran = facts.watch.norms.get(id(module.running_mean))
@@ -119,13 +119,8 @@ def _around(step: Callable[[], Any], model: nn.Module) -> Iterator[tuple[str, Te
                 yield f"{name}.{path}", parameter, False
         elif isinstance(value, nn.Parameter):
             yield name, value, False
-    for name, parameter in _hidden(model):
-        yield name, parameter, True
-
-
-def _hidden(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     for item in full_inventory(model):
-        yield item.name, item.tensor
+        yield item.name, item.tensor, True
 
 
 def _reached(value: Any, depth: int, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -146,4 +141,3 @@ def _reached(value: Any, depth: int, name: str = "") -> Iterator[tuple[str, Any]
         globals_ = [(key, value.__globals__[key]) for key in value.__code__.co_names if key in value.__globals__]
         for key, item in (*inside, *globals_):
             yield from _reached(item, depth - 1, key)
-

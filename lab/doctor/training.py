@@ -19,8 +19,8 @@ from lab.base import ConfigError, Report, ReportTable, takes
 from lab.doctor.calls import CallWatch, watching_calls
 from lab.doctor.diagnosis import Diagnosis
 from lab.doctor.kept import KeptStep, kept_step
-from lab.doctor.learning import ParameterRow, StepFacts
-from lab.doctor.training_faults import TrainingFinding, some
+from lab.doctor.learning import LearningRow, StepFacts
+from lab.doctor.training_faults import LearningFinding, some
 
 NO_GRAPH_TEXT = "does not require grad and does not have a grad_fn"
 _PLAIN_RATE = 0.1
@@ -32,11 +32,11 @@ class UnfilledError(ConfigError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingReport(Report):
+class LearningReport(Report):
     """What `explain_training` found."""
 
-    findings: tuple[TrainingFinding, ...]
-    parameters: tuple[ParameterRow, ...]
+    findings: tuple[LearningFinding, ...]
+    parameters: tuple[LearningRow, ...]
     """One row for each parameter of the model and of the optimizers."""
     optimizer: str
     """What took the step."""
@@ -88,7 +88,7 @@ def explain_training(
     optimizer: Optimizer | Sequence[Optimizer] | None = None,
     *,
     judge_mode: bool = True,
-) -> TrainingReport:
+) -> LearningReport:
     """Take one step and say of each parameter what gradient it got, whether it moved, and because of which line.
 
     Args:
@@ -107,19 +107,19 @@ def explain_training(
         Exception: what `step` raises, but for the error of a loss without a graph, which is explained.
     """
     _require_values(model)
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if isinstance(optimizer, Optimizer):
         optimizers: list[Optimizer] = [optimizer]
     elif optimizer is not None:
         optimizers = list(optimizer)
     else:
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizers = [torch.optim.SGD(trained, lr=_PLAIN_RATE)] if trained else []
     with kept_step(model, optimizers) as kept:
         facts = StepFacts(model, optimizers, step)
         loss = _take(model, step, optimizers, facts, kept)
         rows, findings, notes = Diagnosis(facts, judge_mode=judge_mode).run()
     chosen = "plain SGD, no optimizer was given" if optimizer is None else _names(optimizers)
-    return TrainingReport(
+    return LearningReport(
         findings=tuple(findings),
         parameters=tuple(rows),
         optimizer=chosen,

@@ -68,7 +68,7 @@ TRAINING_FIXES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingFinding:
+class LearningFinding:
     """One reason why something does not learn."""
 
     category: str

@@ -299,3 +299,64 @@ def test_without_a_batch_the_headline_says_that_nothing_was_run(tmp_path, monkey
     assert page.startswith("Doctor: nothing found by looking; nothing was run")
     assert re.search(r"backward +not run", page)
     assert "not checked: no batch was given" in page
+
+
+TRAINED = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.last(self.first(x){cut})
+
+def make_model():
+    return Net()
+
+def make_batch():
+    return torch.ones(3, 4)
+
+def make_optimizer(model):
+    return torch.optim.Adam(model.parameters())
+
+def make_step(model, optimizer):
+    def step():
+        optimizer.zero_grad()
+        model(torch.ones(3, 4)).mean().backward()
+        optimizer.step()
+
+    return step
+"""
+
+
+@pytest.mark.parametrize(("cut", "code"), [("", 0), (".detach()", 1)])
+def test_the_users_own_step_and_optimizer_are_checked(tmp_path, monkeypatch, capsys, cut, code):
+    name = f"trained_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(TRAINED.format(cut=cut))
+    monkeypatch.chdir(tmp_path)
+    assert main(["doctor", f"{name}:make_model", "--json", "--simulate", "cuda:0"]) == code
+    training = json.loads(capsys.readouterr().out)["training"]
+    assert training["optimizer"] == "Adam"
+    assert [finding["category"] for finding in training["findings"]] == ["graph cut by detach"] * code
+    if code:
+        assert training["findings"][0]["place"]["text"] == "return self.last(self.first(x).detach())"
+
+
+@pytest.mark.parametrize(
+    ("helper", "words"),
+    [
+        ("def make_optimizer(model):\n    return 3", "make_optimizer() to give an optimizer, or several, got int"),
+        ("def make_step(model, optimizer):\n    pass", "make_step() to give a function without arguments"),
+        ("def make_step(model, optimizer, rate):\n    pass", "make_step(model, optimizer, rate)"),
+        ("def make_step(model, optimizer):\n    return lambda: None", "a step that gives the loss"),
+    ],
+)
+def test_a_step_or_an_optimizer_of_another_form_is_bad_usage(tmp_path, monkeypatch, capsys, helper, words):
+    name = f"untrained_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(f"{TRAINED.format(cut='')}\n{helper}\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(["doctor", f"{name}:make_model"]) == 2
+    assert words in capsys.readouterr().err

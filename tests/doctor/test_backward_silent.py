@@ -341,24 +341,59 @@ def test_the_buffer_update_that_holds_is_no_fault() -> None:
 
 @pytest.mark.parametrize("method", ["hook", "walk"])
 @pytest.mark.parametrize("reentrant", [True, False])
-def test_of_a_checkpointed_part_is_said_that_it_was_not_watched(
-    reentrant: bool, method: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("stepped", [True, False])
+def test_weights_of_a_checkpointed_part_written_before_it_is_run_again_are_named(
+    reentrant: bool, method: str, stepped: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its weights are written between forward and backward: the gradients are wrong, and nothing can be found."""
+    """The gradients are those of other weights than the loss had; torch says nothing."""
     if method == "walk":
         monkeypatch.delattr(torch.autograd.graph, "node_creation_hook", raising=False)
     part = nn.Sequential(nn.Linear(3, 3), nn.Tanh())
+    optimizer = torch.optim.SGD([part[0].weight], lr=0.1)
 
     def loop() -> None:
         x = torch.ones(2, 3, requires_grad=True)
-        y = checkpoint(part, x, use_reentrant=reentrant)
-        with torch.no_grad():
-            part[0].weight.mul_(2.0)
+        y = checkpoint(part, x, use_reentrant=reentrant)  # victim
+        if stepped:
+            part(x).sum().backward()
+            optimizer.step()  # step
+        else:
+            with torch.no_grad():
+                part[0].weight.mul_(2.0)  # write
         y.sum().backward()
 
     report = explain_backward(loop, model=part)
+    assert {finding.tensor for finding in report.findings} == {"parameter 0.weight"}
+    lines, start = inspect.getsourcelines(loop)
+    mark = "# step" if stepped else "# write"
+    written = next(number for number, line in enumerate(lines, start) if line.rstrip().endswith(mark))
+    for finding in report.findings:
+        assert finding.silent
+        assert finding.category == ("optimizer step" if stepped else "parameter update")
+        assert finding.culprit is not None
+        assert (finding.culprit.path, finding.culprit.line) == (__file__, written)
+        assert finding.victim is not None
+        assert finding.victim.text.endswith("# victim")
     assert report.unwatched == 1 if reentrant else report.unwatched >= 2
     assert f"{report.unwatched} nodes were not watched" in str(report)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_weights_of_a_checkpointed_part_written_after_backward_are_no_fault(reentrant: bool) -> None:
+    part, other = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Dropout()), nn.Linear(3, 3)
+
+    def loop() -> None:
+        for _ in range(2):
+            x = torch.ones(4, 3, requires_grad=True)
+            y = checkpoint(part, x, use_reentrant=reentrant)
+            with torch.no_grad():
+                for average, weight in zip(other.parameters(), part[0].parameters(), strict=True):
+                    average.lerp_(weight, 0.1)
+            y.sum().backward()
+            with torch.no_grad():
+                part[0].weight.mul_(2.0)
+
+    assert explain_backward(loop, model=part).ok
 
 
 def test_a_bracket_is_plain_data() -> None:

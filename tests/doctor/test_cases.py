@@ -25,7 +25,6 @@ BEFORE: dict[str, dict[str, Any]] = json.loads((FOLDER / "before.json").read_tex
 """What the instruments said of each case before any was mended after them."""
 OPEN = {
     "mask_cached_by_length": "the cache is a variable of a closure: told as an activation that was not moved",
-    "step_between_a_reentrant_checkpoint_and_its_backward": "said to be not watched",
     "table_method_with_a_bounded_cache": "the cache of a method is not named",
     "method_with_an_unlimited_cache": "the cache of a method is not named",
 }

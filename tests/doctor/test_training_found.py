@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lab.base import ConfigError
-from lab.doctor import TrainingReport, explain_training
+from lab.doctor import LearningReport, explain_training
 from lab.doctor import training_faults as kinds
 
 X = torch.linspace(-1, 1, 12).reshape(4, 3)
@@ -32,12 +32,12 @@ class Net(nn.Module):
         return self.last(self.between(h))
 
 
-def _explain(model: nn.Module, step: Callable[[], Any] | None = None, **kwargs: Any) -> TrainingReport:
+def _explain(model: nn.Module, step: Callable[[], Any] | None = None, **kwargs: Any) -> LearningReport:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     return explain_training(model, step or (lambda: model(X).square().mean()), optimizer, **kwargs)
 
 
-def _only(report: TrainingReport, category: str, operation: str, line: str) -> tuple[str, ...]:
+def _only(report: LearningReport, category: str, operation: str, line: str) -> tuple[str, ...]:
     """The names of the one finding, which is of the category, the operation and the line."""
     assert [finding.category for finding in report.findings] == [category], str(report)
     finding = report.findings[0]
@@ -47,7 +47,7 @@ def _only(report: TrainingReport, category: str, operation: str, line: str) -> t
     return finding.names
 
 
-def _row(report: TrainingReport, name: str) -> tuple[str, str, str]:
+def _row(report: LearningReport, name: str) -> tuple[str, str, str]:
     row = next(row for row in report.parameters if row.name == name)
     return row.gradient, row.step, row.because
 
@@ -72,10 +72,13 @@ def test_sqrt_behind_where_a_finite_forward_with_a_gradient_that_is_nan() -> Non
     found = by_kind[kinds.BACKWARD]
     assert found.names == ("layer.weight", "layer.bias")
     assert found.operation.startswith("sqrt")
-    assert found.place is not None and found.place.text == "return torch.where(h > 0, h.sqrt(), h)"
-    assert report.loss is not None and np.isfinite(report.loss)
+    assert found.place is not None
+    assert found.place.text == "return torch.where(h > 0, h.sqrt(), h)"
+    assert report.loss is not None
+    assert np.isfinite(report.loss)
     gradient, _, because = _row(report, "layer.weight")
-    assert gradient == "nan" and "h.sqrt()" in because
+    assert gradient == "nan"
+    assert "h.sqrt()" in because
     assert _row(report, "unused.weight") == ("none", "unchanged", "no operation read it")
 
 
@@ -206,7 +209,8 @@ def test_where_the_graph_was_cut(name: str) -> None:
     names = _only(report, category, operation, "# here")
     assert names == BOTH
     gradient, moved, because = _row(report, "first.weight")
-    assert (gradient, moved) == ("none", "unchanged") and "# here" in because
+    assert (gradient, moved) == ("none", "unchanged")
+    assert "# here" in because
     assert _row(report, "last.weight")[:2] == ("finite", "moved")
 
 

@@ -238,7 +238,7 @@ def loader_refills_its_array() -> Program:
     tensor="weight",
 )
 def step_between_a_reentrant_checkpoint_and_its_backward() -> Program:
-    model = nn.Linear(3, 3)
+    model = nn.Linear(3, 3, bias=False)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 
     def step() -> None:
