@@ -244,7 +244,7 @@ def step_between_a_reentrant_checkpoint_and_its_backward() -> Program:
     def step() -> None:
         x = torch.ones(2, 3, requires_grad=True)
         out = checkpoint(model, x, use_reentrant=True)
-        model(torch.zeros(2, 3)).sum().backward()
+        model(torch.ones(2, 3)).sum().backward()
         optimizer.step()  # fault
         out.square().sum().backward()
 
