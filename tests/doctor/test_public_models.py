@@ -100,11 +100,11 @@ def test_nothing_is_found_and_the_step_afterwards_is_the_same(library: str, name
                 real_steps(public, copy.deepcopy(model))
         else:
             assert page.backward.ok, page
+            assert page.training is not None, page
+            assert page.training.ok, page
         assert not page.refused, page
         verdict = page.simulations[0].verdict
         assert verdict == ("undecided" if name in models.UNDECIDED else "ok"), page
-        assert page.training is not None, page
-        assert page.training.ok, page
 
         after = real_step(public, model)
         assert [torch.equal(one, other) for one, other in zip(expected, after, strict=True)] == [True] * len(after)
