@@ -22,6 +22,8 @@ import torch
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _OPTIMIZERS = os.path.join(_TORCH, "optim") + os.sep
 _DOCTOR = os.path.dirname(__file__) + os.sep
+_INSIDES = tuple(os.path.join(_TORCH, name) for name in ("_dynamo", "_compile", "_ops", "_subclasses"))
+"""Torch's own way from a call to its kernel, which tells nobody anything."""
 _STANDARD = sysconfig.get_path("stdlib") + os.sep
 _COMMANDS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "cli") + os.sep
 _SITE = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
@@ -119,7 +121,7 @@ def traceback_place(traceback: TracebackType | None) -> tuple[Place | None, bool
         place = Place(path=code.co_filename, line=traceback.tb_lineno, function=code.co_qualname)
         if is_users(code.co_filename):
             found = place
-        elif not code.co_filename.startswith(_DOCTOR):
+        elif not code.co_filename.startswith((_DOCTOR, *_INSIDES)):
             other = place
         traceback = traceback.tb_next
     return (found or other), found is not None

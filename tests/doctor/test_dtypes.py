@@ -52,6 +52,14 @@ def test_an_input_of_another_dtype_raises(dtype: torch.dtype, follow_data: bool)
 
 
 @MODES
+def test_without_a_line_of_the_users_the_line_is_that_of_the_layer(follow_data: bool) -> None:
+    report = simulate(nn.Sequential(nn.Linear(4, 4).half()), torch.ones(2, 4), follow_data=follow_data)
+    assert report.place is not None
+    assert report.place.path.endswith("linear.py")
+    assert report.place.function == "Linear.forward"
+
+
+@MODES
 def test_a_page_counts_it(follow_data: bool) -> None:
     model = nn.Sequential(nn.Linear(4, 4)).half()
     model[0].requires_grad_(False)
