@@ -81,7 +81,7 @@ class CallWatch(TorchFunctionMode):
         self.losses: list[CallRecord] = []
         """What backward was called on."""
         self.routes: list[CallRecord] = []
-        """Calls by which values decide what runs."""
+        """Calls before backward by which values decide what runs."""
         self.norms: dict[int, tuple[bool, Site | None]] = {}
         """By identity of a BatchNorm's running mean: whether it ran in train mode, and where."""
         self.redraws = Redraws()
@@ -147,7 +147,7 @@ class CallWatch(TorchFunctionMode):
             self._current = before
         if name in DRAWS and state != stream():
             self.redraws.drew(name, record.site, state, frame)
-        if name in _ROUTES:
+        if name in _ROUTES and not self.losses:
             self.routes.append(record)
         results = _results(result, name, args)
         if results:

@@ -21,7 +21,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from lab.doctor.ancestry import ancestors, carried, path
 from lab.doctor.checkpointed import READ_AGAIN, Rereads, is_reentrant, under_checkpoint, weights_of
-from lab.doctor.fingerprint import fingerprint, layout_of
+from lab.doctor.fingerprint import fingerprint, glance, layout_of
 from lab.doctor.names import Names
 from lab.doctor.place import call_site
 from lab.doctor.records import Bracket, Holder, Moment, NodeRecord, Observation, SavedTensor
@@ -184,6 +184,8 @@ class GraphWatch:
                 first=first,
                 current=first,
                 verified=self._ledger.now,
+                seen=glance(storage, layout) if layout else None,
+                glanced=self._ledger.now,
             )
             record.saved.append(saved)
             self._ledger.watch(saved)

@@ -92,7 +92,9 @@ class StepFacts:
         self.watch = watch
         with ExitStack() as stack:
             stack.callback(self._end)
-            stack.callback(self.model.register_forward_hook(self._ran).remove)
+            # scripted modules take no hooks
+            if not isinstance(self.model, torch.jit.ScriptModule):
+                stack.callback(self.model.register_forward_hook(self._ran).remove)
             for optimizer in self.optimizers:
                 stack.callback(optimizer.register_step_pre_hook(self._begin).remove)
                 stack.callback(optimizer.register_step_post_hook(self._end).remove)

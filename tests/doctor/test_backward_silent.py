@@ -400,3 +400,26 @@ def test_a_bracket_is_plain_data() -> None:
     data = json.loads(explain_backward(numpy_alias).to_json())
     after, before = data["findings"][0]["bracket_places"]
     assert after["line"] < before["line"]
+
+
+def test_rows_that_change_places_are_found_with_a_bracket_that_holds_the_write() -> None:
+    rows = np.arange(64 * 32, dtype=np.float32).reshape(64, 32)
+    weight = torch.ones(32, requires_grad=True)
+
+    def step() -> None:
+        out = torch.from_numpy(rows) @ weight
+        early = out.square()
+        rows[[0, 1]] = rows[[1, 0]]
+        late = early.sum()
+        late.backward()
+
+    report = explain_backward(step)
+    assert len(report.findings) == 1, str(report)
+    places = report.findings[0].bracket_places
+    assert places is not None
+    after, before = places
+    assert after is not None
+    assert before is not None
+    assert after.text in ("out = torch.from_numpy(rows) @ weight", "early = out.square()")
+    assert before.text in ("late = early.sum()", "late.backward()")
+    assert "numpy array rows" in report.findings[0].tensor

@@ -275,6 +275,32 @@ def test_a_copy_is_trained_in_the_place_of_the_model() -> None:
     assert "another object or a copy" in found[kinds.UNREAD].detail
 
 
+def test_a_layer_of_a_list_that_forward_leaves_out_though_the_step_logs_its_loss() -> None:
+    class Skips(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList(nn.Linear(3, 3) for _ in range(3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            for layer in self.layers[:-1]:
+                x = layer(x)
+            return x
+
+    model, seen = Skips(), []
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def step() -> None:
+        loss = model(X).square().mean()
+        loss.backward()
+        optimizer.step()
+        seen.append(loss.item())
+
+    report = explain_training(model, step, optimizer)
+    assert [(finding.category, finding.names) for finding in report.findings] == [
+        (kinds.UNREAD, ("layers.2.weight", "layers.2.bias"))
+    ]
+
+
 def test_a_result_that_is_thrown_away() -> None:
     class Lost(nn.Module):
         def __init__(self) -> None:

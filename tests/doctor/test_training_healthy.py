@@ -383,6 +383,47 @@ def spectral_norm() -> Any:
 
 
 @healthy
+def scripted() -> Any:
+    return _classify(torch.jit.script(nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))))
+
+
+@healthy
+def compiled() -> Any:
+    return _classify(torch.compile(nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)), backend="eager"))
+
+
+@healthy
+def complex_weights_in_double() -> Any:
+    class Turned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.turn = nn.Parameter(torch.randn(3, 2, dtype=torch.complex128))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (x.to(torch.complex128) @ self.turn).abs()
+
+    return _classify(Turned())
+
+
+@healthy
+def state_and_counters_in_the_module() -> Any:
+    class Stateful(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.calls, self.seen = nn.Linear(3, 2), 0, [0]
+            self.register_buffer("memory", torch.zeros(2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            self.seen.append(self.calls)
+            h = self.layer(x)
+            self.memory = 0.9 * self.memory + h.mean(0).detach()
+            return h + self.memory
+
+    return _classify(Stateful())
+
+
+@healthy
 def functional_call_and_vmap() -> Any:
     model = nn.Linear(3, 2)
     optimizer = _adam(model)
@@ -449,6 +490,8 @@ def _state(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> Any:
             [parameter.requires_grad for parameter in model.parameters()],
             [module.training for module in model.modules()],
             [sorted(vars(module)) for module in model.modules()],
+            [getattr(module, "seen", None) for module in model.modules()],
+            [getattr(module, "calls", None) for module in model.modules()],
             [len(module._forward_hooks) for module in model.modules()],
             [optimizer.state_dict() for optimizer in optimizers],
             [sorted(vars(optimizer)) for optimizer in optimizers],
