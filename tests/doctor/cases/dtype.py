@@ -69,7 +69,7 @@ def regression_on_numpy_features() -> Program:
 @case(
     family=FAMILY,
     report="ToTheBeginning/PuLID#162",
-    seen="float features are given to a projection that was loaded in half precision",
+    seen="a product of float features with weights in half precision",
     instrument="simulate",
     kind=kinds.RAISES,
     tensor="project.weight",

@@ -77,7 +77,7 @@ def plain_table_made_under_a_meta_device() -> Program:
 @case(
     family=FAMILY,
     report="lm-sys/FastChat#580",
-    seen="a forward on the CPU went through, with a weight that is on meta",
+    seen="a tensor on the CPU is not on the expected device meta",
     instrument="explain_backward",
     kind=faults.META,
     tensor="weight",

@@ -79,7 +79,7 @@ def second_pass_without_a_forward() -> Program:
 @case(
     family=FAMILY,
     report="junyanz/pytorch-CycleGAN-and-pix2pix#356",
-    seen="the discriminator's backward goes through the generator, whose graph is gone",
+    seen="the discriminator's backward raises: the graph was walked already",
     instrument="explain_backward",
     kind=faults.CARRIED,
 )
@@ -135,7 +135,7 @@ def two_losses_on_one_code() -> Program:
 @case(
     family=FAMILY,
     report="karpathy/nn-zero-to-hero#31",
-    seen="the backward cell of a notebook is run again without the forward cell",
+    seen="backward raises in a notebook whose forward stands in a cell of its own",
     instrument="explain_backward",
     kind=faults.REPEATED,
 )
