@@ -200,6 +200,7 @@ def watching_calls(owned: frozenset[int]) -> Iterator[CallWatch]:
         if hook is not None:
             stack.enter_context(hook(watch.gradients.add))
         stack.callback(watch.gradients.close)
+        stack.callback(watch.values.close)
         stack.enter_context(watch)
         yield watch
 

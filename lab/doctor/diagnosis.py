@@ -1,7 +1,5 @@
 """From the facts of a step to findings: each gradient that is missing, zero or not finite gets its line."""
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor
 
@@ -29,6 +27,7 @@ from lab.doctor.training_faults import (
     UNUSED,
     ZERO,
     LearningFinding,
+    some,
 )
 from lab.doctor.values import FINITE, INF, NAN, CallRecord, behind
 from lab.doctor.values import ZERO as ZERO_KIND
@@ -79,7 +78,9 @@ class Diagnosis:
             )
             for (category, _), (blame, names, detail) in self._found.items()
         ]
-        notes = [f"{text}: {_few(names)}" if names else text for text, names in self._notes.items()]
+        if self._facts.in_train_mode is False and not self._judge_mode:
+            self._note("the model is in eval mode, which was not judged")
+        notes = [f"{text}: {some(tuple(names))}" if names else text for text, names in self._notes.items()]
         return rows_of(self._facts, self._because), findings, notes
 
     def _find(self, category: str, blame: Blame, name: str = "", detail: str = "") -> None:
@@ -279,8 +280,3 @@ class Diagnosis:
                     self._find(LOST, Blame(), self._name(key))
                 else:
                     self._note(self._because[key], self._name(key))
-
-
-def _few(names: Iterable[str]) -> str:
-    found = list(names)
-    return ", ".join(found) if len(found) <= 4 else f"{', '.join(found[:3])} and {len(found) - 3} more"

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -64,7 +65,7 @@ class KeptOptimizer:
         self._groups = [(group, {**group, "params": list(group["params"])}) for group in optimizer.param_groups]
         self._state = [(key, value, dict(value)) for key, value in optimizer.state.items()]
         tensors = [item for *_, value in self._state for item in value.values() if isinstance(item, Tensor)]
-        self._tensors = [KeptTensor(tensor, spill) for tensor in tensors]
+        self.tensors = [KeptTensor(tensor, spill) for tensor in tensors]
 
     def restore(self) -> None:
         """Put everything back; groups and states stay the objects that a scheduler holds."""
@@ -77,7 +78,7 @@ class KeptOptimizer:
             value.clear()
             value.update(content)
             self._optimizer.state[key] = value
-        for kept in self._tensors:
+        for kept in self.tensors:
             kept.restore()
 
 
@@ -106,6 +107,12 @@ class KeptStep:
             if tensor.is_leaf:
                 tensor.grad = None
 
+    @property
+    def written(self) -> list[Tensor]:
+        """Every tensor that is put back."""
+        states = [kept.tensor for optimizer in self._optimizers for kept in optimizer.tensors]
+        return [*(kept.tensor for kept in self.tensors.values()), *states]
+
     def restore(self) -> None:
         """Put everything back."""
         for owner, attributes in self._attributes:
@@ -124,10 +131,13 @@ def kept_step(model: nn.Module, optimizers: Sequence[Optimizer]) -> Iterator[Kep
     """Inside, a step may be taken; afterwards model, optimizers and random streams are as before."""
     with preserved_rng():
         kept = KeptStep(model, optimizers)
-        try:
-            yield kept
-        finally:
-            kept.restore()
+        written = tuple(tensor for tensor in kept.written if not tensor.is_inference())
+        # the counts too: a graph from before is still to find its tensors unchanged
+        with torch.autograd.grad_mode._unsafe_preserve_version_counter(written):
+            try:
+                yield kept
+            finally:
+                kept.restore()
 
 
 def _tensors(model: nn.Module) -> Iterator[Tensor]:

@@ -96,7 +96,7 @@ def explain_training(
         step: computes the loss and gives it. It may also call backward and the optimizer; what it leaves out is done
             for it.
         optimizer: the one that trains the model, or all of them; None: plain SGD, which the report says.
-        judge_mode: a model in eval mode is a fault; False: a note.
+        judge_mode: BatchNorm of a model in eval mode is a fault; False: a note.
 
     Returns:
         The report. `model`, `optimizer`, gradients and random streams are as before, also where `step` raises.
@@ -142,7 +142,6 @@ def _take(
                 raise
             facts.without_graph = True
         facts.finish(kept)
-    watch.values.close()
     return facts.loss
 
 

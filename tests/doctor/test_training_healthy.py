@@ -539,6 +539,38 @@ def test_a_step_that_raises_leaves_no_trace(warm: bool) -> None:
     assert _equal(_state(model, [optimizer]), before)
 
 
+def test_a_graph_from_before_the_check_can_still_be_run() -> None:
+    model = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
+    optimizer = _adam(model)
+    expected = [
+        gradient.clone() for gradient in torch.autograd.grad(model(X).square().mean(), list(model.parameters()))
+    ]
+    loss = model(X).square().mean()
+    explain_training(model, lambda: model(X).mean(), optimizer)
+    loss.backward()
+    assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), expected, strict=True))
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_weights_of_the_loss_get_back_the_gradient_that_they_had(raises: bool) -> None:
+    model, criterion = nn.Linear(3, 2), nn.Linear(2, 1)
+    criterion.weight.grad = given = torch.ones(1, 2)
+
+    def step() -> None:
+        criterion(model(X)).mean().backward()
+        if raises:
+            raise ValueError("on the way")
+
+    if raises:
+        with pytest.raises(ValueError, match="on the way"):
+            explain_training(model, step)
+    else:
+        explain_training(model, step)
+    assert criterion.weight.grad is given
+    assert torch.equal(given, torch.ones(1, 2))
+    assert criterion.bias.grad is None
+
+
 def test_hooks_of_the_user_can_still_be_removed() -> None:
     model = nn.Linear(3, 2)
     calls: list[int] = []
