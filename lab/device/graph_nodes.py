@@ -77,6 +77,6 @@ class NodeTracker(TorchFunctionMode):
             queue.extend(parent for parent, _ in here.next_functions if parent is not None)
 
 
-def _metadata(node: Node) -> dict[Any, Any]:
-    metadata: dict[Any, Any] = node.metadata
-    return metadata
+def _metadata(node: Any) -> dict[Any, Any]:
+    found: dict[Any, Any] = node.metadata
+    return found

@@ -28,6 +28,7 @@ from lab.device.footprint import storage_key
 _MOST_OBJECTS = 300_000
 _PATTERN, _FOLDED = 4, 3
 """Steps in a pattern, at most, and how often it has to repeat to be folded."""
+_CACHE = type(functools.lru_cache(lambda: None))
 _LEAVES = (str, bytes, bytearray, int, float, complex, bool, type(None), torch.dtype, torch.device, torch.Size)
 
 
@@ -151,6 +152,8 @@ def _children(thing: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(thing, Mapping):
         for number, (key, value) in enumerate(list(thing.items())):
             yield f"[{key!r}]" if isinstance(key, str | int) else f"[key {number}]", value
+            if not isinstance(key, _LEAVES):
+                yield f".key {number}", key
     elif isinstance(thing, np.ndarray):
         if thing.dtype.hasobject:
             yield from ((f"[{', '.join(map(str, place))}]", value) for place, value in np.ndenumerate(thing))
@@ -212,7 +215,7 @@ def _of_object(thing: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f".{kind.__name__} item {number}", value) for number, value in enumerate(gc.get_referents(thing)))
     elif home not in ("torch", "numpy"):
         for name, value in vars(kind).items():
-            if isinstance(value, list | dict | set | deque | Tensor):
+            if isinstance(value, list | dict | set | deque | Tensor | FunctionType | _CACHE):
                 yield f".{name}", value
 
 

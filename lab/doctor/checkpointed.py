@@ -55,7 +55,7 @@ class Rereads:
             if at_once:
                 # What the part itself wrote is no fault: it writes it again.
                 saved.tick, saved.first = record.tick, saved.measure()
-                saved.current = saved.first
+                saved.current, saved.seen = saved.first, saved.glance()
             record.saved.append(saved)
 
     def close(self) -> None:

@@ -76,8 +76,10 @@ def _below(value: Any) -> Iterable[tuple[str, Any]]:
     if isinstance(value, ModuleType):
         return [("", vars(value))] if _is_searched(value) else ()
     if isinstance(value, type):
-        items = list(vars(value).items()) if _is_searched(sys.modules.get(value.__module__)) else ()
-        return [(f".{name}", item) for name, item in items]
+        if not _is_searched(sys.modules.get(value.__module__)):
+            return ()
+        bases = [("", base) for base in value.__bases__ if _is_searched(sys.modules.get(base.__module__))]
+        return [*((f".{name}", item) for name, item in list(vars(value).items())), *bases]
     return _below_code(value) if _is_code(value) else _below_instance(value)
 
 
@@ -121,6 +123,9 @@ def _below_instance(value: Any) -> Iterator[tuple[str, Any]]:
     own = getattr(value, "__dict__", None)
     if isinstance(own, dict):
         yield "", own
+    # A class that was made in a function is no module's: only its instances lead to it.
+    if _is_searched(sys.modules.get(type(value).__module__)):
+        yield "", type(value)
     for name, item in slots_of(value).items():
         yield f".{name}", item
 

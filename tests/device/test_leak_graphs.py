@@ -169,3 +169,29 @@ def test_steps_that_repeat_are_folded_and_deep_graphs_are_searched():
     node = first.grad_fn
     (path,) = find_holders({"total": total}, frozenset([7]), lambda thing: 7 if thing is node else None).values()
     assert path == "total.grad_fn(TanhBackward0)(.AddBackward0.TanhBackward0) x4999.AddBackward0.MulBackward0"
+
+
+@pytest.mark.parametrize("size", [4, None])
+def test_a_cache_on_a_method_of_a_local_class_is_named(size):
+    class Positions:
+        def __init__(self):
+            self.weight = torch.ones(8)
+
+        @functools.lru_cache(size)  # noqa: B019
+        def table(self, start):
+            return torch.zeros(8)
+
+    verdict = "leak" if size is None else "held, no longer growing"
+    report = measure_leak(lambda: Positions().table(1), calls=6, warm_up=2)
+    assert report.verdict == verdict
+    assert all(leak.holders[0].startswith("Positions.table.") for leak in report.leaks)
+    positions, starts = Positions(), iter(range(100))
+    report = measure_leak(lambda: positions.table(next(starts)), calls=8, warm_up=2)
+    assert report.verdict == verdict
+    assert report.leaks[0].holders[0].startswith("positions.table.")
+
+
+def test_what_keys_hold_is_looked_through():
+    kept = {}
+    report = measure_leak(lambda: kept.update({(torch.zeros(3),): 0}), calls=6, warm_up=2)
+    assert report.leaks[0].holders[0] == "kept.key 2[0]"

@@ -213,3 +213,37 @@ class Healthy(Net):
 
 def test_helpers_that_hide_nothing_and_kept_outputs_are_no_findings() -> None:
     assert audit(Healthy()).ok, str(audit(Healthy()))
+
+
+@pytest.mark.parametrize("follow_data", [False, True])
+def test_a_cache_in_the_closure_of_a_local_class_is_named_and_put_back(follow_data: bool) -> None:
+    masks: dict[int, Tensor] = {}
+
+    class Base(nn.Module):
+        def mask(self, x: Tensor) -> Tensor:
+            if 4 not in masks:
+                masks[4] = torch.ones(4, device=x.device)
+            return masks[4]
+
+    class Block(Base):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mix = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.mix(x) * self.mask(x)
+
+    class Pair(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.front, self.back = Block(), Block()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.back(self.front(x).to(self.back.mix.weight.device))
+
+    placement = {"front": "cuda:0", "back": "cuda:1"}
+    report = simulate(Pair(), torch.ones(2, 4), device="cuda:0", placement=placement, follow_data=follow_data)
+    assert report.cause == "cached on another device"
+    assert any("masks[4]" in operand.name for operand in report.operands)
+    assert masks == {}
+    assert any("masks" in path for path in report.cached)
