@@ -238,6 +238,8 @@ def _staying(held: Sequence[HeldTensor], target: torch.device) -> list[str]:
         if item.kind == PLAIN_ATTRIBUTE
         and item.tensor.device.type == "cpu"
         and item.tensor.dim() > 0
+        # What was computed from parameters (weight_norm's weight) is computed anew where they are.
+        and item.tensor.is_leaf
         and item.name not in unregistered
         and not _is_alias(item, held)
     ]

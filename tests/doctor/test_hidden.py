@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -151,6 +152,10 @@ def test_of_a_model_on_the_cpu_a_note_tells_what_would_stay() -> None:
     note = next(note for note in report.notes if note.startswith("will stay when the model moves"))
     assert note.endswith(": scale, slotted[0].mask")
     assert not any("will stay" in note for note in audit(Net()).notes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        normed = nn.utils.weight_norm(nn.Linear(4, 4))
+    assert not any("will stay" in note for note in audit(normed).notes)
     found = {finding.name: finding.kind for finding in audit(model, device="cuda").findings}
     assert found["slotted[0].mask"] == "plain attribute on another device"
     simulated = simulate(model, torch.ones(2, 4))
