@@ -8,6 +8,7 @@ from lab.explore import SAMPLING_KINDS, SCHEDULES
 from lab.space import MUTATION_KINDS
 
 GROWTH_KINDS = ("none", "depth", "width", "depth,width")
+GROWTH_UNITS = ("drawn", "copies")
 SELECTIONS = ("argmax", "perturbation")
 MUTATION_TESTS = ("trial", "before", "restart")
 PRIORS = ("scores", "none")
@@ -99,6 +100,9 @@ class ASOSEConfig:
     """Cycles, from 2, in whose mutation phase the network grows; empty: every cycle from 2."""
     growth_factor: float = 1.25
     """Factor by which a stage's width grows, in (1, 4]; at least one channel is added."""
+    growth_units: str = "drawn"
+    """What new channels are: drawn (weights of their own, read with 0 at first) or copies of old ones, which stay alike
+    for long."""
     mutation_kind: str = "guided"
     """random, guided (by the architecture probabilities) or conservative (half the strength)."""
     reject_z: float = 1.64
@@ -156,6 +160,7 @@ class ASOSEConfig:
         for cycle in self.growth_schedule:
             require_range("growth_schedule", cycle, 2, self.total_cycles)
         require_range("growth_factor", self.growth_factor, 1, 4, open_low=True)
+        require_choice("growth_units", self.growth_units, GROWTH_UNITS)
         require_choice("mutation_kind", self.mutation_kind, MUTATION_KINDS)
         require_range("reject_z", self.reject_z, 0)
         if self.arch_lr is not None:

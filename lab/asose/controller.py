@@ -59,7 +59,9 @@ class LiveNetworkController:
             supernet, lr=weights.weight_lr, momentum=weights.weight_momentum, weight_decay=weights.weight_decay
         )
         self.mutator = Mutator(self.live, kind=config.mutation_kind, seed=seed, reject_z=config.reject_z)
-        self.growth = Growth(supernet, kinds=config.growth_kinds, factor=config.growth_factor, seed=seed)
+        self.growth = Growth(
+            supernet, kinds=config.growth_kinds, factor=config.growth_factor, seed=seed, units=config.growth_units
+        )
         self.trials = MutationTrials(
             self.live,
             TrialConfig(steps=config.trial_steps, share=config.trial_share),

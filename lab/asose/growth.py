@@ -24,6 +24,8 @@ from lab.train.evaluate import outputs
 
 TOLERANCE = 1e-5
 """Largest relative output difference of a growth (float32, eval mode)."""
+KINDS = ("depth", "width")
+"""Steps that are a growth of their own."""
 EXAMPLES = 4
 """Samples that a plan is tried on."""
 
@@ -50,22 +52,30 @@ class Growth:
         kinds: of `depth` and `width`, in the order in which they take turns.
         factor: of a stage's width, > 1; at least one channel is added.
         seed: run seed.
+        units: what new channels are, as for `lab.morph.Widen`. With drawn ones a stage is widened as a whole, the inner
+            layer of the reduction before it too, so that it is as one that was made so wide.
 
     Raises:
         ConfigError: something is to grow in a network without stages.
     """
 
-    def __init__(self, supernet: SuperNet, *, kinds: tuple[str, ...], factor: float, seed: int) -> None:
+    def __init__(
+        self, supernet: SuperNet, *, kinds: tuple[str, ...], factor: float, seed: int, units: str = "drawn"
+    ) -> None:
         if kinds:
             staged(supernet.backbone)
         self.supernet = supernet
         self.kinds = kinds
         self.factor = factor
         self.seed = seed
+        self.units = units
         self.steps: tuple[dict[str, Any], ...] = ()
-        """What was done, in order: `width` with genotype and plan, `depth` with its stage, `finalize`."""
+        """What was done, in order: `width` and `inner` with genotype and plan, `depth` with its stage,
+        `finalize`."""
         self.done = 0
         self.total = 1
+        self.largest_difference = 0.0
+        """Of the output at any growth, relative, eval mode."""
 
     def grow(
         self,
@@ -90,7 +100,7 @@ class Growth:
             TrainingError: the output of the child moved; the run cannot go on.
         """
         self.finalize(child)
-        grown = [step["kind"] for step in self.steps if step["kind"] != "finalize"]
+        grown = self.grown
         if not self.kinds or self._handed_over(child):
             return ()
         kind = self.kinds[len(grown) % len(self.kinds)]
@@ -109,6 +119,7 @@ class Growth:
                 f"a difference of {difference:g}",
                 "report this: the surgery is at fault",
             )
+        self.largest_difference = max(self.largest_difference, difference)
         event = GrowthEvent(
             what=kind,
             where=where,
@@ -121,14 +132,24 @@ class Growth:
     def _widen(self, child: EvolvableNetwork, optimizer: Optimizer, stage: int, probe_BCHW: Tensor) -> str:
         layer = "backbone.stem" if stage == 0 else f"backbone.reductions.{stage - 1}.conv2"
         width = staged(self.supernet.backbone).width(stage)
+        wider = max(width + 1, round(width * self.factor))
+        self._widen_layer(child, optimizer, layer, wider, probe_BCHW, kind="width")
+        if stage and self.units == "drawn":
+            self._widen_layer(
+                child, optimizer, f"backbone.reductions.{stage - 1}.conv1", wider, probe_BCHW, kind="inner"
+            )
+        return layer
+
+    def _widen_layer(
+        self, child: EvolvableNetwork, optimizer: Optimizer, layer: str, width: int, probe_BCHW: Tensor, *, kind: str
+    ) -> None:
         edges, primitives = len(self.supernet.space.edges), len(self.supernet.space.primitives)
         mixture_EK = torch.full((edges, primitives), 1.0 / primitives, device=probe_BCHW.device)
         example = {"x_BCHW": probe_BCHW[:EXAMPLES], "mixture_EK": mixture_EK}
         both, seed = _Both(self.supernet, child), derive_seed(self.seed, "growth", len(self.steps))
-        plan = Widen(f"supernet.{layer}", max(width + 1, round(width * self.factor))).plan(both, example, seed=seed)
+        plan = Widen(f"supernet.{layer}", width, units=self.units).plan(both, example, seed=seed)
         apply(plan, both, optimizer).release()
-        self._note(kind="width", genotype=child.genotype.to_json(), plan=plan.to_json())
-        return layer
+        self._note(kind=kind, genotype=child.genotype.to_json(), plan=plan.to_json())
 
     def _deepen(self, child: EvolvableNetwork, optimizer: Optimizer, stage: int, statistics: Iterable[Tensor]) -> str:
         number = self._add_cell(stage, optimizer)
@@ -169,7 +190,7 @@ class Growth:
             MorphError: the steps are those of another network.
         """
         for step in steps[len(self.steps) :]:
-            if step["kind"] == "width":
+            if step["kind"] in ("width", "inner"):
                 child = EvolvableNetwork.from_supernet(self.supernet, Genotype.from_json(step["genotype"]))
                 plan = MorphPlan.from_json(step["plan"])
                 apply(plan, _Both(self.supernet, child), optimizer).release()
@@ -180,13 +201,20 @@ class Growth:
                     cell.beta = None
             self.steps = (*self.steps, step)
 
-    def state_dict(self) -> dict[str, int]:
-        """How far the transition is."""
-        return {"done": self.done, "total": self.total}
+    @property
+    def grown(self) -> list[str]:
+        """What grew so far, in order: `depth` or `width`."""
+        return [step["kind"] for step in self.steps if step["kind"] in KINDS]
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def state_dict(self) -> dict[str, Any]:
+        """How far the transition is, and how far the output ever moved."""
+        return {"done": self.done, "total": self.total, "largest_difference": self.largest_difference}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
         self.done, self.total = state["done"], state["total"]
+        # Earlier versions did not keep it.
+        self.largest_difference = state.get("largest_difference", 0.0)
 
     def _note(self, **step: Any) -> None:
         self.steps = (*self.steps, step)

@@ -379,13 +379,14 @@ class ASOSEStrategy:
         self.rollbacks.count = state["rollbacks"]
 
     def summary(self) -> dict[str, Any]:
-        """Genotype, parameters and mutations."""
+        """Genotype, parameters, mutations and growths."""
         child = self.live.child
         return {
             "genotype": None if child is None else child.genotype.to_json(),
             "parameters": 0 if child is None else sum(p.numel() for p in child.parameters()),
             "supernet_parameters": sum(p.numel() for p in self.live.supernet.parameters()),
             "mutations": self.mutator.counts,
-            "largest_difference": self.mutator.largest_difference,
+            "growths": len(self.growth.grown),
+            "largest_difference": max(self.mutator.largest_difference, self.growth.largest_difference),
             "compute": self.compute.spent,
         }

@@ -27,21 +27,26 @@ if TYPE_CHECKING:
 RESULT = "demo.json"
 
 
+START, FACTOR = 4, 2.0
+"""Channels of the first stage at first, and how much wider each stage becomes."""
+GROWN_CYCLES = (2, 3, 4)
+"""Cycles that begin with a wider stage: early, so that all weights are trained at a high rate."""
 FIXED = {
-    "start": "its first cell, never changed",
-    "six": "six 3x3 convolutions, same width",
-    "final": "its final cell, from scratch",
+    "start": "its first network, never changed",
+    "six": "six 3x3 convolutions, final width",
+    "final": "its final network, from scratch",
 }
 """The fixed networks beside the evolved one: name -> what it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoCommand:
-    """A network changes its own cell while it trains; a mutation does not change its output at that moment.
+    """A network grows while it trains; a change does not move its output at that moment.
 
-    Scores of untrained networks name its first cell, in seconds. It trains on scikit-learn's handwritten digits and
-    changes in the first 40 % of the run, live on the page. Then three fixed networks get the same compute: the first
-    cell never changed, six 3x3 convolutions, and the final cell from scratch.
+    Scores of untrained networks name its cell, in seconds. It trains on scikit-learn's handwritten digits, begins with
+    half of its width, and each of its three stages becomes twice as wide in the first third of the run, live on the
+    page. Then three fixed networks get the same compute: the first network never changed, six 3x3 convolutions of the
+    final width, and the final network from scratch.
     """
 
     headless: bool = False
@@ -59,7 +64,8 @@ class DemoCommand:
     threads: int = 0
     """CPU threads; 0 leaves one core free for the page."""
     cycles: int = 4
-    """Cycles of exploration, mutation and retraining; each cycle after the first has one mutation."""
+    """Cycles of exploration, change and training. The second, third and fourth begin with a wider stage, each after the
+    first with another cell on trial where the data can tell; with fewer than four nothing grows."""
     save_dir: Path = RUNS_ROOT
     """Folder of runs."""
     port: int = PORT
@@ -72,12 +78,15 @@ class DemoCommand:
 
 def demo_config(command: DemoCommand) -> RunConfig:
     """The run of the demo."""
+    grows = command.cycles >= max(GROWN_CYCLES)
     search = ASOSEConfig(
-        arch_training_epochs=2,
-        weight_training_epochs=4,
+        arch_training_epochs=1,
+        weight_training_epochs=2,
         total_cycles=command.cycles,
-        # Digits hold out too few images for a trial to tell anything.
-        mutation_test="before",
+        retraining_epochs=24,
+        growth="width" if grows else "none",
+        growth_factor=FACTOR,
+        growth_schedule=GROWN_CYCLES if grows else (),
     )
     data = DataConfig(
         name=command.dataset, data_dir=command.data_dir, seed=command.seed, train_limit=command.train_limit
@@ -87,7 +96,7 @@ def demo_config(command: DemoCommand) -> RunConfig:
         search=search,
         optimizer=OptimizerConfig(weight_lr=0.05),
         devices=DeviceConfig(device=command.device),
-        init_channels=8,
+        init_channels=START,
         batch_size=32,
         seed=command.seed,
         threads=command.threads,
@@ -146,22 +155,26 @@ def fixed_configs(config: RunConfig, evolved: "RunReport", run_dir: Path) -> dic
     """
     streams = lab.runs.build(config).streams
     told = RunReader(run_dir).events(kinds=("genotype",)).events
-    cells = {
-        "start": Genotype.from_json(told[0].payload["genotype"]),
-        "six": lab.nn.six_convolutions(),
-        "final": Genotype.from_json(evolved.network["genotype"]),
+    first, last = config.init_channels, config.init_channels
+    # Stages grow in turn: once all have, the network is as one that was made so wide.
+    if evolved.network["growths"] == lab.nn.STAGES:
+        last = round(first * config.search.growth_factor)
+    sizes = {
+        "start": (Genotype.from_json(told[0].payload["genotype"]), first),
+        "six": (lab.nn.six_convolutions(), last),
+        "final": (Genotype.from_json(evolved.network["genotype"]), last),
     }
     found = {}
-    for each, cell in cells.items():
+    for each, (cell, channels) in sizes.items():
         network = lab.nn.EvolvableNetwork(
             cell,
-            channels=config.init_channels,
+            channels=channels,
             layers=config.layers,
             num_classes=streams.bundle.num_classes,
             in_channels=streams.bundle.shape[0],
         )
         epochs = math.ceil(evolved.network["compute"] / lab.runs.epoch_operations(network, streams))
-        found[each] = replace(config, recipe="fixed", fixed_cell=cell.arch_str, epochs=epochs)
+        found[each] = replace(config, recipe="fixed", fixed_cell=cell.arch_str, init_channels=channels, epochs=epochs)
     return found
 
 
@@ -173,7 +186,7 @@ def summary(reports: "dict[str, RunReport]") -> ReportTable:
     mutations = evolved.network["mutations"]
     rows = tuple(
         (
-            FIXED.get(name, "evolved while it trained"),
+            FIXED.get(name, "grown while it trained"),
             f"{report.network['parameters']:,}",
             f"{report.epochs}",
             f"{report.steps}",
@@ -183,8 +196,8 @@ def summary(reports: "dict[str, RunReport]") -> ReportTable:
         for name, report in reports.items()
     )
     notes = (
-        f"{evolved.dataset}: {mutations['applied']} mutations, {mutations['accepted']} accepted, "
-        f"{mutations['rejected']} rolled back; largest output change at a mutation "
+        f"{evolved.dataset}: {evolved.network['growths']} stages became wider, {mutations['applied']} cells tried, "
+        f"{mutations['accepted']} kept; largest output change at a change "
         f"{evolved.network['largest_difference']:.1e} (relative, eval mode)",
         f"equal compute: {evolved.network['compute'] / 1e9:,.0f} GFLOP each (fixed networks: whole epochs)",
         f"runs in {Path(evolved.run_dir).parent}",

@@ -16,6 +16,8 @@ EXPERIMENTS: Mapping[str, Measurement] = MappingProxyType(
         "ablation": Measurement(settings=experiments.AblationBench),
         "growth": Measurement(settings=experiments.GrowthBench),
         "evolved": Measurement(settings=experiments.EvolvedBench),
+        "decided": Measurement(settings=experiments.DecidedBench),
+        "ladder": Measurement(settings=experiments.LadderBench),
         "evolve": Measurement(settings=experiments.EvolveBench, module="policies"),
         "scores": Measurement(settings=experiments.ScoresBench),
         "trials": Measurement(settings=experiments.TrialBench),

@@ -1,5 +1,6 @@
 """Research questions that `lab experiment NAME` answers: each module has a frozen configuration."""
 
+from .compute_settings import DecidedBench, EvolvedBench, LadderBench
 from .table_settings import (
     AgentBench,
     RemediesBench,
@@ -10,7 +11,6 @@ from .table_settings import (
 from .training_settings import (
     AblationBench,
     EvolveBench,
-    EvolvedBench,
     GrowthBench,
     ScoresBench,
 )
@@ -19,9 +19,11 @@ from .trial_settings import TrialBench
 __all__ = [
     "AblationBench",
     "AgentBench",
+    "DecidedBench",
     "EvolveBench",
     "EvolvedBench",
     "GrowthBench",
+    "LadderBench",
     "RemediesBench",
     "ScoresBench",
     "SearchBench",

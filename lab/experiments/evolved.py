@@ -17,8 +17,8 @@ from lab.asose import ASOSEConfig, ASOSEStrategy
 from lab.asose.prior import find_prior, scored_images
 from lab.base import ReportTable, derive_seed
 from lab.datasets import DataConfig
-from lab.experiments.images import fresh_network, image_config, image_operations, open_images, train_for
-from lab.experiments.training_settings import EVOLVED_ARMS, EvolvedBench
+from lab.experiments.compute_settings import EVOLVED_ARMS, EvolvedBench
+from lab.experiments.images import fresh_network, image_config, image_operations, open_images, standard_error, train_for
 from lab.monitor import StabilityMonitor
 from lab.nn import SuperNet, six_convolutions
 from lab.nn.flops import FORWARDS_OF_STEP
@@ -177,11 +177,6 @@ def _figures(found: list[dict[str, dict[str, Any]]]) -> dict[str, Any]:
     result["prior_gain"] = {"mean": statistics.mean(gain), "error": standard_error(gain)}
     result["cells"] = [[row["evolved"]["start"], row["evolved"]["cell"]] for row in found]
     return result
-
-
-def standard_error(values: list[float]) -> float | None:
-    """Standard error of the mean; None for one value."""
-    return statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
 
 
 def summary(result: dict[str, Any]) -> ReportTable:

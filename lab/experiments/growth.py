@@ -94,6 +94,7 @@ def _parts(config: GrowthBench, seed: int, epochs: int | None = None) -> tuple[R
         allow_none=True,  # what docs/results/growth.json was measured with
         growth=config.growth,
         growth_factor=config.growth_factor,
+        growth_units="copies",  # as docs/results/growth.json was measured
     )
     run_config = RunConfig(
         data=data,

@@ -3,7 +3,7 @@
 B batch, C channels, H height, W width, N samples.
 """
 
-import math
+import statistics
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,17 +17,23 @@ from torch import nn
 from lab.base import DataError, derive_seed
 from lab.datasets import DataConfig, load, open_streams
 from lab.experiments.proxy import write_pooled
-from lab.nn import EvolvableNetwork, measure_flops, train_mode
+from lab.nn import EvolvableNetwork, measure_flops
 from lab.nn.flops import FORWARDS_OF_STEP
+from lab.search.training import endless, train_steps
 from lab.space import Genotype
 from lab.train import OptimizerConfig, Split, StreamData, evaluate
-from lab.train.optimizer import FINAL_RATE, make_weight_optimizer
+from lab.train.optimizer import LearningRate, make_weight_optimizer
+
+PIXELS = "cifar10-pixels"
+"""The set that is a file of the user's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSet:
     """A data set as an experiment takes it."""
 
+    text: str
+    """For the reader."""
     name: str
     """As `DataConfig.name`; cifar10-pixels is the file that --cifar names."""
     limit: int | None = None
@@ -38,13 +44,18 @@ class ImageSet:
 
 IMAGES: Mapping[str, ImageSet] = MappingProxyType(
     {
-        "digits": ImageSet(name="digits"),
-        "shapes": ImageSet(name="shapes"),
-        "fashion-14": ImageSet(name="fashion-mnist", limit=4000, pooled=True),
-        "fashion-14-all": ImageSet(name="fashion-mnist", pooled=True),
-        "fashion-28": ImageSet(name="fashion-mnist", limit=4000),
-        "fashion-28-all": ImageSet(name="fashion-mnist"),
-        "cifar-16": ImageSet(name="cifar10-pixels", pooled=True),
+        "digits": ImageSet(text="digits", name="digits"),
+        "shapes": ImageSet(text="shapes", name="shapes"),
+        "shapes-500": ImageSet(text="shapes, 500 images", name="shapes", limit=500),
+        "fashion-14": ImageSet(text="Fashion-MNIST 14x14, 4,000 images", name="fashion-mnist", limit=4000, pooled=True),
+        "fashion-14-1000": ImageSet(
+            text="Fashion-MNIST 14x14, 1,000 images", name="fashion-mnist", limit=1000, pooled=True
+        ),
+        "fashion-14-all": ImageSet(text="Fashion-MNIST 14x14", name="fashion-mnist", pooled=True),
+        "fashion-28": ImageSet(text="Fashion-MNIST, 4,000 images", name="fashion-mnist", limit=4000),
+        "fashion-28-all": ImageSet(text="Fashion-MNIST", name="fashion-mnist"),
+        "cifar-16": ImageSet(text="CIFAR-10 pixels 16x16", name=PIXELS, pooled=True),
+        "cifar-16-1000": ImageSet(text="CIFAR-10 pixels 16x16, 1,000 images", name=PIXELS, limit=1000, pooled=True),
     }
 )
 """Name in an experiment -> the set."""
@@ -58,13 +69,13 @@ def image_config(name: str, *, data_dir: str, cifar: Path | None, folder: Path, 
     """
     wanted = IMAGES[name]
     source = wanted.name
-    if source == "cifar10-pixels":
+    if source == PIXELS:
         if cifar is None:
             raise DataError(f"--cifar PATH.npz for {name}", "none", "give the file, or leave this data set out")
         source = str(cifar)
     config = DataConfig(name=source, data_dir=data_dir, seed=seed)
     if wanted.pooled:
-        path = folder / f"{name.removesuffix('-all')}-pooled.npz"
+        path = folder / f"{wanted.name}-pooled.npz"
         bundle = load(config)
         if not path.is_file():
             write_pooled(bundle, path)
@@ -111,20 +122,16 @@ def train_for(network: nn.Module, data: StreamData, operations: float, config: O
     optimizer = make_weight_optimizer(
         network.parameters(), lr=config.weight_lr, momentum=config.weight_momentum, weight_decay=config.weight_decay
     )
-    began, step, epoch = time.process_time(), 0, 0
-    train_mode(network)
-    while step < steps:
-        for x_BCHW, y_B in data.batches(Split.TRAIN, epoch):
-            cosine = (1.0 + math.cos(math.pi * step / steps)) / 2.0
-            optimizer.param_groups[0]["lr"] = config.weight_lr * (FINAL_RATE + (1.0 - FINAL_RATE) * cosine)
-            optimizer.zero_grad(set_to_none=True)
-            nn.functional.cross_entropy(network(x_BCHW), y_B).backward()
-            nn.utils.clip_grad_norm_(network.parameters(), config.grad_clip)
-            optimizer.step()
-            step += 1
-            if step == steps:
-                break
-        epoch += 1
+    rate = LearningRate(optimizer, config.weight_lr, 1)
+    began = time.process_time()
+    train_steps(
+        network,
+        optimizer,
+        endless(data, Split.TRAIN),
+        steps=steps,
+        set_share=rate.begin,
+        grad_clip=config.grad_clip,
+    )
     seconds = time.process_time() - began
     test = evaluate(network, data.test())
     return {
@@ -136,3 +143,8 @@ def train_for(network: nn.Module, data: StreamData, operations: float, config: O
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "cpu_seconds": round(seconds, 2),
     }
+
+
+def standard_error(values: list[float]) -> float | None:
+    """Standard error of the mean; None for one value."""
+    return statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else None

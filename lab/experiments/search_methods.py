@@ -21,7 +21,7 @@ from lab.experiments import one_shot
 from lab.experiments.asose import aso_se
 from lab.experiments.one_shot import Found
 from lab.experiments.proxy import Proxy, open_proxy, pooled_data
-from lab.experiments.table_settings import ARMS, TABLE_DATASET, SearchBench, TableBench
+from lab.experiments.table_settings import ARMS, JUDGES, TABLE_DATASET, SearchBench, TableBench
 from lab.experiments.zero_cost import local_search
 from lab.explore import SCORES
 from lab.nn import BASELINES
@@ -33,13 +33,6 @@ from lab.space import NB125, NB201, Genotype, Space, find_table
 Method = Callable[[Proxy, Clock], Found]
 SEED_OFFSET = 100
 """Added to the seeds of searches on digits: the table's own trainings have seeds 0 to 2."""
-JUDGES: Mapping[str, Mapping[str, str]] = MappingProxyType(
-    {
-        "nb201": {"CIFAR-10": "c10_test200", "CIFAR-100": "c100_test200"},
-        "nb125": {"digits": f"{TABLE_DATASET}_test"},
-    }
-)
-"""Space -> what judges a found cell: data set and column of the table."""
 
 
 def _climb(name: str) -> Method:

@@ -33,6 +33,10 @@ DATASETS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
     }
 )
 """Space -> data set -> (column that a strategy sees, column that judges it)."""
+JUDGES: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {space: {name: judge for name, (_, judge) in columns.items()} for space, columns in DATASETS.items()}
+)
+"""Space -> data set -> what judges a found cell: a column of the table."""
 
 
 @dataclass(frozen=True, kw_only=True)

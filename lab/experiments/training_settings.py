@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from lab.base import require, require_choice, require_range
 from lab.space import Genotype
@@ -39,68 +38,6 @@ POLICIES: Mapping[str, str] = MappingProxyType(
     }
 )
 """Policy -> what it is."""
-EVOLVED_ARMS: Mapping[str, str] = MappingProxyType(
-    {
-        "evolved": "evolved by ASO-SE",
-        "start": "its first cell, never changed",
-        "six": "six 3x3 convolutions, same width",
-        "six_all": "six 3x3 convolutions, on every training image",
-        "six_seconds": "six 3x3 convolutions, equal CPU seconds",
-        "final": "its final cell from scratch",
-    }
-)
-"""Arm -> what it is; all but six_seconds at equal operations."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvolvedBench:
-    """Settings of `lab experiment evolved`.
-
-    ASO-SE against fixed networks, at equal operations and at equal CPU seconds.
-    """
-
-    images: tuple[str, ...] = ("digits", "fashion-14")
-    """Data sets: digits, shapes, fashion-14 (4,000 images of 14x14 pixels), fashion-14-all, fashion-28,
-    fashion-28-all, cifar-16."""
-    budgets: tuple[float, ...] = (137.0, 447.0)
-    """Operations of a run on each, in GFLOP, > 0."""
-    data_dir: str = "data"
-    """Folder in which data sets are looked for."""
-    cifar: Path | None = None
-    """File of CIFAR-10's pixels, an .npz, for cifar-16."""
-    channels: int = 8
-    """Channels of the first stage, >= 1."""
-    layers: int = 3
-    """Cells, >= 1."""
-    batch_size: int = 32
-    """Samples in a training batch, >= 2."""
-    weight_lr: float = 0.05
-    """First learning rate, > 0, cosine over the run."""
-    seeds: int = 5
-    """Seeds of each arm, >= 1."""
-    first_seed: int = 0
-    """The first of them, >= 0."""
-    threads: int = 1
-    """CPU threads, >= 1."""
-    folder: Path = Path("runs/bench/evolved")
-    """Where finished runs are kept, one JSON for each data set, arm and seed; a repeated call goes on."""
-
-    def __post_init__(self) -> None:
-        require(
-            len(self.images) == len(self.budgets),
-            expected="one budget for each data set",
-            got=f"{len(self.budgets)} for {len(self.images)}",
-            hint="give as many --budgets as --images",
-        )
-        for name in ("channels", "layers", "seeds", "threads"):
-            require_range(name, getattr(self, name), 1)
-        require_range("batch_size", self.batch_size, 2)
-        require_range("first_seed", self.first_seed, 0)
-
-    @property
-    def protocol(self) -> dict[str, Any]:
-        """What a run depends on, beside data set, budget, arm and seed."""
-        return {name: getattr(self, name) for name in ("channels", "layers", "batch_size", "weight_lr")}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,14 +5,15 @@ B batch, C channels, H height, W width.
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lab.base import ConfigError, derive_seed
-from lab.datasets import DataConfig, load, open_streams
-from lab.experiments.proxy import write_pooled
+from lab.datasets import open_streams
+from lab.experiments.images import IMAGES, PIXELS, image_config
 from lab.experiments.trial_settings import TrialBench, TrialSetting
 from lab.morph import Morph, Prune, Widen, apply
 from lab.nn import EvolvableNetwork, eval_mode, make_primitive, measure_flops, train_mode
@@ -36,24 +37,10 @@ def open_data(setting: TrialSetting, config: TrialBench, seed: int) -> tuple[Str
     Raises:
         ConfigError: the setting reads a file that was not given.
     """
-    source = setting.dataset
-    if source == "pixels":
-        if config.pixels is None:
-            raise ConfigError("--pixels with an .npz file", "none", "give one, or leave the setting out")
-        source = str(config.pixels)
-    if setting.pooled:
-        path = config.folder / f"{setting.dataset}-pooled.npz"
-        if not path.is_file():
-            write_pooled(load(DataConfig(name=source, data_dir=config.data_dir)), path)
-        source = str(path)
-    data = DataConfig(
-        name=source,
-        data_dir=config.data_dir,
-        seed=seed,
-        train_limit=setting.train_limit,
-        shift=setting.shift,
-        flip=setting.flip,
-    )
+    if IMAGES[setting.images].name == PIXELS and config.pixels is None:
+        raise ConfigError("--pixels with an .npz file", "none", "give one, or leave the setting out")
+    data = image_config(setting.images, data_dir=config.data_dir, cifar=config.pixels, folder=config.folder, seed=seed)
+    data = replace(data, shift=setting.shift, flip=setting.flip)
     streams = open_streams(data, batch_size=setting.batch_size)
     return StreamData(streams), streams.bundle.num_classes, streams.bundle.shape[0]
 

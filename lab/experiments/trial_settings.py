@@ -23,28 +23,24 @@ class TrialSetting:
 
     text: str
     """For the reader."""
-    dataset: str
-    """Name of a data set, or `pixels` for the file of --pixels."""
-    pooled: bool
-    """Whether images are pooled 2x2."""
-    train_limit: int | None
-    """Training samples, about; None for all."""
+    images: str
+    """Name of a set of `lab.experiments.images.IMAGES`; the file of --pixels for cifar-16."""
     channels: int
     """Of the first stage."""
     batch_size: int
     compute: float
     """Of a run, FLOPs."""
     shift: int
+    """Largest shift of the augmentation, pixels."""
     flip: bool
+    """Whether it mirrors."""
 
 
 TRIAL_SETTINGS: Mapping[str, TrialSetting] = MappingProxyType(
     {
         "digits": TrialSetting(
             text="digits, C=8",
-            dataset="digits",
-            pooled=False,
-            train_limit=None,
+            images="digits",
             channels=8,
             batch_size=32,
             compute=137e9,
@@ -53,9 +49,7 @@ TRIAL_SETTINGS: Mapping[str, TrialSetting] = MappingProxyType(
         ),
         "fashion": TrialSetting(
             text="Fashion-MNIST 14x14, 4,000 images, C=4",
-            dataset="fashion-mnist",
-            pooled=True,
-            train_limit=4000,
+            images="fashion-14",
             channels=4,
             batch_size=64,
             compute=447e9,
@@ -64,9 +58,7 @@ TRIAL_SETTINGS: Mapping[str, TrialSetting] = MappingProxyType(
         ),
         "pixels": TrialSetting(
             text="CIFAR-10 pixels 16x16, 8,068 images, C=4",
-            dataset="pixels",
-            pooled=True,
-            train_limit=None,
+            images="cifar-16",
             channels=4,
             batch_size=64,
             compute=540e9,

@@ -4,7 +4,7 @@ Values, gradient and optimizer state of a weight are copied together with its un
 the incoming and v the outgoing weights of a unit and a_k the shares of its copies, w'_k = w and v'_k = a_k v, so that
 the gradient of w'_k is a_k times that of w, and the gradient of v'_k is that of v. First moments follow the gradient,
 second moments its square. An L2 penalty that the optimizer adds to the gradient (SGD and Adam with `weight_decay`) is
-weighed with it; decoupled decay (AdamW) is in no moment.
+weighed with it; decoupled decay (AdamW) is in no moment. Units that are drawn have no past: their moments begin anew.
 """
 
 from collections.abc import Iterable
@@ -37,8 +37,9 @@ MOMENTS = {
 }
 # Option of the group that an entry starts from, where that is not 0.
 STARTS = {"step_size": "lr", "sum": "initial_accumulator_value"}
-Map = tuple[Resize, Tensor, Tensor] | Pad | Regroup | Append
-"""What happens to one tensor: a resize with the old position and the factor of each new one, or another step."""
+Map = tuple[Resize, Tensor, Tensor, Tensor] | Pad | Regroup | Append
+"""What happens to one tensor: a resize with the old position and the factor of each new one and whether it is one of an
+old unit, or another step."""
 
 
 def check_optimizer(plan: MorphPlan, model: nn.Module, optimizer: Optimizer) -> None:
@@ -90,14 +91,19 @@ def _replace(
     """
     tensors: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     units, shares = torch.tensor(plan.units), torch.tensor(plan.shares, dtype=torch.float64)
+    drawn = any(isinstance(step, Resize) and step.drawn for step in plan.steps)
+    # Without drawn units every position has a past.
+    past = (torch.arange(len(units)) < plan.old_units if drawn else torch.ones(len(units))).double()
     new: dict[int, Tensor] = {}
     for name, steps in changes.items():
         old = tensors[name]
         maps: list[Map] = [
-            (step, step.index(units, plan.old_units), step.scale(shares)) if isinstance(step, Resize) else step
+            (step, step.index(units, plan.old_units), step.scale(shares), step.scale(past) == 1)
+            if isinstance(step, Resize)
+            else step
             for step in steps
         ]
-        values = _changed(old.detach(), maps, 1, reads=True)
+        values = _changed(old.detach(), maps, 1, reads=True, seed=plan.seed)
         made = nn.Parameter(values, old.requires_grad) if isinstance(old, nn.Parameter) else values
         # Python attributes that somebody put on the old object go along.
         vars(made).update(vars(old))
@@ -119,10 +125,10 @@ def _replace(
         group["params"] = [new.get(id(parameter), parameter) for parameter in group["params"]]
 
 
-def _changed(values: Tensor, maps: list[Map], power: int, *, reads: bool, start: float = 0.0) -> Tensor:
+def _changed(values: Tensor, maps: list[Map], power: int, *, reads: bool, start: float = 0.0, seed: int = 0) -> Tensor:
     """`values` with the new units; times shares**power along the dimensions that read them, or along the others.
 
-    New places that belong to no unit get `start`.
+    New places that belong to no unit, and moments of drawn units, get `start`.
     """
     for change in maps:
         if isinstance(change, Append):
@@ -131,8 +137,15 @@ def _changed(values: Tensor, maps: list[Map], power: int, *, reads: bool, start:
         if not isinstance(change, tuple):
             values = change.moved(values, start)
             continue
-        step, index, scale = change
+        step, index, scale, past = change
         values = values.index_select(step.dim, index.to(values.device))
+        if not bool(past.all()) and (step.drawn or not reads):
+            shape = [1] * values.dim()
+            shape[step.dim] = -1
+            fresh = step.drawn_like(values, seed) if reads else torch.full_like(values, start)
+            values = torch.where(past.to(values.device).reshape(shape), values, fresh)
+        if not reads:
+            scale = torch.where(past, scale, 1.0)
         if step.shared is reads and power and not bool((scale == 1).all()):
             shape = [1] * values.dim()
             shape[step.dim] = -1

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lab.base import MorphError
+from lab.base import MorphError, derive_seed
 from lab.morph.dims import Dim, WidthVar, factor_size, resolve
 
 
@@ -37,6 +37,8 @@ class Resize:
     dim: int
     layout: tuple[Part, ...]
     shared: bool
+    drawn: bool = False
+    """Whether units beyond the old ones are drawn, with the old weights' deviation, in place of copies."""
 
     def index(self, units: Tensor, count: int) -> Tensor:
         """Old position (new size,) of each new position; `units` (new count,) of old units, `count` old units."""
@@ -59,6 +61,12 @@ class Resize:
             else:
                 pieces.append(shares.repeat_interleave(part.inner).repeat(part.outer))
         return torch.cat(pieces)
+
+    def drawn_like(self, values: Tensor, seed: int) -> Tensor:
+        """Normal weights of the shape and the deviation of `values`; drawn on the CPU in float32."""
+        generator = torch.Generator().manual_seed(derive_seed(seed, "units", self.tensor))
+        draws = torch.randn(values.shape, generator=generator, device="cpu", dtype=torch.float32)
+        return draws.to(values.device, values.dtype) * values.std(correction=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,7 +217,8 @@ def step_to_dict(step: Step) -> dict[str, Any]:
     """JSON-ready."""
     if isinstance(step, Resize):
         layout = [[part.outer, part.fixed, part.inner] for part in step.layout]
-        return {"step": "resize", "tensor": step.tensor, "dim": step.dim, "layout": layout, "shared": step.shared}
+        found = {"step": "resize", "tensor": step.tensor, "dim": step.dim, "layout": layout, "shared": step.shared}
+        return {**found, "drawn": True} if step.drawn else found
     if isinstance(step, Pad | Regroup):
         return {"step": "pad" if isinstance(step, Pad) else "regroup", **asdict(step)}
     if isinstance(step, Append):
@@ -231,7 +240,8 @@ def step_from_dict(data: dict[str, Any]) -> Step:
     """
     if data.get("step") == "resize":
         layout = tuple(Part(*part) for part in data["layout"])
-        return Resize(tensor=data["tensor"], dim=data["dim"], layout=layout, shared=data["shared"])
+        named = {name: data[name] for name in ("tensor", "dim", "shared")}
+        return Resize(**named, layout=layout, drawn=data.get("drawn", False))
     if data.get("step") == "pad":
         return Pad(tensor=data["tensor"], dim=data["dim"], before=data["before"], after=data["after"])
     if data.get("step") == "regroup":

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -16,6 +16,7 @@ from lab.morph.trace import Example, Traces, Widths
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
 _CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+UNITS = ("copies", "drawn")
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
@@ -88,8 +89,10 @@ def find_width(model: nn.Module, layer: str, widths: Widths, *, copies: bool) ->
     return Width(unit=free[-1], step=total // free[-1].size, total=total)
 
 
-def resize_steps(model: nn.Module, widths: Widths, unit: WidthVar, count: int, *, copies: bool) -> tuple[Step, ...]:
-    """The steps that give `unit` `count` units everywhere.
+def resize_steps(
+    model: nn.Module, widths: Widths, unit: WidthVar, count: int, *, copies: bool, drawn: bool = False
+) -> tuple[Step, ...]:
+    """The steps that give `unit` `count` units everywhere; where `drawn`, weights that make new ones are drawn.
 
     Raises:
         MorphError: one tensor both makes the width and reads it, and units are copied.
@@ -107,7 +110,8 @@ def resize_steps(model: nn.Module, widths: Widths, unit: WidthVar, count: int, *
                 raise MorphError("each weight to make a width or to read it", f"{name}, which does both", "untie it")
             layout = layout_of(dim, unit)
             if name in held:
-                steps.append(Resize(tensor=name, dim=number, layout=layout, shared=read))
+                fresh = drawn and not read and len(dims) > 1
+                steps.append(Resize(tensor=name, dim=number, layout=layout, shared=read, drawn=fresh))
             shape[number] = sum(part.size(count) for part in layout)
             shapes[name] = tuple(shape)
     return (*steps, *_attributes(model, shapes))
@@ -179,22 +183,31 @@ class _Resizing(Morph):
 
 @dataclass(frozen=True)
 class Widen(_Resizing):
-    """More units in `layer`: copies of old ones, which share their outgoing weights unevenly.
+    """More units in `layer`: copies of old ones, which share their outgoing weights unevenly, or drawn ones.
 
     A unit with incoming weights w and outgoing v becomes copies with w and a_k v, sum a_k = 1 (Chen, Goodfellow and
     Shlens 2016, Net2Net, section 3.1). Uneven a_k give the copies different gradients, so they do not stay twins. All
     layers that are coupled to this one (residual sums, depthwise convolutions, gates) are widened with it, and every
-    consumer is adapted.
+    consumer is adapted. Drawn units have incoming weights of their own, and outgoing ones of 0: the output stays, and
+    what is new can be learnt at once, where copies must drift apart first.
     """
 
     layer: str
     """Name of a linear or convolution layer."""
     width: int
     """Its new number of outputs."""
+    units: str = "copies"
+    """What new units are: copies or drawn."""
     name: ClassVar[str] = "widen"
+
+    def arguments(self) -> dict[str, Any]:
+        """See `Morph.arguments`; `units` where it is another than the default."""
+        return {name: value for name, value in super().arguments().items() if (name, value) != ("units", "copies")}
 
     def draft_with(self, traces: Traces, model: nn.Module, example: Example, seed: int) -> Draft:
         """See `Morph.draft_with`."""
+        if self.units not in UNITS:
+            raise MorphError(f"units {' or '.join(UNITS)}", repr(self.units), "name one of them")
         widths = traces.widths(model, example)
         width = find_width(model, self.layer, widths, copies=True)
         old = width.unit.size
@@ -206,7 +219,10 @@ class Widen(_Resizing):
             raise MorphError(expected, f"width {self.width}", f"the nearest legal width is {legal}")
         count = self.width // width.step
         units, shares = _copies(old, count, seed, equal=bool(width.unit.equal))
-        steps = resize_steps(model, widths, width.unit, count, copies=True)
+        drawn = self.units == "drawn"
+        if drawn:
+            shares = (1.0,) * old + (0.0,) * (count - old)
+        steps = resize_steps(model, widths, width.unit, count, copies=True, drawn=drawn)
         return Draft(steps=steps, units=units, old_units=old, shares=shares)
 
 

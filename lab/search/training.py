@@ -35,14 +35,20 @@ def set_rate(optimizer: torch.optim.Optimizer, weight_lr: float, share: float) -
         group["lr"] = max(value, 1e-4 * weight_lr)
 
 
-def weight_step(forward: Callable[[Tensor], Tensor], optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> float:
+def weight_step(
+    forward: Callable[[Tensor], Tensor],
+    optimizer: torch.optim.Optimizer,
+    x: Tensor,
+    y: Tensor,
+    grad_clip: float = GRAD_CLIP,
+) -> float:
     """One clipped step on the mean cross-entropy; the loss."""
     optimizer.zero_grad(set_to_none=True)
     loss = nn.functional.cross_entropy(forward(x), y)
     loss.backward()
     # Primitives that were not sampled have no gradient.
     trained = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    nn.utils.clip_grad_norm_(trained, GRAD_CLIP)
+    nn.utils.clip_grad_norm_(trained, grad_clip)
     optimizer.step()
     return float(loss.detach())
 
@@ -53,6 +59,36 @@ def endless(data: EpochData, split: Split, first_epoch: int = 0) -> Iterator[tup
     while True:
         yield from data.batches(split, epoch)
         epoch += 1
+
+
+def train_steps(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Iterator[tuple[Tensor, Tensor]],
+    *,
+    steps: int,
+    set_share: Callable[[float], None],
+    grad_clip: float = GRAD_CLIP,
+    stop: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Train `network` in place for `steps`; whether all of them were taken.
+
+    Args:
+        network: is trained.
+        optimizer: of its weights.
+        batches: at least `steps` of them.
+        steps: >= 1.
+        set_share: sets the rate at a share of the training, in [0, 1); called before each step.
+        grad_clip: largest norm of the gradient, > 0.
+        stop: asked before each step.
+    """
+    for step, batch in zip(range(steps), batches, strict=False):
+        if stop():
+            return False
+        set_share(step / steps)
+        train_mode(network)
+        weight_step(network, optimizer, *batch, grad_clip=grad_clip)
+    return True
 
 
 def train_alone(
@@ -78,11 +114,12 @@ def train_alone(
         The reading; None where `stop` said so.
     """
     optimizer = weight_optimizer(network, weight_lr)
-    steps = epochs * data.length(Split.TRAIN)
-    for step, batch in zip(range(steps), endless(data, Split.TRAIN, first_epoch), strict=False):
-        if stop():
-            return None
-        set_rate(optimizer, weight_lr, step / steps)
-        train_mode(network)
-        weight_step(network, optimizer, *batch)
-    return evaluate(network, data.selection())
+    done = train_steps(
+        network,
+        optimizer,
+        endless(data, Split.TRAIN, first_epoch),
+        steps=epochs * data.length(Split.TRAIN),
+        set_share=lambda share: set_rate(optimizer, weight_lr, share),
+        stop=stop,
+    )
+    return evaluate(network, data.selection()) if done else None

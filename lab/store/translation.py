@@ -31,8 +31,9 @@ SETTINGS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Field of a run's or a measurement's settings -> its name now."""
-UNPLANNED: Mapping[str, Any] = MappingProxyType({"prior": "none", "retraining_epochs": 0})
-"""Settings of a search that began before there were these: without a prior, and without a retraining at its end."""
+UNPLANNED: Mapping[str, Any] = MappingProxyType({"prior": "none", "retraining_epochs": 0, "growth_units": "copies"})
+"""Settings of a search that began before there were these: without a prior, without a retraining at its end, and with
+copies of channels where it grew."""
 SETTING_VALUES: Mapping[str, Mapping[str, str]] = MappingProxyType({"model": {"seed_cnn": "small_cnn"}})
 """Field of settings -> its values that were another word -> the word now."""
 EVENT_FIELDS: Mapping[str, Mapping[str, str]] = MappingProxyType(

@@ -106,7 +106,8 @@ class StreamData:
         return batches if self.streams.train.device == self.device else iter(DeviceLoader(batches, self.device))
 
     def _split(self, split: Split) -> BatchStream:
-        return {Split.TRAIN: self.streams.train, Split.SEARCH: self.streams.search}[split]
+        # Not both at once: a small set has no whole batch for the search split, and need not have.
+        return self.streams.search if split == Split.SEARCH else self.streams.train
 
 
 class RecordData:

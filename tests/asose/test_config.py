@@ -63,6 +63,7 @@ CHANGED = {
     "enable_gradual_growth": (GROWS, False),
     "growth_schedule": (GROWS, (3,)),
     "growth_factor": (GROWS, 2.0),
+    "growth_units": (GROWS, "copies"),
     "reject_z": (AT_ONCE, 1e9),
     "weight_lr": ({}, 0.01),
     "weight_schedule": ({}, "constant"),
@@ -195,7 +196,7 @@ def test_a_run_ends_where_its_target_is_reached():
 
 
 def test_growth_comes_at_its_cycles_alone():
-    grown = [len(run(growth="width", growth_schedule=cycles).strategy.state().plans) for cycles in ((), (2,), (3,))]
+    grown = [len(run(growth="width", growth_schedule=cycles).strategy.growth.grown) for cycles in ((), (2,), (3,))]
     assert grown == [2, 1, 1]
 
 

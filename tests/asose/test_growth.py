@@ -12,7 +12,7 @@ from lab.base import CheckpointError, ConfigError, MorphError
 from lab.nn import EvolvableNetwork, SuperNet
 from lab.runs import Run, find_checkpoint, saved_config
 from lab.space import NB201, Genotype
-from lab.store import RunReader
+from lab.store import RunReader, translate_config
 
 TEXT = "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|none~0|avg_pool_3x3~1|nor_conv_3x3~2|"
 # Dies inside the second growth, or inside the transition of a cell that came with it.
@@ -157,7 +157,7 @@ def test_a_fresh_supernet_gets_the_structure_back(live, x):
     fresh.load_state_dict(live.state_dict())
     assert torch.equal(fresh.child.eval()(x), live.child.eval()(x))
     assert again.steps == growth.steps
-    assert {step["kind"] for step in growth.steps} == {"depth", "width", "finalize"}
+    assert {step["kind"] for step in growth.steps} == {"depth", "width", "inner", "finalize"}
 
 
 def test_a_mutation_of_a_grown_network_moves_nothing_and_can_be_taken_back(live, x):
@@ -189,3 +189,24 @@ def test_a_grown_checkpoint_is_not_one_of_the_fixed_network(whole, make_config, 
 def test_growth_that_cannot_be_is_refused(field, value):
     with pytest.raises(ConfigError, match=field):
         ASOSEConfig(**{field: value})
+
+
+def test_a_network_whose_stages_all_grew_is_as_one_that_was_made_so_wide(live, x):
+    growth = Growth(live.supernet, kinds=("width",), factor=2.0, seed=3)
+    for _ in range(3):
+        grow(growth, live, x)
+    made = network(seed=1, channels=8)
+    shapes = [[p.shape for p in each.child.parameters()] for each in (live, made)]
+    assert shapes[0] == shapes[1]
+    assert growth.grown == ["width"] * 3
+    assert 0.0 <= growth.largest_difference <= 1e-5
+
+
+def test_copies_are_what_runs_had_before_drawn_channels(live, x):
+    growth = Growth(live.supernet, kinds=("width",), factor=2.0, seed=3, units="copies")
+    for _ in range(3):
+        grow(growth, live, x)
+    assert [step["kind"] for step in growth.steps] == ["width"] * 3
+    assert live.supernet.backbone.reductions[0].conv1.out_channels == 8, "the inner layer stays"
+    search = translate_config({"recipe": "aso-se", "search": {"growth": "width"}})["search"]
+    assert ASOSEConfig(**search).growth_units == "copies"

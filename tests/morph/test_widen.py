@@ -289,3 +289,38 @@ def test_a_width_that_an_attention_keeps_is_refused_by_its_name():
         with pytest.raises(MorphError, match="coupled to the embed_dim 32 of a MultiheadAttention"):
             morph.plan(model, x)
     assert Widen("1.linear1", 96).plan(model, x).exact
+
+
+def test_drawn_units_leave_the_output_and_learn_at_once_what_copies_cannot(specimen, images):
+    torch.manual_seed(0)
+    model = Stream(nn.BatchNorm2d(8))
+    x, y = torch.randn(16, 3, 8, 8), torch.arange(16) % 3
+    alike = {}
+    for units in ("copies", "drawn"):
+        grown = copy.deepcopy(model)
+        optimizer = torch.optim.SGD(grown.parameters(), lr=0.05, momentum=0.9)
+        nn.functional.cross_entropy(grown(x), y).backward()
+        optimizer.step()
+        before = copy.deepcopy(grown).eval()(x)
+        plan = Widen("stem", 16, units=units).plan(grown, x)
+        assert plan.max_difference <= 1e-10
+        apply(MorphPlan.from_json(plan.to_json()), grown, optimizer)
+        assert (grown.eval()(x) - before).abs().max() <= 1e-5
+        momentum = optimizer.state[grown.stem.weight]["momentum_buffer"]
+        assert bool(momentum[8:].any()) is (units == "copies"), "what is drawn has no past"
+        old, new = grown.stem.weight[:8].flatten(1), grown.stem.weight[8:].flatten(1)
+        alike[units] = nn.functional.cosine_similarity(old[:, None], new[None], dim=-1).amax(0).max().item()
+    assert alike["copies"] == pytest.approx(1.0, abs=1e-5)
+    assert alike["drawn"] < 0.9
+
+
+def test_drawn_units_are_a_function_of_the_seed_and_other_kinds_are_refused(small):
+    model = Stream(nn.BatchNorm2d(8))
+    made = [copy.deepcopy(model) for _ in range(3)]
+    for each, seed in zip(made, (1, 1, 2), strict=True):
+        apply(Widen("stem", 16, units="drawn").plan(each, small, seed=seed), each)
+    assert torch.equal(made[0].stem.weight, made[1].stem.weight)
+    assert not torch.equal(made[0].stem.weight, made[2].stem.weight)
+    assert torch.equal(made[0].stem.weight[:8], model.stem.weight)
+    with pytest.raises(MorphError, match="copies or drawn"):
+        Widen("stem", 16, units="noise").plan(model, small)

@@ -18,8 +18,9 @@ IMAGES = """
 """
 SEARCH = """
     allow-none anneal-rate arch-lr arch-training-epochs arch-weight-decay auxiliary-skip beta-decay
-    early-stopping-patience enable-gradual-growth exploration-factor growth growth-factor growth-schedule initial-temp
-    layers max-skips min-temp mutation-frequency mutation-kind mutation-strength mutation-test performance-threshold
+    early-stopping-patience enable-gradual-growth exploration-factor growth growth-factor growth-schedule growth-units
+    initial-temp layers max-skips min-temp mutation-frequency mutation-kind mutation-strength mutation-test
+    performance-threshold
     preserve-function prior prior-evaluations prior-strength reject-z retraining-epochs sampling selection
     skip-dropout space stable-epochs target-accuracy
     temperature-schedule total-cycles trial-share trial-steps warmup-epochs weight-training-epochs

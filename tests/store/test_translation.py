@@ -19,7 +19,7 @@ from lab.store import (
     translate_plan,
     translate_state,
 )
-from lab.store.translation import EVERY_ACTION
+from lab.store.translation import EVERY_ACTION, UNPLANNED
 
 STORED = Path(__file__).resolve().parents[1] / "stored"
 PLAN = {"warmup_epochs": 2, "arch_training_epochs": 1, "weight_training_epochs": 3, "total_cycles": 2}
@@ -37,7 +37,7 @@ def test_settings_of_earlier_versions_have_todays_names():
         "recipe": "agent",
         "grad_accum_steps": 2,
         "data": {"train_share": 0.5, "search_share": 0.25, "selection_share": 0.25},
-        "search": {"prior": "none", "retraining_epochs": 0, "reject_z": 2.0, "total_cycles": 3},
+        "search": {**UNPLANNED, "reject_z": 2.0, "total_cycles": 3},
         "evolve": {**EVERY_ACTION, "reject_z": 2.0, "policy": "random", "model": "small_cnn"},
         "optimizer": {"weight_lr": 0.1},
         "checkpoints": {},
