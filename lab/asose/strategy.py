@@ -16,12 +16,13 @@ from lab.asose.compute import ComputeMeter
 from lab.asose.config import ASOSEConfig
 from lab.asose.controller import LiveNetworkController
 from lab.asose.live_network import Discrete
+from lab.asose.phases import Phases
 from lab.asose.stopping import Stopping
 from lab.base import TrainingError
 from lab.nn import SuperNet, train_mode
 from lab.space import Table
 from lab.state import clone_state
-from lab.store import AlertEvent, PhaseEvent, Record, TemperatureEvent
+from lab.store import AlertEvent, Record, TemperatureEvent
 from lab.train import (
     Criterion,
     EpochData,
@@ -95,11 +96,7 @@ class ASOSEStrategy:
         # One list, so that the events of both stay in order.
         self.controller.records = self.records
         self.weight_step = options.weight_step(self.live.optimizer, grad_clip=weights.grad_clip, records=self.records)
-        self._phase = "mutation" if config.begins_with_cell else "warmup"
-        self._left = config.warmup_epochs
-        self._fresh = True
-        self.cycle = 0
-        self.extended = False
+        self.phases = Phases(config, mutator=self.mutator, remedies=self.architecture.remedies, records=self.records)
         self.rate = LearningRate(
             self.live.optimizer,
             weights.weight_lr,
@@ -110,7 +107,6 @@ class ASOSEStrategy:
         self.rollbacks = RollbackLimit(weights.max_rollbacks)
         self.stopping = Stopping(config)
         self.compute = ComputeMeter(budget, epochs, options.group.size)
-        self._pass_empty_phases()
 
     def set_criterion(self, criterion: Criterion) -> None:
         """Train and judge by another loss than the cross-entropy."""
@@ -119,7 +115,12 @@ class ASOSEStrategy:
     @property
     def phase(self) -> str:
         """warmup, arch_training, mutation, weight_retraining or finished."""
-        return self._phase
+        return self.phases.name
+
+    @property
+    def cycle(self) -> int:
+        """Number of the search cycle, from 0."""
+        return self.phases.cycle
 
     @property
     def network(self) -> nn.Module | None:
@@ -132,47 +133,46 @@ class ASOSEStrategy:
         After its end the search goes on in further cycles, for as many epochs as it is given.
         """
         self.architecture.take_prior(data)
-        if self._phase == "finished":
-            self.extended, self.stopping.waited = True, 0
-            self._enter("arch_training", self.config.arch_training_epochs)
-            self._pass_empty_phases()
-        while self._phase == "mutation":
-            self._announce(epoch, 0)
+        if self.phases.name == "finished":
+            self.stopping.waited = 0
+            self.phases.extend()
+        while self.phases.name == "mutation":
+            self.phases.announce(epoch, 0)
             tries = self.config.mutation_test == "trial" and self._mutates()
-            self.controller.mutation_phase(epoch, step, self.cycle, data)
+            self.controller.mutation_phase(epoch, step, self.phases.cycle, data)
             if tries:
                 self._try_mutation(epoch, data)
-            self._enter("weight_retraining", self.config.weight_training_epochs)
-            if self._left <= 0:
+            self.phases.enter("weight_retraining", self.config.weight_training_epochs)
+            if self.phases.left <= 0:
                 self.controller.decide(self.controller.read(data))
-            self._pass_empty_phases()
-        if self._phase == "finished":
+            self.phases.pass_empty()
+        if self.phases.name == "finished":
             return None
-        if self._fresh:
-            self._fresh = False
-            self._announce(epoch, self._left)
+        if self.phases.fresh:
+            self.phases.fresh = False
+            self.phases.announce(epoch, self.phases.left)
             if not self.mutator.pending:
                 self.controller.set_restore_point(step)
-            if self._phase == "arch_training":
+            if self.phases.name == "arch_training":
                 self.architecture.set_rate(data)
                 self._tell_temperature(self.config.temperature_schedule)
         self.compute.measure(self._trained, data)
-        if self.structure_is_final and not self.compute.has_epoch_left(data):
+        if self.phases.structure_is_final and not self.compute.has_epoch_left(data):
             self._stop(f"the budget of {self.compute.budget:.3g} operations is spent")
             return None
-        self.rate.begin(self.compute.share(epoch) * self.epochs, self._phase_share())
+        self.rate.begin(self.compute.share(epoch) * self.epochs, self.phases.share)
         self.architecture.scores = []
-        split = Split.SEARCH if self._phase == "arch_training" else Split.TRAIN
-        return EpochPlan(split=split, segment=f"{self._phase} {self.cycle}")
+        split = Split.SEARCH if self.phases.name == "arch_training" else Split.TRAIN
+        return EpochPlan(split=split, segment=f"{self.phases.name} {self.phases.cycle}")
 
     def step(self, x_BCHW: Tensor, y_B: Tensor) -> StepReport:
         """One step of the phase: supernet weights, architecture parameters, or the live network's weights."""
         beta, numbers = None, None
         self.compute.step(y_B)
-        if self._phase == "arch_training":
+        if self.phases.name == "arch_training":
             loss, accuracy, norm = self.architecture.step(x_BCHW, y_B)
             numbers = StepNumbers(loss=loss, accuracy=accuracy, grad_norm=norm)
-        elif self._phase == "warmup":
+        elif self.phases.name == "warmup":
             train_mode(self.live.supernet)
             numbers = self.weight_step(self.live.supernet, x_BCHW, y_B, self.architecture.draw_uniform())
         else:
@@ -183,7 +183,7 @@ class ASOSEStrategy:
             loss=numbers.loss,
             accuracy=numbers.accuracy,
             grad_norm=numbers.grad_norm,
-            lr=self.architecture.rate if self._phase == "arch_training" else self.rate.value,
+            lr=self.architecture.rate if self.phases.name == "arch_training" else self.rate.value,
             temperature=self.explorer.temperature,
             beta=beta,
         )
@@ -192,31 +192,31 @@ class ASOSEStrategy:
         """Count the epoch, unless it was rolled back, and change phase where it was the last one."""
         if self.rollbacks.end_epoch():
             return None
-        self._left -= 1
+        self.phases.left -= 1
         evaluation = None
-        if self._phase == "arch_training":
+        if self.phases.name == "arch_training":
             self.architecture.end_epoch()
             self._tell_temperature(self.config.temperature_schedule)
             self.controller.tell_genotype("epoch")
             self._end_exploration()
-        elif self._phase == "weight_retraining":
+        elif self.phases.name == "weight_retraining":
             evaluation = self.controller.read(data)
             # A rejected mutation leaves another network than the one that was just read.
-            if self._left <= 0 and self.controller.decide(evaluation) == "rejected":
+            if self.phases.left <= 0 and self.controller.decide(evaluation) == "rejected":
                 evaluation = self.controller.read(data)
             self._watch(evaluation)
         self.compute.read(self.controller.take_images_read())
-        if self._left <= 0 and self._phase != "finished":
-            self._next_phase()
+        if self.phases.left <= 0 and self.phases.name != "finished":
+            self.phases.next()
         return evaluation
 
     def _mutates(self) -> bool:
         """Whether the mutation phase of this cycle changes the cell."""
-        return self.live.child is not None and not self.cycle % self.config.mutation_frequency
+        return self.live.child is not None and not self.phases.cycle % self.config.mutation_frequency
 
     def _try_mutation(self, epoch: int, data: EpochData) -> None:
         """Try another cell at the rate of the coming epoch."""
-        self.rate.begin(self.compute.share(epoch) * self.epochs, self._phase_share())
+        self.rate.begin(self.compute.share(epoch) * self.epochs, self.phases.share)
         self.compute.measure(self.controller.child, data)
         planned = self.compute.planned(data)
         ledger = self.controller.trials.ledger
@@ -228,59 +228,16 @@ class ASOSEStrategy:
     @property
     def _trained(self) -> nn.Module:
         """What the coming epoch trains; of a network that is drawn at each step the likeliest."""
-        if self._phase == "weight_retraining":
+        if self.phases.name == "weight_retraining":
             return self.controller.child
         return Discrete(self.live.supernet, self.explorer.argmax_genotype)
-
-    def _next_phase(self) -> None:
-        if self._phase == "warmup":
-            self._enter("arch_training", self.config.arch_training_epochs)
-        elif self._phase == "arch_training" and not self.mutator.pending:
-            self._enter("mutation", 0)
-        elif self._phase == "arch_training":
-            # A mutation that a person asked for is under way; it takes this cycle's place.
-            self._enter("weight_retraining", self.config.weight_training_epochs)
-        elif self.structure_is_final:
-            self._enter("finished", 0)
-        else:
-            self.cycle += 1
-            if not self.structure_is_final:
-                self._enter("arch_training", self.config.arch_training_epochs)
-            elif self.config.final_epochs:
-                self._enter("weight_retraining", self.config.final_epochs)
-            else:
-                self._enter("finished", 0)
-        self._pass_empty_phases()
-
-    @property
-    def structure_is_final(self) -> bool:
-        """Whether all cycles are over: what comes trains the network as it is."""
-        return self.cycle >= self.config.total_cycles and not self.extended
-
-    def _phase_share(self) -> float:
-        whole = self.config.warmup_epochs if self._phase == "warmup" else self.config.weight_training_epochs
-        if self.structure_is_final:
-            whole = self.config.final_epochs
-        return min(max(1.0 - self._left / max(whole, 1), 0.0), 1.0)
 
     def _end_exploration(self) -> None:
         """End this exploration phase where a stop rule says so; later ones are passed over."""
         reason = self.architecture.remedies.stopped
         if reason:
-            self._left = 0
+            self.phases.left = 0
             self.records.append(AlertEvent(level="info", title="Exploration ended", text=reason))
-
-    def _enter(self, phase: str, epochs: int) -> None:
-        if phase == "arch_training" and self.architecture.remedies.stopped:
-            epochs = 0
-        self._phase, self._left, self._fresh = phase, epochs, True
-
-    def _pass_empty_phases(self) -> None:
-        if self._left <= 0 and self._phase not in ("mutation", "finished"):
-            self._next_phase()
-
-    def _announce(self, epoch: int, epochs: int) -> None:
-        self.records.append(PhaseEvent(phase=self._phase, epoch=epoch, epochs=epochs, cycle=self.cycle))
 
     def _watch(self, evaluation: Evaluation) -> None:
         """Lower the rate on a plateau; end the run where its goal is reached or nothing gets better any more."""
@@ -293,9 +250,9 @@ class ASOSEStrategy:
             self._stop(reason)
 
     def _stop(self, text: str) -> None:
-        if self._phase != "finished":
+        if self.phases.name != "finished":
             self.records.append(AlertEvent(level="info", title="Stopped early", text=text))
-            self._enter("finished", 0)
+            self.phases.enter("finished", 0)
 
     def finish(self, epoch: int, data: EpochData) -> None:
         """Leave a live network that is no mixture: an unfinished transition is rolled back."""
@@ -304,8 +261,8 @@ class ASOSEStrategy:
         if self.mutator.pending:
             self.controller.decide(self.controller.read(data))
         self.growth.finalize(self.controller.child)
-        self._phase = "finished"
-        self._announce(epoch, 0)
+        self.phases.name = "finished"
+        self.phases.announce(epoch, 0)
 
     @property
     def offers(self) -> Offers:
@@ -316,7 +273,7 @@ class ASOSEStrategy:
             Rollback: self.rollback,
             SetTemperature: self._set_temperature,
         }
-        if self.live.child is not None and self._phase != "finished" and not self.structure_is_final:
+        if self.live.child is not None and self.phases.name != "finished" and not self.phases.structure_is_final:
             offered[Mutate] = self.mutate
         return offered
 
@@ -340,7 +297,7 @@ class ASOSEStrategy:
         self.controller.restore(request.reason)
         self.rate.lower(0.5)
         if pending:
-            self._next_phase()
+            self.phases.next()
         return Outcome(text=request.reason)
 
     def mutate(self, request: Mutate, moment: RequestContext) -> Outcome:
@@ -355,8 +312,8 @@ class ASOSEStrategy:
             raise TrainingError(
                 "a cell that is neither excluded nor in transition", "none", "wait until the transition has ended"
             )
-        if self._phase == "weight_retraining":
-            self._left = max(self._left, self.config.weight_training_epochs)
+        if self.phases.name == "weight_retraining":
+            self.phases.left = max(self.phases.left, self.config.weight_training_epochs)
         return Outcome(text=f"mutation {self.mutator.number} applied")
 
     def _set_temperature(self, request: SetTemperature, moment: RequestContext) -> Outcome:
@@ -387,8 +344,7 @@ class ASOSEStrategy:
             "rate": self.rate.state_dict(),
             "rollbacks": self.rollbacks.count,
             "compute": self.compute.state_dict(),
-            "numbers": {name: getattr(self, name) for name in _NUMBERS}
-            | {"extended": self.extended, **self.stopping.state_dict()},
+            "numbers": {**self.phases.state_dict(), **self.stopping.state_dict()},
         }
 
     def restore(self, state: StrategyState) -> None:
@@ -414,12 +370,10 @@ class ASOSEStrategy:
         self.controller.load_state_dict(state)
         self.architecture.load_state_dict(state["architecture"])
         self.weight_step.load_state_dict(state["step"])
-        for name in _NUMBERS:
-            setattr(self, name, state["numbers"][name])
+        self.phases.load_state_dict(state["numbers"])
         # Earlier versions counted no operations.
         if "compute" in state:
             self.compute.load_state_dict(state["compute"])
-        self.extended = state["numbers"].get("extended", False)
         self.stopping.load_state_dict(state["numbers"])
         self.rate.load_state_dict(state["rate"])
         self.rollbacks.count = state["rollbacks"]
@@ -436,6 +390,3 @@ class ASOSEStrategy:
             "largest_difference": max(self.mutator.largest_difference, self.growth.largest_difference),
             "compute": self.compute.spent,
         }
-
-
-_NUMBERS = ("_phase", "_left", "_fresh", "cycle")

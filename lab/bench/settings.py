@@ -83,12 +83,12 @@ class StoreBench:
 class DoctorBench:
     """Settings of `lab bench doctor`.
 
-    Training steps under explain_backward and under anomaly mode, against plain steps.
+    Training steps under explain_backward, anomaly mode and explain_training, against plain steps.
     """
 
-    steps: int = 5
+    steps: int = 2
     """Training steps in one timed run, >= 1."""
-    rounds: int = 7
+    rounds: int = 50
     """Timed runs of each kind, >= 3; the kinds alternate."""
     seed: int = 0
     """Seed of weights and inputs."""

@@ -13,6 +13,7 @@ import lab.device
 import lab.doctor
 from lab import __version__
 from lab.base import ConfigError, Report, ReportTable
+from lab.base.user_code import UserCode
 from lab.cli.dashboard import PORT
 from lab.cli.options import POSITIONAL
 from lab.cli.parse import parse
@@ -26,9 +27,11 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "firefox")
 class DoctorCommand:
     """Diagnose your own model, or report what this machine has.
 
-    lab doctor MODULE:FACTORY calls FACTORY() from MODULE and, if MODULE defines them, make_batch(), make_loss() and
-    make_placement(). It then runs the placement audit, the process check, the simulation on fake devices and the
-    backward examination, and prints one report. Exit code 1: something was found.
+    lab doctor MODULE:FACTORY calls FACTORY() from MODULE and, if MODULE defines them, make_batch(), make_loss(),
+    make_placement(), make_optimizer(model) and make_step(model, optimizer). It then runs the placement audit, the
+    process check, the simulation on fake devices, the backward examination and the training check, and prints one
+    report. Exit codes: 0 nothing was found and all was checked, 1 something was found, 2 the command was used wrongly
+    or your own code raised, 3 nothing was found and something could not be checked.
 
     lab doctor without a model reports versions, devices, SQLite, browser, the dashboard's port and data sets.
     """
@@ -36,7 +39,8 @@ class DoctorCommand:
     target: str = field(default="", metadata={POSITIONAL: True})
     """MODULE:FACTORY, as in my_package.my_module:make_model."""
     simulate: str = ""
-    """Devices on which to simulate the whole model, present or not, as in cuda:0,cuda:1."""
+    """Devices on which to simulate the whole model, present or not, as in cuda:0,cuda:1. Without it and without
+    make_placement(): one GPU, where there is a batch."""
     follow_data: bool = False
     """Simulate with real values, to follow data-dependent control flow."""
     data_dir: str = "data"
@@ -88,18 +92,25 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def examine_model(command: DoctorCommand) -> int:
-    """Run all instruments on the model behind `command.target`; 1 where something was found."""
+    """Run all instruments on the model behind `command.target`; the exit code."""
     from lab.cli.user_model import load_user_model
 
     user_model = load_user_model(command.target)
     placements: list[lab.doctor.Placement] = [name.strip() for name in command.simulate.split(",") if name.strip()]
     if user_model.placement is not None:
         placements.append(user_model.placement)
-    report = lab.doctor.examine(
-        user_model.model, user_model.batch, user_model.loss, placements=placements, follow_data=command.follow_data
-    )
+    with UserCode(f"a step of {command.target}"):
+        report = lab.doctor.examine(
+            user_model.model,
+            user_model.batch,
+            user_model.loss,
+            placements=placements or None,
+            follow_data=command.follow_data,
+            step=user_model.step,
+            optimizer=user_model.optimizer,
+        )
     sys.stdout.write((report.to_json() if command.json else str(report)) + "\n")
-    return 0 if report.ok else 1
+    return report.exit_code
 
 
 def examine_machine(command: DoctorCommand) -> MachineReport:

@@ -1,6 +1,7 @@
 """The entry: one visible table of commands; only the chosen one's module is imported, so `lab --help` is quick.
 
-Exit codes: 0 done, 1 the run failed, 2 bad usage, 130 interrupted, 141 nobody reads the output.
+Exit codes: 0 done, 1 the run failed (doctor: something was found), 2 bad usage or the user's own code raised,
+3 something could not be checked (doctor), 130 interrupted, 141 nobody reads the output.
 """
 
 import importlib

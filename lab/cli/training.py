@@ -13,7 +13,7 @@ from lab.cli.progress import TrainingProgress
 from lab.cli.recipes import PlannedRunFlags, RunFlags
 from lab.runs import RECORDS, Planned, Run, RunConfig, find_checkpoint, plan_run, run_device, saved_config
 from lab.runs.plan import WIDTHS
-from lab.store import RUNS_ROOT
+from lab.store import RUNS_ROOT, check_new_run
 from lab.train import open_group
 
 BUDGET = "2m"
@@ -56,6 +56,9 @@ def execute(given: RunConfig, plain: RunConfig, command: Any, resumed: Resumed |
         got = f"--budget {flags.budget}" if flags.budget else "--plan"
         raise ConfigError("the plan that the run was started with", got, "remove it; --extend EPOCHS lengthens a run")
     config = given if resumed is None else _resumed(given, plain, resumed.config)
+    if resumed is None and flags.name:
+        # A plan takes seconds.
+        check_new_run(flags.save_dir, flags.name)
     with open_group(run_device(config)) as group, ExitStack() as stack:
         planned = None
         if resumed is None and isinstance(flags, PlannedRunFlags):

@@ -1,7 +1,8 @@
 """Who keeps a tensor alive: the path of names that leads to it.
 
-Covered: containers, attributes of objects and classes, closures, bound methods, partial functions, suspended
-generators, caches and iterators, gradients, and the graph behind a tensor (what its operations saved for backward).
+Covered: containers and arrays of objects, attributes of objects and classes, closures, bound methods, partial
+functions, suspended generators, caches and iterators, gradients, and the graph behind a tensor (what its operations
+saved for backward).
 Not covered: references that only C++ code or other threads' running frames hold.
 """
 
@@ -10,11 +11,13 @@ import gc
 import sys
 import sysconfig
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from types import CellType, FunctionType, GeneratorType, MethodType, ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
@@ -23,30 +26,89 @@ from lab.device.footprint import storage_key
 
 # Bounds the time of a search: the leak is reported without a path, too.
 _MOST_OBJECTS = 300_000
+_PATTERN, _FOLDED = 4, 3
+"""Steps in a pattern, at most, and how often it has to repeat to be folded."""
+_CACHE = type(functools.lru_cache(lambda: None))
 _LEAVES = (str, bytes, bytearray, int, float, complex, bool, type(None), torch.dtype, torch.device, torch.Size)
 
 
-def find_holders(roots: Mapping[str, object], wanted: frozenset[int]) -> dict[int, str]:
-    """A shortest path of names to each of the storages `wanted`, where `roots` lead to it.
+def storage_of_tensor(thing: object) -> int | None:
+    """The storage of a tensor by `untyped_storage()._cdata`; None for anything else."""
+    return storage_key(thing) if isinstance(thing, Tensor) else None
+
+
+def find_holders(
+    roots: Mapping[str, object] | Iterable[tuple[str, object]],
+    wanted: frozenset[int],
+    key_of: Callable[[Any], int | None] = storage_of_tensor,
+) -> dict[int, str]:
+    """A shortest path of names to each of the things `wanted`, where `roots` lead to it; steps that repeat are folded.
 
     Args:
         roots: where to begin, by name.
-        wanted: storages by `untyped_storage()._cdata`.
+        wanted: the keys of the things.
+        key_of: the key of a thing that is met; None or 0 where it has none.
     """
     found: dict[int, str] = {}
     seen: dict[int, object] = {}
-    queue = deque((name, thing) for name, thing in roots.items())
+    named = roots.items() if isinstance(roots, Mapping) else roots
+    queue: deque[tuple[_Way, Any]] = deque((_Way(name, None), thing) for name, thing in named)
     while queue and len(found) < len(wanted) and len(seen) < _MOST_OBJECTS:
-        path, thing = queue.popleft()
+        way, thing = queue.popleft()
         if isinstance(thing, _LEAVES) or id(thing) in seen:
             continue
         seen[id(thing)] = thing  # kept, so that the id stays its own
-        if isinstance(thing, Tensor):
-            key = storage_key(thing)
-            if key is not None and key in wanted:
-                found.setdefault(key, path)
-        queue.extend((path + step, child) for step, child in _children(thing))
+        key = key_of(thing)
+        if key and key in wanted:
+            found.setdefault(key, way.text)
+        queue.extend((_Way(step, way), child) for step, child in _children(thing))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """The steps to an object; a graph may be many thousand steps deep, so each step is kept once."""
+
+    step: str
+    before: "_Way | None"
+
+    @property
+    def text(self) -> str:
+        """The steps as one path, those that repeat folded: `.AddBackward0 x40`."""
+        steps: list[str] = []
+        here: _Way | None = self
+        while here is not None:
+            steps.append(here.step)
+            here = here.before
+        return "".join(_folded(steps[::-1]))
+
+
+def _folded(steps: list[str]) -> Iterator[str]:
+    at = 0
+    while at < len(steps):
+        # Layers make patterns of several steps; the shortest one that repeats is folded.
+        for width in range(1, _PATTERN + 1):
+            pattern, times = steps[at : at + width], 1
+            while steps[at + times * width : at + (times + 1) * width] == pattern:
+                times += 1
+            if times >= _FOLDED and len(pattern) == width:
+                yield f"{''.join(pattern)} x{times}" if width == 1 else f"({''.join(pattern)}) x{times}"
+                at += times * width
+                break
+        else:
+            yield steps[at]
+            at += 1
+
+
+def graphs_that_hold_themselves(tensors: Iterable[Tensor]) -> Iterator[tuple[str, object]]:
+    """The leaves among `tensors` whose gradient has a graph (`create_graph=True`), each with what it is.
+
+    Such a graph leads back to its leaf inside C++, where the cyclic collector does not see it.
+    """
+    for tensor in tensors:
+        if tensor.is_leaf and tensor.grad is not None and tensor.grad.grad_fn is not None:
+            kind = "parameter" if isinstance(tensor, nn.Parameter) else "tensor"
+            yield f"({kind} {tuple(tensor.shape)}, kept by its own gradient of create_graph=True)", tensor
 
 
 def names_around(function: object) -> dict[str, object]:
@@ -90,6 +152,11 @@ def _children(thing: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(thing, Mapping):
         for number, (key, value) in enumerate(list(thing.items())):
             yield f"[{key!r}]" if isinstance(key, str | int) else f"[key {number}]", value
+            if not isinstance(key, _LEAVES):
+                yield f".key {number}", key
+    elif isinstance(thing, np.ndarray):
+        if thing.dtype.hasobject:
+            yield from ((f"[{', '.join(map(str, place))}]", value) for place, value in np.ndenumerate(thing))
     elif isinstance(thing, list | tuple | set | frozenset | deque):
         for number, value in enumerate(list(thing)):
             yield f"[{number}]", value
@@ -148,7 +215,7 @@ def _of_object(thing: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f".{kind.__name__} item {number}", value) for number, value in enumerate(gc.get_referents(thing)))
     elif home not in ("torch", "numpy"):
         for name, value in vars(kind).items():
-            if isinstance(value, list | dict | set | deque | Tensor):
+            if isinstance(value, list | dict | set | deque | Tensor | FunctionType | _CACHE):
                 yield f".{name}", value
 
 

@@ -1,6 +1,6 @@
 """Copy the values of one model into another of a different shape, and say of each tensor what became of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,12 +52,14 @@ def transfer_state(source: nn.Module, target: nn.Module) -> TransferReport:
         target: its tensors are written in place and stay the same objects.
 
     Raises:
-        MaterializeError: either model has a meta tensor; nothing was copied.
+        MaterializeError: either model has a meta tensor, or two names are one tensor of the target and have different
+            values in the source; nothing was copied.
     """
     # A state dict holds aliases of the model's tensors: to copy into `places` changes the target.
     values, places = source.state_dict(), target.state_dict()
     _refuse_meta("source", values.items())
     _refuse_meta("target", places.items())
+    _refuse_two_values(values, places)
     outcomes: dict[str, str] = {}
     reasons: dict[str, str] = {}
     for name, place in places.items():
@@ -68,6 +70,29 @@ def transfer_state(source: nn.Module, target: nn.Module) -> TransferReport:
         if name not in places:
             outcomes[name], reasons[name] = UNUSED, "the target has none of this name"
     return TransferReport(outcomes=outcomes, reasons=reasons)
+
+
+def _refuse_two_values(values: Mapping[str, Any], places: Mapping[str, Any]) -> None:
+    """The last of two different values for one tied tensor would win without a word."""
+    first: dict[tuple[object, ...], str] = {}
+    for name, place in places.items():
+        value = values.get(name)
+        if not isinstance(place, Tensor) or not isinstance(value, Tensor) or not _fits(value, place):
+            continue
+        # Two names of one tensor are two objects in a state dict; their memory tells that they are one.
+        here = (place.untyped_storage()._cdata, place.storage_offset(), *place.shape, *place.stride())
+        other = first.setdefault(here, name)
+        again = values[other]
+        if again is not value and not torch.equal(again.to(value), value):
+            got = f"two of the source that differ: {other} and {name}"
+            hint = "tie them in the source too, or untie them in the target"
+            raise MaterializeError(f"one value for the tied {other} = {name}", got, hint)
+
+
+def _fits(value: Tensor, place: Tensor) -> bool:
+    """Values of this kind can be copied there, whole or in part."""
+    dense = place.layout is torch.strided
+    return dense and value.dim() == place.dim() and value.is_floating_point() == place.is_floating_point()
 
 
 def _transfer(value: Tensor | None, place: Tensor) -> tuple[str, str]:

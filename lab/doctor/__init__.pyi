@@ -2,12 +2,16 @@
 
 from .audit import KINDS, AuditReport, audit
 from .backward import BackwardFinding, BackwardReport, WatchConfig, explain_backward
-from .examine import DoctorReport, Placement, examine
+from .examine import Placement, examine
+from .learning import LearningRow
 from .misplaced import Operand
 from .optimizer_audit import AuditFinding
+from .page import DoctorReport
 from .place import Place
 from .process import ProcessFinding, ProcessReport, process_check
 from .simulate import SimulationReport, simulate
+from .training import LearningReport, explain_training
+from .training_faults import LearningFinding
 
 __all__ = [
     "KINDS",
@@ -16,6 +20,9 @@ __all__ = [
     "BackwardFinding",
     "BackwardReport",
     "DoctorReport",
+    "LearningFinding",
+    "LearningReport",
+    "LearningRow",
     "Operand",
     "Place",
     "Placement",
@@ -26,6 +33,7 @@ __all__ = [
     "audit",
     "examine",
     "explain_backward",
+    "explain_training",
     "process_check",
     "simulate",
 ]

@@ -1,8 +1,8 @@
 """Find tensors that will fail, or fail silently, before any forward: by full name, with the reason.
 
-Covered: the kinds of fault in `KINDS`, in parameters, buffers, plain attributes, modules in lists and dicts, ties and
-optimizers. Not covered: what forward does (see `simulate`), and models that are offloaded on purpose (hooks of
-`device_map`): their devices and meta tensors are not judged, which the report says.
+Covered: the kinds of fault in `KINDS`, in parameters, buffers, plain attributes, modules in lists, dicts and helper
+objects, ties and optimizers. Not covered: what forward does (see `simulate`), and models that are offloaded on purpose
+(hooks of `device_map`): their devices and meta tensors are not judged, which the report says.
 """
 
 from collections import Counter
@@ -17,7 +17,16 @@ from torch.optim import Optimizer
 from lab.base import Report, ReportTable
 from lab.device import HeldTensor, offloaded
 from lab.device.inventory import PARAMETER, PASSING_BUFFER, PERSISTENT_BUFFER, PLAIN_ATTRIBUTE
-from lab.doctor.hidden import all_modules, full_inventory, hidden_modules
+from lab.doctor.hidden import (
+    FIXES,
+    IN_CONTAINER,
+    IN_OBJECT,
+    UNREGISTERED,
+    all_modules,
+    full_inventory,
+    hidden_modules,
+    unregistered_parameters,
+)
 from lab.doctor.optimizer_audit import FOREIGN, STATE, UNTRAINED, AuditFinding, audit_optimizers
 from lab.doctor.ties import broken_ties
 
@@ -28,7 +37,6 @@ META_ATTRIBUTE = "meta plain attribute"
 ATTRIBUTE_ELSEWHERE = "plain attribute on another device"
 TENSOR_ELSEWHERE = "parameter or buffer on another device"
 MIXED_DTYPE = "mixed floating dtype within one module"
-HIDDEN_MODULE = "module hidden in a list or dict"
 BROKEN_TIE = "broken tie"
 
 KINDS = (
@@ -39,7 +47,9 @@ KINDS = (
     ATTRIBUTE_ELSEWHERE,
     TENSOR_ELSEWHERE,
     MIXED_DTYPE,
-    HIDDEN_MODULE,
+    IN_CONTAINER,
+    IN_OBJECT,
+    UNREGISTERED,
     BROKEN_TIE,
     FOREIGN,
     UNTRAINED,
@@ -53,6 +63,8 @@ _META_KINDS = {
     PLAIN_ATTRIBUTE: META_ATTRIBUTE,
 }
 _MATERIALIZE = "fill it with lab.device.materialize (from a state dict or a factory); never to_empty alone"
+_SHOWN = 8
+"""Names in a note, at most."""
 _FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -66,7 +78,9 @@ class AuditReport(Report):
     device: str
     """Device on which all should be; empty where there is none to tell it by."""
     notes: tuple[str, ...]
-    """What was not judged, and why."""
+    """What was not looked for, and what is no fault yet."""
+    unjudged: tuple[str, ...] = ()
+    """What could not be judged, and why."""
 
     @property
     def ok(self) -> bool:
@@ -80,6 +94,7 @@ class AuditReport(Report):
             "tensors": self.tensors,
             "device": self.device,
             "notes": list(self.notes),
+            "unjudged": list(self.unjudged),
             "findings": [asdict(finding) for finding in self.findings],
         }
 
@@ -88,9 +103,8 @@ class AuditReport(Report):
         verdict = "nothing found" if self.ok else f"{len(self.findings)} found"
         rows = [(finding.kind, finding.name, finding.detail, finding.fix) for finding in self.findings]
         title = f"Audit: {verdict} ({self.tensors} tensors, device {self.device or 'unknown'})"
-        return (
-            ReportTable(title=title, columns=("kind", "name", "detail", "fix"), rows=tuple(rows), notes=self.notes),
-        )
+        columns, notes = ("kind", "name", "detail", "fix"), (*self.unjudged, *self.notes)
+        return (ReportTable(title=title, columns=columns, rows=tuple(rows), notes=notes),)
 
 
 def audit(
@@ -113,23 +127,28 @@ def audit(
     held = full_inventory(model)
     signs = offloaded(model)
     target = torch.device(device) if device is not None else _majority(held)
-    notes = [f"offloaded on purpose, devices and meta tensors not judged: {', '.join(signs)}"] if signs else []
+    unjudged = [f"offloaded on purpose, devices and meta tensors not judged: {', '.join(signs)}"] if signs else []
+    notes: list[str] = []
     findings: list[AuditFinding] = []
     if not signs:
         findings += _on_meta(held)
         findings += _elsewhere(model, held, target) if target is not None else []
+        notes += _staying(held, target) if target is not None else []
     findings += _mixed_dtypes(model)
     findings += _hidden(model)
+    optimizers = [] if optimizer is None else [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
+    findings += _unregistered(held, optimizers)
     findings += _untied(model, held, ties)
     if optimizer is None:
         notes.append("no optimizer was given: none was looked at")
     else:
-        findings += audit_optimizers(held, [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer))
+        findings += audit_optimizers(held, optimizers)
     return AuditReport(
         findings=tuple(findings),
         tensors=len(held),
         device=str(target) if target is not None else "",
         notes=tuple(notes),
+        unjudged=tuple(unjudged),
     )
 
 
@@ -147,16 +166,18 @@ def _on_meta(held: Sequence[HeldTensor]) -> Iterator[AuditFinding]:
 
 
 def _elsewhere(model: nn.Module, held: Sequence[HeldTensor], target: torch.device) -> Iterator[AuditFinding]:
-    hidden = tuple(f"{path}." for path, _ in hidden_modules(model))
+    hidden = {f"{inner.path}.": inner.kind for inner in hidden_modules(model)}
+    unregistered = unregistered_parameters(held)
     for item in held:
         here = item.tensor.device
-        if item.tensor.is_meta or _same_device(here, target):
+        if item.tensor.is_meta or _same_device(here, target) or item.name in unregistered:
             continue
         detail = f"on {here}, the model on {target}"
         if item.kind != PLAIN_ATTRIBUTE:
             fix = f"model.to('{target}'), after the tensor was added"
-            if item.name.startswith(hidden):
-                fix = f"use nn.ModuleList or nn.ModuleDict, then model.to('{target}')"
+            kind = next((kind for path, kind in hidden.items() if item.name.startswith(path)), None)
+            if kind is not None:
+                fix = f"{FIXES[kind]}; then model.to('{target}')"
             yield AuditFinding(kind=TENSOR_ELSEWHERE, name=item.name, detail=detail, fix=fix)
         # torch takes single CPU numbers beside tensors of any device
         elif not _is_alias(item, held) and not (here.type == "cpu" and item.tensor.dim() == 0):
@@ -188,10 +209,44 @@ def _mixed_dtypes(model: nn.Module) -> Iterator[AuditFinding]:
 
 
 def _hidden(model: nn.Module) -> Iterator[AuditFinding]:
-    for path, module in hidden_modules(model):
-        count = sum(parameter.numel() for parameter in module.parameters())
-        detail = f"{type(module).__name__} with {count} parameters: to(), parameters() and state_dict() miss it"
-        yield AuditFinding(kind=HIDDEN_MODULE, name=path, detail=detail, fix="use nn.ModuleList or nn.ModuleDict")
+    for hidden in hidden_modules(model):
+        count = sum(parameter.numel() for parameter in hidden.module.parameters())
+        detail = f"{type(hidden.module).__name__} with {count} parameters: to(), parameters() and state_dict() miss it"
+        yield AuditFinding(kind=hidden.kind, name=hidden.path, detail=detail, fix=FIXES[hidden.kind])
+
+
+def _unregistered(held: Sequence[HeldTensor], optimizers: Sequence[Optimizer]) -> Iterator[AuditFinding]:
+    """A parameter that an optimizer was given by hand is trained: whoever did that knows of it."""
+    names = unregistered_parameters(held)
+    given = {id(tensor) for optimizer in optimizers for group in optimizer.param_groups for tensor in group["params"]}
+    for item in held:
+        if item.name in names and id(item.tensor) not in given:
+            node = item.tensor.grad_fn
+            made = f", made of an nn.Parameter by {node.name()}" if node is not None else ""
+            detail = f"{tuple(item.tensor.shape)}{made}: to(), parameters() and state_dict() miss it"
+            yield AuditFinding(kind=UNREGISTERED, name=item.name, detail=detail, fix=FIXES[UNREGISTERED])
+
+
+def _staying(held: Sequence[HeldTensor], target: torch.device) -> list[str]:
+    """A note of the plain tensors that a model on the CPU would leave there."""
+    if target.type != "cpu":
+        return []
+    unregistered = unregistered_parameters(held)
+    names = [
+        item.name
+        for item in held
+        if item.kind == PLAIN_ATTRIBUTE
+        and item.tensor.device.type == "cpu"
+        and item.tensor.dim() > 0
+        # What was computed from parameters (weight_norm's weight) is computed anew where they are.
+        and item.tensor.is_leaf
+        and item.name not in unregistered
+        and not _is_alias(item, held)
+    ]
+    if not names:
+        return []
+    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    return [f"will stay when the model moves (plain attributes, which to() does not see): {shown}"]
 
 
 def _untied(model: nn.Module, held: Sequence[HeldTensor], ties: Sequence[Sequence[str]]) -> Iterator[AuditFinding]:

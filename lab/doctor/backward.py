@@ -3,7 +3,7 @@
 Covered: values that were overwritten before backward read them, whether torch notices (an error) or not (wrong
 gradients without a word); graphs that are walked a second time; writes to leaves. Not covered: bytes changed outside
 torch on devices other than the CPU; what runs under saved-tensor hooks (checkpointed parts) is watched only at its
-border. The run is several times slower than without a watch: `lab bench doctor` measures how much.
+inputs and weights. The run is several times slower than without a watch: `lab bench doctor` measures how much.
 """
 
 from collections.abc import Callable

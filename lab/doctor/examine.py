@@ -4,19 +4,23 @@ import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from lab.base import ConfigError, Report, ReportTable, takes
+from lab.base import ConfigError, LabError, takes
 from lab.device import named_tensors
-from lab.doctor.audit import AuditReport, audit
+from lab.doctor.audit import audit
 from lab.doctor.backward import BackwardReport, explain_backward
-from lab.doctor.process import ProcessReport, process_check
-from lab.doctor.simulate import MISMATCH, UNDECIDED, SimulationReport, simulate
-from lab.doctor.stand_in import CopyError
+from lab.doctor.page import DoctorReport
+from lab.doctor.place import traceback_place
+from lab.doctor.process import process_check
+from lab.doctor.simulate import OK, UNDECIDED, SimulationReport, simulate
+from lab.doctor.stand_in import COPY_ERRORS, CopyError
+from lab.doctor.training import NO_GRAPH_TEXT, LearningReport, UnfilledError, explain_training
 from lab.doctor.untouched import untouched
 from lab.state import preserved_rng
 
@@ -24,69 +28,8 @@ Placement = str | torch.device | Mapping[str, torch.device | str]
 """A device for the whole model, or devices by prefix of module names."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class DoctorReport(Report):
-    """The reports of all instruments that ran."""
-
-    process: ProcessReport
-    """Of `process_check`."""
-    audit: AuditReport
-    """Of `audit`."""
-    simulations: tuple[SimulationReport, ...]
-    """Of `simulate`, in the order of the placements."""
-    backward: BackwardReport | None
-    """None: not run; `notes` says why."""
-    refused: tuple[str, ...]
-    """Instruments that could not be run on this model, and why."""
-    notes: tuple[str, ...]
-    """What was not asked for, or makes no sense for this model."""
-
-    @property
-    def ok(self) -> bool:
-        """Nothing was found, no simulation was left undecided and no instrument was refused."""
-        simulated = all(simulation.ok for simulation in self.simulations)
-        trained = self.backward is None or self.backward.ok
-        return self.process.ok and self.audit.ok and simulated and trained and not self.refused
-
-    @property
-    def headline(self) -> str:
-        """How much each instrument found; what was not run is no part of `nothing found`."""
-        if self.ok:
-            run = self.simulations or self.backward is not None
-            return "nothing found" if run else "nothing found by looking; nothing was run"
-        counts = {
-            "process": len(self.process.findings),
-            "audit": len(self.audit.findings),
-            "simulation": sum(report.verdict == MISMATCH for report in self.simulations),
-            "backward": 0 if self.backward is None else len(self.backward.findings),
-        }
-        found = ", ".join(f"{count} by {name}" for name, count in counts.items() if count)
-        undecided = sum(report.verdict == UNDECIDED for report in self.simulations)
-        texts = (
-            f"{sum(counts.values())} found ({found})" if found else "",
-            f"{undecided} simulated without a verdict" if undecided else "",
-            f"{len(self.refused)} not run" if self.refused else "",
-        )
-        return "; ".join(text for text in texts if text)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The reports as JSON-ready data."""
-        return {
-            "ok": self.ok,
-            "process": self.process.to_dict(),
-            "audit": self.audit.to_dict(),
-            "simulations": [simulation.to_dict() for simulation in self.simulations],
-            "backward": None if self.backward is None else self.backward.to_dict(),
-            "refused": list(self.refused),
-            "notes": list(self.notes),
-        }
-
-    def tables(self) -> tuple[ReportTable, ...]:
-        """The verdict, then each report."""
-        refused = tuple(f"not run: {refusal}" for refusal in self.refused)
-        head = ReportTable(title=f"Doctor: {self.headline}", columns=(), rows=(), notes=(*refused, *self.notes))
-        reports = (self.process, self.audit, *self.simulations, *([self.backward] if self.backward else []))
-        return (head, *(table for report in reports for table in report.tables()))
+ONE_GPU: tuple[Placement, ...] = ("cuda:0",)
+"""Where a model is simulated that was given no placement."""
 
 
 def examine(
@@ -94,24 +37,29 @@ def examine(
     batch: Any = None,
     loss: Callable[[Any, Any], Tensor] | None = None,
     *,
-    placements: Sequence[Placement] = (),
+    placements: Sequence[Placement] | None = None,
     follow_data: bool = False,
+    step: Callable[[], Any] | None = None,
+    optimizer: Optimizer | Sequence[Optimizer] | None = None,
 ) -> DoctorReport:
-    """Run `audit`, `process_check`, `simulate` for each placement, and `explain_backward` over two backward passes.
+    """Run `audit`, `process_check`, `simulate` for each placement, `explain_backward` over two backward passes, and
+    `explain_training` over one step.
 
     Args:
         model: any module; it is left as it is. Of one that `copy.deepcopy` cannot copy only what needs no copy is run.
         batch: input of forward: a tensor, a tuple of positional arguments, or a mapping of keyword arguments. None:
             only what needs no forward is run.
         loss: from the output of forward and `batch` to a scalar; default: the means of all floating outputs, added.
-        placements: where to simulate the model.
+        placements: where to simulate the model; None: on one GPU, where there is a batch; (): nowhere.
         follow_data: simulate with real values.
+        step: a step of the user's own training for `explain_training`; default: the loss of the batch.
+        optimizer: of the training, or all of them; default: plain SGD.
 
     Raises:
         ConfigError: placements without a batch, a batch that forward cannot take, a loss that is no function of output
             and batch or gives no scalar tensor, or an output without floating tensors and no loss.
         PlacementError: a placement that names no device or no part.
-        Exception: what forward and `loss` raise that is no fault of a backward pass.
+        Exception: what forward and `loss` raise that is no fault of a backward pass and that no simulation shows.
     """
     if placements and batch is None:
         hint = "give a tensor, a tuple of arguments, or a dict of keyword arguments"
@@ -119,42 +67,83 @@ def examine(
     if loss is not None and not takes(loss, None, batch):
         got = f"{getattr(loss, '__name__', type(loss).__name__)}{inspect.signature(loss)}"
         raise ConfigError("loss(output, batch)", got, "give a function of these two")
-    looked_at = audit(model)
-    notes = []
-    simulations: tuple[SimulationReport, ...] = ()
-    backward, refused = None, []
+    looked_at = audit(model, optimizer)
+    hollow = any(finding.kind.startswith("meta ") for finding in looked_at.findings)
+    trainable = any(parameter.requires_grad for parameter in model.parameters())
+    notes, missing = [], []
+    simulations: list[SimulationReport] = []
+    backward, training, refused = None, None, []
+    shown = False
     if batch is None:
-        notes.append("no batch was given: forward and backward were not run")
-    elif any(finding.kind.startswith("meta ") for finding in looked_at.findings):
-        notes.append("the model has meta tensors: forward and backward were not run")
+        missing.append("no batch was given: forward and backward were not run")
+    elif hollow:
+        missing.append("the model has meta tensors: forward and backward were not run")
     else:
         args, kwargs = _arguments(batch)
-        with _forward_takes(model, args, kwargs):
-            simulated = [_simulate(model, args, kwargs, placement, follow_data) for placement in placements]
-        simulations = tuple(report for report in simulated if isinstance(report, SimulationReport))
-        refused = [report for report in simulated if isinstance(report, str)]
-        if not placements:
+        for placement in ONE_GPU if placements is None else placements:
+            with _Attempt(f"simulation on {placement}") as attempt, _forward_takes(model, args, kwargs):
+                simulations.append(_simulate(model, args, kwargs, placement, follow_data))
+            refused += attempt.refused
+        if placements is not None and not placements:
             notes.append("no placement was given: none was simulated")
-        if any(parameter.requires_grad for parameter in model.parameters()):
-            try:
-                with _forward_takes(model, args, kwargs):
-                    backward = _backward(model, args, kwargs, batch, loss or _mean)
-            except CopyError as error:
-                refused.append(f"backward ({_in_a_line(error)})")
+        shown = any(report.verdict not in (OK, UNDECIDED) for report in simulations)
+        if trainable:
+            with _Attempt("backward", errors=shown) as attempt, _forward_takes(model, args, kwargs):
+                backward = _backward(model, args, kwargs, batch, loss or _mean)
+            if attempt.without_graph:
+                notes.append("the loss has no graph: backward was not run")
+            refused += attempt.refused
         else:
             notes.append("no parameter requires a gradient: backward was not run")
+    raised = backward is not None and not all(finding.silent for finding in backward.findings)
+    if raised:
+        notes.append("backward raised: training was not checked")
+    elif (step is not None or batch is not None) and not hollow and trainable:
+        with _Attempt("training", errors=shown or (step is None and backward is None)) as attempt:
+            training = _training(model, batch, loss or _mean_and_square, step, optimizer)
+        refused += attempt.refused
     return DoctorReport(
         process=process_check(),
         audit=looked_at,
-        simulations=simulations,
+        simulations=tuple(simulations),
         backward=backward,
+        training=training,
         refused=tuple(refused),
+        missing=tuple(missing),
         notes=tuple(notes),
     )
 
 
-def _in_a_line(error: CopyError) -> str:
-    return f"needs {error.expected}; got {error.got}; {error.hint}".replace("\n", " ")
+class _Attempt:
+    """Inside, an instrument runs; what cannot be run becomes a line that says why, and the page goes on.
+
+    Args:
+        instrument: its name on the page.
+        errors: errors of forward become such a line too.
+    """
+
+    def __init__(self, instrument: str, *, errors: bool = True) -> None:
+        self._instrument = instrument
+        self._errors = errors
+        self.refused: list[str] = []
+        self.without_graph = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> bool:
+        if isinstance(error, RuntimeError) and NO_GRAPH_TEXT in str(error):
+            self.without_graph = True
+            return True
+        if isinstance(error, CopyError | UnfilledError):
+            reason = f"needs {error.expected}; got {error.got}; {error.hint}"
+        elif self._errors and isinstance(error, Exception) and not isinstance(error, LabError):
+            place, _ = traceback_place(trace)
+            reason = f"{type(error).__name__}: {error}" + (f" at {place}" if place is not None else "")
+        else:
+            return False
+        self.refused.append(f"{self._instrument} ({' '.join(reason.split())})")
+        return True
 
 
 def _arguments(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -190,14 +179,10 @@ def _scalar(value: Any) -> Tensor:
 
 def _simulate(
     model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], placement: Placement, follow_data: bool
-) -> SimulationReport | str:
-    """The report, or why there is none."""
+) -> SimulationReport:
     by_prefix = placement if isinstance(placement, Mapping) else None
     first = next(iter(placement.values()), "cuda") if isinstance(placement, Mapping) else placement
-    try:
-        return simulate(model, args, kwargs, device=first, placement=by_prefix, follow_data=follow_data)
-    except CopyError as error:
-        return f"simulation on {placement} ({_in_a_line(error)})"
+    return simulate(model, args, kwargs, device=first, placement=by_prefix, follow_data=follow_data)
 
 
 def _backward(
@@ -206,7 +191,7 @@ def _backward(
     """Two passes over a copy: a state that carries its graph shows in the second."""
     try:
         twin = copy.deepcopy(model)
-    except (TypeError, RuntimeError) as error:
+    except COPY_ERRORS as error:
         got = f"{type(model).__name__}, where that fails ({error})"
         hint = "give it a __deepcopy__, or call explain_backward yourself"
         raise CopyError("a model that copy.deepcopy can copy", got, hint) from error
@@ -219,9 +204,39 @@ def _backward(
         return explain_backward(two_passes, model=twin)
 
 
+def _training(
+    model: nn.Module,
+    batch: Any,
+    loss: Callable[[Any, Any], Tensor],
+    step: Callable[[], Any] | None,
+    optimizer: Optimizer | Sequence[Optimizer] | None,
+) -> LearningReport:
+    """One step of the user's, or one over the batch."""
+    args, kwargs = _arguments(batch)
+
+    def over_the_batch() -> Tensor:
+        with _forward_takes(model, args, kwargs):
+            return _scalar(loss(model(*args, **kwargs), batch))
+
+    with preserved_rng(), untouched(model=model, batch=batch, loss=loss, step=step):
+        # a model that came in eval mode is no fault of a step that is not the user's
+        return explain_training(model, step or over_the_batch, optimizer, judge_mode=step is not None)
+
+
 def _mean(output: Any, batch: Any) -> Tensor:
     tensors = [tensor for _, tensor in named_tensors(output) if tensor.is_floating_point()]
     if not tensors:
         hint = "give loss=, a function of the output and the batch"
         raise ConfigError("an output with floating tensors", type(output).__name__, hint)
     return torch.stack([tensor.float().mean() for tensor in tensors]).sum()
+
+
+def _mean_and_square(output: Any, batch: Any) -> Tensor:
+    """A loss that has a gradient also where outputs are zero, and where their sum is constant."""
+    mean = _mean(output, batch)
+    return (
+        mean
+        + torch.stack(
+            [tensor.float().square().mean() for _, tensor in named_tensors(output) if tensor.is_floating_point()]
+        ).sum()
+    )

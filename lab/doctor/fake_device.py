@@ -6,6 +6,7 @@ done on the CPU. Not covered: operations that torch itself calls inside one call
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -96,8 +97,16 @@ class FollowMode(TorchFunctionMode):
         else:
             label = common_label(func, leaves)
         call, args, kwargs, wanted = _on_cpu(func, args, kwargs or {})
-        result = call(*args, **kwargs)
+        with _autocast(label):
+            result = call(*args, **kwargs)
         return pytree.tree_map(lambda leaf: _labelled(leaf, wanted or label, leaves), result)
+
+
+def _autocast(label: torch.device) -> AbstractContextManager[Any]:
+    """The autocast of the label's device, for the CPU that does the work."""
+    if label == _CPU or not torch.is_autocast_enabled(label.type):
+        return nullcontext()
+    return torch.autocast("cpu", dtype=torch.get_autocast_dtype(label.type))
 
 
 def common_label(func: Callable[..., Any], leaves: list[Tensor]) -> torch.device:

@@ -4,6 +4,7 @@ The kind follows from what was seen (the operation, its line, who holds the tens
 """
 
 from lab.device.inventory import PARAMETER, PASSING_BUFFER, PERSISTENT_BUFFER
+from lab.doctor.checkpointed import READ_AGAIN
 from lab.doctor.records import Observation, Write
 
 OPTIMIZER_STEP = "optimizer step"
@@ -118,7 +119,8 @@ def category_of(observation: Observation, culprit: Write | None) -> str:
         return _second(observation)
     if culprit is None:
         return UNSEEN
-    if observation.kind == "silent":
+    read_again = observation.saved is not None and observation.saved.attribute == READ_AGAIN
+    if observation.kind == "silent" and not read_again:
         if culprit.rebinds:
             return REBOUND
         return FUSED if _name(culprit).startswith("_fused_") else UNCOUNTED

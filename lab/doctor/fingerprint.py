@@ -1,8 +1,8 @@
 """The bytes of a tensor as one number, read without torch's operations.
 
 A fingerprint is the CRC-32 of the elements' memory: any write of other bytes changes it (but for one in 2^32), whatever
-wrote, and the order of elements counts. Covered: strided CPU tensors of any dtype. Not covered: other devices and
-layouts; there is no fingerprint then.
+wrote, and the order of elements counts. A glance is cheaper and sees most. Covered: strided CPU tensors of any dtype.
+Not covered: other devices and layouts; there is no fingerprint then.
 """
 
 import ctypes
@@ -13,6 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+_SMALL = 2**12
+_PARTS = 8
+_PARTED = 8 * _PARTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,5 +65,24 @@ def fingerprint(storage: torch.UntypedStorage, layout: Layout) -> int | None:
     memory: Any = (ctypes.c_char * count).from_address(storage.data_ptr() + layout.start)
     if layout.dense:
         return zlib.crc32(memory)
+    return zlib.crc32(_gathered(memory, layout))
+
+
+def glance(storage: torch.UntypedStorage, layout: Layout) -> int | None:
+    """A number that most writes change, at a tenth of a fingerprint's cost; None where the memory cannot be read.
+
+    Sums of eight parts: words that change places within a part are not seen.
+    """
+    size = layout.stop - layout.start
+    if size < _SMALL or not layout.dense or size % _PARTED:
+        return fingerprint(storage, layout)
+    if not layout.on_cpu or storage.nbytes() < layout.stop:
+        return None
+    memory: Any = (ctypes.c_char * size).from_address(storage.data_ptr() + layout.start)
+    parts = np.frombuffer(memory, np.uint64).reshape(_PARTS, -1)
+    return hash(parts.sum(1).tobytes())
+
+
+def _gathered(memory: Any, layout: Layout) -> Any:
     elements = np.ndarray((*layout.size, layout.item), np.uint8, memory, 0, (*layout.strides, 1))
-    return zlib.crc32(np.ascontiguousarray(elements).data)
+    return np.ascontiguousarray(elements).data

@@ -2,10 +2,11 @@
 
 When the engine is about to run a node, its saved tensors are read as torch will read them a moment later: an error here
 is the error that torch will raise, and bytes that differ although torch finds nothing are a silent fault. Covered:
-torch's own nodes, custom functions, writes through views. Not covered: nodes made under saved-tensor hooks, parts that
-a reentrant checkpoint runs again (both are counted), and nodes made before the run.
+torch's own nodes, custom functions, writes through views, weights of checkpointed parts. Not covered: what else nodes
+made under saved-tensor hooks and reentrant checkpoints need (both are counted), and nodes made before the run.
 """
 
+import re
 import sys
 import weakref
 from collections.abc import Callable, Iterator
@@ -17,15 +18,17 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils.checkpoint import CheckpointFunction
 
 from lab.doctor.ancestry import ancestors, carried, path
-from lab.doctor.fingerprint import fingerprint, layout_of
+from lab.doctor.checkpointed import READ_AGAIN, Rereads, is_reentrant, under_checkpoint, weights_of
+from lab.doctor.fingerprint import fingerprint, glance, layout_of
 from lab.doctor.names import Names
 from lab.doctor.place import call_site
 from lab.doctor.records import Bracket, Holder, Moment, NodeRecord, Observation, SavedTensor
-from lab.doctor.saved import hooks_are_on, is_leaf_node, read_saved, saved_attributes, storage_of
+from lab.doctor.saved import hides_its_operation, hooks_are_on, is_leaf_node, read_saved, saved_attributes, storage_of
 from lab.doctor.write_log import WriteLog
+
+_EXPECTED_VERSION = re.compile(r"expected version (\d+)")
 
 
 class GraphWatch:
@@ -45,6 +48,9 @@ class GraphWatch:
         self._running = Moment("backward", None)
         self._current: NodeRecord | None = None
         self._inputs: list[Tensor] = []
+        self.rereads = Rereads(self._keep)
+        self.prompt = True
+        """Nodes are met when they are made."""
         self.active = True
         self.quiet = False
         self.nodes = 0
@@ -57,6 +63,7 @@ class GraphWatch:
         """Stop; nodes that outlive the run do nothing more."""
         self.active = False
         self._customs.clear()
+        self.rereads.close()
         self._root = self._current = None
         self._inputs = []
 
@@ -88,14 +95,17 @@ class GraphWatch:
         )
         node.metadata[self] = record
         with self.silence():
-            if hooks_are_on():
+            if hooks_are_on() or hides_its_operation(node):
                 record.watched = False
                 self.unwatched += 1
                 self._keep(record, "input", self._inputs)
+                if under_checkpoint():
+                    self._keep(record, READ_AGAIN, weights_of(tuple(self._inputs)))
             else:
                 self._save(record, node)
-                # The weights of the part are no input of this node, and it reads them again.
-                self.unwatched += isinstance(node, CheckpointFunction._backward_cls)
+                self.rereads.give(node, record, at_once=self.prompt)
+                # What else the part reads again is no input of this node.
+                self.unwatched += is_reentrant(node)
         node.register_prehook(partial(self._start, record))
         if isinstance(node, torch.autograd.function.BackwardCFunction):
             self._customs.add(node)
@@ -117,7 +127,7 @@ class GraphWatch:
         self.failed_call = (call, holder)
 
     def note_inputs(self, inputs: list[Tensor]) -> None:
-        """An operation runs under saved-tensor hooks on `inputs`: they stand for what its node saves."""
+        """An operation runs on `inputs`: they stand for what its node saves, where that cannot be read."""
         self._inputs = inputs
 
     def broken_elsewhere(self, text: str) -> Observation | None:
@@ -137,6 +147,9 @@ class GraphWatch:
             return None
         part = [record for record in ancestors(self._current) if not record.watched]
         spoiled = [saved for record in part for saved in record.saved if self._ledger.writes_since(saved)]
+        expected = _EXPECTED_VERSION.search(text)
+        # Of an input that the operation itself wrote, the version is another one.
+        spoiled = [saved for saved in spoiled if expected and saved.version == int(expected[1])] or spoiled
         if not spoiled:
             return None
         first = min(spoiled, key=lambda saved: self._ledger.writes_since(saved)[0].tick)
@@ -171,6 +184,8 @@ class GraphWatch:
                 first=first,
                 current=first,
                 verified=self._ledger.now,
+                seen=glance(storage, layout) if layout else None,
+                glanced=self._ledger.now,
             )
             record.saved.append(saved)
             self._ledger.watch(saved)
@@ -193,6 +208,7 @@ class GraphWatch:
                 self._read_again(record, node)
             elif record.watched:
                 self._examine(record, node)
+            self._examine_rereads(record)
         record.task = task
         if not record.released and not torch._C._autograd._get_current_graph_task_keep_graph():
             record.released, record.released_tick = True, self._ledger.tick
@@ -220,6 +236,13 @@ class GraphWatch:
         for saved, now in silent:
             key = saved.storage.cdata
             self.silent.append(self._observe("silent", record, saved, "", key if key in now else now[0]))
+
+    def _examine_rereads(self, record: NodeRecord) -> None:
+        """The part is about to be run again: with other weights it gives other gradients."""
+        again = [saved for saved in record.saved if saved.attribute == READ_AGAIN and not saved.storage.expired()]
+        for saved in again if not record.released else ():
+            if self._differs(saved, [saved.storage.cdata]):
+                self.silent.append(self._observe("silent", record, saved, ""))
 
     def _differs(self, saved: SavedTensor, now: list[int]) -> bool:
         """The node would compute with other bytes than those it saved; `now` are the storages that it would read."""

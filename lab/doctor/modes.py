@@ -32,6 +32,7 @@ _REBIND = Tensor.data.__set__  # type: ignore[attr-defined]
 def watching(graph: GraphWatch, write_log: WriteLog) -> Iterator[str]:
     """Record everything that this thread does inside; gives the name of the method."""
     hook = getattr(torch.autograd.graph, HOOK, None)
+    graph.prompt = hook is not None
     with ExitStack() as stack:
         stack.enter_context(_WatchedCalls(graph, write_log, walk=hook is None))
         stack.enter_context(_Operations(graph, write_log))
@@ -60,6 +61,8 @@ class _Operations(TorchDispatchMode):
             return func(*args, **kwargs)
         written = _written(func)
         self._ledger.begin(_name(func), sys._getframe(1))
+        with self._graph.silence():
+            self._graph.rereads.note(args, sys._getframe(1), self._ledger.tick)
         hooked = hooks_are_on()
         self._graph.note_inputs([value for value in args if isinstance(value, Tensor)] if hooked else [])
         if not written:
@@ -96,7 +99,7 @@ class _WatchedCalls(TorchFunctionMode):
         elif func in _EXPORTS:
             self._ledger.expose(args[0])
         if self._walk:
-            self._discover((args, kwargs))
+            discover(self._graph, (args, kwargs))
         called = self._graph.backward_called_from(sys._getframe(1)) if func in _BACKWARDS else nullcontext()
         try:
             with called:
@@ -105,26 +108,30 @@ class _WatchedCalls(TorchFunctionMode):
             self._graph.note_failure(getattr(func, "__name__", str(func)), args)
             raise
         if self._walk:
-            self._discover(result)
+            # The nodes that are new now are those of this call.
+            self._graph.note_inputs([value for value in args if isinstance(value, Tensor)])
+            discover(self._graph, (result, args))
+            self._graph.note_inputs([])
         return result
 
-    def _discover(self, value: Any) -> None:
-        """Record the nodes behind the tensors in `value` that are not known, inputs first."""
-        if isinstance(value, list | tuple):
-            for item in value:
-                self._discover(item)
-        elif isinstance(value, dict):
-            self._discover(tuple(value.values()))
-        elif isinstance(value, Tensor) and value.grad_fn is not None:
-            fresh: dict[Any, None] = {}
-            stack = [value.grad_fn]
-            while stack:
-                node = stack.pop()
-                if not self._graph.knows(node) and node not in fresh:
-                    fresh[node] = None
-                    stack += [parent for parent, _ in node.next_functions if parent is not None]
-            for node in reversed(list(fresh)):
-                self._graph.add(node)
+
+def discover(graph: Any, value: Any) -> None:
+    """Tell `graph` of the nodes behind the tensors in `value` that it does not know, inputs first."""
+    if isinstance(value, list | tuple):
+        for item in value:
+            discover(graph, item)
+    elif isinstance(value, dict):
+        discover(graph, tuple(value.values()))
+    elif isinstance(value, Tensor) and value.grad_fn is not None:
+        fresh: dict[Any, None] = {}
+        stack = [value.grad_fn]
+        while stack:
+            node = stack.pop()
+            if not graph.knows(node) and node not in fresh:
+                fresh[node] = None
+                stack += [parent for parent, _ in node.next_functions if parent is not None]
+        for node in reversed(list(fresh)):
+            graph.add(node)
 
 
 def _counting_inside(func: Any) -> AbstractContextManager[None]:

@@ -22,8 +22,11 @@ import torch
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _OPTIMIZERS = os.path.join(_TORCH, "optim") + os.sep
 _DOCTOR = os.path.dirname(__file__) + os.sep
+_INSIDES = tuple(os.path.join(_TORCH, name) for name in ("_dynamo", "_compile", "_ops", "_subclasses"))
+"""Torch's own way from a call to its kernel, which tells nobody anything."""
 _STANDARD = sysconfig.get_path("stdlib") + os.sep
 _COMMANDS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "cli") + os.sep
+_SITE = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _NOTEBOOK_CELL = re.compile(r"[/\\]ipykernel_\d+[/\\]\d+\.py$")
 _STORE_ITEM = dis.opmap["STORE_SUBSCR"]
 
@@ -118,7 +121,7 @@ def traceback_place(traceback: TracebackType | None) -> tuple[Place | None, bool
         place = Place(path=code.co_filename, line=traceback.tb_lineno, function=code.co_qualname)
         if is_users(code.co_filename):
             found = place
-        elif not code.co_filename.startswith(_DOCTOR):
+        elif not code.co_filename.startswith((_DOCTOR, *_INSIDES)):
             other = place
         traceback = traceback.tb_next
     return (found or other), found is not None
@@ -130,6 +133,11 @@ def is_users(filename: str) -> bool:
     # "<eval_with_key>" is code that torch.fx generated.
     if filename.startswith((_TORCH, _DOCTOR, "<frozen ", "<eval_with_key>")):
         return False
-    installed = f"{os.sep}site-packages{os.sep}" in filename or f"{os.sep}dist-packages{os.sep}" in filename
     # Installed packages often lie inside the folder of the standard library.
-    return installed or not filename.startswith(_STANDARD)
+    return is_installed(filename) or not filename.startswith(_STANDARD)
+
+
+@functools.lru_cache(maxsize=65536)
+def is_installed(filename: str) -> bool:
+    """Whether the file lies in a folder of installed packages."""
+    return any(folder in filename for folder in _SITE)

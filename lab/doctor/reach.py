@@ -9,7 +9,6 @@ over.
 import copyreg
 import functools
 import gc
-import os
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, MutableMapping, MutableSequence, MutableSet
@@ -20,14 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lab.doctor.place import is_users
+from lab.doctor.place import is_installed, is_users
 
 CACHE = type(functools.lru_cache(lambda: None))
 """The type of what `functools.lru_cache` and `functools.cache` give."""
 
 _COLLECTIONS = (MutableMapping, MutableSequence, MutableSet)
 _PLAIN = (str, bytes, int, float, complex, type(None), torch.dtype, torch.device, torch.Size)
-_SITE = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _OF_STANDARD = frozenset(["weakref", "_weakrefset", "_thread", "_threading_local", "types", "collections"])
 
 
@@ -78,8 +76,10 @@ def _below(value: Any) -> Iterable[tuple[str, Any]]:
     if isinstance(value, ModuleType):
         return [("", vars(value))] if _is_searched(value) else ()
     if isinstance(value, type):
-        items = list(vars(value).items()) if _is_searched(sys.modules.get(value.__module__)) else ()
-        return [(f".{name}", item) for name, item in items]
+        if not _is_searched(sys.modules.get(value.__module__)):
+            return ()
+        bases = [("", base) for base in value.__bases__ if _is_searched(sys.modules.get(base.__module__))]
+        return [*((f".{name}", item) for name, item in list(vars(value).items())), *bases]
     return _below_code(value) if _is_code(value) else _below_instance(value)
 
 
@@ -123,6 +123,9 @@ def _below_instance(value: Any) -> Iterator[tuple[str, Any]]:
     own = getattr(value, "__dict__", None)
     if isinstance(own, dict):
         yield "", own
+    # A class that was made in a function is no module's: only its instances lead to it.
+    if _is_searched(sys.modules.get(type(value).__module__)):
+        yield "", type(value)
     for name, item in slots_of(value).items():
         yield f".{name}", item
 
@@ -173,12 +176,7 @@ def _is_searched(module: ModuleType | None) -> bool:
     path = getattr(module, "__file__", None) or ""
     if name == "torch" or name in sys.stdlib_module_names or not is_users(path):
         return False
-    return not _is_installed(path) or _uses_torch(module.__name__, len(vars(module)))
-
-
-@functools.lru_cache(maxsize=65536)
-def _is_installed(path: str) -> bool:
-    return any(part in path for part in _SITE)
+    return not is_installed(path) or _uses_torch(module.__name__, len(vars(module)))
 
 
 @functools.lru_cache(maxsize=65536)

@@ -4,12 +4,13 @@ Nothing here keeps a tensor or a node alive: storages are held weakly, and a nod
 """
 
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from lab.doctor.fingerprint import Layout, fingerprint
+from lab.doctor.fingerprint import Layout, fingerprint, glance
 from lab.doctor.place import Site
 
 
@@ -75,6 +76,8 @@ class NodeRecord:
     tick: int
     parents: "tuple[NodeRecord, ...]"
     """Records of the nodes that made its inputs."""
+    leaves: tuple[int, ...] = ()
+    """Identities of the leaves whose gradient it computes; kept by the training check."""
     saved: "list[SavedTensor]" = field(default_factory=list)
     own_write: Write | None = None
     """The write by which the node's own operation spoiled what the node saved."""
@@ -107,7 +110,11 @@ class SavedTensor:
     current: int | None
     """Fingerprint when it was last looked at."""
     verified: Moment
-    """Operation at whose start the bytes were last found as expected."""
+    """Operation at whose start the bytes were last found as expected, by their fingerprint."""
+    seen: int | None
+    """Glance when it was last looked at."""
+    glanced: Moment
+    """Operation at whose start a glance last found the bytes as expected."""
     shared: bool = False
     """Code outside torch is known to have access to the memory."""
     outside: Bracket | None = None
@@ -121,10 +128,17 @@ class SavedTensor:
 
     def measure(self) -> int | None:
         """The fingerprint now; None where the memory is gone or cannot be read."""
+        return self._read(fingerprint)
+
+    def glance(self) -> int | None:
+        """The glance now; None where the memory is gone or cannot be read."""
+        return self._read(glance)
+
+    def _read(self, how: Callable[[torch.UntypedStorage, Layout], int | None]) -> int | None:
         if self.layout is None:
             return None
         storage = torch.UntypedStorage._new_with_weak_ptr(self.storage.cdata)
-        return None if storage is None else fingerprint(storage, self.layout)
+        return None if storage is None else how(storage, self.layout)
 
 
 @dataclass(frozen=True, kw_only=True)

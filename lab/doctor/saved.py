@@ -47,6 +47,12 @@ def is_leaf_node(node: Any) -> bool:
     return type(node).__name__ == "AccumulateGrad"
 
 
+def hides_its_operation(node: Any) -> bool:
+    """The node is a write through a view of a torch that does not show which operation wrote, and what it saved."""
+    kind: Any = type(node)
+    return kind.__name__ == "CopySlices" and not _wraps(kind)
+
+
 def hooks_are_on() -> bool:
     """Saved-tensor hooks are on in this thread: to read what a node saved would run them."""
     return torch._C._autograd._top_saved_tensors_default_hooks(False) is not None

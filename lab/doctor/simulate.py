@@ -1,10 +1,10 @@
 """Prove that a model's forward runs on a GPU, on a machine that has none.
 
-The forward of a copy runs on fake tensors, which have a device, a dtype and a shape but no values; where tensors of two
-devices meet, the module, the line and the operand are named. With `follow_data=True` it runs on real values under the
-labels of devices, which goes on where fake tensors have to stop (a branch on a value), at the cost of a copy of the
-weights and of a forward on the CPU. Not covered: backward, memory, kernels that only a real GPU refuses, and what a
-constructor decided by `torch.cuda.is_available()`.
+The forward of a copy runs on fake tensors, which have a device, a dtype and a shape but no values; where tensors meet
+that are on two devices, or of dtypes that an operation does not take together, the module, the line and the operand
+are named. With `follow_data=True` it runs on real values under the labels of devices, which goes on where fake tensors
+have to stop (a branch on a value), at the cost of a copy of the weights and of a forward on the CPU. Not covered:
+backward, memory, kernels that only a real GPU refuses, and what a constructor decided by `torch.cuda.is_available()`.
 """
 
 import dataclasses
@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from lab.base import PlacementError, Report, ReportTable
+from lab.doctor.dtypes import FIX, DtypeMode, autocast_everywhere, is_dtype_error
 from lab.doctor.fake_device import NUMPY, FollowMode, LabelMismatch, common_label, indexed, shadow, shadow_copy
 from lab.doctor.kernels import ShapesMode
 from lab.doctor.misplaced import FIXES, FailedCall, Operand, cause_of, operands_of
@@ -31,6 +32,7 @@ from lab.state import preserved_rng
 
 OK = "ok"
 MISMATCH = "mismatch"
+RAISES = "raises"
 UNDECIDED = "undecided"
 
 _DATA_DEPENDENT = (fake_tensor.DataDependentOutputException, fake_tensor.DynamicOutputShapeException)
@@ -44,7 +46,8 @@ class SimulationReport(Report):
     """What `simulate` found."""
 
     verdict: str
-    """ok; mismatch: tensors of two devices meet; undecided: the forward could not be followed to its end."""
+    """ok; mismatch: tensors of two devices meet; raises: an operation does not take the dtypes that it gets; undecided:
+    the forward could not be followed to its end."""
     devices: tuple[str, ...]
     """Where the model was put."""
     followed: bool
@@ -90,7 +93,10 @@ class SimulationReport(Report):
             ("module", self.module or ("" if self.ok else "(the model)")),
             ("line", str(self.place or "")),
             ("operation", self.operation),
-            ("operands", "; ".join(map(str, self.operands))),
+            (
+                "operands",
+                "; ".join(f"{one} {one.dtype}" if self.verdict == RAISES else str(one) for one in self.operands),
+            ),
             ("fix", self.fix),
             ("reason", self.reason),
             ("cached by", f"{', '.join(self.cached)} (put back)" if self.cached else ""),
@@ -149,6 +155,8 @@ def _run(model: nn.Module, arguments: Any, places: Places, at: torch.device, fol
             placed = map_tensors(arguments, lambda _, tensor: _fake(mode, tensor, at))
             stack.enter_context(mode)
             stack.enter_context(ShapesMode())
+        stack.enter_context(DtypeMode())
+        stack.enter_context(autocast_everywhere())
         stack.enter_context(calls)
         try:
             copied.model(*placed[0], **placed[1])
@@ -202,16 +210,17 @@ def _stopped(
     by_value = isinstance(error, _DATA_DEPENDENT)
     if call is not None and call.func in NUMPY and not isinstance(error, LabelMismatch):
         by_value = True
-    mismatch = not by_value and (isinstance(error, _MISMATCHES) or _spread(operands))
+    raises = not by_value and is_dtype_error(error, [operand.dtype for operand in operands])
+    mismatch = not by_value and not raises and (isinstance(error, _MISMATCHES) or _spread(operands))
     cause = cause_of(operands, copied, places, module) if mismatch else ""
     operation = str(getattr(error, "func", "")) or (call.name if call is not None else "")
     if by_value:
         reason = f"the result of {operation} depends on values, and fake tensors have none"
         fix = "simulate(..., follow_data=True) follows real values"
     else:
-        reason, fix = str(error).strip().split("\n")[0], FIXES.get(cause, "")
+        reason, fix = str(error).strip().split("\n")[0], FIX if raises else FIXES.get(cause, "")
     return SimulationReport(
-        verdict=MISMATCH if mismatch else UNDECIDED,
+        verdict=RAISES if raises else MISMATCH if mismatch else UNDECIDED,
         devices=tuple(map(str, places.devices)),
         followed=followed,
         module=module,
@@ -272,11 +281,16 @@ def _device(device: torch.device | str) -> torch.device:
 
 @contextmanager
 def _unchanged_streams() -> Iterator[None]:
-    """Random streams come out as they went in; cuDNN, which a machine without a GPU cannot ask, is off inside."""
-    cudnn = torch.backends.cudnn.enabled
+    """Random streams come out as they went in; cuDNN, which a machine without a GPU cannot ask, is off inside.
+
+    Torch's log of operations that fail is off inside, too: the report tells of them.
+    """
+    cudnn, silent = torch.backends.cudnn.enabled, fake_tensor.log.disabled
     with preserved_rng():
         try:
             torch.backends.cudnn.enabled = False
+            fake_tensor.log.disabled = True
             yield
         finally:
             torch.backends.cudnn.enabled = cudnn
+            fake_tensor.log.disabled = silent

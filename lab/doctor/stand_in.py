@@ -9,6 +9,7 @@ import copy
 import dataclasses
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
+from pickle import PickleError
 from typing import Any
 
 import torch
@@ -17,7 +18,15 @@ from torch.nn.parameter import is_lazy
 
 from lab.base import PlacementError, sequence_like
 from lab.device import offloaded
-from lab.doctor.hidden import all_modules, full_inventory, hidden_modules
+from lab.doctor.hidden import (
+    all_modules,
+    attributes_of,
+    full_inventory,
+    hidden_modules,
+    is_helper,
+    set_attribute,
+    unregistered_parameters,
+)
 
 _REGISTRIES = frozenset(nn.Module().__dict__)
 
@@ -25,6 +34,18 @@ _REGISTRIES = frozenset(nn.Module().__dict__)
 class CopyError(PlacementError):
     """A model of which no copy can be run in its place."""
 
+
+COPY_ERRORS = (
+    TypeError,
+    RuntimeError,
+    AssertionError,
+    AttributeError,
+    ValueError,
+    LookupError,
+    copy.Error,
+    PickleError,
+)
+"""What `copy.deepcopy` and `to()` raise of a model that cannot be copied or moved."""
 
 StandIn = Callable[[Tensor, torch.device], Tensor]
 """Makes the stand-in of a tensor on a device."""
@@ -39,8 +60,10 @@ class Copied:
     """Path of each module of the copy, hidden ones too, by identity."""
     tensors: dict[int, tuple[str, str]]
     """Name and kind of each stand-in, by identity."""
-    hidden: tuple[str, ...]
-    """Paths of modules in lists and dicts."""
+    hidden: Mapping[str, str]
+    """Paths of modules that no registry leads to, and how each is hidden."""
+    unregistered: frozenset[str]
+    """Names of parameters in plain attributes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +96,7 @@ def stand_in_copy(model: nn.Module, places: Places, make: StandIn) -> Copied:
     originals = {item.name: item.tensor for item in held}
     try:
         twin = copy.deepcopy(model, memo).to("meta")
-    except (TypeError, RuntimeError) as error:
+    except COPY_ERRORS as error:
         got = f"{type(model).__name__}, where that fails ({error})"
         hint = "give it a __deepcopy__, or keep values out of its to()"
         raise CopyError("a model that copy.deepcopy can copy and to() can move", got, hint) from error
@@ -97,7 +120,8 @@ def stand_in_copy(model: nn.Module, places: Places, make: StandIn) -> Copied:
         modules={id(module): path for path, module in named},
         # Reversed, so that of several names of one tensor the first stays.
         tensors={id(item.tensor): (item.name, item.kind) for item in reversed(full_inventory(twin))},
-        hidden=tuple(path for path, _ in hidden_modules(twin)),
+        hidden={inner.path: inner.kind for inner in hidden_modules(twin)},
+        unregistered=unregistered_parameters(held),
     )
 
 
@@ -121,26 +145,32 @@ def map_tensors(data: Any, change: Callable[[str, Tensor], Tensor], path: str = 
     return data
 
 
-def _exchange(data: Any, change: Callable[[str, Tensor], Tensor], path: str) -> Any:
-    """Like `map_tensors`, but lists, dicts and dataclasses stay the same objects: several modules may share them."""
-    items: list[tuple[Any, Any]]
+def _exchange(data: Any, change: Callable[[str, Tensor], Tensor], path: str, owner: nn.Module, seen: set[int]) -> Any:
+    """Like `map_tensors`, but containers and helper objects stay the same objects: several modules may share them."""
+    if id(data) in seen or isinstance(data, nn.Module):
+        return data
     if isinstance(data, MutableMapping):
-        items = list(data.items())
-    elif isinstance(data, list):
-        items = list(enumerate(data))
-    elif dataclasses.is_dataclass(data) and not isinstance(data, type):
-        for field in dataclasses.fields(data):
-            if hasattr(data, field.name):
-                value = _exchange(getattr(data, field.name), change, f"{path}.{field.name}")
-                object.__setattr__(data, field.name, value)
+        seen.add(id(data))
+        for key, value in list(data.items()):
+            data[key] = _exchange(value, change, f"{path}[{key!r}]", owner, seen)
         return data
-    elif isinstance(data, nn.Module):
+    if isinstance(data, list):
+        seen.add(id(data))
+        for key, value in enumerate(data):
+            data[key] = _exchange(value, change, f"{path}[{key!r}]", owner, seen)
         return data
-    else:
-        return map_tensors(data, change, path)
-    for key, value in items:
-        data[key] = _exchange(value, change, f"{path}[{key!r}]")
-    return data
+    if isinstance(data, tuple):
+        items = [_exchange(value, change, f"{path}[{key}]", owner, seen) for key, value in enumerate(data)]
+        changed = any(new is not old for new, old in zip(items, data, strict=True))
+        return sequence_like(data, items) if changed else data
+    if is_helper(data, owner):
+        seen.add(id(data))
+        for name, value in attributes_of(data):
+            changed = _exchange(value, change, f"{path}.{name}", owner, seen)
+            if changed is not value:
+                set_attribute(data, name, changed)
+        return data
+    return map_tensors(data, change, path)
 
 
 def _refuse_hollow(model: nn.Module) -> None:
@@ -166,9 +196,12 @@ def _fill(module: nn.Module, dot: str, stand_in: Callable[[str, Tensor], Tensor]
                 # recurrent modules keep lists of their weights that only setattr renews
                 setattr(module, name, stand_in(dot + name, tensor))
     own = {id(tensor) for tensor in (*module._parameters.values(), *module._buffers.values())}
+    seen: set[int] = set()
     for name, value in list(vars(module).items()):
         if name not in _REGISTRIES:
-            changed = _exchange(value, lambda path, t: t if id(t) in own else stand_in(dot + path, t), name)
+            changed = _exchange(
+                value, lambda path, t: t if id(t) in own else stand_in(dot + path, t), name, module, seen
+            )
             if changed is not value:
                 vars(module)[name] = changed
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from lab.doctor.fingerprint import fingerprint, layout_of
+from lab.doctor.fingerprint import layout_of
 from lab.doctor.place import call_site
 from lab.doctor.records import Bracket, Moment, SavedTensor, Write
 from lab.doctor.saved import storage_of
@@ -102,8 +102,8 @@ class WriteLog:
         watch.writes.append(write)
         for saved in watch.saved:
             if saved.first is not None:
-                saved.current = saved.measure()
-                saved.verified = self.now
+                saved.current, saved.seen = saved.measure(), saved.glance()
+                saved.verified = saved.glanced = self.now
 
     def watch(self, saved: SavedTensor) -> None:
         """Log writes to the memory of `saved` from now on."""
@@ -149,11 +149,10 @@ class WriteLog:
 
     def _look(self, saved: SavedTensor) -> None:
         """Compare the bytes with what they should be."""
-        storage = torch.UntypedStorage._new_with_weak_ptr(saved.storage.cdata)
-        if storage is None or saved.layout is None:
+        found = saved.glance()
+        if found is None:
             return
-        found = fingerprint(storage, saved.layout)
-        if found != saved.current:
-            saved.outside = saved.outside or Bracket(saved.verified, self.now)
-            saved.current = found
-        saved.verified = self.now
+        if found != saved.seen:
+            saved.outside = saved.outside or Bracket(saved.glanced, self.now)
+            saved.seen, saved.current, saved.verified = found, saved.measure(), self.now
+        saved.glanced = self.now

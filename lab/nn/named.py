@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import os
+import re
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from lab.base import ConfigError, require, takes
+from lab.base.user_code import UserCode
 from lab.nn.modes import eval_mode
 from lab.nn.small_cnn import small_cnn
 
@@ -29,7 +31,9 @@ def make_model(name: str, *, num_classes: int, in_channels: int, size: int, chan
         ConfigError: no such network, or one that does not fit the images.
     """
     if ":" in name:
-        model = load_factory(name)()
+        make = load_factory(name)
+        with UserCode(name):
+            model = make()
         if not isinstance(model, nn.Module):
             raise ConfigError(f"{name}() to give a torch.nn.Module", type(model).__name__, "return the model")
     elif name in OWN:
@@ -107,6 +111,9 @@ def load_factory(target: str) -> Callable[..., object]:
     name, _, factory = target.partition(":")
     if not name or not factory:
         raise ConfigError("MODULE:FACTORY, as in my_package.my_module:make_model", repr(target), "use that form")
+    dotted = _dotted(name)
+    if dotted != name:
+        raise ConfigError("the dotted name of a module", repr(name), f"write {dotted}:{factory}")
     module = import_module(name)
     make = getattr(module, factory, None)
     if not callable(make):
@@ -115,6 +122,12 @@ def load_factory(target: str) -> Callable[..., object]:
         raise ConfigError(f"a function {factory} in {name}", got, f"define {factory}() there")
     require_plain_call(make, factory)
     return make
+
+
+def _dotted(name: str) -> str:
+    """What the user meant by a file or a relative name: `nets/dev.py` and `.nets.dev` are `nets.dev`."""
+    steps = re.split(r"[./\\]+", re.sub(r"\.py$", "", name))
+    return ".".join(step for step in steps if step) or "my_module"
 
 
 def require_plain_call(make: Callable[..., object], name: str) -> None:
@@ -136,17 +149,19 @@ def import_module(name: str) -> ModuleType:
     """The module `name` from the working folder or the path.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none, or it raises.
     """
     folder = os.getcwd()
     # A console script has its own folder on the path, not the working folder.
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
+        with UserCode(f"the module {name}"):
+            return importlib.import_module(name)
+    except ConfigError as error:
+        missing = error.__cause__
         # The module is there and misses an import of its own: that error says more than ours.
-        if error.name is None or not name.startswith(error.name):
+        if not isinstance(missing, ModuleNotFoundError) or not f"{name}.".startswith(f"{missing.name}."):
             raise
         hint = "give its dotted name, from the folder in which it lies"
         raise ConfigError(f"a module {name}", f"none in {folder} or on the path", hint) from error

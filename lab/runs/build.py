@@ -79,9 +79,17 @@ def run_device(config: RunConfig) -> torch.device:
     """The device that the run takes in this process.
 
     Raises:
-        LabError: it cannot be had.
+        LabError: it cannot be had, or its memory cannot be limited as asked.
     """
-    return choose_device(local_device(config.devices.device)).device
+    device = choose_device(local_device(config.devices.device)).device
+    if config.devices.memory_fraction is not None:
+        require(
+            device.type == "cuda",
+            expected="a CUDA device with --memory-fraction",
+            got=str(device),
+            hint="remove --memory-fraction, or choose --device cuda",
+        )
+    return device
 
 
 def build(config: RunConfig, group: Group | None = None) -> Parts:
@@ -93,12 +101,6 @@ def build(config: RunConfig, group: Group | None = None) -> Parts:
     """
     device = run_device(config)
     if config.devices.memory_fraction is not None:
-        require(
-            device.type == "cuda",
-            expected="a CUDA device with --memory-fraction",
-            got=str(device),
-            hint="remove --memory-fraction, or choose --device cuda",
-        )
         torch.cuda.set_per_process_memory_fraction(config.devices.memory_fraction, device)
     torch.set_num_threads(config.threads or spare_threads())
     events: list[OomEvent] = []

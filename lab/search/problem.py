@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lab.base import DataError, derive_seed
 from lab.datasets import open_streams
 from lab.explore import SCORES, skip_length
-from lab.nn import EvolvableNetwork, sized_cnn
+from lab.nn import EvolvableNetwork, measure_flops, sized_cnn
 from lab.search.config import SEARCH_SPACES, SearchConfig
 from lab.search.training import train_alone, weight_optimizer, weight_step
 from lab.space import SIZES, Genotype
@@ -50,6 +50,7 @@ class SearchProblem:
                 "square images for the space sizes", f"{bundle.shape[1]}x{bundle.shape[2]}", "search nb201 instead"
             )
         self._batches: dict[int, Tensor] = {}
+        self._flops: dict[Genotype, float] = {}
         self.max_flops = self._limit()
 
     def _limit(self) -> float:
@@ -86,8 +87,12 @@ class SearchProblem:
         }
 
     def flops(self, genotype: Genotype) -> float:
-        """FLOPs of one forward of `genotype` for one sample."""
-        return SCORES["flops"](self.network(genotype, "size"), self.batch(0)[:1])
+        """FLOPs of one forward of `genotype` for one sample; each cell is counted once."""
+        if genotype not in self._flops:
+            # A fresh network needs none of the copies and kept streams of `SCORES["flops"]`.
+            network = self.network(genotype, "size")
+            self._flops[genotype] = float(measure_flops(network, self.batch(0)[:1]))
+        return self._flops[genotype]
 
     def allowed(self, genotype: Genotype) -> bool:
         """Whether the network keeps the limit of FLOPs."""

@@ -1,6 +1,7 @@
 """The run store: one SQLite file for each run, written by its trainer alone and read live by everything else."""
 
 from . import control
+from .attempt import check_new_run
 from .control import COMMANDS, Command
 from .place import RUNS_ROOT
 from .process import STALE_SECONDS, ProcessIdentity
@@ -68,6 +69,7 @@ __all__ = [
     "ScalarRows",
     "StabilityEvent",
     "TemperatureEvent",
+    "check_new_run",
     "control",
     "list_runs",
     "new_run_name",

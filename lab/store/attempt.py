@@ -1,17 +1,19 @@
 """How an attempt at a run begins: a new run, or the next attempt at an existing one, never beside a live writer."""
 
 import os
+import re
 import sqlite3
 import time
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.base import StoreError
+from lab.base import ConfigError, StoreError
 from lab.store.process import STALE_SECONDS, ProcessIdentity
 from lab.store.schema import DATABASE, choose_journal, create_tables, open_for_writing, reading, transaction
 
 CONFIG = "config.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +23,27 @@ class RunAttempt:
     number: int
     first_step: int
     journal: str
+
+
+def require_run_name(name: str) -> None:
+    """Refuse a name that is no plain name of a folder.
+
+    Raises:
+        ConfigError: other characters than letters, digits, `.`, `_`, `-`, or more than 100.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError("a run name of letters, digits, '.', '_', '-'", repr(name), "choose such a name")
+
+
+def check_new_run(root: Path | str, name: str) -> None:
+    """Refuse a new run `root/name` before any work is done for it; nothing is reserved.
+
+    Raises:
+        ConfigError: an illegal name.
+        StoreError: there is a run already.
+    """
+    require_run_name(name)
+    _refuse_existing(Path(root) / name / DATABASE)
 
 
 def create_run(run_dir: Path, config: str) -> tuple[sqlite3.Connection, RunAttempt]:

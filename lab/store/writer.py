@@ -12,7 +12,6 @@ unknown kind of event) raises at once. Not covered: files other than the databas
 import atexit
 import json
 import os
-import re
 import time
 import warnings
 from collections.abc import Mapping
@@ -22,14 +21,13 @@ from types import TracebackType
 from typing import Any, NoReturn, Self
 
 from lab.base import ConfigError, StoreError
-from lab.store.attempt import continue_run, create_run
+from lab.store.attempt import continue_run, create_run, require_run_name
 from lab.store.control import poll
 from lab.store.flusher import FLUSH_ENTRIES, Flusher, QueuedEvent, Scalars
 from lab.store.records import EVENT_RECORDS, ControlEvent, Record
 from lab.store.schema import DATABASE
 
 _URGENT = frozenset({"phase", "mutation", "rollback", "alert", "control"})
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _LARGEST_STEP = 2**63 - 1
 
 
@@ -60,8 +58,7 @@ class RunWriter:
         resume: bool = False,
         step: int | None = None,
     ) -> None:
-        if not _NAME.fullmatch(name):
-            raise ConfigError("a run name of letters, digits, '.', '_', '-'", repr(name), "choose such a name")
+        require_run_name(name)
         if resume != (step is not None):
             raise ConfigError(
                 "step together with resume", f"resume={resume}, step={step}", "give the first step of a resumed run"

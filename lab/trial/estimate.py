@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from scipy import stats
+from scipy.special import stdtrit
 from torch import Tensor
 
 from lab.base import DataError
@@ -86,7 +86,7 @@ class TrialNoise:
         by_sample = self.pair_ratio(config) ** 2 * float(control_N.var()) / count
         freedom += config.orders - 1
         half = _half_width(OWN_NOISE * by_order, freedom, by_sample, count - 1, spending(config)[-1])
-        return half + float(stats.t.ppf(config.power, freedom)) * math.sqrt(by_order + by_sample)
+        return half + float(stdtrit(freedom, config.power)) * math.sqrt(by_order + by_sample)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,5 +202,5 @@ def estimate(
 
 
 def _half_width(by_order: float, freedom: int, by_sample: float, more: int, error_rate: float) -> float:
-    of_order, of_sample = stats.t.ppf(1.0 - error_rate / 2.0, [freedom, more])
+    of_order, of_sample = stdtrit([freedom, more], 1.0 - error_rate / 2.0)
     return math.sqrt(float(of_order) ** 2 * by_order + float(of_sample) ** 2 * by_sample)

@@ -32,15 +32,6 @@ def live_bytes():
     return sum(storages.values())
 
 
-@pytest.fixture(autouse=True)
-def young_objects():
-    """Only what is made from here on is looked through: a process of many tests holds a million objects."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 @pytest.mark.slow
 def test_random_actions_half_of_them_rejected_lose_no_bit_and_no_byte(make_agent, make_network, data):
     random = Random(1)

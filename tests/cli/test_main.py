@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from lab.base import TrainingError
-from lab.cli import demo, main
+from lab.cli import demo, main, training
 from lab.cli.bench import BENCHES
 from lab.cli.experiment import EXPERIMENTS
 from lab.cli.main import COMMANDS
-from lab.store import RunReader
+from lab.store import RunReader, RunWriter
 from lab.train import TrainingLoop
 
 SMALL = [
@@ -83,6 +83,16 @@ def test_bad_usage_is_one_line_and_exit_code_2(capsys, tmp_path, monkeypatch, fl
     monkeypatch.chdir(tmp_path)
     refused(capsys, ["train", *flags], *words)
     assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").iterdir()), "nothing may be left behind"
+
+
+@pytest.mark.parametrize(
+    "flags", [["--name", "../up"], ["--name", "a"], ["--memory-fraction", "0.5", "--device", "cpu"]]
+)
+def test_bad_usage_is_refused_before_the_run_is_planned(capsys, tmp_path, monkeypatch, flags):
+    monkeypatch.setattr(training, "plan_run", lambda *args, **kwargs: pytest.fail("it was planned"))
+    with RunWriter(tmp_path, "a"):
+        pass
+    refused(capsys, ["train", "--save-dir", str(tmp_path), *flags], flags[0].removeprefix("--").split("-")[0])
 
 
 def test_underscores_and_dashes_are_the_same_flag(capsys, tmp_path):

@@ -216,6 +216,7 @@ def test_further_roots_are_named_as_given():
     assert report.leaks[0].holders[0].startswith("vault.items[")
 
 
+@pytest.mark.usefixtures("unfrozen")
 def test_the_collectors_frozen_list_is_left_as_it_was():
     assert gc.get_freeze_count() == 0
     measure_leak(lambda: None, calls=4)

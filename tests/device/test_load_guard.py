@@ -104,7 +104,7 @@ def names():
     return [poison.name for poison in find_poison()]
 
 
-@pytest.mark.usefixtures("repaired")
+@pytest.mark.usefixtures("repaired", "unfrozen")
 @pytest.mark.parametrize(
     ("holder", "attribute", "name"),
     [
@@ -124,7 +124,7 @@ def test_a_replaced_function_is_found_by_name_repaired_and_warned_of(holder, att
     assert names() == []
 
 
-@pytest.mark.usefixtures("repaired")
+@pytest.mark.usefixtures("repaired", "unfrozen")
 def test_each_replaced_method_of_pretrained_models_is_repaired():
     transformers = pytest.importorskip("transformers")
     original = transformers.PreTrainedModel.tie_weights

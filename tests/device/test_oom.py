@@ -1,7 +1,6 @@
 """When memory runs out, the same training step is done in parts, and nothing else has changed."""
 
 import copy
-import gc
 import random
 import weakref
 
@@ -12,15 +11,6 @@ from torch import nn
 
 from lab.base import ConfigError, DataError, TrainingError
 from lab.device import OOMTransaction
-
-
-@pytest.fixture(autouse=True)
-def only_this_tests_objects_are_collected():
-    """A full collection of everything that the test session has imported takes long, and each OOM makes one."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
 
 CPU_TEXT = (
     "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: "

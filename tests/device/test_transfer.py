@@ -75,3 +75,24 @@ def test_meta_tensors_are_refused_before_anything_is_copied():
     with pytest.raises(MaterializeError, match="a source with 2 meta tensors"):
         transfer_state(nn.Linear(2, 2, device="meta"), nn.Linear(2, 2))
     assert torch.equal(target[0].weight, before)
+
+
+def test_a_tied_target_refuses_two_values_with_both_names_and_takes_one():
+    class Tied(nn.Module):
+        def __init__(self, tie):
+            super().__init__()
+            self.embedding, self.head = nn.Embedding(5, 3), nn.Linear(3, 5, bias=False)
+            if tie:
+                self.head.weight = self.embedding.weight
+
+    source, target = Tied(False), Tied(True)
+    before = target.embedding.weight.detach().clone()
+    with pytest.raises(MaterializeError, match=r"embedding\.weight and head\.weight"):
+        transfer_state(source, target)
+    assert torch.equal(target.embedding.weight, before)
+    assert transfer_state(Tied(True), target).ok
+    with torch.no_grad():
+        source.head.weight.copy_(source.embedding.weight)
+    assert transfer_state(source, target).ok
+    assert torch.equal(target.head.weight, source.head.weight)
+    assert transfer_state(target, Tied(False)).ok

@@ -81,6 +81,23 @@ def hidden_module(net: Net) -> dict[str, Any]:
     return {}
 
 
+class Kit:
+    """A helper that is no module."""
+
+    def __init__(self) -> None:
+        self.proj = nn.Linear(4, 4)
+
+
+def module_in_an_object(net: Net) -> dict[str, Any]:
+    net.kit = Kit()
+    return {}
+
+
+def unregistered_parameter(net: Net) -> dict[str, Any]:
+    net.gain = nn.Parameter(torch.ones(4)) * 1
+    return {}
+
+
 def broken_tie(net: Net) -> dict[str, Any]:
     net.head.weight = nn.Parameter(net.embedding.weight.detach())
     return {"ties": [("embedding.weight", "head.weight")]}
@@ -118,6 +135,8 @@ PLANTED: list[tuple[Callable[[Net], dict[str, Any]], str, str]] = [
     (buffer_elsewhere, "parameter or buffer on another device", "body.1.running_mean"),
     (mixed_dtype, "mixed floating dtype within one module", "body.0"),
     (hidden_module, "module hidden in a list or dict", "extra['heads'][0]"),
+    (module_in_an_object, "module hidden in a plain object", "kit.proj"),
+    (unregistered_parameter, "unregistered parameter", "gain"),
     (broken_tie, "broken tie", "head.weight"),
     (foreign_tensor, "optimizer holds a foreign tensor", "param_groups[0]['params'][1]"),
     (untrained_tensor, "trainable tensor in no optimizer", "body.1.weight"),
@@ -199,7 +218,7 @@ def test_the_fix_of_a_tensor_that_to_misses_is_not_to_alone() -> None:
     net.extra = [nn.Linear(4, 2)]
     fixes = {finding.name: finding.fix for finding in audit(net, device="cuda:0").findings}
     assert fixes["head.weight"] == "model.to('cuda:0'), after the tensor was added"
-    assert fixes["extra[0].weight"] == "use nn.ModuleList or nn.ModuleDict, then model.to('cuda:0')"
+    assert fixes["extra[0].weight"] == "use nn.ModuleList or nn.ModuleDict; then model.to('cuda:0')"
 
 
 def test_each_tensor_is_trained_by_one_of_several_optimizers() -> None:

@@ -295,7 +295,7 @@ CASES: dict[Case, tuple[str, str]] = {
 needs_hook = pytest.mark.skipif(
     not hasattr(torch.autograd.graph, "node_creation_hook"), reason="this torch has no node_creation_hook"
 )
-ONLY_BY_HOOK = (custom_function, write_through_a_view_node)
+ONLY_BY_HOOK = (custom_function,)
 """Cases whose victim's line only the hook tells."""
 
 

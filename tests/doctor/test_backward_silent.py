@@ -341,27 +341,85 @@ def test_the_buffer_update_that_holds_is_no_fault() -> None:
 
 @pytest.mark.parametrize("method", ["hook", "walk"])
 @pytest.mark.parametrize("reentrant", [True, False])
-def test_of_a_checkpointed_part_is_said_that_it_was_not_watched(
-    reentrant: bool, method: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("stepped", [True, False])
+def test_weights_of_a_checkpointed_part_written_before_it_is_run_again_are_named(
+    reentrant: bool, method: str, stepped: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its weights are written between forward and backward: the gradients are wrong, and nothing can be found."""
+    """The gradients are those of other weights than the loss had; torch says nothing."""
     if method == "walk":
         monkeypatch.delattr(torch.autograd.graph, "node_creation_hook", raising=False)
     part = nn.Sequential(nn.Linear(3, 3), nn.Tanh())
+    optimizer = torch.optim.SGD([part[0].weight], lr=0.1)
 
     def loop() -> None:
         x = torch.ones(2, 3, requires_grad=True)
-        y = checkpoint(part, x, use_reentrant=reentrant)
-        with torch.no_grad():
-            part[0].weight.mul_(2.0)
+        y = checkpoint(part, x, use_reentrant=reentrant)  # victim
+        if stepped:
+            part(x).sum().backward()
+            optimizer.step()  # step
+        else:
+            with torch.no_grad():
+                part[0].weight.mul_(2.0)  # write
         y.sum().backward()
 
     report = explain_backward(loop, model=part)
+    assert {finding.tensor for finding in report.findings} == {"parameter 0.weight"}
+    lines, start = inspect.getsourcelines(loop)
+    mark = "# step" if stepped else "# write"
+    written = next(number for number, line in enumerate(lines, start) if line.rstrip().endswith(mark))
+    for finding in report.findings:
+        assert finding.silent
+        assert finding.category == ("optimizer step" if stepped else "parameter update")
+        assert finding.culprit is not None
+        assert (finding.culprit.path, finding.culprit.line) == (__file__, written)
+        assert finding.victim is not None
+        assert finding.victim.text.endswith("# victim")
     assert report.unwatched == 1 if reentrant else report.unwatched >= 2
     assert f"{report.unwatched} nodes were not watched" in str(report)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_weights_of_a_checkpointed_part_written_after_backward_are_no_fault(reentrant: bool) -> None:
+    part, other = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Dropout()), nn.Linear(3, 3)
+
+    def loop() -> None:
+        for _ in range(2):
+            x = torch.ones(4, 3, requires_grad=True)
+            y = checkpoint(part, x, use_reentrant=reentrant)
+            with torch.no_grad():
+                for average, weight in zip(other.parameters(), part[0].parameters(), strict=True):
+                    average.lerp_(weight, 0.1)
+            y.sum().backward()
+            with torch.no_grad():
+                part[0].weight.mul_(2.0)
+
+    assert explain_backward(loop, model=part).ok
 
 
 def test_a_bracket_is_plain_data() -> None:
     data = json.loads(explain_backward(numpy_alias).to_json())
     after, before = data["findings"][0]["bracket_places"]
     assert after["line"] < before["line"]
+
+
+def test_rows_that_change_places_are_found_with_a_bracket_that_holds_the_write() -> None:
+    rows = np.arange(64 * 32, dtype=np.float32).reshape(64, 32)
+    weight = torch.ones(32, requires_grad=True)
+
+    def step() -> None:
+        out = torch.from_numpy(rows) @ weight
+        early = out.square()
+        rows[[0, 1]] = rows[[1, 0]]
+        late = early.sum()
+        late.backward()
+
+    report = explain_backward(step)
+    assert len(report.findings) == 1, str(report)
+    places = report.findings[0].bracket_places
+    assert places is not None
+    after, before = places
+    assert after is not None
+    assert before is not None
+    assert after.text in ("out = torch.from_numpy(rows) @ weight", "early = out.square()")
+    assert before.text in ("late = early.sum()", "late.backward()")
+    assert "numpy array rows" in report.findings[0].tensor

@@ -13,10 +13,11 @@ import torch
 from lab.doctor import KINDS
 from lab.doctor.faults import FIXES
 from lab.doctor.misplaced import FIXES as PLACEMENT_FIXES
+from lab.doctor.training_faults import TRAINING_FIXES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "doctor.md"
 BLOCK = re.compile(r"```python\n(?P<code>.*?)```\n(?:\n```text\n(?P<output>.*?)```\n)?", re.DOTALL)
-COUNTS = re.compile(r"\d+ operations, \d+ nodes")
+COUNTS = re.compile(r"\d+ operations, \d+ nodes|\d+ calls")
 
 
 def _run(code: str, number: int, namespace: dict[str, Any]) -> str:
@@ -42,7 +43,7 @@ def test_every_example_runs_in_order_and_prints_what_the_page_says() -> None:
         assert COUNTS.sub("N", printed) == COUNTS.sub("N", block["output"] or ""), f"example {number}"
 
 
-@pytest.mark.parametrize("fixes", [FIXES, PLACEMENT_FIXES])
+@pytest.mark.parametrize("fixes", [FIXES, PLACEMENT_FIXES, TRAINING_FIXES])
 def test_the_page_has_every_category_with_the_fix_that_the_report_prints(fixes: dict[str, str]) -> None:
     page = PAGE.read_text()
     for category, fix in fixes.items():

@@ -13,7 +13,10 @@ def test_the_cost_of_the_watch_is_measured_on_three_networks_without_a_finding()
     assert len(result["results"]) == 3
     for figures in result["results"].values():
         assert figures["findings"] == 0
-        assert figures["watched_ratio"] > 1
+        for kind in ("watched", "anomaly", "training"):
+            assert figures[kind]["low"] <= figures[kind]["ratio"] <= figures[kind]["high"]
+        assert figures["watched"]["ratio"] > 1
+        assert 1 <= figures["training_peak_ratio"] <= 1.3
         assert figures["operations"] > 20
     assert len(summary(result).rows) == 3
 

@@ -188,6 +188,15 @@ WRONG = {
         "    self.state = (0.5 * self.state + gate.mean(0)).detach()\n"
         "    return x * gate + self.state": "gradient of the bias",
     },
+    "16_why_it_does_not_learn": {
+        "def unit(x):\n    return x / x.square().sum(-1, keepdim=True).sqrt()": "the rows",
+        "def unit(x):\n    squared = x.square().sum(-1, keepdim=True)\n"
+        "    return torch.where(squared > 0, x / squared.sqrt(), 0.0)": "the gradient",
+        "def unit(x):\n    squared = x.square().sum(-1, keepdim=True)\n"
+        "    return x / torch.where(squared > 0, squared, 1.0).sqrt()": "off by 4 at (1, 1): got 4, wanted 0",
+        "def unit(x):\n    length = torch.where(x.any(-1, True), x.square().sum(-1, keepdim=True), 1.0).sqrt()\n"
+        "    return torch.where(x.any(-1, True), x / length.detach(), 0.0)": "the gradient",
+    },
 }
 
 

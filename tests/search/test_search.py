@@ -9,7 +9,7 @@ import torch
 from lab.base import ConfigError, DataError
 from lab.cli import main
 from lab.datasets import DataConfig
-from lab.explore import Prior
+from lab.explore import SCORES, Prior, evolution
 from lab.search import SEARCH_SPACES, Search, SearchConfig, halving, search
 from lab.search.problem import SearchProblem
 from lab.space import SIZES, Genotype
@@ -111,12 +111,14 @@ def test_without_a_prior_cells_are_drawn_uniformly_and_trained(short):
         search(config(space="nb125", prior=False, budget=0.2))
 
 
-def test_sizes_keep_the_limit_of_flops():
+def test_sizes_keep_the_limit_of_flops(monkeypatch):
     problem = SearchProblem(config(space="sizes"))
     assert problem.max_flops == problem.flops(Genotype(SIZES, ("32x1", "64x1", "128x1")))
-    report = search(config(space="sizes", max_flops=2e5, evidence=False))
-    tight = SearchProblem(config(space="sizes", max_flops=2e5))
-    assert all(tight.flops(cell.genotype) <= 2e5 for cell in report.beliefs().cells)
+    report = search(config(space="sizes", max_flops=1e6, evidence=False))
+    tight = SearchProblem(config(space="sizes", max_flops=1e6))
+    networks = [tight.network(cell.genotype) for cell in report.beliefs().cells]
+    assert all(SCORES["flops"](network, tight.batch(0)[:1]) <= 1e6 for network in networks)
+    monkeypatch.setattr(evolution, "DRAWS", 50)
     with pytest.raises(ConfigError, match="keep the limits"):
         search(config(space="sizes", max_flops=10.0, evidence=False))
 
