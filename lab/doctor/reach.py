@@ -11,8 +11,7 @@ import functools
 import gc
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, MutableMapping, MutableSequence, MutableSet
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, MutableSequence, MutableSet, Sequence
 from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -26,17 +25,30 @@ CACHE = type(functools.lru_cache(lambda: None))
 
 _COLLECTIONS = (MutableMapping, MutableSequence, MutableSet)
 _PLAIN = (str, bytes, int, float, complex, type(None), torch.dtype, torch.device, torch.Size)
+_SKIPPED = frozenset([*_PLAIN, bool, type(Ellipsis), type(NotImplemented)])
+_CODE = (
+    *(FunctionType, CellType, MethodType, CACHE, staticmethod, classmethod, property),
+    *(functools.partial, functools.cached_property),
+)
 _OF_STANDARD = frozenset(["weakref", "_weakrefset", "_thread", "_threading_local", "types", "collections"])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Reached:
-    """One object that was reached, and by which way."""
+    """One object that was reached, and by which way.
 
-    value: Any
-    step: str
-    """The last step of its path: `.name` or `[key]`."""
-    parent: "Reached | None"
+    Args:
+        value: the object.
+        step: the last step of its path: `.name` or `[key]`.
+        parent: what holds it; None for a root.
+    """
+
+    # No dataclass: a frozen one takes three times as long to make, and a search makes tens of thousands.
+    __slots__ = ("parent", "step", "value")
+
+    def __init__(self, value: Any, step: str, parent: "Reached | None") -> None:
+        self.value = value
+        self.step = step
+        self.parent = parent
 
     @property
     def path(self) -> str:
@@ -51,41 +63,82 @@ class Reached:
 
 def reach(roots: Iterable[tuple[str, Any]] = ()) -> Iterator[Reached]:
     """Every object that the user's modules and `roots` (name and object) lead to, each once."""
-    modules = [(module.__name__, module) for module in list(sys.modules.values()) if _is_searched(module)]
-    stack = [Reached(value, name, None) for name, value in (*modules, *roots)]
+    search = _Search()
+    modules = [(module.__name__, module) for module in list(sys.modules.values()) if search.opens(module)]
+    stack = [Reached(value, name, None) for name, value in (*modules, *roots) if not isinstance(value, _PLAIN)]
     seen: set[int] = set()
     while stack:
         here = stack.pop()
-        if isinstance(here.value, _PLAIN) or id(here.value) in seen:
+        if id(here.value) in seen:
             continue
         seen.add(id(here.value))
         yield here
-        stack += [Reached(value, step, here) for step, value in _below(here.value)]
+        stack += [Reached(value, step, here) for step, value in search.below(here.value) if type(value) not in _SKIPPED]
 
 
-def _below(value: Any) -> Iterable[tuple[str, Any]]:
-    """What `value` holds, with the step that leads there."""
-    if isinstance(value, Tensor):
-        return [(f".{name}", item) for name, item in list(vars(value).items())]
-    if isinstance(value, dict):
-        return [(_step(key), item) for key, item in list(value.items()) if key != "__builtins__"]
-    if isinstance(value, list | tuple | deque):
-        return [(f"[{number}]", item) for number, item in enumerate(list(value))]
-    if isinstance(value, set | frozenset):
-        return [("{}", item) for item in list(value)]
-    if isinstance(value, ModuleType):
-        return [("", vars(value))] if _is_searched(value) else ()
-    if isinstance(value, type):
-        if not _is_searched(sys.modules.get(value.__module__)):
+class _Search:
+    """One pass, with what it has found out about modules and classes on its way."""
+
+    def __init__(self) -> None:
+        self._opened: dict[Any, bool] = {}
+        self._kinds: dict[type, Callable[[Any], Iterable[tuple[str, Any]]]] = {}
+
+    def opens(self, module: Any) -> bool:
+        """What the module holds is searched."""
+        found = self._opened.get(module)
+        if found is None:
+            found = self._opened[module] = _is_searched(module)
+        return found
+
+    def below(self, value: Any) -> Iterable[tuple[str, Any]]:
+        """What `value` holds, with the step that leads there."""
+        kind = type(value)
+        found = self._kinds.get(kind)
+        if found is None:
+            found = self._kinds[kind] = self._way_below(kind)
+        return found(value)
+
+    def _way_below(self, kind: type) -> Callable[[Any], Iterable[tuple[str, Any]]]:
+        for kinds, below in _BELOW:
+            if issubclass(kind, kinds):
+                return below
+        if issubclass(kind, ModuleType):
+            return lambda value: [("", vars(value))] if self.opens(value) else ()
+        if issubclass(kind, type):
+            return self._below_class
+        if issubclass(kind, _PLAIN) or not is_opened(kind):
+            return _nothing
+        # A class that was made in a function is no module's: only its instances lead to it.
+        of_class = [("", kind)] if self.opens(sys.modules.get(kind.__module__)) else []
+        return lambda value: [*_below_instance(value), *of_class]
+
+    def _below_class(self, value: type) -> Iterable[tuple[str, Any]]:
+        if not self.opens(sys.modules.get(value.__module__)):
             return ()
-        bases = [("", base) for base in value.__bases__ if _is_searched(sys.modules.get(base.__module__))]
+        bases = [("", base) for base in value.__bases__ if self.opens(sys.modules.get(base.__module__))]
         return [*((f".{name}", item) for name, item in list(vars(value).items())), *bases]
-    return _below_code(value) if _is_code(value) else _below_instance(value)
 
 
-def _is_code(value: Any) -> bool:
-    kinds = (FunctionType, CellType, MethodType, CACHE, staticmethod, classmethod, property)
-    return isinstance(value, (*kinds, functools.partial, functools.cached_property))
+def _nothing(value: Any) -> Iterable[tuple[str, Any]]:
+    return ()
+
+
+def _below_tensor(value: Tensor) -> Iterable[tuple[str, Any]]:
+    return [(f".{name}", item) for name, item in list(vars(value).items())]
+
+
+def _below_dict(value: dict[Any, Any]) -> Iterable[tuple[str, Any]]:
+    # The step of what is skipped is not worked out.
+    items = [(key, item) for key, item in list(value.items()) if type(item) not in _SKIPPED and key != "__builtins__"]
+    return [(_step(key), item) for key, item in items]
+
+
+def _below_sequence(value: Sequence[Any]) -> Iterable[tuple[str, Any]]:
+    return [(f"[{number}]", item) for number, item in enumerate(list(value)) if type(item) not in _SKIPPED]
+
+
+def _below_set(value: Iterable[Any]) -> Iterable[tuple[str, Any]]:
+    return [("{}", item) for item in list(value)]
 
 
 def _below_code(value: Any) -> Iterable[tuple[str, Any]]:
@@ -108,24 +161,18 @@ def _below_code(value: Any) -> Iterable[tuple[str, Any]]:
     return [*bound, ("", value.__func__)]
 
 
-def is_opened(value: Any) -> bool:
-    """An instance whose attributes are searched."""
-    kind = type(value)
+def is_opened(kind: type) -> bool:
+    """Attributes of the class's instances are searched."""
     if kind.__module__.partition(".")[0] == "torch":
-        return isinstance(value, nn.Module)
-    known = kind.__module__ in _OF_STANDARD or isinstance(value, _COLLECTIONS)
+        return issubclass(kind, nn.Module)
+    known = kind.__module__ in _OF_STANDARD or issubclass(kind, _COLLECTIONS)
     return known or _is_searched(sys.modules.get(kind.__module__))
 
 
 def _below_instance(value: Any) -> Iterator[tuple[str, Any]]:
-    if not is_opened(value):
-        return
     own = getattr(value, "__dict__", None)
     if isinstance(own, dict):
         yield "", own
-    # A class that was made in a function is no module's: only its instances lead to it.
-    if _is_searched(sys.modules.get(type(value).__module__)):
-        yield "", type(value)
     for name, item in slots_of(value).items():
         yield f".{name}", item
 
@@ -189,3 +236,13 @@ def _uses_torch(name: str, _size: int) -> bool:
         if isinstance(value, type) and issubclass(value, nn.Module):
             return True
     return False
+
+
+_BELOW: tuple[tuple[Any, Callable[[Any], Iterable[tuple[str, Any]]]], ...] = (
+    (Tensor, _below_tensor),
+    (dict, _below_dict),
+    ((list, tuple, deque), _below_sequence),
+    ((set, frozenset), _below_set),
+    (_CODE, _below_code),
+)
+"""What instances of a class hold, by the first row that fits it."""

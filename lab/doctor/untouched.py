@@ -7,6 +7,7 @@ and what `reach` does not find.
 """
 
 import gc
+import operator
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -55,7 +56,7 @@ def untouched(**roots: Any) -> Iterator[list[str]]:
     finally:
         with _without_collector():
             for here, restore in notes:
-                if any(map(is_stand_in, pytree.tree_leaves(restore()))):
+                if (left := restore()) and any(map(is_stand_in, pytree.tree_leaves(left))):
                     kept[here.path] = None
         names += kept
 
@@ -89,20 +90,20 @@ def _restorer(here: Reached) -> Restore | None:
         return _of_names(value, lambda: vars(value), type.__setattr__, type.__delattr__)
     if isinstance(value, Tensor):
         return _of_tensor(value)
-    if is_opened(value) and slot_names(value):
+    if is_opened(type(value)) and slot_names(value):
         return _of_names(value, lambda: slots_of(value), object.__setattr__, object.__delattr__)
     return None
 
 
 def _of_dict(value: dict[Any, Any], *, keeps_modules: bool) -> Restore:
-    before = list(value.items())
+    keys, values = list(value), list(value.values())
     kind: Any = OrderedDict if isinstance(value, OrderedDict) else dict
 
     def restore() -> list[Any]:
-        after = list(value.items())
-        if _same([part for item in before for part in item], [part for item in after for part in item]):
+        if _same(values, list(value.values())) and _same(keys, list(value)):
             return []
-        old = {id(item) for _, item in before}
+        before, after = zip(keys, values, strict=True), list(value.items())
+        old = set(map(id, values))
         # an imported module stays: the next import of it would not bind the name again
         stay = [item for item in after if keeps_modules and isinstance(item[1], ModuleType) and id(item[1]) not in old]
         kind.clear(value)
@@ -211,4 +212,4 @@ def _of_tensor(tensor: Tensor) -> Restore | None:
 
 
 def _same(before: Any, after: Any) -> bool:
-    return len(before) == len(after) and all(old is new for old, new in zip(before, after, strict=True))
+    return len(before) == len(after) and all(map(operator.is_, before, after))
