@@ -31,7 +31,12 @@ MODELS = {
 }
 
 
-@pytest.fixture(scope="module", params=list(MODELS))
+LONG = ("mobilenet_v2",)
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=pytest.mark.large if name in LONG else ()) for name in MODELS]
+)
 def agent(request):
     """One network of the kind; the actions of a test come one upon the other."""
     torch.manual_seed(0)

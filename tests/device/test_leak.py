@@ -13,6 +13,7 @@ from torch import nn
 from lab.base import ConfigError
 from lab.device import measure_leak
 
+pytestmark = pytest.mark.usefixtures("no_other_tests")
 MODULE_CACHE: list = []
 
 

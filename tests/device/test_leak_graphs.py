@@ -14,6 +14,7 @@ from torch import nn
 from lab.device import measure_leak
 from lab.device.holders import find_holders
 
+pytestmark = pytest.mark.usefixtures("no_other_tests")
 DEPTH = 10
 
 
