@@ -60,7 +60,7 @@ def summary(result: dict[str, Any]) -> ReportTable:
         names = [name for name, case in cases.items() if family in (case["family"], "all")]
         lines = sum(cases[name]["line"] for name in names)
         rows.append((family, str(len(names)), str(lines), *(_cell(tool, names) for tool in tools.values())))
-    notes = ["a + b: the line in a programs, only the operation or the tensor in b"]
+    notes = ["programs of which the line is named + of which only the operation or the tensor is"]
     for name, tool in tools.items():
         lost = sum(verdict == NO_ANSWER for verdict in tool["verdicts"].values())
         notes += [f"{name}: not installed (pip install '{DISTRIBUTION}[peers]')"] if tool["version"] is None else []

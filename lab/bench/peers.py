@@ -25,7 +25,9 @@ from lab.doctor import audit, explain_backward, explain_training, process_check,
 _HERE = os.path.dirname(__file__) + os.sep
 _QUIET = (os.path.dirname(torch.__file__) + os.sep, _HERE)
 _LEAK_CALLS = 6
-Tool = Callable[[Any, str], None]
+Say = Callable[[object], object]
+Tool = Callable[[Any, str, Say], None]
+"""Asks about a program; gets the name of the doctor's instrument for it, and a function that takes its words."""
 
 
 def said_of(tool: Tool, case: Any) -> str:
@@ -36,7 +38,7 @@ def said_of(tool: Tool, case: Any) -> str:
         warnings.simplefilter("always")
         try:
             with _Raised(text):
-                tool(program, case.instrument)
+                tool(program, case.instrument, lambda words: text.write(f"{words}\n"))
         finally:
             if program.clean_up is not None:
                 program.clean_up()
@@ -69,7 +71,7 @@ def _drop_own_frames(told: traceback.TracebackException) -> None:
             _drop_own_frames(earlier)
 
 
-def _exercise(program: Any, instrument: str, backward: Callable[[Tensor], object] = Tensor.backward) -> None:
+def _exercise(program: Any, instrument: str, say: Say, backward: Callable[[Tensor], object] = Tensor.backward) -> None:
     """Do with a program what its user does: load, move, run or train it."""
     if program.source is not None:
         program.model.load_state_dict(program.source.state_dict())
@@ -109,12 +111,12 @@ def _count_backward() -> Iterator[list[None]]:
         torch.autograd.backward = original
 
 
-def _by_anomaly_mode(program: Any, instrument: str) -> None:
+def _by_anomaly_mode(program: Any, instrument: str, say: Say) -> None:
     with torch.autograd.set_detect_anomaly(True):
-        _exercise(program, instrument)
+        _exercise(program, instrument, say)
 
 
-def _by_hooks(program: Any, instrument: str) -> None:
+def _by_hooks(program: Any, instrument: str, say: Say) -> None:
     """What a user writes by hand: saved tensors that change or are not finite, gradients that are none, zero or NaN.
 
     With the node whose backward made the first gradient that is not finite.
@@ -123,28 +125,28 @@ def _by_hooks(program: Any, instrument: str) -> None:
     def pack(tensor: Tensor) -> tuple[Tensor, int, str]:
         place = _user_line()
         if not tensor.is_meta and not tensor.isfinite().all():
-            _say(f"a tensor that is not finite is saved at {place}")
+            say(f"a tensor that is not finite is saved at {place}")
         return tensor, tensor._version, place
 
     def unpack(saved: tuple[Tensor, int, str]) -> Tensor:
         tensor, version, place = saved
         if tensor._version != version:
-            _say(f"the tensor that was saved at {place} was written since: version {version} to {tensor._version}")
+            say(f"the tensor that was saved at {place} was written since: version {version} to {tensor._version}")
         return tensor
 
     parameters = dict(program.model.named_parameters()) if program.model is not None else {}
     trained = {name: parameter for name, parameter in parameters.items() if parameter.requires_grad}
     for name, parameter in trained.items():
-        parameter.register_hook(functools.partial(_say_of_gradient, name))
+        parameter.register_hook(functools.partial(_say_of_gradient, say, name))
     with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
-        _exercise(program, instrument, _hooked_backward)
+        _exercise(program, instrument, say, functools.partial(_hooked_backward, say))
     if program.step is not None:
         for name, parameter in trained.items():
             if parameter.grad is None:
-                _say(f"{name} has no gradient")
+                say(f"{name} has no gradient")
 
 
-def _hooked_backward(loss: Tensor) -> None:
+def _hooked_backward(say: Say, loss: Tensor) -> None:
     """Backward, with a hook on every node of the graph."""
     seen, left = set[Any](), [loss.grad_fn]
     while left:
@@ -152,24 +154,24 @@ def _hooked_backward(loss: Tensor) -> None:
         if node is not None and node not in seen:
             seen.add(node)
             left += [following for following, _ in node.next_functions]
-            node.register_hook(functools.partial(_say_of_node, node.name()))
+            node.register_hook(functools.partial(_say_of_node, say, node.name()))
     loss.backward()
 
 
-def _say_of_node(name: str, after: tuple[Tensor | None, ...], before: tuple[Tensor | None, ...]) -> None:
+def _say_of_node(say: Say, name: str, after: tuple[Tensor | None, ...], before: tuple[Tensor | None, ...]) -> None:
     if _are_finite(before) and not _are_finite(after):
-        _say(f"{name} makes a gradient that is not finite")
+        say(f"{name} makes a gradient that is not finite")
 
 
 def _are_finite(gradients: tuple[Tensor | None, ...]) -> bool:
     return all(gradient is None or gradient.is_meta or gradient.isfinite().all() for gradient in gradients)
 
 
-def _say_of_gradient(name: str, gradient: Tensor) -> None:
+def _say_of_gradient(say: Say, name: str, gradient: Tensor) -> None:
     if not gradient.is_meta and not gradient.isfinite().all():
-        _say(f"the gradient of {name} is not finite")
+        say(f"the gradient of {name} is not finite")
     elif not gradient.is_meta and not gradient.any():
-        _say(f"the gradient of {name} is zero")
+        say(f"the gradient of {name} is zero")
 
 
 def _user_line() -> str:
@@ -179,11 +181,7 @@ def _user_line() -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else "an unknown line"
 
 
-def _say(text: object) -> None:
-    sys.stdout.write(f"{text}\n")
-
-
-def _by_torchlens(program: Any, instrument: str) -> None:
+def _by_torchlens(program: Any, instrument: str, say: Say) -> None:
     import torchlens
 
     model, inputs = program.model, list[list[Any]]()
@@ -197,11 +195,11 @@ def _by_torchlens(program: Any, instrument: str) -> None:
     finally:
         partial = getattr(sys.exception(), "partial_log", None)
         if partial is not None:
-            _say(torchlens.debug.audit_trace(partial))
-    _say(trace.summary())
-    with _Kept():
+            say(torchlens.debug.audit_trace(partial))
+    say(trace.summary())
+    with _Reported(say):
         trace.log_backward(trace[trace.output_layers[0]].out.sum())
-    _say(torchlens.debug.audit_trace(trace))
+    say(torchlens.debug.audit_trace(trace))
 
 
 class _Step(nn.Module):
@@ -213,8 +211,11 @@ class _Step(nn.Module):
         self.forward = program.step
 
 
-class _Kept:
+class _Reported:
     """Inside, an error is printed by its last line, and the tool's report goes on."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
 
     def __enter__(self) -> Self:
         return self
@@ -222,49 +223,49 @@ class _Kept:
     def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> bool:
         if not isinstance(error, Exception):
             return False
-        _say(f"{type(error).__name__}: {error}")
+        self._say(f"{type(error).__name__}: {error}")
         return True
 
 
-def _by_torchinfo(program: Any, instrument: str) -> None:
+def _by_torchinfo(program: Any, instrument: str, say: Say) -> None:
     import torchinfo
 
     if program.model is not None:
         inputs = {} if program.batch is None else {"input_data": _arguments(program.batch)}
-        _say(torchinfo.summary(program.model, row_settings=("var_names", "depth"), verbose=2, **inputs))
+        say(torchinfo.summary(program.model, row_settings=("var_names", "depth"), verbose=2, **inputs))
 
 
-def _by_accelerate(program: Any, instrument: str) -> None:
+def _by_accelerate(program: Any, instrument: str, say: Say) -> None:
     import accelerate
 
     accelerator = accelerate.Accelerator(cpu=True)
     if program.model is not None:
-        _say(f"tied parameters: {accelerate.utils.find_tied_parameters(program.model)}")
+        say(f"tied parameters: {accelerate.utils.find_tied_parameters(program.model)}")
         if "placement" in program.options:
             accelerate.dispatch_model(program.model, device_map=dict(program.options["placement"]))
         accelerator.prepare(program.model)
     if isinstance(program.optimizer, torch.optim.Optimizer):
         accelerator.prepare(program.optimizer)
-    _exercise(program, instrument, accelerator.backward)
+    _exercise(program, instrument, say, accelerator.backward)
 
 
-def _by_lab(program: Any, instrument: str) -> None:
+def _by_lab(program: Any, instrument: str, say: Say) -> None:
     match instrument:
         case "audit":
-            _say(audit(program.model, program.optimizer, **program.options))
+            say(audit(program.model, program.optimizer, **program.options))
         case "simulate":
-            _say(simulate(program.model, _arguments(program.batch), **program.options))
+            say(simulate(program.model, _arguments(program.batch), **program.options))
         case "explain_backward":
-            _say(explain_backward(program.loop or program.step, model=program.model))
+            say(explain_backward(program.loop or program.step, model=program.model))
         case "explain_training":
-            _say(explain_training(program.model, program.step, program.optimizer))
+            say(explain_training(program.model, program.step, program.optimizer))
         case "measure_leak":
-            _say(measure_leak(program.step, calls=_LEAK_CALLS, warm_up=2))
+            say(measure_leak(program.step, calls=_LEAK_CALLS, warm_up=2))
         case "transfer_state":
             transfer_state(program.source, program.model)
         case "process_check":
             program.step()
-            _say(process_check())
+            say(process_check())
 
 
 TOOLS: Mapping[str, Tool] = MappingProxyType(

@@ -23,7 +23,7 @@ def render(result: dict[str, Any]) -> str:
     table = doctor.summary(result)
     lines = ["| " + " | ".join(cells) + " |" for cells in (table.columns, ("---",) * len(table.columns), *table.rows)]
     versions = [
-        f"{name} {tool['version']}" if tool["version"] else f"{name} is not installed"
+        f"{name.removesuffix(' alone')} {tool['version']}" if tool["version"] else f"{name} is not installed"
         for name, tool in result["results"]["tools"].items()
         if name not in ("anomaly mode", "graph hooks", "lab.doctor")
     ]
