@@ -70,11 +70,23 @@ def summary(result: dict[str, Any]) -> ReportTable:
 
 
 def load_cases(folder: str) -> tuple[Any, ...]:
-    """The faulty programs of a folder.
+    """The faulty programs of a folder; their modules do not stay among those of this process.
 
     Raises:
         ConfigError: it is no package with a module `runner`.
     """
+    try:
+        return _import_cases(folder)
+    finally:
+        _forget_cases()
+
+
+def _forget_cases() -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == _PACKAGE]:
+        del sys.modules[name]
+
+
+def _import_cases(folder: str) -> tuple[Any, ...]:
     path = Path(folder).resolve()
     if not (path / "__init__.py").is_file() or not (path / "runner.py").is_file():
         raise ConfigError("a folder of cases with __init__.py and runner.py", folder, "give another --cases")
@@ -83,8 +95,7 @@ def load_cases(folder: str) -> tuple[Any, ...]:
     )
     if spec is None or spec.loader is None:
         raise ConfigError("a package that Python can load", folder, "give another --cases")
-    for name in [name for name in sys.modules if name.partition(".")[0] == _PACKAGE]:
-        del sys.modules[name]
+    _forget_cases()
     package = importlib.util.module_from_spec(spec)
     sys.modules[_PACKAGE] = package
     spec.loader.exec_module(package)
@@ -177,7 +188,7 @@ def serve(tool: str, folder: str, seed: int) -> None:
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)
         torch.set_num_threads(1)
-        cases = {case.name: case for case in load_cases(folder)}
+        cases = {case.name: case for case in _import_cases(folder)}
         if tool in PACKAGES:
             importlib.import_module(tool)
         for line in sys.stdin:

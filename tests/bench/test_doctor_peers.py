@@ -1,5 +1,6 @@
 """What a text names is counted by one rule, and a tool that dies or hangs loses one program."""
 
+import sys
 import textwrap
 
 import pytest
@@ -8,6 +9,7 @@ from lab.base import ConfigError
 from lab.bench import DoctorBench, doctor, doctor_peers
 from lab.bench.named import LINE, MISSED, NAMED, Fault, operations_of, what_is_named
 from lab.bench.peers import TOOLS, said_of
+from lab.cli import main
 
 RUNNER = """
 import os
@@ -138,6 +140,14 @@ def test_a_tool_that_is_not_installed_is_said_to_be_so(folder, monkeypatch):
     assert result["results"]["tools"] == {"torchinfo": {"version": None, "verdicts": {}}}
     assert [row[-1] for row in table.rows] == ["-", "-"]
     assert any("torchinfo: not installed" in note for note in table.notes)
+
+
+def test_the_comparison_does_not_overwrite_the_speed(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(doctor_peers, "TOOLS", {})
+    assert main(["bench", "doctor", "--peers", "--cases", folder, "--out", str(tmp_path / "results")]) == 0
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["doctor-peers.json"]
+    assert "one" in capsys.readouterr().out
+    assert not [name for name in sys.modules if name.startswith("doctor_cases")]
 
 
 def test_a_folder_without_cases_is_refused(tmp_path):
