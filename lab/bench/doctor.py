@@ -1,5 +1,6 @@
 """What the doctor costs: steps of training under `explain_backward`, under torch's anomaly mode and under
-`explain_training`, against bare ones; time of the processor, and memory of `explain_training`.
+`explain_training`, against bare ones; time of the processor, and memory of `explain_training`. With `peers`, what other
+tools name of faulty programs instead.
 """
 
 import math
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lab.base import ReportTable
+from lab.bench import doctor_peers
 from lab.bench.settings import DoctorBench
 from lab.device import measure_memory
 from lab.doctor import explain_backward, explain_training
@@ -22,7 +24,12 @@ Step = Callable[[], object]
 
 
 def run(config: DoctorBench) -> dict[str, Any]:
-    """Time the four kinds of run on three networks, alternating in one process on one thread; count findings."""
+    """Time the four kinds of run on three networks, alternating in one process on one thread; count findings.
+
+    With `peers`, see `doctor_peers`.
+    """
+    if config.peers:
+        return doctor_peers.run(config)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -37,8 +44,15 @@ def run(config: DoctorBench) -> dict[str, Any]:
         torch.set_num_threads(before)
 
 
+def result_name(config: DoctorBench) -> str:
+    """Name of the result's file: the speed and the comparison have one each."""
+    return doctor_peers.NAME if config.peers else "doctor"
+
+
 def summary(result: dict[str, Any]) -> ReportTable:
-    """One row for each network."""
+    """One row for each network; with `peers`, for each family of programs."""
+    if result["bench"] == doctor_peers.NAME:
+        return doctor_peers.summary(result)
     rows = tuple(
         (
             name,

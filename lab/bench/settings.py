@@ -84,6 +84,8 @@ class DoctorBench:
     """Settings of `lab bench doctor`.
 
     Training steps under explain_backward, anomaly mode and explain_training, against plain steps.
+
+    With `peers`: what other tools name of faulty programs.
     """
 
     steps: int = 2
@@ -92,10 +94,17 @@ class DoctorBench:
     """Timed runs of each kind, >= 3; the kinds alternate."""
     seed: int = 0
     """Seed of weights and inputs."""
+    peers: bool = False
+    """Time nothing: count what other tools name of faulty programs (extra `peers`). The result is doctor-peers.json."""
+    cases: str = "tests/doctor/cases"
+    """With `peers`, the folder of the programs: a package whose module `runner` has `all_cases()`."""
+    patience: float = 60.0
+    """With `peers`, seconds that a tool gets for one program, in [1, 600]; it is ended after them."""
 
     def __post_init__(self) -> None:
         require_range("steps", self.steps, 1)
         require_range("rounds", self.rounds, 3)
+        require_range("patience", self.patience, 1, 600)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,9 +86,10 @@ def run_measurement(
     module = importlib.import_module(f"{part}.{table[name].module or name}")
     result = module.run(options.settings)
     if options.result.out is not None:
-        texts = {f"{name}.json": json.dumps(result, indent=2) + "\n"}
+        file = module.result_name(options.settings) if hasattr(module, "result_name") else name
+        texts = {f"{file}.json": json.dumps(result, indent=2) + "\n"}
         if hasattr(module, "figure"):
-            texts[f"{name}.svg"] = module.figure(result)
+            texts[f"{file}.svg"] = module.figure(result)
         _write(options.result.out, texts)
     text = json.dumps(result, indent=2) if options.result.json else str(module.summary(result))
     sys.stdout.write(text + "\n")
