@@ -78,8 +78,8 @@ class Redraws:
     @property
     def found(self) -> list[tuple[str, Site]]:
         """Calls that drew from other states when they were run again."""
-        sites = self._first.keys() & self._again.keys()
-        return [(self._names[site], site) for site in sites if not self._first[site] & self._again[site]]
+        drawn = [(site, states, self._again[site]) for site, states in self._first.items() if site in self._again]
+        return [(self._names[site], site) for site, states, again in drawn if not states & again]
 
 
 class _DrawsAgain(TorchDispatchMode):

@@ -61,9 +61,8 @@ class Surroundings:
         if not reached:
             return
         named = {id(item): (name, of_model) for name, item, of_model in _around(facts.step, facts.model)}
-        for key in reached:
-            source = facts.watch.values.sources.get(key)
-            tensor = source.source() if source is not None and source.source is not None else None
+        for key, source in facts.watch.values.sources.items():
+            tensor = source.source() if key in reached and source.source is not None else None
             if not isinstance(tensor, nn.Parameter):
                 continue
             name, of_model = named.get(key, (f"parameter of shape {tuple(tensor.shape)}", False))

@@ -359,16 +359,22 @@ def test_a_softmax_over_one_value_has_no_gradient() -> None:
 def test_weights_of_the_loss_outside_the_optimizer() -> None:
     model, criterion = nn.Linear(3, 2), nn.Linear(2, 1)
     report = _explain(model, lambda: criterion(model(X)).mean())
-    assert [(finding.category, set(finding.names)) for finding in report.findings] == [
-        (kinds.OF_LOSS, {"criterion.weight", "criterion.bias"})
+    assert [(finding.category, finding.names) for finding in report.findings] == [
+        (kinds.OF_LOSS, ("criterion.weight", "criterion.bias"))
     ]
+
+
+def test_weights_of_the_loss_stand_in_the_order_of_their_reading() -> None:
+    model, criterion = nn.Linear(3, 2), nn.Sequential(*(nn.Linear(2, 2) for _ in range(12)))
+    (finding,) = _explain(model, lambda: criterion(model(X)).mean()).findings
+    assert finding.names == tuple(f"criterion.{name}" for name, _ in criterion.named_parameters())
 
 
 def test_a_parameter_outside_the_optimizer() -> None:
     model = Net(torch.relu)
     optimizer = torch.optim.SGD(model.last.parameters(), lr=0.1)
     report = explain_training(model, lambda: model(X).square().mean(), optimizer)
-    assert [(finding.category, set(finding.names)) for finding in report.findings] == [(kinds.UNTRAINED, set(BOTH))]
+    assert [(finding.category, finding.names) for finding in report.findings] == [(kinds.UNTRAINED, BOTH)]
     assert _row(report, "first.weight")[1] == "in no optimizer"
 
 
@@ -422,6 +428,20 @@ def test_dropout_drawn_anew_in_a_recompute(reentrant: bool, preserve: bool) -> N
         assert report.ok, str(report)
     else:
         _only(report, kinds.REDRAWN, "dropout", "self.last(self.drop(h))")
+
+
+def test_redrawn_lines_stand_in_the_order_of_forward() -> None:
+    lines = "".join(f"    h = torch.dropout(h, 0.5, True)  # {number}\n" for number in range(8))
+    names: dict[str, Any] = {"torch": torch}
+    exec(compile(f"def dropped(h):\n{lines}    return h\n", "<dropped>", "exec"), names)
+    model = nn.Linear(3, 3)
+
+    def step() -> Tensor:
+        return checkpoint(names["dropped"], model(X), use_reentrant=False, preserve_rng_state=False).mean()
+
+    report = _explain(model, step)
+    assert [finding.category for finding in report.findings] == [kinds.REDRAWN] * 8
+    assert [finding.place.line for finding in report.findings if finding.place] == list(range(2, 10))
 
 
 def test_gradients_erased_before_the_step() -> None:
