@@ -44,6 +44,7 @@ class Holder:
     """An object of the user's own that keeps a table."""
 
     shared: Tensor | None = None
+    tables: list[Tensor] = []  # noqa: RUF012 - a container of the class is the point
 
     def __init__(self) -> None:
         self.table: Tensor | None = None
@@ -54,6 +55,9 @@ class Slotted:
 
 
 _HOLDER, _SLOTTED = Holder(), Slotted()
+_MEMBER = Holder()
+_MEMBERS = {_MEMBER}
+del _MEMBER
 
 
 def _of_global(x: Tensor) -> Tensor:
@@ -74,6 +78,19 @@ def _of_class(x: Tensor) -> Tensor:
     if Holder.shared is None:
         Holder.shared = _table(x)
     return Holder.shared
+
+
+def _of_class_list(x: Tensor) -> Tensor:
+    if not Holder.tables:
+        Holder.tables.append(_table(x))
+    return Holder.tables[0]
+
+
+def _of_member(x: Tensor) -> Tensor:
+    (member,) = _MEMBERS
+    if member.table is None:
+        member.table = _table(x)
+    return member.table
 
 
 def _of_instance(x: Tensor) -> Tensor:
@@ -145,7 +162,9 @@ KEEPERS: dict[str, Callable[[Tensor], Tensor]] = {
     "global": _of_global,
     "flag": _of_flag,
     "class attribute": _of_class,
+    "list of a class": _of_class_list,
     "instance": _of_instance,
+    "member of a set": _of_member,
     "slots": _of_slots,
     "default argument": _of_default,
     "function attribute": _of_function,
@@ -174,12 +193,14 @@ class Net(nn.Module):
 
 def _empty() -> None:
     global _RARE, _READY
-    for kept in (_TABLES, _ORDERED, _QUEUE, _LIST, _unlimited, _limited):
+    for kept in (_TABLES, _ORDERED, _QUEUE, _LIST, Holder.tables, _unlimited, _limited):
         (getattr(kept, "cache_clear", None) or kept.clear)()
     for owner, name in ((_SLOTTED, "table"), (_of_function, "table"), (_LOCAL, "table")):
         if hasattr(owner, name):
             delattr(owner, name)
     _RARE, _READY, Holder.shared, _HOLDER.table = None, False, None, None
+    for member in _MEMBERS:
+        member.table = None
     _of_default.__defaults__[0].clear()
     _of_closure.__closure__[0].cell_contents = None
     _STEPS.zero_()
