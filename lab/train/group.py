@@ -14,6 +14,11 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 import torch.distributed as dist
+
+# Its functions take the default group as it is at import. torch imports it with the first DistributedDataParallel: they
+# would hold the group, and its threads, beyond `open_group`, and a thread that lets go of its last tensor while the
+# interpreter ends aborts the process. Imported here, before there is a group, they hold none.
+import torch.distributed.nn.functional
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel

@@ -18,7 +18,7 @@ from lab.train.group import local_device, lost_rank, world_size
 pytestmark = pytest.mark.slow
 
 STEP = """
-import json, sys
+import json, os, sys
 import torch
 from torch import nn
 from lab.train import WeightStep, open_group
@@ -55,8 +55,11 @@ with open_group(torch.device("cpu")) as group:
     reports["mean"] = float(group.mean(torch.tensor(float(group.rank))))
     reports["any"] = [group.any(group.rank == 1), group.any(False)]
     reports["shared"] = group.broadcast({"rank": group.rank})
-    with open(f"{out}/{group.rank}.json", "w") as handle:
-        json.dump(reports, handle)
+tasks = "/proc/self/task"
+if os.path.isdir(tasks):
+    reports["threads"] = [open(f"{tasks}/{each}/comm").read().strip() for each in os.listdir(tasks)]
+with open(f"{out}/{group.rank}.json", "w") as handle:
+    json.dump(reports, handle)
 """
 
 RUN = """
@@ -137,6 +140,12 @@ def test_what_ranks_tell_each_other(reports):
         assert rank["unequal"].startswith(
             "TrainingError: expected the same number on every rank, got rank 0 0, rank 1 1"
         )
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the names of threads are read from Linux's /proc")
+def test_no_thread_of_the_group_outlives_it(reports):
+    for rank in reports:
+        assert [name for name in rank["threads"] if "gloo" in name] == []
 
 
 def test_a_run_on_two_ranks_is_the_run_that_takes_their_parts_in_turn(make_config, tmp_path):
