@@ -24,10 +24,16 @@ class ComputeMeter:
         """Operations so far: training, readings, and what decides about changes."""
         self.forward = 0.0
         """Operations of one forward on one image of what is trained now."""
+        self._measured = ""
 
     def measure(self, network: nn.Module, data: EpochData) -> None:
-        """Count one forward of `network`, which is trained from now on."""
+        """Count one forward of `network`, which is trained from now on; what looks the same is not counted again."""
+        # Text of the tree of modules: their kinds, places and sizes. A count takes as long as several training steps.
+        text = repr(network)
+        if text == self._measured:
+            return
         self.forward = float(measure_flops(network, next(iter(data.selection()))[0][:1]))
+        self._measured = text
 
     def step(self, y_B: Tensor) -> None:
         """Add a training step on this rank's rows of a batch."""

@@ -138,3 +138,6 @@ class Discrete(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         logits: Tensor = self.supernet(x_BCHW, self.sample)
         return logits
+
+    def extra_repr(self) -> str:
+        return f"choices={self.sample.choices}"
