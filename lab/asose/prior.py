@@ -8,14 +8,12 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from lab.base import derive_seed
-from lab.explore import SCORES, Prior, ScoreSearch, skip_length
+from lab.explore import Prior, ScoreSearch, log_synflow, naswot, skip_length
 from lab.nn import EvolvableNetwork
 from lab.space import Genotype, Space
 from lab.state import preserved_rng
 from lab.train import EpochData
 
-SCORED = ("naswot", "log_synflow")
-"""Scores of the untrained network; the mean length of the cell's skips is the third (FreeREA)."""
 CHANNELS = 8
 """Of the networks that are scored: the ranking of cells hardly depends on it, the time does."""
 LAYERS = 3
@@ -49,7 +47,9 @@ def find_prior(space: Space, x_BCHW: Tensor, *, num_classes: int, seed: int, eva
             network = EvolvableNetwork(
                 genotype, channels=CHANNELS, layers=LAYERS, num_classes=num_classes, in_channels=x_BCHW.shape[1]
             )
-        found = {name: SCORES[name](network, x_BCHW) for name in SCORED}
+        # In this order: the second score loses the weights.
+        found = {"naswot": naswot(network, x_BCHW, in_place=True)}
+        found["log_synflow"] = log_synflow(network, x_BCHW, in_place=True)
         return {**found, "skip_length": skip_length(genotype)}
 
     return ScoreSearch(space, measure, seed=derive_seed(seed, "prior")).run(evaluations)

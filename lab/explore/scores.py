@@ -81,7 +81,7 @@ CLAMPS = frozenset({aten.clamp, aten.clamp_, aten.clamp_min, aten.clamp_min_})
 """Operations that are a ReLU where their lower bound is 0."""
 
 
-def log_synflow(model: nn.Module, example: Any) -> float:
+def log_synflow(model: nn.Module, example: Any, *, in_place: bool = False) -> float:
     """Sum over all parameters w of w log(1 + |dR/dw|), R the sum of the output; `-inf` where it is not finite.
 
     Weights are absolute values, every floating input is ones (one sample), normalisation is left out, modules are in
@@ -91,6 +91,7 @@ def log_synflow(model: nn.Module, example: Any) -> float:
     Args:
         model: any module that runs in float64.
         example: its input; integers, such as token numbers, stay as they are.
+        in_place: work on `model` itself, whose weights are lost; a copy takes as long as the score of a small network.
 
     Raises:
         ConfigError: the model does not take the example, or gives nothing that depends on its parameters.
@@ -98,7 +99,7 @@ def log_synflow(model: nn.Module, example: Any) -> float:
     Source: Cavagnero et al. 2023, "FreeREA: Training-Free Evolution-Based Architecture Search", section 3.2; Tanaka et
     al. 2020, "Pruning Neural Networks without Any Data", for the sum without the logarithm.
     """
-    with _studied(model) as network:
+    with _studied(model, in_place) as network:
         network.double().eval()
         with torch.no_grad():
             for parameter in network.parameters():
@@ -121,7 +122,7 @@ def log_synflow(model: nn.Module, example: Any) -> float:
     return score if math.isfinite(score) else ABSENT_SCORE
 
 
-def naswot(model: nn.Module, example: Any) -> float:
+def naswot(model: nn.Module, example: Any, *, in_place: bool = False) -> float:
     """log |det K| with K_ij the number of units that samples i and j set alike; `-inf` where K is singular.
 
     A unit is one element of the output of a ReLU or its kin (`ACTIVATIONS`), module or function, and is set where it
@@ -131,6 +132,7 @@ def naswot(model: nn.Module, example: Any) -> float:
     Args:
         model: any module with such activations.
         example: its input, at least `LEAST_SAMPLES` different samples.
+        in_place: work on `model` itself, whose modes and averages of BatchNorm change; its weights stay.
 
     Raises:
         ConfigError: the model does not take the example, too few samples, or no activation over the batch.
@@ -144,7 +146,7 @@ def naswot(model: nn.Module, example: Any) -> float:
         got=samples,
         hint="give more samples",
     )
-    with _studied(model) as network, torch.no_grad():
+    with _studied(model, in_place) as network, torch.no_grad():
         network.eval()
         for layer in norm_layers(network):
             layer.train()
@@ -252,10 +254,13 @@ class _Codes(TorchDispatchMode):
 
 
 @contextmanager
-def _studied(model: nn.Module) -> Iterator[nn.Module]:
-    """A copy of `model` to work on; random streams are as before the block afterwards."""
+def _studied(model: nn.Module, in_place: bool = False) -> Iterator[nn.Module]:
+    """A copy of `model` to work on, or the model; random streams are as before the block afterwards."""
     require(isinstance(model, nn.Module), expected="a torch.nn.Module", got=type(model).__name__, hint="give the model")
     with preserved_rng(seed=0), plain_attention():
+        if in_place:
+            yield model
+            return
         try:
             network = copy.deepcopy(model)
         except (RuntimeError, TypeError) as error:
