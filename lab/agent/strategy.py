@@ -172,14 +172,18 @@ class AgentStrategy:
         due = epoch >= self.evolve.evolve_from and (epoch - self.evolve.evolve_from) % self.evolve.evolve_every == 0
         if due and self.evolve.policy != "none":
             self._round(data, self.evolve.evolve_actions)
+        step_share = None if self.evolve.compute is None else self._step_cost(data) / self.evolve.compute
         # A trial trains the network: losses before and after a round are different quantities.
-        return replace(self.trainer.begin_epoch(epoch, share), segment=f"{self.phase} {self._rounds}")
+        return replace(self.trainer.begin_epoch(epoch, data, share, step_share), segment=f"{self.phase} {self._rounds}")
 
     def _planned(self, data: EpochData) -> float:
         """Compute of the whole run, were the network never changed."""
-        batches = data.batches(Split.TRAIN, 0)
-        rows = len(next(batches)[1]) * self.group.size
-        return FORWARDS_OF_STEP * self._flops * rows * data.length(Split.TRAIN) * max(self.epochs, 1)
+        return self._step_cost(data) * data.length(Split.TRAIN) * max(self.epochs, 1)
+
+    def _step_cost(self, data: EpochData) -> float:
+        """Compute of a training step of all ranks."""
+        rows = len(next(data.batches(Split.TRAIN, 0))[1]) * self.group.size
+        return FORWARDS_OF_STEP * self._flops * rows
 
     def _reading(self, samples: int) -> float:
         """Cost of reading the network and its layers before an action and after it."""

@@ -22,6 +22,8 @@ class ComputeMeter:
         self.ranks = ranks
         self.spent = 0.0
         """Operations so far: training, readings, and what decides about changes."""
+        self.readings = 0.0
+        """Operations of the readings among them."""
         self.forward = 0.0
         """Operations of one forward on one image of what is trained now."""
         self._measured = ""
@@ -42,11 +44,17 @@ class ComputeMeter:
     def read(self, images: int) -> None:
         """Add a reading of so many images."""
         self.spent += self.forward * images
+        self.readings += self.forward * images
 
-    def epoch(self, data: EpochData) -> float:
-        """Operations of an epoch on the train split."""
-        rows = len(next(iter(data.batches(Split.TRAIN, 0)))[1])
-        return FORWARDS_OF_STEP * self.forward * data.length(Split.TRAIN) * rows * self.ranks
+    def affords_reading(self, data: EpochData, share: float) -> bool:
+        """Whether with one more reading of the selection split all of them take at most `share` of what was spent."""
+        images = sum(len(y_B) for _, y_B in data.selection())
+        return self.readings + self.forward * images <= share * self.spent
+
+    def epoch(self, data: EpochData, split: Split = Split.TRAIN) -> float:
+        """Operations of an epoch on `split`."""
+        rows = len(next(iter(data.batches(split, 0)))[1])
+        return FORWARDS_OF_STEP * self.forward * data.length(split) * rows * self.ranks
 
     def planned(self, data: EpochData) -> float:
         """Operations of the whole run: its budget, or all its epochs of the network as it is."""
@@ -57,14 +65,24 @@ class ComputeMeter:
         share = epoch / max(self.epochs, 1)
         return share if self.budget is None else max(share, min(self.spent / self.budget, 1.0))
 
+    def share_after(self, epoch: int, data: EpochData, split: Split) -> float:
+        """Share of the run that will be done after an epoch on `split`."""
+        share = (epoch + 1) / max(self.epochs, 1)
+        if self.budget is None:
+            return share
+        return max(share, min((self.spent + self.epoch(data, split)) / self.budget, 1.0))
+
     def has_epoch_left(self, data: EpochData) -> bool:
         """Whether the budget pays for another epoch."""
         return self.budget is None or self.spent + self.epoch(data) <= self.budget
 
     def state_dict(self) -> dict[str, float]:
         """What was counted."""
-        return {"spent": self.spent, "forward": self.forward}
+        # Stored runs without a budget never ask for it: their state stays what it was.
+        readings = {} if self.budget is None else {"readings": self.readings}
+        return {"spent": self.spent, "forward": self.forward, **readings}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Go on where `state_dict` was taken."""
         self.spent, self.forward = state["spent"], state["forward"]
+        self.readings = state.get("readings", 0.0)

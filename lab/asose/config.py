@@ -86,6 +86,9 @@ class ASOSEConfig:
     """Optimizer steps of a trial, >= 2; they are training of the network that was not changed."""
     trial_share: float = 0.1
     """Share of the run's compute that all its trials may cost, readings included, in [0, 1]; 0 makes none."""
+    reading_share: float = 0.02
+    """In a run with a budget: share of the compute so far that readings after an epoch may take, in [0, 1]. What decides
+    is read all the same: an undecided mutation, the end of a phase, a plateau, a rule that ends the run."""
     preserve_function: bool = True
     """Change from the old cell to the new one gradually, beginning with an unchanged output (the transition). False
     inserts the new primitives at once, which changes the output."""
@@ -121,6 +124,11 @@ class ASOSEConfig:
     """Accuracy on the selection split at which the run ends, in (0, 1]; None for no target."""
 
     @property
+    def may_stop(self) -> bool:
+        """Whether a rule may end the run before its plan does."""
+        return self.target_accuracy is not None or self.early_stopping_patience > 0
+
+    @property
     def growth_kinds(self) -> tuple[str, ...]:
         """`depth` and `width` in the order in which they alternate; empty without growth."""
         return () if self.growth == "none" or not self.enable_gradual_growth else tuple(self.growth.split(","))
@@ -154,6 +162,7 @@ class ASOSEConfig:
         )
         require_range("trial_steps", self.trial_steps, 2)
         require_range("trial_share", self.trial_share, 0, 1)
+        require_range("reading_share", self.reading_share, 0, 1)
         require_range("mutation_frequency", self.mutation_frequency, 1)
         require_range("mutation_strength", self.mutation_strength, 0, 1, open_low=True)
         require_choice("growth", self.growth, GROWTH_KINDS)

@@ -43,10 +43,18 @@ class Phases:
     @property
     def share(self) -> float:
         """The part of the phase that is over, 0 to 1."""
-        whole = self.config.warmup_epochs if self.name == "warmup" else self.config.weight_training_epochs
+        return min(max(1.0 - self.left / self._whole, 0.0), 1.0)
+
+    @property
+    def epoch_share(self) -> float:
+        """What an epoch is of the phase, in (0, 1]."""
+        return 1.0 / self._whole
+
+    @property
+    def _whole(self) -> int:
         if self.structure_is_final:
-            whole = self.config.final_epochs
-        return min(max(1.0 - self.left / max(whole, 1), 0.0), 1.0)
+            return max(self.config.final_epochs, 1)
+        return max(self.config.warmup_epochs if self.name == "warmup" else self.config.weight_training_epochs, 1)
 
     def enter(self, name: str, epochs: int) -> None:
         """Begin a phase; exploration that a stop rule has ended gets no epochs."""

@@ -103,6 +103,7 @@ class ASOSEStrategy:
             epochs,
             schedule=weights.weight_schedule,
             patience=weights.rate_patience,
+            interval=weights.weight_schedule_interval,
         )
         self.rollbacks = RollbackLimit(weights.max_rollbacks)
         self.stopping = Stopping(config)
@@ -160,14 +161,15 @@ class ASOSEStrategy:
         if self.phases.structure_is_final and not self.compute.has_epoch_left(data):
             self._stop(f"the budget of {self.compute.budget:.3g} operations is spent")
             return None
-        self.rate.begin(self.compute.share(epoch) * self.epochs, self.phases.share)
         self.architecture.scores = []
         split = Split.SEARCH if self.phases.name == "arch_training" else Split.TRAIN
+        self._set_rate(epoch, data, split)
         return EpochPlan(split=split, segment=f"{self.phases.name} {self.phases.cycle}")
 
     def step(self, x_BCHW: Tensor, y_B: Tensor) -> StepReport:
         """One step of the phase: supernet weights, architecture parameters, or the live network's weights."""
         beta, numbers = None, None
+        self.rate.advance()
         self.compute.step(y_B)
         if self.phases.name == "arch_training":
             loss, accuracy, norm = self.architecture.step(x_BCHW, y_B)
@@ -199,7 +201,7 @@ class ASOSEStrategy:
             self._tell_temperature(self.config.temperature_schedule)
             self.controller.tell_genotype("epoch")
             self._end_exploration()
-        elif self.phases.name == "weight_retraining":
+        elif self.phases.name == "weight_retraining" and self._is_read(data):
             evaluation = self.controller.read(data)
             # A rejected mutation leaves another network than the one that was just read.
             if self.phases.left <= 0 and self.controller.decide(evaluation) == "rejected":
@@ -216,14 +218,25 @@ class ASOSEStrategy:
 
     def _try_mutation(self, epoch: int, data: EpochData) -> None:
         """Try another cell at the rate of the coming epoch."""
-        self.rate.begin(self.compute.share(epoch) * self.epochs, self.phases.share)
         self.compute.measure(self.controller.child, data)
+        self._set_rate(epoch, data, Split.TRAIN)
         planned = self.compute.planned(data)
         ledger = self.controller.trials.ledger
         if math.isinf(ledger.planned):
             ledger.planned = planned
         left = max(planned - self.compute.spent, 1.0)
         self.compute.spent += self.controller.try_mutation(epoch, data, self.weight_step, left)
+
+    def _set_rate(self, epoch: int, data: EpochData, split: Split) -> None:
+        """The learning rate of an epoch on `split`, and how each of its steps moves it."""
+        steps = data.length(split)
+        begins, ends = self.compute.share(epoch), self.compute.share_after(epoch, data, split)
+        self.rate.begin(
+            begins * self.epochs,
+            self.phases.share,
+            step=(ends - begins) * self.epochs / steps,
+            phase_step=self.phases.epoch_share / steps,
+        )
 
     @property
     def _trained(self) -> nn.Module:
@@ -238,6 +251,13 @@ class ASOSEStrategy:
         if reason:
             self.phases.left = 0
             self.records.append(AlertEvent(level="info", title="Exploration ended", text=reason))
+
+    def _is_read(self, data: EpochData) -> bool:
+        """Whether the live network is read after this epoch: something is decided by it, or it is cheap enough."""
+        decides = self.phases.left <= 0 or bool(self.mutator.pending) or self.config.may_stop
+        if decides or self.rate.schedule == "plateau" or self.compute.budget is None:
+            return True
+        return self.compute.affords_reading(data, self.config.reading_share)
 
     def _watch(self, evaluation: Evaluation) -> None:
         """Lower the rate on a plateau; end the run where its goal is reached or nothing gets better any more."""

@@ -98,7 +98,7 @@ def measure(config: AblationBench, arm: str, seed: int) -> dict[str, Any]:
         threads=config.threads,
         seed=seed,
         search=search_of(config, arm),
-        optimizer=OptimizerConfig(weight_lr=0.05),
+        optimizer=OptimizerConfig(weight_lr=0.05, weight_schedule_interval="epoch"),
         devices=DeviceConfig(device="cpu"),
     )
     parts = build(run_config)

@@ -64,7 +64,11 @@ def settings(proxy: Proxy, *, warmup_epochs: int, trial_epochs: int, cycles: int
 def weight_settings(proxy: Proxy) -> OptimizerConfig:
     """The optimizer of the weights, equal to that of the other searches on the proxy."""
     return OptimizerConfig(
-        weight_lr=proxy.weight_lr, weight_momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, weight_schedule="phase"
+        weight_lr=proxy.weight_lr,
+        weight_momentum=MOMENTUM,
+        weight_decay=WEIGHT_DECAY,
+        weight_schedule="phase",
+        weight_schedule_interval="epoch",
     )
 
 

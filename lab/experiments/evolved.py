@@ -21,7 +21,6 @@ from lab.experiments.compute_settings import EVOLVED_ARMS, EvolvedBench
 from lab.experiments.images import fresh_network, image_config, image_operations, open_images, standard_error, train_for
 from lab.monitor import StabilityMonitor
 from lab.nn import SuperNet, six_convolutions
-from lab.nn.flops import FORWARDS_OF_STEP
 from lab.results import machine
 from lab.results.record import Records, progress_bar
 from lab.space import NB201, Genotype
@@ -98,7 +97,7 @@ def evolve(config: EvolvedBench, data: DataConfig, operations: float, seed: int)
     prior_seconds = time.process_time() - began
     network = fresh_network(prior.genotype, images, channels=config.channels, layers=config.layers, seed=seed)
     trained = images.length(Split.TRAIN) * config.batch_size
-    epoch = image_operations(network, images) * (trained + images.streams.selection.size / FORWARDS_OF_STEP)
+    epoch = image_operations(network, images) * trained * (1 + search.reading_share)
     search = search.fitted(max(int(operations / epoch), 1))
     seed_rng(derive_seed(seed, "init"))
     strategy = ASOSEStrategy(

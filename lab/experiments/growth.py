@@ -104,7 +104,7 @@ def _parts(config: GrowthBench, seed: int, epochs: int | None = None) -> tuple[R
         threads=config.threads,
         seed=seed,
         search=search,
-        optimizer=OptimizerConfig(weight_lr=config.weight_lr),
+        optimizer=_optimizer(config),
         devices=DeviceConfig(device="cpu"),
         epochs=epochs,
     )
@@ -116,6 +116,11 @@ def _parts(config: GrowthBench, seed: int, epochs: int | None = None) -> tuple[R
         alpha.zero_()
         alpha[torch.arange(len(NB201.edges)), torch.tensor(genotype.indices)] = 1.0
     return run_config, parts
+
+
+def _optimizer(config: GrowthBench) -> OptimizerConfig:
+    """As docs/results/growth.json was measured."""
+    return OptimizerConfig(weight_lr=config.weight_lr, weight_schedule_interval="epoch")
 
 
 def measure_grown(config: GrowthBench, seed: int) -> dict[str, Any]:
@@ -145,7 +150,7 @@ def measure_fixed(config: GrowthBench, grown: dict[str, Any], arm: str) -> dict[
     draw_again(network, derive_seed(seed, "scratch"))
     affordable = max(1, round(grown["compute"] / _epoch_compute(network, parts)))
     epochs = grown["epochs"] if arm == "longer" else affordable
-    row = _train(parts, SupervisedStrategy(network, OptimizerConfig(weight_lr=config.weight_lr), epochs=epochs), epochs)
+    row = _train(parts, SupervisedStrategy(network, _optimizer(config), epochs=epochs), epochs)
     return {**row, "seed": seed}
 
 

@@ -94,7 +94,9 @@ def _build(config: EvolveBench, policy: str, seed: int, *, compute: float | None
             threads=config.threads,
             seed=seed,
             epochs=MOST_EPOCHS,
-            optimizer=OptimizerConfig(weight_lr=config.weight_lr, weight_schedule="phase"),
+            optimizer=OptimizerConfig(
+                weight_lr=config.weight_lr, weight_schedule="phase", weight_schedule_interval="epoch"
+            ),
             devices=DeviceConfig(device="cpu"),
             evolve=EvolveConfig(
                 model=config.model,

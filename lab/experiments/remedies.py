@@ -97,7 +97,9 @@ def _search(changes: Mapping[str, Any], seed: int, config: RemediesBench, truth:
     torch.manual_seed(derive_seed(seed, "init"))
     supernet = SuperNet(NB125, config.channels, 3, streams.bundle.num_classes, streams.bundle.shape[0])
     epochs = search.planned_epochs
-    strategy = ASOSEStrategy(supernet, search, OptimizerConfig(weight_lr=0.1), seed=seed, epochs=epochs)
+    strategy = ASOSEStrategy(
+        supernet, search, OptimizerConfig(weight_lr=0.1, weight_schedule_interval="epoch"), seed=seed, epochs=epochs
+    )
     monitor = StabilityMonitor(MonitorConfig())
     data = StreamData(streams)
     loop = TrainingLoop(strategy, data, monitor, NullSink(), epochs=epochs, save=lambda reason: None, save_every=epochs)

@@ -83,7 +83,9 @@ def _train(ops: str, streams: Streams, config: TableBench, seed: int) -> dict[st
         num_classes=streams.bundle.num_classes,
         in_channels=streams.bundle.shape[0],
     )
-    strategy = SupervisedStrategy(network, OptimizerConfig(weight_lr=config.weight_lr), epochs=config.epochs)
+    strategy = SupervisedStrategy(
+        network, OptimizerConfig(weight_lr=config.weight_lr, weight_schedule_interval="epoch"), epochs=config.epochs
+    )
     data = StreamData(streams)
     loop = TrainingLoop(
         strategy,

@@ -114,7 +114,7 @@ class MultitaskStrategy:
 
     def begin_epoch(self, epoch: int, step: int, data: EpochData) -> EpochPlan:
         """Set the epoch's learning rate; the train split. At the run's first step each component is measured."""
-        plan = self.trainer.begin_epoch(epoch)
+        plan = self.trainer.begin_epoch(epoch, data)
         self.weights.begin_epoch()
         self._rule_point = clone_state(self.weights.state_dict())
         if step == 0:

@@ -64,6 +64,8 @@ def plan_run(config: RunConfig, budget: Budget, *, widths: Sequence[int] = WIDTH
             space, images, num_classes=classes, seed=config.seed, evaluations=config.search.prior_evaluations
         )
     cell = parse_cell(config.fixed_cell, space) if prior is None else prior.genotype
+    # A fixed network is read after each epoch.
+    reading_share = config.search.reading_share if config.recipe == "aso-se" else 1.0
     candidates: list[Candidate] = []
     with preserved_rng():
         for channels in sorted(widths):
@@ -75,7 +77,7 @@ def plan_run(config: RunConfig, budget: Budget, *, widths: Sequence[int] = WIDTH
                 num_classes=streams.bundle.num_classes,
                 in_channels=streams.bundle.shape[0],
             ).to(device)
-            operations = epoch_operations(network, streams)
+            operations = epoch_operations(network, streams, reading_share)
             seconds = None
             if budget.seconds is not None:
                 seconds = _step_seconds(network, example, config.optimizer) * samples / len(example[0])
@@ -111,12 +113,15 @@ def _epochs(budget: Budget, operations: float, seconds: float | None) -> float:
     return budget.seconds / seconds
 
 
-def epoch_operations(network: nn.Module, streams: Streams) -> float:
-    """Floating-point operations of an epoch: 3 x forward x images of the train split, and a reading of the selection
-    split behind it."""
+def epoch_operations(network: nn.Module, streams: Streams, reading_share: float = 1.0) -> float:
+    """Floating-point operations of an epoch: 3 x forward x images of the train split, and what is read behind it.
+
+    Args:
+        reading_share: the most that readings of the selection split take of the training, >= 0.
+    """
     example = next(streams.train.batches(0))[0]
-    images = FORWARDS_OF_STEP * len(streams.train) * len(example) + streams.selection.size
-    return float(measure_flops(network, example[:1]) * images)
+    images = FORWARDS_OF_STEP * len(streams.train) * len(example)
+    return float(measure_flops(network, example[:1]) * (images + min(streams.selection.size, reading_share * images)))
 
 
 def _step_seconds(network: nn.Module, example: tuple[torch.Tensor, torch.Tensor], config: OptimizerConfig) -> float:

@@ -31,9 +31,13 @@ SETTINGS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Field of a run's or a measurement's settings -> its name now."""
-UNPLANNED: Mapping[str, Any] = MappingProxyType({"prior": "none", "retraining_epochs": 0, "growth_units": "copies"})
-"""Settings of a search that began before there were these: without a prior, without a retraining at its end, and with
-copies of channels where it grew."""
+UNPLANNED: Mapping[str, Any] = MappingProxyType(
+    {"prior": "none", "retraining_epochs": 0, "growth_units": "copies", "reading_share": 1.0}
+)
+"""Settings of a search that began before there were these: without a prior, without a retraining at its end, with
+copies of channels where it grew, and read after each epoch."""
+HELD_RATE: Mapping[str, Any] = MappingProxyType({"weight_schedule_interval": "epoch"})
+"""Settings of an optimizer whose rate was held over each epoch, before there was a choice."""
 SETTING_VALUES: Mapping[str, Mapping[str, str]] = MappingProxyType({"model": {"seed_cnn": "small_cnn"}})
 """Field of settings -> its values that were another word -> the word now."""
 EVENT_FIELDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
@@ -96,6 +100,8 @@ def translate_config(config: Mapping[str, Any]) -> dict[str, Any]:
         # Before, every action was tried, whatever it cost, and kept where it was not worse for sure.
         found["evolve"] = {**EVERY_ACTION, **found["evolve"]}
     moved = {name for names in MOVED.values() for name in names}
+    if "optimizer" in found:
+        found["optimizer"] = {**HELD_RATE, **found["optimizer"]}
     if search:
         found["search"] = {**UNPLANNED} | {name: value for name, value in search.items() if name not in moved}
     return found

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from lab.base import require_choice, require_range
 
 RATE_SCHEDULES = ("cosine", "constant", "plateau", "phase")
+RATE_INTERVALS = ("step", "epoch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +17,8 @@ class OptimizerConfig:
     weight_schedule: str = "cosine"
     """cosine (to 1 % over the run), phase (to 1 % over each phase), constant, or plateau (halved after rate_patience
     epochs without a better loss on the selection split)."""
+    weight_schedule_interval: str = "step"
+    """How often the schedule moves the rate: step, or epoch (held from the beginning of an epoch to its end)."""
     rate_patience: int = 3
     """Epochs without improvement before weight_schedule plateau lowers the rate, >= 1."""
     weight_momentum: float = 0.9
@@ -30,6 +33,7 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         require_range("weight_lr", self.weight_lr, 0, open_low=True)
         require_choice("weight_schedule", self.weight_schedule, RATE_SCHEDULES)
+        require_choice("weight_schedule_interval", self.weight_schedule_interval, RATE_INTERVALS)
         require_range("rate_patience", self.rate_patience, 1)
         require_range("weight_momentum", self.weight_momentum, 0, 0.9999, open_low=True)
         require_range("weight_decay", self.weight_decay, 0)

@@ -54,6 +54,7 @@ class WeightTrainer:
             epochs,
             schedule=config.weight_schedule,
             patience=config.rate_patience,
+            interval=config.weight_schedule_interval,
         )
         self.weight_step = (options or StepOptions()).weight_step(
             self.optimizer, grad_clip=config.grad_clip, records=self.records
@@ -63,17 +64,26 @@ class WeightTrainer:
         self.phase = TRAINING
         self._announced = False
 
-    def begin_epoch(self, epoch: int, share: float | None = None) -> EpochPlan:
+    def begin_epoch(
+        self, epoch: int, data: EpochData, share: float | None = None, step_share: float | None = None
+    ) -> EpochPlan:
         """Announce the phase where it begins, set the restore point and the epoch's learning rate.
 
         Args:
             share: of the run that is done, for the learning-rate schedule phase; None for that of its epochs.
+            step_share: what a step adds to it; None for the share of its epochs.
         """
         if not self._announced or self.phase != TRAINING:
             self._announced, self.phase = True, TRAINING
             self.records.append(PhaseEvent(phase=self.phase, epoch=epoch, epochs=self.epochs, cycle=0))
         self.set_restore_point()
-        self.rate.begin(epoch, min(epoch / max(self.epochs, 1), 1.0) if share is None else share)
+        step = 1.0 / data.length(Split.TRAIN)
+        self.rate.begin(
+            epoch,
+            min(epoch / max(self.epochs, 1), 1.0) if share is None else share,
+            step=step,
+            phase_step=step / max(self.epochs, 1) if step_share is None else step_share,
+        )
         train_mode(self.network)
         return EpochPlan(split=Split.TRAIN, segment=self.phase)
 
@@ -88,6 +98,7 @@ class WeightTrainer:
 
     def step(self, x_BCHW: Tensor, y_B: Tensor) -> StepReport:
         """One clipped step on the weights."""
+        self.rate.advance()
         numbers = self.weight_step(self.network, x_BCHW, y_B, compiled=True)
         return StepReport(loss=numbers.loss, accuracy=numbers.accuracy, grad_norm=numbers.grad_norm, lr=self.rate.value)
 
@@ -215,7 +226,7 @@ class SupervisedStrategy:
 
     def begin_epoch(self, epoch: int, step: int, data: EpochData) -> EpochPlan:
         """Set the epoch's learning rate; the train split."""
-        return self.trainer.begin_epoch(epoch)
+        return self.trainer.begin_epoch(epoch, data)
 
     def end_epoch(self, epoch: int, data: EpochData) -> Evaluation:
         """Evaluate on the selection split."""

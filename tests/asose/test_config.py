@@ -67,6 +67,7 @@ CHANGED = {
     "reject_z": (AT_ONCE, 1e9),
     "weight_lr": ({}, 0.01),
     "weight_schedule": ({}, "constant"),
+    "weight_schedule_interval": ({}, "epoch"),
     "rate_patience": (PLATEAU, 1),
     "weight_momentum": ({}, 0.5),
     "weight_decay": ({}, 0.1),
@@ -79,6 +80,7 @@ CHANGED = {
 }
 ELSEWHERE = {
     "trial_steps": "tests/asose/test_mutation_trial.py::test_a_run_tells_what_its_trials_said",
+    "reading_share": "tests/runs/test_plan.py::test_readings_after_an_epoch_take_their_share_of_the_budget",
     "trial_share": "tests/asose/test_mutation_trial.py::test_trials_that_may_cost_nothing_are_not_made",
     "device": "tests/runs/test_build.py and test_a_device_that_is_not_there_is_refused",
     "memory_fraction": "test_a_memory_fraction_needs_an_accelerator",

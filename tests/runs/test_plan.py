@@ -120,6 +120,36 @@ def test_a_planned_search_begins_with_its_prior_and_stores_its_plan(tmp_path):
     assert genotype.space == planned.prior.space
 
 
+@pytest.mark.parametrize(("reading_share", "read"), [(0.0, [4]), (1.0, [0, 1, 2, 3, 4]), (0.06, None)])
+def test_readings_after_an_epoch_take_their_share_of_the_budget(tmp_path, reading_share, read):
+    config = RunConfig.from_fields(
+        data=DataConfig(train_limit=300),
+        batch_size=16,
+        threads=1,
+        device="cpu",
+        prior="none",
+        init_channels=2,
+        warmup_epochs=0,
+        arch_training_epochs=0,
+        weight_training_epochs=5,
+        total_cycles=1,
+        retraining_epochs=0,
+        mutation_frequency=9,
+        reading_share=reading_share,
+    )
+    run = Run(dataclasses.replace(config, budget=1e15), save_dir=tmp_path, name="read")
+    report = run.execute()
+    found = [row["epoch"] for row in report.history if row.get("decision_loss") is not None]
+    compute = run.parts.strategy.compute
+    if read is None:
+        # A reading costs more than the share of one epoch: it waits for others. The last one is always made.
+        assert 1 < len(found) < 5
+        assert 4 in found
+        assert compute.readings <= (reading_share + 0.1) * compute.spent
+    else:
+        assert found == read
+
+
 def test_the_phases_of_a_planned_search_fit_its_epochs():
     config = RunConfig.from_fields(device="cpu", prior_evaluations=30, threads=1, data=DataConfig(train_limit=300))
     planned = plan_run(config, Budget(operations=2e9), widths=(2,))

@@ -246,11 +246,12 @@ def advise_at(monkeypatch, advice):
 def test_a_run_is_advised_only_what_its_strategy_offers(make_config, sink, monkeypatch, recipe):
     loop = make_loop(make_config(recipe=recipe, epochs=1), sink)
     advise_at(monkeypatch, {5: "reduce_mutation_strength"})
-    before = loop.strategy.trainer.rate.value
+    first = loop.strategy.trainer.rate.value
     loop.run_epoch()
     (event,) = sink.of("intervention")
-    assert (event.action, event.before, event.after) == ("reduce_lr", before, before / 2)
-    assert loop.strategy.trainer.rate.value == before / 2
+    assert (event.action, event.after) == ("reduce_lr", event.before / 2)
+    assert 0 < event.before < first
+    assert loop.strategy.trainer.rate.scale == 0.5
     assert {item.advice for item in sink.of("stability")} == {"reduce_lr", "none"}
 
 
