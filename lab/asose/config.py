@@ -87,8 +87,8 @@ class ASOSEConfig:
     trial_share: float = 0.1
     """Share of the run's compute that all its trials may cost, readings included, in [0, 1]; 0 makes none."""
     reading_share: float = 0.02
-    """In a run with a budget: share of the compute so far that readings after an epoch may take, in [0, 1]. A reading that
-    decides is made all the same: an undecided mutation, the end of a phase, a plateau, a rule that ends the run."""
+    """In a run with a budget: share of the compute so far that readings after an epoch may take, in [0, 1]. A reading
+    that decides is made all the same: for a mutation, at the end of a phase, for a plateau or a rule that stops."""
     preserve_function: bool = True
     """Change from the old cell to the new one gradually, beginning with an unchanged output (the transition). False
     inserts the new primitives at once, which changes the output."""
