@@ -16,9 +16,9 @@ from torch.optim import Optimizer
 
 from lab.base import MorphError, Report, ReportTable
 from lab.morph.edit import check_optimizer, execute
-from lab.morph.morph import compare, double
+from lab.morph.morph import compare, double, double_model
 from lab.morph.plan import MorphPlan
-from lab.morph.trace import MODEL_ERRORS, Example
+from lab.morph.trace import MODEL_ERRORS, Example, copied, kept_results
 from lab.state import (
     ModelSnapshot,
     OptimizerSnapshot,
@@ -191,7 +191,8 @@ def rollback(report: MorphReport) -> nn.Module:
         report: of the last change of the model; its snapshot is used up.
 
     Raises:
-        MorphError: the snapshot was released or used, or a later change stands.
+        MorphError: the snapshot was released or used, a later change stands, or a parametrization was added or removed
+            since; nothing is put back then.
     """
     if report.undo is None:
         raise MorphError("a change with its snapshot", "one released or rolled back", "keep the report until then")
@@ -199,6 +200,9 @@ def rollback(report: MorphReport) -> nn.Module:
     if depth != report.undo.depth:
         got = f"change {report.undo.depth} of {depth}"
         raise MorphError("the last change of the model", got, "roll back the later ones first")
+    if others := report.undo.model.other_classes():
+        hint = "register the parametrization again, or load a checkpoint from before the change"
+        raise MorphError("modules of the classes that they had when the change was made", "; ".join(others), hint)
     _restore(report.undo)
     report.release()
     return report.model
@@ -221,7 +225,7 @@ def verify(report: MorphReport, batch: Example) -> float:
     with preserved_rng():
         try:
             before, after = _both(report)
-            return compare(before.double(), after.double(), double(batch))[1]
+            return compare(double_model(before), double_model(after), double(batch))[1]
         except MODEL_ERRORS as error:
             line = (str(error).splitlines() or [type(error).__name__])[0]
             raise MorphError("a batch that both models take", line, "give one like the plan's example") from error
@@ -247,9 +251,11 @@ def _both(report: MorphReport) -> tuple[nn.Module, nn.Module]:
     """Copies of the model as it was at the moment before `apply`, and as it is."""
     if report.undo is None:
         raise MorphError("a change with its snapshot", "one released or rolled back", "keep the report until then")
-    before, snapshot = copy.deepcopy((report.model, report.undo.model))
+    # With one memo: the snapshot's copy is of the copy's own modules and tensors.
+    memo = kept_results(report.model)
+    before, snapshot = copy.deepcopy((report.model, report.undo.model), memo)
     snapshot.restore()
-    return before, copy.deepcopy(report.model)
+    return before, copied(report.model)
 
 
 def rebuild(model: nn.Module, plans: tuple[MorphPlan, ...]) -> nn.Module:

@@ -8,13 +8,14 @@ weighed with it; decoupled decay (AdamW) is in no moment. Units that are drawn h
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lab.base import MorphError
-from lab.morph.modules import build_module
+from lab.morph.modules import build_module, is_called
 from lab.morph.plan import MorphPlan
 from lab.morph.steps import Append, Pad, Regroup, Resize, SetAttribute, TensorStep, Transition, Wrap
 from lab.nn import Cell, EvolvableNetwork, make_primitive
@@ -48,6 +49,10 @@ def check_optimizer(plan: MorphPlan, model: nn.Module, optimizer: Optimizer) -> 
     Raises:
         MorphError: a trainable parameter is in no group, or the state holds an entry that is not understood.
     """
+    kind = type(optimizer).__name__
+    if isinstance(optimizer, torch.optim.LBFGS):
+        got = f"{kind}, whose history is one vector of all parameters"
+        raise MorphError("an optimizer with state for each parameter", got, "make a new LBFGS after the change")
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     missing = [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in held]
     if missing:
@@ -56,13 +61,20 @@ def check_optimizer(plan: MorphPlan, model: nn.Module, optimizer: Optimizer) -> 
         )
     named = dict(model.named_parameters())
     for step in plan.steps:
-        parameter = named.get(step.tensor) if isinstance(step, TensorStep) else None
-        if parameter is None:
+        if not isinstance(step, TensorStep) or step.tensor not in named:
             continue
+        parameter = named[step.tensor]
         for key, value in optimizer.state.get(parameter, {}).items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape and value.dim() and key not in MOMENTS:
-                kind = type(optimizer).__name__
-                raise MorphError(f"state among {', '.join(MOMENTS)}", f"{key} of {kind}", "use SGD, Adam or AdamW")
+            known = isinstance(value, Tensor) and (
+                not value.dim() or (key in MOMENTS and value.shape == parameter.shape)
+            )
+            if not known and not isinstance(value, int | float | bool | str | type(None)):
+                got = f"{key} of {kind}, {_described(value)} for {step.tensor} {tuple(parameter.shape)}"
+                raise MorphError(f"state among {', '.join(MOMENTS)}", got, "use SGD, Adam or AdamW, or make a new one")
+
+
+def _described(value: Any) -> str:
+    return f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 
 def execute(plan: MorphPlan, model: nn.Module, optimizer: Optimizer | None) -> None:
@@ -104,11 +116,12 @@ def _replace(
             for step in steps
         ]
         values = _changed(old.detach(), maps, 1, reads=True, seed=plan.seed)
+        values = _laid_out(values, old)
         made = nn.Parameter(values, old.requires_grad) if isinstance(old, nn.Parameter) else values
         # Python attributes that somebody put on the old object go along.
         vars(made).update(vars(old))
         if old.is_leaf and old.grad is not None:
-            made.grad = _changed(old.grad, maps, 1, reads=False)
+            made.grad = _laid_out(_changed(old.grad, maps, 1, reads=False), old.grad)
         new[id(old)] = made
         if optimizer is not None and old in optimizer.state:
             state = optimizer.state.pop(old)
@@ -116,13 +129,21 @@ def _replace(
             for key, value in state.items():
                 if isinstance(value, Tensor) and value.dim() and value.shape == old.shape:
                     start = float(options.get(STARTS.get(key, ""), 0.0))
-                    state[key] = _changed(value, maps, MOMENTS[key], reads=False, start=start)
+                    state[key] = _laid_out(_changed(value, maps, MOMENTS[key], reads=False, start=start), value)
             optimizer.state[made] = state
     for module in model.modules():
         for registry in (module._parameters, module._buffers):
             registry.update({name: new.get(id(tensor), tensor) for name, tensor in registry.items()})  # type: ignore[misc]
     for group in optimizer.param_groups if optimizer is not None else ():
         group["params"] = [new.get(id(parameter), parameter) for parameter in group["params"]]
+
+
+def _laid_out(values: Tensor, old: Tensor) -> Tensor:
+    """`values` in the memory format of `old`: channels last stays channels last."""
+    for dims, memory_format in ((4, torch.channels_last), (5, torch.channels_last_3d)):
+        if old.dim() == dims and not old.is_contiguous() and old.is_contiguous(memory_format=memory_format):
+            return values.contiguous(memory_format=memory_format)
+    return values
 
 
 def _changed(values: Tensor, maps: list[Map], power: int, *, reads: bool, start: float = 0.0, seed: int = 0) -> Tensor:
@@ -167,9 +188,20 @@ def _wrap(step: Wrap, model: nn.Module, seed: int, optimizer: Optimizer | None) 
         if id(module) not in known:
             _like(module, neighbour, old)
             module.training = body.training
+    for parameter in fresh:
+        alike = (p for p in model.parameters() if p.dim() == parameter.dim() and not p.is_contiguous())
+        parameter.data = _laid_out(parameter.data, next(alike, parameter.data))
     parent._modules[name] = part
+    if any(isinstance(module, nn.TransformerEncoderLayer) for module in _around(model, step.path)):
+        part.register_forward_pre_hook(is_called)
     if optimizer is not None and fresh:
         _join(fresh, neighbour, optimizer)
+
+
+def _around(model: nn.Module, path: str) -> list[nn.Module]:
+    """The modules that the one at `path` is in."""
+    names = path.split(".")
+    return [model.get_submodule(".".join(names[:count])) for count in range(len(names))]
 
 
 class _FreshPrimitives:

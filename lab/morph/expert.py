@@ -1,6 +1,5 @@
 """`AddExpert`: one more expert in a router, without change of output."""
 
-from copy import deepcopy
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any, ClassVar
@@ -12,7 +11,7 @@ from lab.base import MorphError, derive_seed
 from lab.mahia import ExpertRouter
 from lab.morph.morph import Draft, Morph
 from lab.morph.steps import Append, SetAttribute, Step
-from lab.morph.trace import MODEL_ERRORS, Example, run
+from lab.morph.trace import MODEL_ERRORS, Example, copied, run
 from lab.morph.widths import find_module
 
 
@@ -131,9 +130,9 @@ def _tokens_of(model: nn.Module, router: ExpertRouter, expert: int, example: Exa
     Raises:
         MorphError: the forward fails, or no token does.
     """
-    # The router is found again in the copy by what it is called from, not by name: a name may be one of several.
-    quiet, inner = deepcopy((model, router))
-    quiet.eval()
+    quiet = copied(model).eval()
+    # Any of its names leads to it in the copy.
+    inner: Any = quiet.get_submodule(next(name for name, module in model.named_modules() if module is router))
     seen: list[Tensor] = []
 
     def note(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:

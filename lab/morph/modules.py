@@ -3,6 +3,7 @@
 Shapes: B batch, C channels, H W height and width, N tokens.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -32,7 +33,30 @@ class Gate(nn.Module):
         return scale_channels(self.gate, x, self.dim)
 
 
-class Deepened(nn.Module):
+class Wrapper(nn.Module, ABC):
+    """In the place of `body`, whose attributes it passes on: a parent may read `linear.weight` or `norm.eps`."""
+
+    body: nn.Module
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "body" or name.startswith("__"):
+                raise
+            return getattr(super().__getattr__("body"), name)
+
+    @abstractmethod
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        """The output of the body and of what was added."""
+
+
+def is_called(module: nn.Module, args: tuple[Any, ...]) -> None:
+    """A hook that does nothing: `nn.TransformerEncoderLayer` leaves its fused path, which calls none of its parts,
+    where one of them has a hook."""
+
+
+class Deepened(Wrapper):
     """A module and a further layer behind it: layer(body(x))."""
 
     def __init__(self, body: nn.Module, layer: nn.Module) -> None:
@@ -46,7 +70,7 @@ class Deepened(nn.Module):
         return y
 
 
-class Residual(nn.Module):
+class Residual(Wrapper):
     """A module and a branch on its output: y + branch(y), y = body(x)."""
 
     def __init__(self, body: nn.Module, branch: nn.Module) -> None:
@@ -62,15 +86,15 @@ class Residual(nn.Module):
 
 
 class Resample(nn.Module):
-    """Average pooling to the size of other maps."""
+    """Average pooling to the size of other maps, of one to three sides."""
 
-    def forward(self, x_BCHW: Tensor, like_BCHW: Tensor) -> Tensor:
-        """Maps as large as those of `like_BCHW`."""
-        size = (like_BCHW.shape[-2], like_BCHW.shape[-1])
-        return nn.functional.adaptive_avg_pool2d(x_BCHW, size)
+    def forward(self, x: Tensor, like: Tensor) -> Tensor:
+        """Maps (B, C, ...) as large as those of `like`."""
+        y: Tensor = _POOLS[x.dim() - 2](x, tuple(like.shape[2:]))
+        return y
 
 
-class Branched(nn.Module):
+class Branched(Wrapper):
     """A module and a branch beside it: body(x) + branch(x), the branch resampled where its maps have another size."""
 
     def __init__(self, body: nn.Module, branch: nn.Module) -> None:
@@ -86,7 +110,7 @@ class Branched(nn.Module):
         in_place = any(getattr(module, "inplace", False) for module in self.body.modules())
         added: Tensor = self.branch(x.clone() if in_place else x)
         y: Tensor = self.body(x, *args, **kwargs)
-        if added.dim() == 4 and added.shape[-2:] != y.shape[-2:]:
+        if added.dim() > 2 and added.shape[2:] != y.shape[2:]:
             added = self.resample(added, y)
         return y + added
 
@@ -108,10 +132,28 @@ class TokenAttention(nn.Module):
         return (y_BNC.transpose(1, 2) if self.pixels else y_BNC).reshape(x.shape)
 
 
+_CONVS: dict[int, type[nn.Conv1d | nn.Conv2d | nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_NORMS: dict[int, type[nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d]] = {
+    1: nn.BatchNorm1d,
+    2: nn.BatchNorm2d,
+    3: nn.BatchNorm3d,
+}
+_POOLS: dict[int, Callable[..., Tensor]] = {
+    1: nn.functional.adaptive_avg_pool1d,
+    2: nn.functional.adaptive_avg_pool2d,
+    3: nn.functional.adaptive_avg_pool3d,
+}
+
+
+def _conv(arguments: dict[str, Any]) -> type[nn.Conv1d | nn.Conv2d | nn.Conv3d]:
+    """The convolution of maps with as many sides as the plan says; two where it says nothing."""
+    return _CONVS[arguments.get("sides", 2)]
+
+
 def _identity_layer(body: nn.Module, parent: nn.Module, name: str, arguments: dict[str, Any]) -> nn.Module:
     channels = arguments["channels"]
     if arguments["pixels"]:
-        conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        conv = _conv(arguments)(channels, channels, 3, padding=1, bias=False)
         nn.init.dirac_(conv.weight)
         layer: nn.Module = conv
     else:
@@ -123,7 +165,7 @@ def _identity_layer(body: nn.Module, parent: nn.Module, name: str, arguments: di
 
 def _gated_layer(body: nn.Module, parent: nn.Module, name: str, arguments: dict[str, Any]) -> nn.Module:
     channels, pixels = arguments["channels"], arguments["pixels"]
-    layer = nn.Conv2d(channels, channels, 3, padding=1) if pixels else nn.Linear(channels, channels)
+    layer = _conv(arguments)(channels, channels, 3, padding=1) if pixels else nn.Linear(channels, channels)
     return Residual(body, nn.Sequential(layer, nn.ReLU(), Gate(channels, 1 if pixels else -1)))
 
 
@@ -131,9 +173,9 @@ def _shortcut(body: nn.Module, parent: nn.Module, name: str, arguments: dict[str
     into, out = arguments["into"], arguments["out"]
     if not arguments["pixels"]:
         return Branched(_span(body, parent, name, arguments), nn.Sequential(nn.Linear(into, out), Gate(out, -1)))
-    norm = nn.BatchNorm2d(out)
+    norm = _NORMS[arguments.get("sides", 2)](out)
     nn.init.zeros_(norm.weight)
-    shortcut = nn.Sequential(nn.Conv2d(into, out, 1, stride=tuple(arguments["stride"])), norm)
+    shortcut = nn.Sequential(_conv(arguments)(into, out, 1, stride=tuple(arguments["stride"])), norm)
     return Branched(_span(body, parent, name, arguments), shortcut)
 
 
@@ -163,7 +205,7 @@ def _branch(body: nn.Module, parent: nn.Module, name: str, arguments: dict[str, 
     into, out = arguments["into"], arguments["out"]
     if not arguments["pixels"]:
         return Branched(body, nn.Sequential(nn.Linear(into, out), nn.GELU(), Gate(out, -1)))
-    conv = nn.Conv2d(into, out, 3, stride=tuple(arguments["stride"]), padding=1)
+    conv = _conv(arguments)(into, out, 3, stride=tuple(arguments["stride"]), padding=1)
     return Branched(body, nn.Sequential(conv, nn.ReLU(), Gate(out, 1)))
 
 

@@ -6,8 +6,8 @@ from typing import ClassVar
 from torch import nn
 
 from lab.base import MorphError
-from lab.morph.inserts import shapes_of
 from lab.morph.morph import Draft, Morph
+from lab.morph.shapes import shapes_of
 from lab.morph.steps import Transition
 from lab.morph.trace import Example
 from lab.nn import Cell, EvolvableNetwork, InterpolatedOp

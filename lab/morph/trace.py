@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.fx import Node
+from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
@@ -51,6 +51,28 @@ def call_arguments(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return (example, {}) if isinstance(example, tuple) else ((example,), {})
 
 
+def kept_results(model: nn.Module) -> dict[int, Any]:
+    """What `copy.deepcopy` needs to be told of results that modules keep: each one's identity, and a copy of it.
+
+    torch copies no tensor that an operation has made. Old `weight_norm` keeps its weight as one.
+    """
+    kept = pytree.tree_leaves([list(vars(module).values()) for module in model.modules()])
+    return {id(item): item.detach().clone() for item in kept if isinstance(item, Tensor) and not item.is_leaf}
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """A copy of `model`; what it keeps of earlier forwards, such as an activation, is copied without its graph.
+
+    Raises:
+        MorphError: `copy.deepcopy` fails on it.
+    """
+    try:
+        return copy.deepcopy(model, kept_results(model))
+    except MODEL_ERRORS as error:
+        line = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        raise MorphError("a model that copy.deepcopy copies", line, "keep no such object in a module") from error
+
+
 def run(model: nn.Module, example: Example) -> Any:
     """The model's output for an example."""
     args, kwargs = call_arguments(example)
@@ -76,7 +98,31 @@ def trace_widths(model: nn.Module, example: Example) -> Widths:
         MorphError: the forward cannot be followed, for instance because it branches on values.
     """
     args, kwargs = call_arguments(example)
-    quiet = copy.deepcopy(model).eval()
+    try:
+        graph, names = _graph(copied(model).eval(), args, kwargs)
+    except MODEL_ERRORS as error:
+        # Grouped products have no rule for tensors without values but in this dtype; widths are the same in any.
+        if "BFloat16" not in str(error):
+            raise _untraced(error) from error
+        half = pytree.tree_map(_to_bfloat16, (args, kwargs))
+        try:
+            graph, names = _graph(copied(model).bfloat16().eval(), *half)
+        except MODEL_ERRORS as other:
+            raise _untraced(other) from other
+    return _interpret(list(graph.graph.nodes), names, graph)
+
+
+def _untraced(error: Exception) -> MorphError:
+    line = (str(error).splitlines() or [type(error).__name__])[0][:300]
+    return MorphError("a forward that can be traced without values", line, "see lab.doctor.simulate")
+
+
+def _to_bfloat16(item: Any) -> Any:
+    return item.bfloat16() if isinstance(item, Tensor) and item.is_floating_point() else item
+
+
+def _graph(quiet: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[GraphModule, list[str]]:
+    """The forward as a graph of operations, and the names of the tensors that it gets first."""
     _give_weights(quiet)
     state: dict[str, Tensor] = dict(quiet.named_parameters())
     state |= dict(quiet.named_buffers())
@@ -86,15 +132,10 @@ def trace_widths(model: nn.Module, example: Example) -> Widths:
         leaves = pytree.tree_leaves(functional_call(quiet, state, args, kwargs))
         return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
-    try:
-        with torch.no_grad(), plain_attention():
-            graph = make_fx(forward, tracing_mode="fake", _allow_non_fake_inputs=True)(state, args, kwargs)
-    except MODEL_ERRORS as error:
-        line = (str(error).splitlines() or [type(error).__name__])[0][:300]
-        raise MorphError("a forward that can be traced without values", line, "see lab.doctor.simulate") from error
+    with torch.no_grad(), plain_attention():
+        graph = make_fx(forward, tracing_mode="fake", _allow_non_fake_inputs=True)(state, args, kwargs)
     # Placeholders come in the order of the flattened arguments, a dict in its own order.
-    names = list(state)
-    return _interpret(list(graph.graph.nodes), names, graph)
+    return graph, list(state)
 
 
 class Traces:

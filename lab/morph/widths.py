@@ -50,6 +50,11 @@ def _width_of(model: nn.Module, layer: str, widths: Widths) -> tuple[str, int, n
         raise MorphError(
             "a weight that is a parameter", got, "call torch.nn.utils.parametrize.remove_parametrizations first"
         )
+    hooks = [hook for hook in module._forward_pre_hooks.values() if getattr(hook, "name", "") == "weight"]
+    if hooks:
+        # torch's older weight_norm and spectral_norm: the weight is computed anew at each forward.
+        got = f"one that {type(hooks[0]).__name__} computes on {layer}"
+        raise MorphError("a weight that is a parameter", got, "take it off first, for instance by remove_weight_norm")
     if not isinstance(weight, nn.Parameter) or weight.dim() < 2:
         raise MorphError(
             "a linear or a convolution layer", f"{type(module).__name__} {layer}", "name a layer of that kind"

@@ -42,7 +42,19 @@ class ModelSnapshot:
 
     def __init__(self, model: nn.Module) -> None:
         self._modules = [(module, _copy_attributes(vars(module))) for module in model.modules()]
+        self._classes = [(name, module, type(module)) for name, module in model.named_modules()]
         self._tensors = [_Kept(tensor) for tensor in _held(self._modules)]
+
+    def other_classes(self) -> list[str]:
+        """What has become of modules that are of another class now, which `restore` cannot bring back.
+
+        torch makes a class for a module with a parametrization, and takes the weight from it when that is removed.
+        """
+        return [
+            f"{name or 'the model'}: {kind.__name__} -> {type(module).__name__}"
+            for name, module, kind in self._classes
+            if type(module) is not kind
+        ]
 
     def restore(self) -> None:
         """Put everything back."""

@@ -124,17 +124,41 @@ def test_attention_over_too_many_pixels_is_refused():
         InsertAttention("0").plan(model, torch.randn(1, 3, 80, 80))
 
 
-def test_an_attribute_that_a_wrapped_layer_would_lack_is_refused():
-    class Peeks(nn.Module):
+class Peeks(nn.Module):
+    """Calls a layer and reads its weights; the second one it only reads."""
+
+    def __init__(self, calls=True):
+        super().__init__()
+        self.one, self.calls = nn.Linear(4, 4), calls
+
+    def forward(self, x):
+        y = x @ self.one.weight.T + self.one.bias
+        return y + self.one(x) if self.calls or not self.training else y
+
+
+@pytest.mark.parametrize("op", [Deepen("one"), InsertResidual("one"), AddBranch("one")], ids=str)
+def test_a_parent_that_reads_attributes_of_a_wrapped_layer_gets_those_of_the_layer(op):
+    model, x = Peeks(), torch.randn(4, 4)
+    layer, before = model.one, model(x)
+    assert apply(op.plan(model, x), model).max_difference == 0.0
+    assert model.one.weight is layer.weight
+    assert model.one.in_features == 4
+    assert torch.equal(model(x), before)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = model.one.nothing
+
+
+def test_a_layer_whose_parent_only_reads_its_weights_is_refused():
+    class Reads(nn.Module):
         def __init__(self):
             super().__init__()
-            self.one = nn.Linear(4, 4)
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
 
         def forward(self, x):
-            return self.one(x) + self.one.weight.sum()
+            return self.attention(x, x, x)[0]
 
-    with pytest.raises(MorphError, match="no attribute 'weight'"):
-        Deepen("one").plan(Peeks(), torch.randn(4, 4))
+    with pytest.raises(MorphError, match="never called"):
+        Deepen("attention.out_proj").plan(Reads(), torch.randn(4, 3, 8))
 
 
 def test_dtype_mode_and_frozen_neighbours_are_taken_over(specimen, images):

@@ -174,6 +174,45 @@ def test_a_state_that_is_not_understood_is_refused_and_nothing_changes(x, state,
     assert same(state(model, optimizer), before)
 
 
+class Quantised(torch.optim.Optimizer):
+    """Keeps its moments as bytes with a scale for each block, as 8-bit optimizers do."""
+
+    def __init__(self, params):
+        super().__init__(params, {"lr": 0.01})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                blocks = torch.zeros(-(-parameter.numel() // 256))
+                self.state[parameter] = {"state1": torch.zeros(parameter.numel(), dtype=torch.uint8), "absmax1": blocks}
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (Quantised, r"state1 of Quantised, torch\.uint8 \(\d+,\) for features\.conv2\.weight"),
+        (torch.optim.LBFGS, "LBFGS, whose history is one vector of all parameters"),
+        (torch.optim.Adafactor, "row_var of Adafactor"),
+    ],
+)
+def test_an_optimizer_whose_state_cannot_be_carried_is_named_and_nothing_changes(x, state, same, make, match):
+    model = small_cnn().double()
+    optimizer = make(model.parameters())
+
+    def closure():
+        optimizer.zero_grad()
+        loss = model(x).square().mean()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    plan, before = Widen("features.conv2", 80).plan(model, x), state(model)
+    with pytest.raises(MorphError, match=match):
+        apply(plan, model, optimizer)
+    assert same(state(model), before)
+
+
 def test_pruning_keeps_the_moments_of_the_units_that_stay(x):
     model, optimizer, _ = build("adam")
     step(model, optimizer, x, 2)
