@@ -215,7 +215,10 @@ def merge(dims: list[Dim], reason: str) -> Dim:
 
 
 def split(dim: Dim, sizes: list[int], reason: str) -> list[Dim]:
-    """The dimensions that a reshape of one to `sizes` gives; widths that it would divide are fixed."""
+    """The dimensions that a reshape of one to `sizes` gives; a width becomes the product of one for each of them.
+
+    A width of which no such product can be said is fixed.
+    """
     found = resolve(dim)
     if sum(size != 1 for size in sizes) <= 1:
         return [found if size != 1 else plain(1) for size in sizes]
@@ -227,12 +230,45 @@ def split(dim: Dim, sizes: list[int], reason: str) -> list[Dim]:
         part: list[Factor] = []
         while factors and segment_size(tuple(part)) < size:
             need, factor = size // segment_size(tuple(part)), factors.pop(0)
-            if isinstance(factor, int) and factor > need and factor % need == 0:
-                factors.insert(0, factor // need)
-                factor = need
+            if factor_size(factor) > need and factor_size(factor) % need == 0:
+                factor, rest = _divide(factor, need)
+                factors.insert(0, rest)
             part.append(factor)
         if segment_size(tuple(part)) != size:
             fix(found, reason)
             return [plain(size) for size in sizes]
         parts.append(resolve((tuple(part),)))
     return parts
+
+
+def _divide(factor: Factor, size: int) -> tuple[Factor, Factor]:
+    """A factor as a product, the first of `size`: whole heads and the units of one are widths of their own."""
+    if isinstance(factor, int):
+        return size, factor // size
+    parts = WidthVar(size), WidthVar(factor.size // size)
+    _link(((factor,),), (parts,))
+    return parts
+
+
+def pieces(dim: Dim, sizes: list[int], reason: str) -> list[Dim]:
+    """The dimensions that a cut into pieces of `sizes` gives, one after the other; equal ones are the same width.
+
+    A forward that divides by a number, as `chunk` does, needs equal pieces to stay equal.
+    """
+    found = resolve(dim)
+    if len(set(sizes)) == 1 and len(found) == 1 and len(sizes) > 1:
+        return split(found, [len(sizes), sizes[0]], reason)[1:] * len(sizes)
+    left, parts = list(found), []
+    for size in sizes:
+        part: list[Segment] = []
+        while left and dim_size(tuple(part)) < size:
+            segment, need = left.pop(0), size - dim_size(tuple(part))
+            if segment_size(segment) > need:
+                segment, rest = _cut(segment, need, reason)
+                left.insert(0, rest)
+            part.append(segment)
+        parts.append(resolve(tuple(part)))
+    if len(set(sizes)) == 1:
+        for other in parts[1:]:
+            unify(parts[0], other, reason)
+    return [resolve(part) for part in parts]

@@ -98,9 +98,13 @@ def _attention(op: TracedOp) -> Values:
         unify(query.dims[number], key.dims[number], "heads of attention do not fit")
         unify(query.dims[number], value.dims[number], "heads of attention do not fit")
     unify(query.dims[3], key.dims[3], "queries and keys do not fit")
-    for extra in tensors(op.args[3:]):
-        for dim in extra.dims:
-            fix(dim, "the mask of attention")
+    for extra in tensors((op.args[3:], op.kwargs)):
+        for number, dim in enumerate(extra.dims):
+            # A bias for each head is one of its units; a mask goes along tokens.
+            if number == len(extra.dims) - 3 and dim_size(dim) == dim_size(query.dims[1]) != 1:
+                unify(query.dims[1], dim, "heads of attention do not fit")
+            else:
+                fix(dim, "the mask of attention")
     outputs = op.plain_outputs()
     rest = outputs[1:] if isinstance(outputs, tuple) else ()
     return (Value((query.dims[0], query.dims[1], query.dims[2], value.dims[3])), *rest)
@@ -173,6 +177,8 @@ def _rest(op: TracedOp) -> tuple[Any, ...]:
     aten.sum.dim_IntList,
     aten.amax.default,
     aten.amin.default,
+    aten.max.dim,
+    aten.min.dim,
     aten.var.correction,
     aten.var_mean.correction,
 )
@@ -185,8 +191,10 @@ def _reduce(op: TracedOp) -> Values:
     for number in gone:
         if kind == "mean":
             mark_equal(x.dims[number], "a mean goes over it")
-        elif kind not in ("amax", "amin"):
+        elif kind not in ("amax", "amin", "max", "min"):
             mark_inexact(x.dims[number], f"{op.name} goes over it")
+        elif kind in ("max", "min") and op.used[1:] != (False,):
+            fix(x.dims[number], f"{op.name} numbers its units")
     keep = len(op.shapes[0] or ()) == len(x.dims) and bool(gone)
     dims = [plain(1) if number in gone else dim for number, dim in enumerate(x.dims) if keep or number not in gone]
     value = Value(tuple(dims))

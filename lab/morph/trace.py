@@ -13,7 +13,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 from lab.base import MorphError
-from lab.morph.dims import Dim, WidthVar, fix, plain, resolve
+from lab.morph.dims import Dim, WidthVar, dim_size, fix, plain, resolve, unify, width_vars
 from lab.morph.rules import apply_rule
 from lab.morph.traced_op import Roles, TracedOp, Value, tensors
 from lab.nn import plain_attention
@@ -89,10 +89,12 @@ def _give_weights(model: nn.Module) -> None:
             module.weight = nn.Parameter(torch.ones(shape, dtype=like.dtype, device=like.device))
 
 
-def trace_widths(model: nn.Module, example: Example) -> Widths:
+def trace_widths(model: nn.Module, example: Example, *, tied: bool = False) -> Widths:
     """Follow one forward of `model` on tensors without values.
 
-    The model is read, never written: its forward runs on a copy in eval mode, and that on fake tensors.
+    The model is read, never written: its forward runs on a copy in eval mode, and that on fake tensors. Where `tied`,
+    heads that are joined to a size of the residual stream are units of that stream: `reshape(B, N, C)` with the C of
+    the block's input says so, and a trace of sizes cannot tell it from another number.
 
     Raises:
         MorphError: the forward cannot be followed, for instance because it branches on values.
@@ -109,7 +111,7 @@ def trace_widths(model: nn.Module, example: Example) -> Widths:
             graph, names = _graph(copied(model).bfloat16().eval(), *half)
         except MODEL_ERRORS as other:
             raise _untraced(other) from other
-    return _interpret(list(graph.graph.nodes), names, graph)
+    return _interpret(list(graph.graph.nodes), names, graph, tied=tied)
 
 
 def _untraced(error: Exception) -> MorphError:
@@ -146,9 +148,18 @@ class Traces:
     the object answers for a forward that depends on nothing else.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, tied: bool = False) -> None:
         self._key: tuple[Any, ...] = ()
         self._found: Widths | MorphError | None = None
+        self._tied = tied
+        self._other: Traces | None = None
+
+    @property
+    def with_ties(self) -> "Traces":
+        """The same model, traced with residual streams tied to heads."""
+        if self._other is None:
+            self._other = self if self._tied else Traces(tied=True)
+        return self._other
 
     def widths(self, model: nn.Module, example: Example) -> Widths:
         """As `trace_widths` gives them."""
@@ -158,7 +169,7 @@ class Traces:
         if self._found is None or key != self._key:
             self._key = key
             try:
-                self._found = trace_widths(model, example)
+                self._found = trace_widths(model, example, tied=self._tied)
             except MorphError as error:
                 self._found = error
         if isinstance(self._found, MorphError):
@@ -166,7 +177,7 @@ class Traces:
         return self._found
 
 
-def _interpret(nodes: list[Node], names: list[str], graph: nn.Module) -> Widths:
+def _interpret(nodes: list[Node], names: list[str], graph: nn.Module, *, tied: bool) -> Widths:
     roles, known = Roles(), dict[Node, Any]()
     dims: dict[str, tuple[Dim, ...]] = {}
     places = iter(range(len(nodes)))
@@ -191,10 +202,22 @@ def _interpret(nodes: list[Node], names: list[str], graph: nn.Module) -> Widths:
             for value in tensors(pytree.tree_map(lambda item: known.get(item, item), _listed(node.args))):
                 for dim in value.dims:
                     fix(dim, "it is a size of the model's output")
+    if tied:
+        _tie(dims, roles)
     # A link that came late can leave a dimension without a way to say it; resolving it finds the reason.
     for dim in (dim for found in dims.values() for dim in found):
         resolve(dim)
     return Widths(dims, roles)
+
+
+def _tie(dims: dict[str, tuple[Dim, ...]], roles: Roles) -> None:
+    """Heads that a reshape joined are the width that the weights which made them read, where sizes agree."""
+    for joined in roles.joined:
+        units = set(width_vars(joined))
+        for name, read in list(roles.read) if len(units) > 0 else ():
+            makes = any(units & set(width_vars(dim)) for number, dim in enumerate(dims[name]) if number != read)
+            if makes and dim_size(dims[name][read]) == dim_size(joined):
+                unify(dims[name][read], joined, "heads are joined to another width")
 
 
 def _listed(value: Any) -> Any:
@@ -206,8 +229,10 @@ def _call(node: Node, known: dict[Node, Any], roles: Roles) -> Any:
     kwargs: Any = torch.fx.node.map_arg(node.kwargs, lambda item: known[item])
     if getattr(node.target, "__name__", "") == "getitem":
         return args[0][args[1]]
-    call = TracedOp(node.target, tuple(args), dict(kwargs), _shapes(node), roles)
-    return apply_rule(call)
+    shapes = _shapes(node)
+    read = {user.args[1] for user in node.users if user.users and getattr(user.target, "__name__", "") == "getitem"}
+    used = tuple(number in read for number in range(len(shapes))) if len(shapes) > 1 else (True,)
+    return apply_rule(TracedOp(node.target, tuple(args), dict(kwargs), shapes, roles, used))
 
 
 def _shapes(node: Node) -> tuple[tuple[int, ...] | None, ...]:

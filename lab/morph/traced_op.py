@@ -29,6 +29,8 @@ class Roles:
     """Multiplied with an activation and summed: the columns of a linear layer."""
     made: set[tuple[str, int]] = field(default_factory=set)
     """Turns up in a result: the rows of a linear layer, a scale, a bias."""
+    joined: list[Dim] = field(default_factory=list)
+    """Dimensions that a reshape joined, such as heads and the units of one."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class TracedOp:
     shapes: tuple[tuple[int, ...] | None, ...]
     """Shape of each output."""
     roles: Roles
+    used: tuple[bool, ...] = ()
+    """Of several outputs, whether anything reads each one."""
 
     @property
     def name(self) -> str:

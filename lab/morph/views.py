@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from lab.morph.dims import Dim, WidthVar, dim_size, fix, merge, plain, split, unify
+from lab.morph.dims import Dim, WidthVar, dim_size, fix, merge, pieces, plain, split, unify
 from lab.morph.traced_op import Rules, TracedOp, Value, Values, make, register
 
 aten = torch.ops.aten
@@ -65,7 +65,10 @@ def _view(op: TracedOp) -> Values:
                 taken.append(into.pop(0))
             else:
                 sizes.append(out.pop(0))
-        result += split(merge(taken, reason), sizes, reason) if sizes else []
+        merged = merge(taken, reason)
+        if len(taken) > 1 and len(sizes) == 1:
+            op.roles.joined.append(merged)
+        result += split(merged, sizes, reason) if sizes else []
     return Value(tuple(result))
 
 
@@ -130,20 +133,106 @@ def _select(op: TracedOp) -> Values:
     return Value((*x.dims[:number], plain(shape[number]), *x.dims[number + 1 :]))
 
 
-@register(VIEWS, aten.split.Tensor, aten.split_with_sizes.default, aten.unbind.int, aten.chunk.default)
+@register(VIEWS, aten.split.Tensor, aten.split_with_sizes.default, aten.unbind.int, aten.chunk.default,
+    aten.unsafe_split.Tensor, aten.unsafe_chunk.default, aten.split_with_sizes_copy.default)
 def _split(op: TracedOp) -> Values:
     x = op.args[0]
     make(op, x)
     at = op.args[1] if op.target is aten.unbind.int and len(op.args) > 1 else 0
     number = (op.args[2] if len(op.args) > 2 else op.kwargs.get("dim", at)) % len(x.dims)
-    fix(x.dims[number], "a split cuts it")
-    pieces = []
-    for shape in op.shapes:
-        rest = [dim for position, dim in enumerate(x.dims) if position != number]
-        if shape is not None and len(shape) == len(x.dims):
-            rest.insert(number, plain(shape[number]))
-        pieces.append(Value(tuple(rest)))
-    return tuple(pieces)
+    rest = [dim for position, dim in enumerate(x.dims) if position != number]
+    if op.target is aten.unbind.int:
+        fix(x.dims[number], "a split takes its units apart")
+        return tuple(Value(tuple(rest)) for _ in op.shapes)
+    sizes = [shape[number] for shape in op.shapes if shape is not None]
+    cut = pieces(x.dims[number], sizes, "a split cuts it")
+    return tuple(Value((*rest[:number], piece, *rest[number:])) for piece in cut)
+
+
+@register(VIEWS, aten.stack.default)
+def _stack(op: TracedOp) -> Values:
+    values = op.args[0]
+    make(op, values)
+    dims = list(values[0].dims)
+    for value in values[1:]:
+        for one, other in zip(dims, value.dims, strict=True):
+            unify(one, other, "a stack of sizes that do not fit")
+    number = (op.args[1] if len(op.args) > 1 else op.kwargs.get("dim", 0)) % (len(dims) + 1)
+    return Value((*dims[:number], plain(len(values)), *dims[number:]))
+
+
+@register(VIEWS, aten.pixel_shuffle.default, aten.pixel_unshuffle.default)
+def _pixel_shuffle(op: TracedOp) -> Values:
+    x, factor = op.args
+    make(op, x)
+    shape = op.shapes[0] or ()
+    for dim in x.dims[-2:]:
+        fix(dim, f"{op.name} goes along it")
+    if op.target is aten.pixel_unshuffle.default:
+        channels = merge([x.dims[-3], plain(factor), plain(factor)], "a pixel shuffle of a concatenation")
+    else:
+        channels = split(x.dims[-3], [shape[-3], factor * factor], "a pixel shuffle divides it")[0]
+    return Value((*x.dims[:-3], channels, plain(shape[-2]), plain(shape[-1])))
+
+
+@register(VIEWS, aten.index.Tensor)
+def _index(op: TracedOp) -> Values:
+    x, given = op.args[0], list(op.args[1])
+    make(op, x)
+    given += [None] * (len(x.dims) - len(given))
+    taken = [number for number, index in enumerate(given) if index is not None]
+    for number in taken:
+        fix(x.dims[number], "its units are chosen by number")
+    rest = len(x.dims) - len(taken)
+    added = [plain(size) for size in _index_shape(op, given, taken, rest)]
+    # Indices side by side stay in their place; others come first.
+    place = taken[0] if taken == list(range(taken[0], taken[-1] + 1)) else 0
+    kept = [dim for number, dim in enumerate(x.dims) if number not in taken]
+    return Value(tuple(kept[:place] + added + kept[place:]))
+
+
+def _index_shape(op: TracedOp, given: list[Any], taken: list[int], rest: int) -> tuple[int, ...]:
+    shape = op.shapes[0] or ()
+    place = taken[0] if taken == list(range(taken[0], taken[-1] + 1)) else 0
+    return shape[place : place + len(shape) - rest]
+
+
+@register(VIEWS, aten.index_select.default, aten.gather.default)
+def _choose(op: TracedOp) -> Values:
+    x, number = op.args[0], op.args[1] % len(op.args[0].dims)
+    make(op, x)
+    shape = op.shapes[0] or ()
+    fix(x.dims[number], "its units are chosen by number")
+    dims = [plain(shape[number]) if position == number else dim for position, dim in enumerate(x.dims)]
+    if op.target is aten.gather.default:
+        for position, dim in enumerate(op.args[2].dims):
+            if position != number:
+                unify(dims[position], dim, "chosen units of sizes that do not fit")
+    return Value(tuple(dims))
+
+
+@register(VIEWS, aten.index_add.default, aten.index_add_.default)
+def _index_add(op: TracedOp) -> Values:
+    x, given, source = op.args[0], op.args[1], op.args[3]
+    make(op, (x, source))
+    number = given % len(x.dims)
+    for position, (one, other) in enumerate(zip(x.dims, source.dims, strict=True)):
+        if position == number:
+            fix(one, "its units are chosen by number")
+            fix(other, "its units are chosen by number")
+        else:
+            unify(one, other, "a sum of sizes that do not fit")
+    return Value(x.dims)
+
+
+@register(VIEWS, aten.glu.default)
+def _glu(op: TracedOp) -> Values:
+    x = op.args[0]
+    make(op, x)
+    number = (op.args[1] if len(op.args) > 1 else -1) % len(x.dims)
+    half = dim_size(x.dims[number]) // 2
+    cut = pieces(x.dims[number], [half, half], "a gate that cuts it")
+    return Value((*x.dims[:number], cut[0], *x.dims[number + 1 :]))
 
 
 @register(VIEWS, aten.cat.default)

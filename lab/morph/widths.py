@@ -9,8 +9,10 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from lab.base import MorphError
-from lab.morph.dims import WidthVar, dim_size, resolve, width_vars
+from lab.morph.dims import WidthVar, dim_size, resolve, segment_size, width_vars
+from lab.morph.counts import count_steps
 from lab.morph.morph import Draft, Morph
+from lab.morph.plan import MorphPlan
 from lab.morph.steps import Resize, SetAttribute, Step, layout_of
 from lab.morph.trace import Example, Traces, Widths
 
@@ -27,6 +29,8 @@ class Width:
     unit: WidthVar
     step: int
     total: int
+    rest: int = 0
+    """Positions of the layer that belong to none of the units."""
 
 
 def find_module(model: nn.Module, path: str) -> nn.Module:
@@ -85,13 +89,14 @@ def find_width(model: nn.Module, layer: str, widths: Widths, *, copies: bool) ->
     reasons = [var.fixed or (var.inexact if copies else "") for var in found]
     if not found:
         raise MorphError(f"a width of {layer} that can change", "one unit", "choose another layer")
-    if len(dim) > 1:
-        raise MorphError(f"{layer} as one width", "a layer whose outputs are used in parts", "choose another layer")
     free = [var for var, reason in zip(found, reasons, strict=True) if not reason]
     if not free:
         raise MorphError(f"a width of {layer} that can change", reasons[0], "choose another layer")
+    # Whole heads before the units of one; the largest part where the outputs are used in parts.
+    spans = {var: sum(segment_size(segment) for segment in dim if var in segment) for var in free}
+    unit = max(enumerate(free), key=lambda item: (not item[1].inexact, spans[item[1]], item[0]))[1]
     total = dim_size(dim)
-    return Width(unit=free[-1], step=total // free[-1].size, total=total)
+    return Width(unit=unit, step=spans[unit] // unit.size, total=total, rest=total - spans[unit])
 
 
 def resize_steps(
@@ -119,7 +124,7 @@ def resize_steps(
                 steps.append(Resize(tensor=name, dim=number, layout=layout, shared=read, drawn=fresh))
             shape[number] = sum(part.size(count) for part in layout)
             shapes[name] = tuple(shape)
-    return (*steps, *_attributes(model, shapes))
+    return (*steps, *count_steps(model, widths, unit, count), *_attributes(model, shapes))
 
 
 def _attributes(model: nn.Module, shapes: dict[str, tuple[int, ...]]) -> list[Step]:
@@ -185,6 +190,21 @@ class _Resizing(Morph):
         """See `Morph.build_steps`."""
         return self.draft_with(Traces(), model, example, seed)
 
+    def plan(self, model: nn.Module, example: Example, *, seed: int = 0, traces: Traces | None = None) -> MorphPlan:
+        """See `Morph.plan`; where that fails, heads are tried as units of the residual stream."""
+        traces = traces or Traces()
+        try:
+            return super().plan(model, example, seed=seed, traces=traces)
+        except MorphError as error:
+            if "the nearest legal width is" in error.hint:
+                raise
+            try:
+                return super().plan(model, example, seed=seed, traces=traces.with_ties)
+            except MorphError as other:
+                if "the nearest legal width is" in other.hint:
+                    raise
+                raise error from None
+
 
 @dataclass(frozen=True)
 class Widen(_Resizing):
@@ -217,12 +237,13 @@ class Widen(_Resizing):
         width = find_width(model, self.layer, widths, copies=True)
         old = width.unit.size
         block = old * width.step if width.unit.equal else width.step
-        if self.width <= width.total or self.width % block:
-            legal = max(width.total + block, -(-self.width // block) * block)
+        if self.width <= width.total or (self.width - width.rest) % block:
+            legal = max(width.total + block, width.rest - (width.rest - self.width) // block * block)
             reason = f" ({width.unit.equal})" if width.unit.equal else ""
-            expected = f"more than {width.total} and a multiple of {block}{reason}"
+            beyond = f"{width.rest} and " if width.rest else ""
+            expected = f"more than {width.total} and {beyond}a multiple of {block}{reason}"
             raise MorphError(expected, f"width {self.width}", f"the nearest legal width is {legal}")
-        count = self.width // width.step
+        count = (self.width - width.rest) // width.step
         units, shares = _copies(old, count, seed, equal=bool(width.unit.equal))
         drawn = self.units == "drawn"
         if drawn:
@@ -275,11 +296,17 @@ class Prune(_Resizing):
     def _kept(self, model: nn.Module, widths: Widths, width: Width) -> tuple[int, ...]:
         old, step = width.unit.size, width.step
         if isinstance(self.keep, int):
-            if not 0 < self.keep < width.total or self.keep % step:
-                expected = f"from {step} to {width.total - step}, a multiple of {step}"
-                raise MorphError(expected, f"keep {self.keep}", "keep at least one unit and drop at least one")
+            rest = width.rest
+            if not rest < self.keep < width.total or (self.keep - rest) % step:
+                beyond = f"{rest} and " if rest else ""
+                expected = f"from {rest + step} to {width.total - step}, {beyond}a multiple of {step}"
+                hint = "keep at least one unit and drop at least one"
+                if width.total > rest + step:
+                    legal = rest + max(1, min((self.keep - rest) // step, old - 1)) * step
+                    hint += f"; the nearest legal width is {legal}"
+                raise MorphError(expected, f"keep {self.keep}", hint)
             strength = _strength(model, widths, width.unit)
-            return tuple(sorted(torch.topk(strength, self.keep // step).indices.tolist()))
+            return tuple(sorted(torch.topk(strength, (self.keep - rest) // step).indices.tolist()))
         chosen: Sequence[int] = sorted(set(self.keep))
         if not 0 < len(chosen) < old or len(chosen) != len(self.keep) or chosen[0] < 0 or chosen[-1] >= old:
             expected = f"1 to {old - 1} different unit numbers from 0 to {old - 1}"

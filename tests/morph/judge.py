@@ -43,6 +43,7 @@ SITES = {
 ADDITIONS = ("Deepen", "InsertResidual", "InsertAttention", "AddBranch")
 MEANINGLESS = {
     "it is a size of the model's output": "the width is what the model gives its caller",
+    "rows of an embedding are chosen by number": "the width is the number of words",
     "one unit": "a width of one unit",
 }
 """Reasons of refusals where no change makes sense, and why; at most a tenth of all sites."""

@@ -202,6 +202,11 @@ def build(name: str) -> tuple[nn.Module, list[Any]]:
     torch.manual_seed(0)
     make: Callable[[str], nn.Module] = build_timm if name in TIMM else build_transformers
     model = make(name)
+    # A layer that drops draws other numbers for another width.
+    for module in model.modules():
+        for key, value in list(vars(module).items()):
+            if isinstance(value, float) and ("drop" in key.lower() or (key == "p" and "Drop" in type(module).__name__)):
+                setattr(module, key, 0.0)
     # A head, a scale or a gate of zeros would prove nothing.
     with torch.no_grad():
         for parameter in model.parameters():
