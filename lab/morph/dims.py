@@ -130,6 +130,8 @@ def unify(first: Dim, second: Dim, reason: str) -> None:
         return
     left, right = list(a), list(b)
     while left and right:
+        # What one step linked may stand further on, too.
+        left, right = list(resolve(tuple(left))), list(resolve(tuple(right)))
         one, other = left.pop(0), right.pop(0)
         size, other_size = segment_size(one), segment_size(other)
         if size > other_size:
@@ -229,6 +231,10 @@ def split(dim: Dim, sizes: list[int], reason: str) -> list[Dim]:
     for size in sizes:
         part: list[Factor] = []
         while factors and segment_size(tuple(part)) < size:
+            if size % segment_size(tuple(part)):
+                break
+            # A width that is there twice is divided once.
+            factors = list(resolve((tuple(factors),))[0])
             need, factor = size // segment_size(tuple(part)), factors.pop(0)
             if factor_size(factor) > need and factor_size(factor) % need == 0:
                 factor, rest = _divide(factor, need)
@@ -257,11 +263,17 @@ def pieces(dim: Dim, sizes: list[int], reason: str) -> list[Dim]:
     """
     found = resolve(dim)
     if len(set(sizes)) == 1 and len(found) == 1 and len(sizes) > 1:
-        return split(found, [len(sizes), sizes[0]], reason)[1:] * len(sizes)
+        if sizes[0] == 1:
+            fix(found, reason)
+            return [plain(1)] * len(sizes)
+        number, piece = split(found, [len(sizes), sizes[0]], reason)
+        fix(number, "a split cuts into as many pieces")
+        return [piece] * len(sizes)
     left, parts = list(found), []
     for size in sizes:
         part: list[Segment] = []
         while left and dim_size(tuple(part)) < size:
+            left = list(resolve(tuple(left)))
             segment, need = left.pop(0), size - dim_size(tuple(part))
             if segment_size(segment) > need:
                 segment, rest = _cut(segment, need, reason)

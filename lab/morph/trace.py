@@ -89,12 +89,10 @@ def _give_weights(model: nn.Module) -> None:
             module.weight = nn.Parameter(torch.ones(shape, dtype=like.dtype, device=like.device))
 
 
-def trace_widths(model: nn.Module, example: Example, *, tied: bool = False) -> Widths:
+def trace_widths(model: nn.Module, example: Example) -> Widths:
     """Follow one forward of `model` on tensors without values.
 
-    The model is read, never written: its forward runs on a copy in eval mode, and that on fake tensors. Where `tied`,
-    heads that are joined to a size of the residual stream are units of that stream: `reshape(B, N, C)` with the C of
-    the block's input says so, and a trace of sizes cannot tell it from another number.
+    The model is read, never written: its forward runs on a copy in eval mode, and that on fake tensors.
 
     Raises:
         MorphError: the forward cannot be followed, for instance because it branches on values.
@@ -111,7 +109,7 @@ def trace_widths(model: nn.Module, example: Example, *, tied: bool = False) -> W
             graph, names = _graph(copied(model).bfloat16().eval(), *half)
         except MODEL_ERRORS as other:
             raise _untraced(other) from other
-    return _interpret(list(graph.graph.nodes), names, graph, tied=tied)
+    return _interpret(list(graph.graph.nodes), names, graph)
 
 
 def _untraced(error: Exception) -> MorphError:
@@ -155,10 +153,15 @@ class Traces:
         self._other: Traces | None = None
 
     @property
-    def with_ties(self) -> "Traces":
-        """The same model, traced with residual streams tied to heads."""
-        if self._other is None:
-            self._other = self if self._tied else Traces(tied=True)
+    def with_ties(self) -> "Traces | None":
+        """For the same model, with residual streams tied to heads; None where a reshape joins nothing.
+
+        `reshape(B, N, C)` with the C of the block's input makes heads units of the stream, and a trace of sizes cannot
+        tell it from another number.
+        """
+        if self._tied or not isinstance(self._found, Widths) or not self._found.roles.joined:
+            return None
+        self._other = self._other or Traces(tied=True)
         return self._other
 
     def widths(self, model: nn.Module, example: Example) -> Widths:
@@ -169,7 +172,9 @@ class Traces:
         if self._found is None or key != self._key:
             self._key = key
             try:
-                self._found = trace_widths(model, example, tied=self._tied)
+                self._found = trace_widths(model, example)
+                if self._tied:
+                    _tie(self._found)
             except MorphError as error:
                 self._found = error
         if isinstance(self._found, MorphError):
@@ -177,7 +182,7 @@ class Traces:
         return self._found
 
 
-def _interpret(nodes: list[Node], names: list[str], graph: nn.Module, *, tied: bool) -> Widths:
+def _interpret(nodes: list[Node], names: list[str], graph: nn.Module) -> Widths:
     roles, known = Roles(), dict[Node, Any]()
     dims: dict[str, tuple[Dim, ...]] = {}
     places = iter(range(len(nodes)))
@@ -202,22 +207,23 @@ def _interpret(nodes: list[Node], names: list[str], graph: nn.Module, *, tied: b
             for value in tensors(pytree.tree_map(lambda item: known.get(item, item), _listed(node.args))):
                 for dim in value.dims:
                     fix(dim, "it is a size of the model's output")
-    if tied:
-        _tie(dims, roles)
     # A link that came late can leave a dimension without a way to say it; resolving it finds the reason.
     for dim in (dim for found in dims.values() for dim in found):
         resolve(dim)
     return Widths(dims, roles)
 
 
-def _tie(dims: dict[str, tuple[Dim, ...]], roles: Roles) -> None:
-    """Heads that a reshape joined are the width that the weights which made them read, where sizes agree."""
+def _tie(widths: Widths) -> None:
+    """What a reshape joined is the width that the weights which made it read, where sizes agree."""
+    dims, roles = widths.dims, widths.roles
     for joined in roles.joined:
         units = set(width_vars(joined))
-        for name, read in list(roles.read) if len(units) > 0 else ():
+        for name, read in sorted(roles.read) if units else ():
             makes = any(units & set(width_vars(dim)) for number, dim in enumerate(dims[name]) if number != read)
             if makes and dim_size(dims[name][read]) == dim_size(joined):
                 unify(dims[name][read], joined, "heads are joined to another width")
+    for dim in (dim for found in dims.values() for dim in found):
+        resolve(dim)
 
 
 def _listed(value: Any) -> Any:

@@ -66,7 +66,8 @@ def _view(op: TracedOp) -> Values:
             else:
                 sizes.append(out.pop(0))
         merged = merge(taken, reason)
-        if len(taken) > 1 and len(sizes) == 1:
+        # Widths come first in a size of channels; a batch that comes first makes it none.
+        if len(taken) > 1 and len(sizes) == 1 and isinstance(merged[0][0], WidthVar):
             op.roles.joined.append(merged)
         result += split(merged, sizes, reason) if sizes else []
     return Value(tuple(result))
@@ -171,7 +172,8 @@ def _pixel_shuffle(op: TracedOp) -> Values:
     if op.target is aten.pixel_unshuffle.default:
         channels = merge([x.dims[-3], plain(factor), plain(factor)], "a pixel shuffle of a concatenation")
     else:
-        channels = split(x.dims[-3], [shape[-3], factor * factor], "a pixel shuffle divides it")[0]
+        channels, pixels = split(x.dims[-3], [shape[-3], factor * factor], "a pixel shuffle divides it")
+        fix(pixels, "a pixel shuffle lays as many units out")
     return Value((*x.dims[:-3], channels, plain(shape[-2]), plain(shape[-1])))
 
 

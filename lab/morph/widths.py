@@ -196,10 +196,11 @@ class _Resizing(Morph):
         try:
             return super().plan(model, example, seed=seed, traces=traces)
         except MorphError as error:
-            if "the nearest legal width is" in error.hint:
+            ties = traces.with_ties
+            if ties is None or "the nearest legal width is" in error.hint:
                 raise
             try:
-                return super().plan(model, example, seed=seed, traces=traces.with_ties)
+                return super().plan(model, example, seed=seed, traces=ties)
             except MorphError as other:
                 if "the nearest legal width is" in other.hint:
                     raise

@@ -13,6 +13,7 @@ from lab.morph.dims import (
     mark_equal,
     mark_inexact,
     merge,
+    pieces,
     plain,
     resolve,
     segment_size,
@@ -249,7 +250,55 @@ def test_a_flattening_of_a_repeated_concatenation_is_fixed():
     assert one.fixed == other.fixed == "no way"
 
 
-def test_a_division_that_cuts_a_width_fixes_it():
+def test_a_division_of_a_width_makes_it_a_product():
     width = WidthVar(6)
-    assert split(((width,),), [2, 3], "divided") == [plain(2), plain(3)]
-    assert width.fixed == "divided"
+    (two, three) = split(((width,),), [2, 3], "divided")
+    assert resolve(((width,),)) == ((*two[0], *three[0]),)
+    assert not any(var.fixed for dim in (two, three) for var in width_vars(dim))
+
+
+def test_a_division_that_no_product_says_fixes_the_widths():
+    one, other = WidthVar(2), WidthVar(6)
+    assert split(((one, other),), [3, 4], "divided") == [plain(3), plain(4)]
+    assert one.fixed == other.fixed == "divided"
+    number = WidthVar(2)
+    assert split(((number, 6),), [3, 4], "divided") == [plain(3), plain(4)]
+    assert number.fixed == "divided"
+
+
+def test_equal_pieces_are_one_width_and_others_are_not():
+    width = WidthVar(6)
+    one, other = pieces(((width,),), [3, 3], "cut")
+    assert one == other
+    (number, piece), *_ = resolve(((width,),))
+    assert number.size == 2
+    assert number.fixed
+    assert one == ((piece,),)
+    assert not piece.fixed
+    width = WidthVar(6)
+    one, other = pieces(((width,),), [2, 4], "cut")
+    assert resolve(((width,),)) == (*one, *other)
+    assert not any(var.fixed for var in width_vars(((width,),)))
+
+
+def test_equal_pieces_of_a_concatenation_are_coupled():
+    a, b = WidthVar(3), WidthVar(3)
+    one, other = pieces(((a,), (b,)), [3, 3], "cut")
+    assert one == other == resolve(((a,),)) == resolve(((b,),))
+
+
+@FIXED_PROFILE
+@given(st.data(), pools())
+def test_pieces_keep_sizes_and_the_places_of_free_widths(data, pool):
+    dim = data.draw(dims_over(pool))
+    total = dim_size(dim)
+    assume(1 < total <= 500)
+    count = data.draw(st.sampled_from([n for n in range(1, 5) if total % n == 0]))
+    first = data.draw(st.integers(1, total - 1))
+    sizes = data.draw(st.sampled_from([[total // count] * count, [first, total - first]]))
+    parts = pieces(dim, sizes, "cut")
+    assert [dim_size(part) for part in parts] == sizes
+    whole = tuple(segment for part in parts for segment in part)
+    for unit in free(dim, *parts):
+        if once(dim, unit) and once(whole, unit):
+            assert torch.equal(index(dim, unit), index(whole, unit))
