@@ -61,6 +61,8 @@ STREAM = frozenset({"embed_dim", "dim", "d_model", "hidden_size", "num_features"
 """Sizes of what a block reads and gives: they change where every weight below of that size does."""
 SIZES = frozenset({"head_dim", "attention_head_size", "attn_head_size", "key_head_dim", "val_head_dim"})
 """How many units one head has."""
+WHOLE = frozenset({"in_channels"})
+"""Sizes that a forward divides into pieces: a multiple of those of the weights below."""
 SHAPES = frozenset({"shape", "normalized_shape"})
 """Tuples of sizes."""
 
@@ -72,7 +74,7 @@ def count_steps(model: nn.Module, widths: Widths, unit: WidthVar, count: int) ->
     for path, module in model.named_modules():
         if type(module).__module__.startswith("torch.nn."):
             continue
-        named = {key: value for key, value in vars(module).items() if key in HEADS | INNER | STREAM | SIZES}
+        named = {key: value for key, value in vars(module).items() if key in HEADS | INNER | STREAM | SIZES | WHOLE}
         counted = {key: value for key, value in named.items() if type(value) is int and value > 1}
         shapes = {key: value for key, value in vars(module).items() if key in SHAPES and isinstance(value, tuple)}
         if not counted and not shapes:
@@ -96,6 +98,10 @@ def _new_value(key: str, value: int, unit: WidthVar, count: int, below: list[Dim
     """What the attribute becomes; 0 where it stays."""
     if key in SIZES:
         return count if value == unit.size and _is_last(unit, below) else 0
+    if key in WHOLE:
+        pieces = [dim for dim in below if dim_size(dim) < value and value % dim_size(dim) == 0]
+        spans = [span for dim in pieces for span in _spans(resolve(dim), unit, count, heads=False)]
+        return next((value // size * wide for size, wide in spans if value % size == 0), 0)
     spans = {span: wide for dim in below for span, wide in _spans(resolve(dim), unit, count, heads=key in HEADS)}
     if key in STREAM and key not in INNER:
         stays = any(dim_size(dim) == value and unit not in width_vars(dim) for dim in others)

@@ -207,7 +207,9 @@ def merge(dims: list[Dim], reason: str) -> Dim:
     for dim in map(resolve, dims):
         if result == ((1,),):
             result = dim
-        elif len(dim) == 1:
+        elif len(dim) == 1 or all(var.fixed for var in width_vars(dim)):
+            # What cannot change is one number, whatever it is made of.
+            dim = dim if len(dim) == 1 else plain(dim_size(dim))
             result = tuple(segment + dim[0] for segment in result)
         elif dim_size(result) != 1:
             fix(result, reason)
@@ -224,6 +226,14 @@ def split(dim: Dim, sizes: list[int], reason: str) -> list[Dim]:
     found = resolve(dim)
     if sum(size != 1 for size in sizes) <= 1:
         return [found if size != 1 else plain(1) for size in sizes]
+    count = next(size for size in sizes if size != 1)
+    if len(found) == count and len({segment_size(segment) for segment in found}) == 1:
+        # Pieces of one size, joined and then told apart again: queries, keys and values of which each has a bias.
+        for segment in found[1:]:
+            unify((found[0],), (segment,), reason)
+        first = resolve((found[0],))
+        if len(first) == 1:
+            found = ((count, *first[0]),)
     if len(found) > 1:
         fix(found, reason)
         return [plain(size) for size in sizes]

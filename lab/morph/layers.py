@@ -201,6 +201,18 @@ def _reduce(op: TracedOp) -> Values:
     return value if len(op.shapes) == 1 else (value,) * len(op.shapes)
 
 
+@register(LAYERS, aten.linalg_vector_norm.default)
+def _vector_norm(op: TracedOp) -> Values:
+    x = op.args[0]
+    make(op, x)
+    given = op.args[2] if len(op.args) > 2 and op.args[2] is not None else list(range(len(x.dims)))
+    gone = {number % len(x.dims) for number in (given if isinstance(given, list | tuple) else [given])}
+    for number in gone:
+        mark_inexact(x.dims[number], f"{op.name} goes over it")
+    keep = len(op.shapes[0] or ()) == len(x.dims)
+    return Value(tuple(plain(1) if n in gone else dim for n, dim in enumerate(x.dims) if keep or n not in gone))
+
+
 @register(LAYERS, aten._softmax.default, aten._log_softmax.default)
 def _softmax(op: TracedOp) -> Values:
     x, number = op.args[:2]

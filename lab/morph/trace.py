@@ -215,13 +215,16 @@ def _interpret(nodes: list[Node], names: list[str], graph: nn.Module) -> Widths:
 
 def _tie(widths: Widths) -> None:
     """What a reshape joined is the width that the weights which made it read, where sizes agree."""
-    dims, roles = widths.dims, widths.roles
-    for joined in roles.joined:
+    dims, pairs = widths.dims, list[tuple[Dim, Dim]]()
+    # All are found before the first is tied: what makes the stream is no part of the block.
+    for joined in widths.roles.joined:
         units = set(width_vars(joined))
-        for name, read in sorted(roles.read) if units else ():
+        for name, read in sorted(widths.roles.read) if units else ():
             makes = any(units & set(width_vars(dim)) for number, dim in enumerate(dims[name]) if number != read)
             if makes and dim_size(dims[name][read]) == dim_size(joined):
-                unify(dims[name][read], joined, "heads are joined to another width")
+                pairs.append((dims[name][read], joined))
+    for stream, joined in pairs:
+        unify(stream, joined, "heads are joined to another width")
     for dim in (dim for found in dims.values() for dim in found):
         resolve(dim)
 

@@ -100,10 +100,53 @@ def test_a_table_of_relative_positions_follows_the_heads():
 
 
 def test_heads_that_a_reshape_joins_to_the_stream_grow_with_it():
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(12, 12), Attention(own_size=False), nn.LayerNorm(12), nn.Linear(12, 2))
-    exact(model, Widen("0", 24), TOKENS)
-    assert (model[1].num_heads, model[1].qkv.in_features, model[2].normalized_shape) == (6, 24, (24,))
+    class Stream(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.attention = nn.Linear(12, 12), Attention(own_size=False)
+            self.norm, self.head = nn.LayerNorm(12), nn.Linear(12, 2)
+
+        def forward(self, x):
+            x = self.stem(x)
+            return self.head(self.norm(x + self.attention(x)))
+
+    model = Stream()
+    exact(model, Widen("stem", 24), TOKENS)
+    assert (model.attention.num_heads, model.attention.qkv.in_features, model.norm.normalized_shape) == (6, 24, (24,))
+
+
+def test_a_bias_of_each_part_grows_with_the_part():
+    class Biased(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.num_heads = 3
+            self.qkv, self.proj = nn.Linear(12, 36, bias=False), nn.Linear(12, 2)
+            self.q, self.k, self.v = (nn.Parameter(torch.randn(12)) for _ in range(3))
+
+        def forward(self, x):
+            y = nn.functional.linear(x, self.qkv.weight, torch.cat([self.q, self.k, self.v]))
+            q, k, v = y.reshape(*x.shape[:2], 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+            q = nn.functional.normalize(q, dim=-1)
+            y = nn.functional.scaled_dot_product_attention(q, k, v)
+            return self.proj(y.transpose(1, 2).flatten(2))
+
+    model = Biased()
+    exact(model, Widen("qkv", 48), TOKENS)
+    assert (model.num_heads, model.k.shape, model.proj.in_features) == (4, (16,), 16)
+
+
+def test_halves_that_a_number_in_an_attribute_cuts_are_widened():
+    class Halves(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.in_channels = 8
+            self.stem, self.one, self.two = nn.Conv2d(3, 8, 1), nn.Conv2d(4, 2, 1), nn.Conv2d(4, 2, 1)
+
+        def forward(self, x):
+            one, two = self.stem(x).split(self.in_channels // 2, 1)
+            return self.one(one) + self.two(two)
+
+    exact(Halves(), Widen("stem", 12), MAPS)
 
 
 def test_grouped_queries_grow_with_their_keys_and_values():
