@@ -1,6 +1,7 @@
 """What the page says about a run, as text: state, headline numbers, alerts, reasons, what to do about a dead run."""
 
 import math
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ STATE_SIGNS: dict[str, tuple[str, str, str]] = {
 ALERT_SIGNS: dict[str, str] = {"info": "○ info", "warning": "⚠ warning", "error": "✖ error"}
 NOTHING = "–"
 _MARKDOWN = frozenset("\\`*_{}[]()<>#+-!|$:~^&")
+# Streamlit looks for bare addresses, icons and arrows in the text that is left when the backslashes are gone.
+_FOUND_LATER = re.compile(r":(?=/|material/)|www(?=\.)|(?=@)|[-<>=~](?=[-<>=~])", re.IGNORECASE)
+# No width and no break: nothing is seen of it, and no address goes across it.
+_WORD_JOINER = "\u2060"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +93,12 @@ def number(value: float | None, form: str = ".4g") -> str:
 
 
 def plain(text: str) -> str:
-    """Text of a run as Markdown that shows it letter by letter: no run can format the page or link out of it."""
-    return "".join(f"\\{letter}" if letter in _MARKDOWN else letter for letter in " ".join(text.split()))
+    """Text of a run as Markdown that shows it letter by letter: no run can format the page or link out of it.
+
+    An invisible word joiner parts what would become a link, an icon or an arrow.
+    """
+    parted = _FOUND_LATER.sub(rf"\g<0>{_WORD_JOINER}", " ".join(text.split()))
+    return "".join(f"\\{letter}" if letter in _MARKDOWN else letter for letter in parted)
 
 
 def bytes_text(count: float | None) -> str:

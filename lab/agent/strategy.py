@@ -168,17 +168,14 @@ class AgentStrategy:
                 self.finish(epoch, data)
                 return None
         elif math.isinf(self.trials.planned):
-            self.trials.planned = self._planned(data)
+            # Were the network never changed.
+            self.trials.planned = self._step_cost(data) * data.length(Split.TRAIN) * max(self.epochs, 1)
         due = epoch >= self.evolve.evolve_from and (epoch - self.evolve.evolve_from) % self.evolve.evolve_every == 0
         if due and self.evolve.policy != "none":
             self._round(data, self.evolve.evolve_actions)
         step_share = None if self.evolve.compute is None else self._step_cost(data) / self.evolve.compute
         # A trial trains the network: losses before and after a round are different quantities.
         return replace(self.trainer.begin_epoch(epoch, data, share, step_share), segment=f"{self.phase} {self._rounds}")
-
-    def _planned(self, data: EpochData) -> float:
-        """Compute of the whole run, were the network never changed."""
-        return self._step_cost(data) * data.length(Split.TRAIN) * max(self.epochs, 1)
 
     def _step_cost(self, data: EpochData) -> float:
         """Compute of a training step of all ranks."""

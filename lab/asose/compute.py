@@ -2,9 +2,11 @@
 
 from torch import Tensor, nn
 
+from lab.asose.phases import Phases
 from lab.nn import measure_flops
 from lab.nn.flops import FORWARDS_OF_STEP
 from lab.train import EpochData, Split
+from lab.train.optimizer import LearningRate
 
 
 class ComputeMeter:
@@ -71,6 +73,17 @@ class ComputeMeter:
         if self.budget is None:
             return share
         return max(share, min((self.spent + self.epoch(data, split)) / self.budget, 1.0))
+
+    def set_rate(self, rate: LearningRate, phases: Phases, epoch: int, data: EpochData, split: Split) -> None:
+        """Set the learning rate of an epoch on `split`, and how each of its steps moves it."""
+        steps = data.length(split)
+        begins, ends = self.share(epoch), self.share_after(epoch, data, split)
+        rate.begin(
+            begins * self.epochs,
+            phases.share,
+            step=(ends - begins) * self.epochs / steps,
+            phase_step=phases.epoch_share / steps,
+        )
 
     def has_epoch_left(self, data: EpochData) -> bool:
         """Whether the budget pays for another epoch."""

@@ -163,7 +163,7 @@ class ASOSEStrategy:
             return None
         self.architecture.scores = []
         split = Split.SEARCH if self.phases.name == "arch_training" else Split.TRAIN
-        self._set_rate(epoch, data, split)
+        self.compute.set_rate(self.rate, self.phases, epoch, data, split)
         return EpochPlan(split=split, segment=f"{self.phases.name} {self.phases.cycle}")
 
     def step(self, x_BCHW: Tensor, y_B: Tensor) -> StepReport:
@@ -219,24 +219,13 @@ class ASOSEStrategy:
     def _try_mutation(self, epoch: int, data: EpochData) -> None:
         """Try another cell at the rate of the coming epoch."""
         self.compute.measure(self.controller.child, data)
-        self._set_rate(epoch, data, Split.TRAIN)
+        self.compute.set_rate(self.rate, self.phases, epoch, data, Split.TRAIN)
         planned = self.compute.planned(data)
         ledger = self.controller.trials.ledger
         if math.isinf(ledger.planned):
             ledger.planned = planned
         left = max(planned - self.compute.spent, 1.0)
         self.compute.spent += self.controller.try_mutation(epoch, data, self.weight_step, left)
-
-    def _set_rate(self, epoch: int, data: EpochData, split: Split) -> None:
-        """The learning rate of an epoch on `split`, and how each of its steps moves it."""
-        steps = data.length(split)
-        begins, ends = self.compute.share(epoch), self.compute.share_after(epoch, data, split)
-        self.rate.begin(
-            begins * self.epochs,
-            self.phases.share,
-            step=(ends - begins) * self.epochs / steps,
-            phase_step=self.phases.epoch_share / steps,
-        )
 
     @property
     def _trained(self) -> nn.Module:
@@ -255,9 +244,8 @@ class ASOSEStrategy:
     def _is_read(self, data: EpochData) -> bool:
         """Whether the live network is read after this epoch: something is decided by it, or it is cheap enough."""
         decides = self.phases.left <= 0 or bool(self.mutator.pending) or self.config.may_stop
-        if decides or self.rate.schedule == "plateau" or self.compute.budget is None:
-            return True
-        return self.compute.affords_reading(data, self.config.reading_share)
+        decides |= self.rate.schedule == "plateau" or self.compute.budget is None
+        return decides or self.compute.affords_reading(data, self.config.reading_share)
 
     def _watch(self, evaluation: Evaluation) -> None:
         """Lower the rate on a plateau; end the run where its goal is reached or nothing gets better any more."""

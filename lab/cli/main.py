@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "runs": "list, show and restore runs",
         "export": "export the network of a run: torch.export, ONNX, or plain source with weights",
         "doctor": "diagnose your own model (MODULE:FACTORY), or this machine",
+        "morph": "change the structure of your own model (MODULE:FACTORY), with the proof",
         "bench": "measure the lab's speed and memory, as ratios within one run",
         "experiment": "run a long measurement that answers a research question; resumable",
     }

@@ -22,13 +22,14 @@ def oscillation(values: Sequence[float], floor: float = 0.0) -> float:
 
     structure * size, where the residual e of a quadratic fit has autocorrelations r(h), and
 
-        c = max over h <= n / 8 of min(-r(h), r(2h)),
+        c = max over periods p from 2 to n / 4 of min(trough(p), r(p)),
         structure = (c - t) / (1 - t) with t = 0.1 + 3 / sqrt(n),
         size = (sd(e) / level - 0.05) / (0.4 - 0.05),
 
-    both clipped to [0, 1]; level is the mean absolute value, or `floor` where that is larger. Independent noise exceeds
-    t with a probability of about 1e-5 at n = 64. Found are swings with a period from 2 to n / 4, except 3 and 5, whose
-    half is no whole number of steps. Fewer than 12 values give 0.
+    both clipped to [0, 1]; level is the mean absolute value, or `floor` where that is larger. trough(p) is -r(p / 2)
+    for an even p. The half of an odd p lies between two steps, where a cosine of that period has r = -cos(pi / p):
+    trough(p) = -(r((p - 1) / 2) + r((p + 1) / 2)) / (2 cos(pi / p)), 1 for it as well. Independent noise of n = 64
+    exceeds t in fewer than 1 of 10,000 series. Fewer than 12 values give 0.
 
     Args:
         values: the series, oldest first, finite.
@@ -50,11 +51,13 @@ def oscillation(values: Sequence[float], floor: float = 0.0) -> float:
     size = _clip((math.sqrt(variance) / level - AMPLITUDE_UNSEEN) / (AMPLITUDE_FULL - AMPLITUDE_UNSEEN))
     if size == 0.0:
         return 0.0
-    half_periods = n // 8
-    sums = np.correlate(residual, residual, "full")[n - 1 : n + 2 * half_periods]
-    r = sums / (n - np.arange(2 * half_periods + 1)) / variance
-    h = np.arange(1, half_periods + 1)
-    regular = float(np.minimum(-r[h], r[2 * h]).max())
+    longest = n // 4
+    sums = np.correlate(residual, residual, "full")[n - 1 : n + longest]
+    r = sums / (n - np.arange(longest + 1)) / variance
+    period = np.arange(2, longest + 1)
+    # Both terms are r(p / 2) where the period is even.
+    trough = -(r[period // 2] + r[(period + 1) // 2]) / (2.0 * _at_half(longest))
+    regular = float(np.minimum(trough, r[period]).max())
     threshold = 0.1 + 3.0 / math.sqrt(n)
     return _clip((regular - threshold) / (1.0 - threshold)) * size
 
@@ -158,6 +161,13 @@ def median(values: Sequence[float]) -> float:
 def _quadratic(n: int) -> NDArray[np.float64]:
     powers = np.vander(np.linspace(-1.0, 1.0, n), 3)
     return np.asarray(np.linalg.qr(powers)[0])
+
+
+@lru_cache(maxsize=64)
+def _at_half(longest: int) -> NDArray[np.float64]:
+    """What a cosine has of its trough at the whole steps nearest to half a period, for periods 2 to `longest`."""
+    period = np.arange(2, longest + 1)
+    return np.asarray(np.where(period % 2, np.cos(np.pi / period), 1.0))
 
 
 def _clip(value: float) -> float:

@@ -10,6 +10,8 @@ from lab.monitor.signals import FEWEST_FOR_LEVEL
 STATES = ("improving", "plateau", "oscillating", "degraded", "diverging", "failed")
 # A loss that rises by a tenth of a decade, 1.26 times, is no harm.
 _UNSEEN = 0.1
+# What would be written as 0 % or 0.00 is no reason.
+_TOLD_FROM = 0.005
 ADVICE = ("none", "reduce_lr", "reduce_mutation_strength", "rollback")
 
 
@@ -131,10 +133,10 @@ def _reasons(signals: Signals) -> tuple[str, ...]:
     if signals.divergence > _UNSEEN:
         text = f"The loss is {10**signals.divergence:.3g} times its best recent level, chance allowed for."
         found.append((signals.divergence, text))
-    if signals.fall > 0:
+    if signals.fall >= _TOLD_FROM:
         text = f"The accuracy lost {signals.fall:.0%} of its best recent level, chance allowed for."
         found.append((signals.fall, text))
-    if signals.oscillation > 0:
+    if signals.oscillation >= _TOLD_FROM:
         text = f"The loss swings regularly about its trend (oscillation {signals.oscillation:.2f})."
         found.append((signals.oscillation, text))
     if signals.gradient > 0:

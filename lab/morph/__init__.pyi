@@ -5,9 +5,10 @@ from .compose import Compose
 from .discrete import SetDilation, SetGroups, SetHeads, SetKernel
 from .expert import AddExpert
 from .inserts import AddBranch, Deepen, InsertAttention, InsertResidual
-from .morph import EXACT, Morph
+from .morph import Morph
 from .plan import MorphPlan
 from .swap import SwapOp
+from .trial import EXACT
 from .widths import Prune, Widen
 
 __all__ = [

@@ -16,9 +16,9 @@ from torch.optim import Optimizer
 
 from lab.base import MorphError, Report, ReportTable
 from lab.morph.edit import check_optimizer, execute
-from lab.morph.morph import compare, double, double_model
 from lab.morph.plan import MorphPlan
 from lab.morph.trace import MODEL_ERRORS, Example, copied, kept_results
+from lab.morph.trial import compare, double, double_model
 from lab.state import (
     ModelSnapshot,
     OptimizerSnapshot,
@@ -209,8 +209,9 @@ def rollback(report: MorphReport) -> nn.Module:
 
 
 def verify(report: MorphReport, batch: Example) -> float:
-    """Largest relative difference on `batch` between the model now and at the moment before `apply`, in float64.
+    """Largest relative difference on `batch` between the model now and at the moment before `apply`.
 
+    In float64, or in the model's own dtype where the forward does not run in that. It is
     max|y' - y| / max|y|, the larger of eval mode and train mode without chance. The old function comes from the
     snapshot; neither the model nor a random stream is touched. Straight after `apply` this is the change's own
     difference; after training it is what training did.
@@ -226,9 +227,13 @@ def verify(report: MorphReport, batch: Example) -> float:
         try:
             before, after = _both(report)
             return compare(double_model(before), double_model(after), double(batch))[1]
-        except MODEL_ERRORS as error:
-            line = (str(error).splitlines() or [type(error).__name__])[0]
-            raise MorphError("a batch that both models take", line, "give one like the plan's example") from error
+        except MODEL_ERRORS:
+            # A forward that does not run in float64 is compared in its own dtype.
+            try:
+                return compare(*_both(report), batch)[1]
+            except MODEL_ERRORS as error:
+                line = (str(error).splitlines() or [type(error).__name__])[0]
+                raise MorphError("a batch that both models take", line, "give one like the plan's example") from error
 
 
 def loss_change(report: MorphReport, loss_fn: Callable[[nn.Module, Any], Tensor], batch: Any) -> tuple[float, float]:

@@ -156,11 +156,17 @@ class AddBranch(Morph):
         find_module(model, self.at)
         (shapes,) = shapes_of(model, example, self.at)
         if len(shapes.into) != len(shapes.out):
-            raise MorphError(f"{self.at} to keep the number of dimensions", f"{shapes}", "choose another module")
+            raise MorphError(
+                f"{self.at} to keep the number of dimensions", f"{shapes.into} -> {shapes.out}", "choose another module"
+            )
         channels_out, pixels = _layout(shapes, self.at)
         channels_in = shapes.into[1] if pixels else shapes.into[-1]
         if not pixels and shapes.into[:-1] != shapes.out[:-1]:
-            raise MorphError(f"{self.at} to keep all but the last dimension", f"{shapes}", "choose another module")
+            raise MorphError(
+                f"{self.at} to keep all but the last dimension",
+                f"{shapes.into} -> {shapes.out}",
+                "choose another module",
+            )
         stride, fits = _stride(shapes.into, shapes.out) if pixels else ((1, 1), True)
         arguments = {"into": channels_in, "out": channels_out, **_map_arguments(shapes), "stride": list(stride)}
         note = "" if fits else "no integer stride fits: `resample` pools the branch's maps"

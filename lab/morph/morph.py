@@ -1,47 +1,16 @@
 """`Morph`: what every operation of surgery is, and how its plan is tried on a copy before it is given out."""
 
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
-from math import isfinite
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-from torch.utils import _pytree as pytree
+from torch import nn
 
-from lab.base import MorphError
-from lab.morph.edit import execute
 from lab.morph.plan import MorphPlan
-from lab.morph.steps import Step, Wrap
-from lab.morph.trace import MODEL_ERRORS, Example, Traces, copied, run
-from lab.nn import count_flops
+from lab.morph.steps import Step
+from lab.morph.trace import Example, Traces
+from lab.morph.trial import tried
 from lab.state import preserved_rng, structure_digest
-
-EXACT = 1e-10
-"""Largest relative difference in float64 of an exact change."""
-ROUNDING = 256
-"""Rounding errors, relative, that an exact change may be off by where it is tried in the model's own dtype."""
-FUSED = (nn.TransformerEncoderLayer, nn.TransformerEncoder, nn.MultiheadAttention)
-"""Modules of torch that have another path in eval mode, which reads the weights of their parts and calls none."""
-DROPOUTS = frozenset(
-    {
-        nn.functional.dropout,
-        nn.functional.dropout1d,
-        nn.functional.dropout2d,
-        nn.functional.dropout3d,
-        nn.functional.alpha_dropout,
-        nn.functional.feature_alpha_dropout,
-        torch.dropout,
-        torch.dropout_,
-        torch.feature_dropout,
-        torch.alpha_dropout,
-    }
-)
-STOCHASTIC = ("Dropout", "DropPath", "StochasticDepth", "DropBlock")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,164 +89,10 @@ class Morph(ABC):
                 flops=(0, 0),
                 note=draft.note,
             )
-            return _tried(plan, model, example, exact)
+            return tried(plan, model, example, exact)
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Morph):
         return {"op": value.name, **value.arguments()}
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
-
-
-def _tried(plan: MorphPlan, model: nn.Module, example: Example, exact: bool, *, doubled: bool = True) -> MorphPlan:
-    """The plan with its figures: carried out on a copy and compared with another, in float64 where that runs."""
-    before, inputs, note, bound = copied(model), example, plan.note, EXACT
-    if doubled:
-        before, inputs = double_model(before), double(example)
-    else:
-        kind = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.get_default_dtype())
-        bound = ROUNDING * torch.finfo(kind).eps
-        note = "; ".join(filter(None, [note, f"tried in {kind}: the forward does not run in float64"]))
-    after = copied(before)
-    execute(plan, after, None)
-    wraps = [step.path for step in plan.steps if isinstance(step, Wrap)]
-    try:
-        with _calls(after, wraps) as called:
-            flops, difference = compare(before, after, inputs)
-    except MODEL_ERRORS as error:
-        if doubled and not _runs(double_model(copied(model)), inputs) and _runs(copied(model), example):
-            return _tried(plan, model, example, exact, doubled=False)
-        raise MorphError("a forward that runs", _line(error), _lifted_by(error)) from error
-    unused = [path for path in wraps if not called[path]]
-    if unused:
-        got = f"{unused[0]} is never called: its parent reads its weights itself"
-        raise MorphError("what is added to be run", got, "choose a module that is called, such as its parent")
-    # Not `>`: a difference that is NaN must not pass.
-    if exact and not difference <= bound:
-        got = f"a relative difference of {difference:.1e}"
-        hint = "something in the forward depends on the width; leave it or choose another layer"
-        raise MorphError(f"an output that stays within {bound:.1g}", got, hint)
-    sizes = tuple(sum(p.numel() for p in changed.parameters()) for changed in (before, after))
-    return replace(
-        plan, exact=exact, max_difference=difference, parameters=(sizes[0], sizes[1]), flops=flops, note=note
-    )
-
-
-def _runs(model: nn.Module, example: Example) -> bool:
-    """Whether the copy's forward runs in eval mode."""
-    try:
-        _outputs(model, example, training=False)
-    except MODEL_ERRORS:
-        return False
-    return True
-
-
-@contextmanager
-def _calls(model: nn.Module, paths: list[str]) -> Iterator[Counter[str]]:
-    """How often each module is called in the block."""
-    called: Counter[str] = Counter()
-
-    def count(path: str) -> Any:
-        return lambda *_: called.update([path])
-
-    handles = [model.get_submodule(path).register_forward_hook(count(path)) for path in paths]
-    try:
-        yield called
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]
-
-
-def _lifted_by(error: BaseException) -> str:
-    """What would let the forward run."""
-    if isinstance(error, AttributeError):
-        return "the forward reads an attribute of the changed module that has another meaning now; choose another one"
-    if any(word in str(error) for word in ("size", "shape", "dimension", "channels", "elements")):
-        return "look for a size written into the forward"
-    return "run the model on the example in eval and in train mode, and see what raises"
-
-
-def double_model(model: nn.Module) -> nn.Module:
-    """The model itself with every floating tensor in float64, every complex one in complex128; off MPS, which has no
-    float64."""
-    return model._apply(_double)
-
-
-def double(example: Example) -> Example:
-    """The example as `double_model` changes a model."""
-    converted: Example = pytree.tree_map(lambda item: _double(item) if isinstance(item, Tensor) else item, example)
-    return converted
-
-
-def _double(tensor: Tensor) -> Tensor:
-    if tensor.device.type == "mps":
-        tensor = tensor.cpu()
-    if tensor.is_complex():
-        return tensor.to(torch.complex128)
-    return tensor.double() if tensor.is_floating_point() else tensor
-
-
-def compare(before: nn.Module, after: nn.Module, example: Example) -> tuple[tuple[int, int], float]:
-    """FLOPs of both models, and the largest max|y' - y| / max|y| over all outputs, eval and train mode without chance.
-
-    Both models are changed: modes, statistics, dropout. Train mode is left out where `before` cannot run in it, as
-    BatchNorm of a single value. Where the model has a fused path of torch's, eval mode is run with it, too.
-    """
-    # Eval mode first: a forward in train mode moves the statistics of BatchNorm.
-    with count_flops() as old:
-        expected = _outputs(before, example, training=False)
-    with count_flops() as new:
-        worst = max(map(_relative, _outputs(after, example, training=False), expected), default=0.0)
-    flops = old.total, new.total
-    # Operations are counted without it.
-    if torch.backends.mha.get_fastpath_enabled() and any(isinstance(module, FUSED) for module in before.modules()):
-        expected = _outputs(before, example, training=False)
-        worst = max([worst, *map(_relative, _outputs(after, example, training=False), expected)])
-    try:
-        expected = _outputs(before, example, training=True)
-    except ValueError:
-        return flops, worst
-    return flops, max([worst, *map(_relative, _outputs(after, example, training=True), expected)])
-
-
-class _WithoutChance(TorchFunctionMode):
-    """Functions that drop at random give back what they get."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
-        if func in DROPOUTS:
-            return args[0] if args else kwargs["input"]
-        if func is nn.functional.scaled_dot_product_attention:
-            args = (*args[:4], 0.0, *args[5:]) if len(args) > 4 else args
-            kwargs = {**kwargs, "dropout_p": 0.0} if len(args) <= 4 else kwargs
-        return func(*args, **kwargs)
-
-
-def _outputs(model: nn.Module, example: Example, training: bool) -> list[Tensor]:
-    model.train(training)
-    for module in model.modules():
-        stochastic = any(word in type(module).__name__ for word in STOCHASTIC)
-        for name, value in list(vars(module).items()):
-            if isinstance(value, float) and ("drop" in name.lower() or (stochastic and name == "p")):
-                setattr(module, name, 0.0)
-    # What is random beyond that draws the same for both.
-    with torch.no_grad(), preserved_rng(0), _WithoutChance():
-        leaves = pytree.tree_leaves(run(model, example))
-    return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-
-
-def _relative(after: Tensor, before: Tensor) -> float:
-    if after.shape != before.shape:
-        return float("inf")
-    if before.numel() == 0:
-        return 0.0
-    gap = float((_double(after) - _double(before)).abs().max())
-    largest = float(before.abs().max())
-    if gap == 0.0:
-        return 0.0
-    # A gap that is no number is no small one.
-    return gap / largest if largest > 0.0 and isfinite(gap) else float("inf")

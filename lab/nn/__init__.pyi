@@ -2,7 +2,7 @@
 
 from .baselines import BASELINES, channels_for, parse_cell, six_convolutions
 from .batchnorm import STATISTICS_BATCHES, norm_layers, recalibrate_batchnorm
-from .cell import Backbone, Cell
+from .cell import STAGES, Backbone, Cell, StageBackbone, StageCell, staged
 from .darts import DARTSBackbone, DARTSCell
 from .darts_primitives import DARTS_PRIMITIVES, FactorizedReduce
 from .evolvable import EvolvableNetwork, OpSource
@@ -15,7 +15,6 @@ from .sample import Sample
 from .sharing import copy_sharing_parameters
 from .sized_cnn import SizedCNN, sized_cnn
 from .small_cnn import SmallCNN, seed_cnn, small_cnn
-from .stages import STAGES, StageBackbone, StageCell, staged
 from .supernet import MixedEdge, SuperNet
 
 __all__ = [

@@ -8,10 +8,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lab.base import ConfigError, require_range
 from lab.nn.batchnorm import norm_layers
+from lab.nn.cell import staged
 from lab.nn.families import family, make_primitive
 from lab.nn.interpolated_op import InterpolatedOp
 from lab.nn.sharing import copy_sharing_parameters
-from lab.nn.stages import staged
 from lab.nn.supernet import SuperNet
 from lab.space import Edge, Genotype
 

@@ -7,11 +7,10 @@ from types import MappingProxyType
 from torch import nn
 
 from lab.base import require, require_choice, require_range
-from lab.nn.cell import Backbone
+from lab.nn.cell import Backbone, StageBackbone
 from lab.nn.darts import DARTSBackbone
 from lab.nn.darts_primitives import DARTS_PRIMITIVES
 from lab.nn.primitives import NB201_PRIMITIVES, Zero
-from lab.nn.stages import StageBackbone
 from lab.space import ABSENT, DARTS, NB125, NB201, Space
 
 

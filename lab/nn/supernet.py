@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from lab.base import ConfigError
+from lab.nn.cell import StageCell, staged
 from lab.nn.families import family, make_primitive
 from lab.nn.primitives import Zero
 from lab.nn.sample import Sample
 from lab.nn.sharing import copy_sharing_parameters
-from lab.nn.stages import StageCell, staged
 from lab.space import ABSENT, Edge, Space
 
 SKIP = "skip_connect"

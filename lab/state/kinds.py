@@ -16,6 +16,9 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "lab.morph.modules.Resample": "lab.morph.parts.Resample",
         "lab.morph.modules.Residual": "lab.morph.parts.Residual",
         "lab.morph.modules.TokenAttention": "lab.morph.parts.TokenAttention",
+        "lab.nn.cell.Reduction": "lab.nn.stages.Reduction",
+        "lab.nn.cell.StageBackbone": "lab.nn.stages.StageBackbone",
+        "lab.nn.cell.StageCell": "lab.nn.stages.StageCell",
         "lab.nn.interpolated_op.InterpolatedOp": "lab.nn.blend.Blend",
         "lab.nn.small_cnn.SmallCNN": "lab.nn.seed_cnn.SeedCNN",
     }

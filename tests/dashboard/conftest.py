@@ -187,10 +187,10 @@ class Page:
 
     @property
     def text(self) -> str:
-        """All text of the page as a reader sees it: backslashes that only keep Markdown quiet are taken away."""
+        """All text of the page as a reader sees it: without backslashes and word joiners that keep Markdown quiet."""
         kinds = ("markdown", "caption", "info", "warning", "error", "subheader", "code")
         raw = "\n".join(str(element.value) for kind in kinds for element in self.app.get(kind))
-        return re.sub(r"\\(\W|_)", r"\1", raw)
+        return re.sub(r"\\(\W|_)", r"\1", raw).replace("\u2060", "")
 
     @property
     def clocks(self) -> list[float]:

@@ -240,7 +240,7 @@ def test_text_of_a_run_cannot_format_the_page(page: Any, recorder: Callable[...,
     run = recorder()
     run.run.finish("failed", "![x](http://example.invalid/x.png) :red[**bold**] $x$")
     shown = page.open().app.error[0].value
-    assert r"\!\[x\]\(http\://example.invalid/x.png\) \:red\[\*\*bold\*\*\] \$x\$" in shown
+    assert "\\!\\[x\\]\\(http\\:\u2060//example.invalid/x.png\\) \\:red\\[\\*\\*bold\\*\\*\\] \\$x\\$" in shown
 
 
 def test_a_control_folder_that_cannot_be_written_is_said(page: Any, recorder: Callable[..., Any]) -> None:

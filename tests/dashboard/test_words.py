@@ -70,6 +70,12 @@ def test_plain_text_keeps_every_letter_and_no_power() -> None:
     assert plain("two\nlines") == "two lines"
 
 
+def test_plain_text_parts_what_would_become_a_link_an_icon_or_an_arrow() -> None:
+    assert plain("at 1:30 x@y.z") == "at 1\\:30 x\u2060@y.z"
+    assert plain("https://a WWW.a") == "https\\:\u2060//a WWW\u2060.a"
+    assert plain(":material/a: -> <=") == "\\:\u2060material/a\\: \\-\u2060\\> \\<\u2060="
+
+
 def test_every_state_of_the_store_has_a_sign_and_a_meaning() -> None:
     assert STATE_SIGNS.keys() == {"running", "paused", "finished", "failed", "stale", "unreadable"}
     assert len({sign for sign, _, _ in STATE_SIGNS.values()}) == len(STATE_SIGNS)

@@ -2,6 +2,7 @@ import json
 import math
 import timeit
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from sklearn.datasets import load_digits
 
 from lab.base import ConfigError
 from lab.monitor import ADVICE, STATES, MonitorConfig, StabilityMonitor, Verdict
+from lab.monitor.verdict import Signals, judge
 
 Numbers = Sequence[float]
+NOTHING = Signals(oscillation=0.0, divergence=0.0, fall=0.0, gradient=0.0, trend=0.0, falling=False, observations=64)
 
 
 def play(losses: Numbers, accuracies: Numbers | None = None, grad_norms: Numbers | None = None) -> list[Verdict]:
@@ -390,3 +393,13 @@ def test_observing_costs_microseconds_on_average() -> None:
 
     cost = min(timeit.repeat(observe, number=800, repeat=10)) / 800
     assert cost < 100e-6
+
+
+@pytest.mark.parametrize(("signal", "size"), [("fall", 0.004), ("oscillation", 0.004)])
+def test_what_rounds_to_nothing_is_no_reason(signal: str, size: float) -> None:
+    signals = replace(NOTHING, **{signal: size})
+    assert judge(signals, MonitorConfig(), 1, "start").reasons == (
+        "The loss does not fall over the last 64 observations.",
+    )
+    told = judge(replace(signals, **{signal: 0.02}), MonitorConfig(), 1, "start").reasons
+    assert "2%" in told[0] or "0.02" in told[0]

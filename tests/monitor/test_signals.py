@@ -19,9 +19,16 @@ def test_a_sawtooth_oscillates_and_more_so_the_larger_it_is() -> None:
     assert oscillation(SAWTOOTH) > 0.5
 
 
-@pytest.mark.parametrize("period", [2, 4, 6, 8, 10, 12, 16])
-def test_a_limit_cycle_of_any_even_period_oscillates(period: int) -> None:
+@pytest.mark.parametrize("period", range(2, 17))
+def test_a_limit_cycle_of_any_period_oscillates(period: int) -> None:
     series = [0.07 + 0.03 * math.cos(2 * math.pi * step / period + 0.3) for step in range(64)]
+    assert oscillation(series) > 0.6
+
+
+@pytest.mark.parametrize("cycle", [(0.1, 0.04, 0.04), (0.04, 0.1, 0.1), (0.1, 0.08, 0.04, 0.03, 0.07)])
+def test_a_cycle_of_three_or_five_losses_oscillates_in_noise_as_well(cycle: tuple[float, ...]) -> None:
+    generator = np.random.default_rng(0)
+    series = [cycle[step % len(cycle)] + 0.005 * generator.normal() for step in range(64)]
     assert oscillation(series) > 0.25
 
 

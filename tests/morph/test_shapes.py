@@ -80,7 +80,7 @@ def test_channels_are_where_the_size_stays(make, shape, path, axis):
 
 
 @pytest.mark.parametrize("length", [8, 5])
-def test_of_tokens_the_last_dimension_holds_the_channels_also_where_there_are_as_many_of_them(length):
+def test_channels_of_tokens_are_last_also_where_there_are_as_many_tokens(length):
     example = {"ids": torch.randint(0, 20, (4, length)), "mask": torch.ones(4, length)}
     for path in ("embed", "mix", "head"):
         assert shapes_of(Tokens(), example, path)[0].axis == 2
@@ -138,7 +138,7 @@ def test_a_part_of_an_encoder_layer_is_right_on_its_fused_path_too(op):
     assert added.shape == (4, 7, 16)
 
 
-def test_a_part_of_an_encoder_that_packs_its_batches_is_refused_and_taken_where_it_does_not():
+def test_a_part_of_an_encoder_that_packs_its_batches_is_refused():
     layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
     model, x = nn.TransformerEncoder(layer, 2), torch.randn(4, 7, 16)
     with pytest.raises(MorphError, match=r"packs padded batches.*Set its use_nested_tensor to False"):

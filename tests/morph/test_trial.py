@@ -175,3 +175,40 @@ def test_channels_last_stays_channels_last(count):
                 if item is not None and item.dim() == count + 2:
                     assert item.is_contiguous(memory_format=memory_format), name
     assert torch.allclose(model(x), same(x), atol=1e-5)
+
+
+class Upcasts(nn.Module):
+    """Normalises in float32 whatever it gets, as transformers' layers do."""
+
+    def __init__(self, dependent=0.0):
+        super().__init__()
+        self.one, self.two, self.dependent = nn.Linear(6, 100), nn.Linear(100, 3), dependent
+
+    def forward(self, x):
+        y = self.one(x)
+        normed = y.float() * torch.rsqrt(y.float().pow(2).mean(-1, keepdim=True) + 1e-6)
+        return self.two(normed.to(x.dtype)) * (1 + self.dependent * y.shape[-1])
+
+
+def test_rounding_of_a_forward_in_float32_is_no_dependence_on_the_width():
+    torch.manual_seed(0)
+    plan = Widen("one", 300).plan(Upcasts(), torch.randn(4, 6))
+    assert 1e-10 < plan.max_difference <= 1e-5
+    assert "the forward itself computes in torch.float32" in plan.note
+    with pytest.raises(MorphError, match="Something in the forward depends on the width"):
+        Widen("one", 300).plan(Upcasts(dependent=1e-3), torch.randn(4, 6))
+    with pytest.raises(MorphError, match="Something in the forward depends on the width"):
+        # As small, but of a forward in float64.
+        Widen("one", 16).plan(Single64(), torch.randn(4, 6))
+
+
+class Single64(Drops):
+    def forward(self, x):
+        return self.two(self.one(x)) * (1.0 + 1e-8 * self.one.weight.shape[0])
+
+
+def test_a_model_that_runs_in_float32_alone_is_verified_in_it():
+    torch.manual_seed(0)
+    model, x = Single(factor=0.0), torch.randn(4, 6)
+    report = apply(Widen("one", 16).plan(model, x), model)
+    assert verify(report, x) <= 1e-5

@@ -11,6 +11,7 @@ SHARED = """
     allow-different-bits batch-size checkpoint-frequency dataset describe detect-anomaly device epochs extend grad-clip
     json max-checkpoints max-rollbacks memory-fraction name precision rate-patience resume save-checkpoints save-dir
     seed threads weight-decay weight-lr weight-momentum weight-schedule
+    weight-schedule-interval
 """
 # What the recipes on images take beside that.
 IMAGES = """
@@ -21,7 +22,7 @@ SEARCH = """
     early-stopping-patience enable-gradual-growth exploration-factor growth growth-factor growth-schedule growth-units
     initial-temp layers max-skips min-temp mutation-frequency mutation-kind mutation-strength mutation-test
     performance-threshold
-    preserve-function prior prior-evaluations prior-strength reject-z retraining-epochs sampling selection
+    preserve-function prior prior-evaluations prior-strength reading-share reject-z retraining-epochs sampling selection
     skip-dropout space stable-epochs target-accuracy
     temperature-schedule total-cycles trial-share trial-steps warmup-epochs weight-training-epochs
 """
@@ -53,6 +54,7 @@ HELD = {
     "runs show": "json save-dir",
     "runs restore": "checkpoint json name save-dir",
     "doctor": "data-dir follow-data json port simulate",
+    "morph": "dilation dry-run groups heads json kernel layer op plan seed to where width",
     "bench": "out",
     "experiment": "out",
     "bench overhead": "batch channels dataset json out rounds threads",

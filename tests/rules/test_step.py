@@ -57,7 +57,7 @@ def story_of(page: str) -> list[str]:
 
 
 def test_a_step_of_a_fixed_network_runs_through_few_short_files(files, texts):
-    assert len(files) <= FILES_MOST, files
+    assert len(files) <= FILES_MOST, "\n".join(files)
     long = {name: lines for name in files if (lines := len(texts[name].splitlines())) > LINES_MOST}
     assert not long
 

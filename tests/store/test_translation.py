@@ -39,7 +39,7 @@ def test_settings_of_earlier_versions_have_todays_names():
         "data": {"train_share": 0.5, "search_share": 0.25, "selection_share": 0.25},
         "search": {**UNPLANNED, "reject_z": 2.0, "total_cycles": 3},
         "evolve": {**EVERY_ACTION, "reject_z": 2.0, "policy": "random", "model": "small_cnn"},
-        "optimizer": {"weight_lr": 0.1},
+        "optimizer": {"weight_lr": 0.1, "weight_schedule_interval": "epoch"},
         "checkpoints": {},
         "devices": {},
     }
