@@ -5,7 +5,7 @@ every old parameter are what they were; the factor learns, and with it the rest 
 et al. 2019, Fixup). Statistics of a BatchNorm are never put on the path of the old function.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, ClassVar
 
@@ -31,6 +31,12 @@ def _layout(shapes: Shapes, path: str) -> tuple[int, bool]:
         return shapes.out[shapes.axis], shapes.maps
     expected = f"{path} to give (B, C), (B, N, C), (B, C, L), (B, C, H, W), (B, H, W, C) or (B, C, D, H, W)"
     raise MorphError(expected, f"{shapes.out}, channels in dimension {shapes.axis}", "choose another module")
+
+
+def _check_channels(shapes: Shapes, path: str) -> None:
+    if shapes.moved:
+        got = f"{shapes.into} -> {shapes.out}, where they are in dimension {shapes.axis} of the latter only"
+        raise MorphError(f"{path} to read and give channels in one dimension", got, "choose a module inside it")
 
 
 def _map_arguments(shapes: Shapes) -> dict[str, Any]:
@@ -87,6 +93,7 @@ class InsertResidual(Morph):
         into, out = found[0].into, found[-1].out
         if len(into) != len(out):
             raise MorphError(f"{self.span} to keep the number of dimensions", f"{into} -> {out}", "take a shorter span")
+        _check_channels(replace(found[-1], into=into, moved=found[0].moved), last or first)
         channels_out, pixels = _layout(found[-1], last or first)
         channels_in = into[1] if pixels else into[-1]
         if not pixels and into[:-1] != out[:-1]:
@@ -159,6 +166,7 @@ class AddBranch(Morph):
             raise MorphError(
                 f"{self.at} to keep the number of dimensions", f"{shapes.into} -> {shapes.out}", "choose another module"
             )
+        _check_channels(shapes, self.at)
         channels_out, pixels = _layout(shapes, self.at)
         channels_in = shapes.into[1] if pixels else shapes.into[-1]
         if not pixels and shapes.into[:-1] != shapes.out[:-1]:

@@ -31,6 +31,9 @@ class Shapes:
     axis: int = -1
     """Dimension of both that holds the channels: 1 for maps (B, C, ...), the last one for vectors and tokens."""
 
+    moved: bool = False
+    """Whether what the module reads has its channels in another dimension: its size there follows the input's sides."""
+
     @property
     def maps(self) -> bool:
         """Whether channels come second, before one to three sides."""
@@ -70,7 +73,13 @@ def shapes_of(model: nn.Module, example: Example, *paths: str) -> list[Shapes]:
         if not found[0].out or not found[0].into:
             raise MorphError(f"{path} to read and give tensors", "something else", "choose another module")
     other = _other_sides(quiet, example, paths)
-    return [replace(seen[path][0], axis=_axis(seen[path][0].out, other.get(path), layers[path])) for path in paths]
+    found_at = []
+    for path in paths:
+        one, far = seen[path][0], other.get(path)
+        axis = _axis(one.out, far.out if far else None, layers[path])
+        alike = far is not None and len(one.into) == len(one.out) == len(far.into) > 2
+        found_at.append(replace(one, axis=axis, moved=bool(far and alike and far.into[axis] != one.into[axis])))
+    return found_at
 
 
 def _check_not_packed(model: nn.Module, path: str) -> None:
@@ -141,8 +150,8 @@ def _axis(shape: tuple[int, ...], other: tuple[int, ...] | None, layers: list[_L
     return last if last in stays else stays[0]
 
 
-def _other_sides(model: nn.Module, example: Example, paths: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    """Shape of what each path gives for one sample with other sides; empty where the forward takes none."""
+def _other_sides(model: nn.Module, example: Example, paths: tuple[str, ...]) -> dict[str, Shapes]:
+    """Shapes of what each path reads and gives for one sample with other sides; empty where the forward takes none."""
     for first in (2, 1):
         probe = _grown(example, first)
         if probe is None:
@@ -151,7 +160,7 @@ def _other_sides(model: nn.Module, example: Example, paths: tuple[str, ...]) -> 
             seen, _ = _watched(model, probe, paths)
         except MODEL_ERRORS:
             continue
-        return {path: found[0].out for path, found in seen.items() if len(set(found)) == 1}
+        return {path: found[0] for path, found in seen.items() if len(set(found)) == 1}
     return {}
 
 

@@ -239,3 +239,28 @@ def test_the_operations_of_attention_are_counted():
     tokens, channels, batch = 100, 8, 2
     assert plan.flops[1] - plan.flops[0] == batch * (8 * tokens * channels**2 + 4 * tokens**2 * channels)
     assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_a_shortcut_between_channels_in_other_dimensions_is_refused():
+    class Last(nn.Module):
+        """Reads (B, H, W, C) and gives (B, C, H, W)."""
+
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(8, 8)
+
+        def forward(self, x):
+            return self.layer(x).permute(0, 3, 1, 2)
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.stage, self.head = nn.Conv2d(3, 8, 1), Last(), nn.Conv2d(8, 2, 1)
+
+        def forward(self, x):
+            return self.head(self.stage(self.stem(x).permute(0, 2, 3, 1))).mean((2, 3))
+
+    x = torch.randn(4, 3, 8, 8)
+    for op in (InsertResidual("stage"), AddBranch("stage")):
+        with pytest.raises(MorphError, match="read and give channels in one dimension"):
+            op.plan(Network(), x)
