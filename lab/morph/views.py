@@ -134,8 +134,16 @@ def _select(op: TracedOp) -> Values:
     return Value((*x.dims[:number], plain(shape[number]), *x.dims[number + 1 :]))
 
 
-@register(VIEWS, aten.split.Tensor, aten.split_with_sizes.default, aten.unbind.int, aten.chunk.default,
-    aten.unsafe_split.Tensor, aten.unsafe_chunk.default, aten.split_with_sizes_copy.default)
+@register(
+    VIEWS,
+    aten.split.Tensor,
+    aten.split_with_sizes.default,
+    aten.unbind.int,
+    aten.chunk.default,
+    aten.unsafe_split.Tensor,
+    aten.unsafe_chunk.default,
+    aten.split_with_sizes_copy.default,
+)
 def _split(op: TracedOp) -> Values:
     x = op.args[0]
     make(op, x)

@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from lab.base import MorphError
-from lab.morph.dims import WidthVar, dim_size, resolve, segment_size, width_vars
 from lab.morph.counts import count_steps
+from lab.morph.dims import WidthVar, dim_size, resolve, segment_size, width_vars
 from lab.morph.morph import Draft, Morph
 from lab.morph.plan import MorphPlan
 from lab.morph.steps import Resize, SetAttribute, Step, layout_of
