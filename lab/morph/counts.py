@@ -86,10 +86,10 @@ def count_steps(model: nn.Module, widths: Widths, unit: WidthVar, count: int) ->
             new = _new_value(key, value, unit, count, below, others)
             if new:
                 steps.append(SetAttribute(module=path, attribute=key, value=new))
-        for key, value in shapes.items():
+        for key, shape in shapes.items():
             spans = {size: wide for dim in below for size, wide in _spans(resolve(dim), unit, count, heads=False)}
-            sizes = tuple(spans.get(size, size) if size > 1 else size for size in value)
-            if sizes != value:
+            sizes = tuple(spans.get(size, size) if size > 1 else size for size in shape)
+            if sizes != shape:
                 steps.append(SetAttribute(module=path, attribute=key, value=sizes))
     return steps
 
@@ -100,8 +100,8 @@ def _new_value(key: str, value: int, unit: WidthVar, count: int, below: list[Dim
         return count if value == unit.size and _is_last(unit, below) else 0
     if key in WHOLE:
         pieces = [dim for dim in below if dim_size(dim) < value and value % dim_size(dim) == 0]
-        spans = [span for dim in pieces for span in _spans(resolve(dim), unit, count, heads=False)]
-        return next((value // size * wide for size, wide in spans if value % size == 0), 0)
+        found = [span for dim in pieces for span in _spans(resolve(dim), unit, count, heads=False)]
+        return next((value // size * wide for size, wide in found if value % size == 0), 0)
     spans = {span: wide for dim in below for span, wide in _spans(resolve(dim), unit, count, heads=key in HEADS)}
     if key in STREAM and key not in INNER:
         stays = any(dim_size(dim) == value and unit not in width_vars(dim) for dim in others)
