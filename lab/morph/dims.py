@@ -277,7 +277,7 @@ def pieces(dim: Dim, sizes: list[int], reason: str) -> list[Dim]:
             fix(found, reason)
             return [plain(1)] * len(sizes)
         number, piece = split(found, [len(sizes), sizes[0]], reason)
-        fix(number, "a split cuts into as many pieces")
+        fix(number, reason)
         return [piece] * len(sizes)
     left, parts = list(found), []
     for size in sizes:

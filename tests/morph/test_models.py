@@ -88,7 +88,7 @@ THIN: dict[str, Callable[[], nn.Module]] = {
     "mobilenet_v3_small": partial(torchvision.models.mobilenet_v3_small, width_mult=0.25),
     "efficientnet_b0": thin_efficientnet,
     "densenet121": partial(densenet.DenseNet, 8, (2, 2, 4, 2), 16),
-    "shufflenet_v2_x0_5": partial(shufflenetv2.ShuffleNetV2, [2, 4, 2], [24, 24, 48, 96, 128]),
+    "shufflenet_v2_x0_5": partial(shufflenetv2.ShuffleNetV2, [2, 8, 2], [24, 24, 48, 96, 128]),
     "regnet_y_400mf": partial(
         regnet.RegNet, regnet.BlockParams.from_init_params(6, 16, 20.0, 2.0, group_width=8, se_ratio=0.25)
     ),
