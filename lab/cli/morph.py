@@ -203,7 +203,7 @@ def prove(morph: "Morph", user_model: "UserModel", command: MorphCommand) -> Mor
         report = apply(plan, target)
         measured: dict[str, Any] = {}
         if not command.dry_run:
-            measured["relative difference on the batch, float64, eval and train mode"] = verify(report, batch)
+            measured["relative difference on the batch, with the weights as they are now"] = verify(report, batch)
         after = str(target).splitlines()
         rollback(report)
     if not command.dry_run:
@@ -225,12 +225,16 @@ def _write(path: Path, plan: "MorphPlan") -> None:
 
 def find_places(user_model: "UserModel") -> MorphPlaces:
     """For each operation of `LISTED`, the modules where it is possible and the reasons of the others."""
+    import torch
     from rich.progress import track
     from torch import nn
 
-    from lab.morph.trace import Traces
+    from lab.morph.trace import Traces, copied, run
 
     model, batch, traces = user_model.model, user_model.batch, Traces()
+    # Once, and not as the reason of every place.
+    with UserCode("a forward on what make_batch() gives"), torch.no_grad():
+        run(copied(model).eval(), batch)
     modules = [(name, module) for name, module in model.named_modules() if name]
     places: dict[str, dict[str, str]] = {op: {} for op in LISTED}
     shown = sys.stderr.isatty()

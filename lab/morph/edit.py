@@ -59,6 +59,12 @@ def check_optimizer(plan: MorphPlan, model: nn.Module, optimizer: Optimizer) -> 
         raise MorphError(
             "an optimizer that holds every trainable parameter", f"none holds {missing[0]}", "pass that one"
         )
+    for state in optimizer.state.values():
+        for key, value in state.items():
+            # Bytes with a scale for each block, for instance: nothing that is copied or put back entry by entry.
+            if isinstance(value, Tensor) and type(value) not in (Tensor, nn.Parameter):
+                got = f"{key} of {kind}, a {type(value).__name__}"
+                raise MorphError("state in plain tensors", got, "use SGD, Adam or AdamW, or make a new one after it")
     named = dict(model.named_parameters())
     for step in plan.steps:
         if not isinstance(step, TensorStep) or step.tensor not in named:

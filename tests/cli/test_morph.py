@@ -99,6 +99,16 @@ def test_what_cannot_be_is_one_line(net, options, message, capsys):
     assert written.err.count("\n") == 1
 
 
+def test_a_batch_that_the_model_does_not_take_is_told_once(net, tmp_path, capsys):
+    text = NET.replace("return torch.randn(4, 3, 12, 12)", "return torch.randn(4, 3, 12, 12), torch.zeros(4)")
+    (tmp_path / "morph_pair.py").write_text(text)
+    assert main(["morph", "morph_pair:make_model", "--where"]) == 2
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert "make_batch()" in written.err
+    assert written.err.count("\n") == 1
+
+
 def test_a_module_without_a_batch_is_told(net, capsys):
     assert main(["morph", "morph_bare:make_model", "--where"]) == 2
     assert "make_batch() in morph_bare" in capsys.readouterr().err

@@ -188,9 +188,28 @@ class Quantised(torch.optim.Optimizer):
                 self.state[parameter] = {"state1": torch.zeros(parameter.numel(), dtype=torch.uint8), "absmax1": blocks}
 
 
+class Bytes(torch.Tensor):
+    """Moments of the parameter's own shape that allow no clone, as another library's do."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func in (torch.Tensor.clone, torch.clone):
+            raise NotImplementedError("aten.clone")
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+class Wrapped(torch.optim.Adam):
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                self.state[parameter] = {"exp_avg": torch.zeros_like(parameter).as_subclass(Bytes)}
+
+
 @pytest.mark.parametrize(
     ("make", "match"),
     [
+        (Wrapped, "exp_avg of Wrapped, a Bytes"),
         (Quantised, r"state1 of Quantised, torch\.uint8 \(\d+,\) for features\.conv2\.weight"),
         (torch.optim.LBFGS, "LBFGS, whose history is one vector of all parameters"),
         (torch.optim.Adafactor, "row_var of Adafactor"),
