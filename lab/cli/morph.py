@@ -90,6 +90,14 @@ class MorphProof(Report):
     tree: tuple[str, ...]
     """Lines of the module tree that went (-) and came (+), with one line around them."""
 
+    taken_back: bool = True
+    """Whether structure and weights are again what they were; True for a dry run, which takes a copy."""
+
+    @property
+    def ok(self) -> bool:
+        """The model is as before."""
+        return self.taken_back
+
     def to_dict(self) -> dict[str, Any]:
         """Plan, figures and lines."""
         return {"plan": self.plan.to_dict(), "measured": self.measured, "tree": list(self.tree)}
@@ -107,6 +115,11 @@ class MorphPlaces(Report):
 
     places: dict[str, dict[str, str]]
     """Operation -> module -> why it is refused; empty where it is possible."""
+
+    @property
+    def ok(self) -> bool:
+        """A list is no verdict."""
+        return True
 
     def to_dict(self) -> dict[str, Any]:
         """The places by operation."""
@@ -146,7 +159,7 @@ def run(arguments: Sequence[str]) -> int:
         raise ConfigError(f"make_batch() in {module}", "none", "define it: it gives the input of forward")
     report = find_places(user_model) if morph is None else prove(morph, user_model, command)
     sys.stdout.write((report.to_json() if command.json else str(report)) + "\n")
-    return 0
+    return 0 if report.ok else 1
 
 
 def change_of(command: MorphCommand) -> "Morph":
@@ -206,14 +219,14 @@ def prove(morph: "Morph", user_model: "UserModel", command: MorphCommand) -> Mor
             measured["relative difference on the batch, with the weights as they are now"] = verify(report, batch)
         after = str(target).splitlines()
         rollback(report)
+    back = (structure_digest(target), weight_digest(target)) == digests
     if not command.dry_run:
         measured["seconds"] = f"{report.seconds:.3f}"
-        back = (structure_digest(model), weight_digest(model)) == digests
         measured["taken back"] = "every bit" if back else "NOT as before: report this"
     if command.plan is not None:
         _write(command.plan, plan)
     lines = list(difflib.unified_diff(before, after, lineterm="", n=1))[2:]
-    return MorphProof(plan=plan, measured=measured, tree=tuple(lines))
+    return MorphProof(plan=plan, measured=measured, tree=tuple(lines), taken_back=back)
 
 
 def _write(path: Path, plan: "MorphPlan") -> None:

@@ -18,15 +18,16 @@ from lab.asose.prior import find_prior, scored_images
 from lab.base import ReportTable, derive_seed
 from lab.datasets import DataConfig
 from lab.experiments.compute_settings import EVOLVED_ARMS, EvolvedBench
-from lab.experiments.images import fresh_network, image_config, image_operations, open_images, standard_error, train_for
+from lab.experiments.images import fresh_network, image_config, open_images, standard_error, train_for
 from lab.monitor import StabilityMonitor
 from lab.nn import SuperNet, six_convolutions
 from lab.results import machine
 from lab.results.record import Records, progress_bar
+from lab.runs import epoch_operations
 from lab.space import NB201, Genotype
 from lab.state import seed_rng
 from lab.store import Record
-from lab.train import NullSink, OptimizerConfig, Split, TrainingLoop, evaluate
+from lab.train import NullSink, OptimizerConfig, TrainingLoop, evaluate
 
 UNUSED = 0.01
 """Share of each split that a fixed network does not train on, where it needs nothing held out."""
@@ -96,8 +97,7 @@ def evolve(config: EvolvedBench, data: DataConfig, operations: float, seed: int)
     )
     prior_seconds = time.process_time() - began
     network = fresh_network(prior.genotype, images, channels=config.channels, layers=config.layers, seed=seed)
-    trained = images.length(Split.TRAIN) * config.batch_size
-    epoch = image_operations(network, images) * trained * (1 + search.reading_share)
+    epoch = epoch_operations(network, images.streams, search.reading_share)
     search = search.fitted(max(int(operations / epoch), 1))
     seed_rng(derive_seed(seed, "init"))
     strategy = ASOSEStrategy(

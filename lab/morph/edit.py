@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lab.base import MorphError
-from lab.morph.modules import build_module, is_called
+from lab.morph.modules import build_module, is_called, modules_around
 from lab.morph.plan import MorphPlan
 from lab.morph.steps import Append, Pad, Regroup, Resize, SetAttribute, TensorStep, Transition, Wrap
 from lab.nn import Cell, EvolvableNetwork, make_primitive
@@ -198,16 +198,10 @@ def _wrap(step: Wrap, model: nn.Module, seed: int, optimizer: Optimizer | None) 
         alike = (p for p in model.parameters() if p.dim() == parameter.dim() and not p.is_contiguous())
         parameter.data = _laid_out(parameter.data, next(alike, parameter.data))
     parent._modules[name] = part
-    if any(isinstance(module, nn.TransformerEncoderLayer) for module in _around(model, step.path)):
+    if any(isinstance(module, nn.TransformerEncoderLayer) for module in modules_around(model, step.path)):
         part.register_forward_pre_hook(is_called)
     if optimizer is not None and fresh:
         _join(fresh, neighbour, optimizer)
-
-
-def _around(model: nn.Module, path: str) -> list[nn.Module]:
-    """The modules that the one at `path` is in."""
-    names = path.split(".")
-    return [model.get_submodule(".".join(names[:count])) for count in range(len(names))]
 
 
 class _FreshPrimitives:

@@ -51,6 +51,12 @@ class Wrapper(nn.Module, ABC):
         """The output of the body and of what was added."""
 
 
+def modules_around(model: nn.Module, path: str) -> list[nn.Module]:
+    """The modules that the one at `path` is in, the model first."""
+    names = path.split(".")
+    return [model.get_submodule(".".join(names[:count])) for count in range(len(names))]
+
+
 def is_called(module: nn.Module, args: tuple[Any, ...]) -> None:
     """A hook that does nothing: `nn.TransformerEncoderLayer` leaves its fused path, which calls none of its parts,
     where one of them has a hook."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from lab.base import MorphError
+from lab.morph.modules import modules_around
 from lab.morph.trace import MODEL_ERRORS, Example, call_arguments, copied
 
 _CHANNELS_SECOND = (
@@ -30,7 +31,6 @@ class Shapes:
     out: tuple[int, ...]
     axis: int = -1
     """Dimension of both that holds the channels: 1 for maps (B, C, ...), the last one for vectors and tokens."""
-
     moved: bool = False
     """Whether what the module reads has its channels in another dimension: its size there follows the input's sides."""
 
@@ -84,9 +84,7 @@ def shapes_of(model: nn.Module, example: Example, *paths: str) -> list[Shapes]:
 
 def _check_not_packed(model: nn.Module, path: str) -> None:
     """`nn.TransformerEncoder` may hand its layers nested tensors in eval mode, which only their fused path takes."""
-    names = path.split(".")
-    for count in range(len(names)):
-        encoder = model.get_submodule(".".join(names[:count]))
+    for encoder in modules_around(model, path):
         if isinstance(encoder, nn.TransformerEncoder) and encoder.use_nested_tensor:
             got = f"a TransformerEncoder that packs padded batches into nested ones around {path}"
             raise MorphError("a part that is given plain tensors", got, "set its use_nested_tensor to False")
@@ -182,9 +180,8 @@ def _grown(example: Example, first: int) -> Example | None:
             sides = range(1, min(item.dim(), 2))
         for side in sides:
             size = item.shape[side]
-            item = torch.cat(
-                [item, item.narrow(side, 0, min(size, LARGEST_DOUBLED // 2 if size > LARGEST_DOUBLED else size))], side
-            )
+            added = size if size <= LARGEST_DOUBLED else LARGEST_DOUBLED // 2
+            item = torch.cat([item, item.narrow(side, 0, added)], side)
             changed = True
         leaves[place] = item
     grown: Example = pytree.tree_unflatten(leaves, form)

@@ -9,17 +9,20 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from lab.base import MorphError
-from lab.morph.counts import count_steps
+from lab.morph.attributes import count_steps, size_steps
 from lab.morph.dims import WidthVar, dim_size, resolve, segment_size, width_vars
 from lab.morph.morph import Draft, Morph
 from lab.morph.plan import MorphPlan
-from lab.morph.steps import Resize, SetAttribute, Step, layout_of
+from lab.morph.steps import Resize, Step, layout_of
 from lab.morph.trace import Example, Traces, Widths
 
-_NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
 _CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 UNITS = ("copies", "drawn")
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+class IllegalWidth(MorphError):
+    """A width that no whole number of units makes, where another one is possible."""
 
 
 @dataclass(frozen=True)
@@ -124,64 +127,7 @@ def resize_steps(
                 steps.append(Resize(tensor=name, dim=number, layout=layout, shared=read, drawn=fresh))
             shape[number] = sum(part.size(count) for part in layout)
             shapes[name] = tuple(shape)
-    return (*steps, *count_steps(model, widths, unit, count), *_attributes(model, shapes))
-
-
-def _attributes(model: nn.Module, shapes: dict[str, tuple[int, ...]]) -> list[Step]:
-    names = {id(tensor): name for name, tensor in (*model.named_parameters(), *model.named_buffers())}
-    steps: list[Step] = []
-    for path, module in model.named_modules():
-        prefix = f"{path}." if path else ""
-        own = {
-            local: f"{prefix}{local}" if tensor is None else names[id(tensor)]
-            for local, tensor in (*module._parameters.items(), *module._buffers.items())
-        }
-        new = {local: shapes[name] for local, name in own.items() if name in shapes}
-        for attribute, value in _sizes(module, new).items():
-            steps.append(SetAttribute(module=path, attribute=attribute, value=value))
-    return steps
-
-
-def _sizes(module: nn.Module, new: dict[str, tuple[int, ...]]) -> dict[str, int | tuple[int, ...]]:
-    """The plain attributes of torch's own layers that repeat a size.
-
-    Raises:
-        MorphError: an attention whose forward keeps to the size that it was made with.
-    """
-    if not new:
-        return {}
-    if isinstance(module, nn.MultiheadAttention) and ("in_proj_weight" in new or "q_proj_weight" in new):
-        got = f"one coupled to the embed_dim {module.embed_dim} of a MultiheadAttention"
-        raise MorphError("a width that can change", got, "choose a layer whose units no attention reads or adds to")
-    weight = new.get("weight")
-    if isinstance(module, nn.Linear) and weight:
-        return {"out_features": weight[0], "in_features": weight[1]}
-    if isinstance(module, (*_CONVS, *_TRANSPOSED)) and weight:
-        out, into = (1, 0) if isinstance(module, _TRANSPOSED) else (0, 1)
-        groups = module.groups
-        if groups > 1:
-            groups = weight[0] * groups // module.weight.shape[0]
-        made = weight[out] * (groups if isinstance(module, _TRANSPOSED) else 1)
-        read = weight[into] * (1 if isinstance(module, _TRANSPOSED) else groups)
-        return {"out_channels": made, "in_channels": read, "groups": groups}
-    if isinstance(module, _NORMS):
-        return {"num_features": next(iter(new.values()))[0]}
-    if isinstance(module, nn.LayerNorm | nn.RMSNorm) and weight:
-        return {"normalized_shape": weight}
-    if isinstance(module, nn.GroupNorm) and weight:
-        groups = module.num_groups
-        return {
-            "num_channels": weight[0],
-            "num_groups": groups if groups == 1 else groups * weight[0] // module.num_channels,
-        }
-    if isinstance(module, nn.Embedding) and weight:
-        return {"embedding_dim": weight[1]}
-    # transformers' layer, told by name: nothing here imports transformers.
-    if type(module).__name__ == "Conv1D" and weight:
-        return {"nx": weight[0], "nf": weight[1]}
-    if isinstance(module, nn.PReLU) and weight:
-        return {"num_parameters": weight[0]}
-    return {}
+    return (*steps, *count_steps(model, widths, unit, count), *size_steps(model, shapes))
 
 
 @dataclass(frozen=True)
@@ -191,19 +137,25 @@ class _Resizing(Morph):
         return self.draft_with(Traces(), model, example, seed)
 
     def plan(self, model: nn.Module, example: Example, *, seed: int = 0, traces: Traces | None = None) -> MorphPlan:
-        """See `Morph.plan`; where that fails, heads are tried as units of the residual stream."""
+        """See `Morph.plan`; where that fails, heads are tried as units of the residual stream.
+
+        Raises:
+            MorphError: both fail; the first reason, unless only the second says that another width is possible.
+        """
         traces = traces or Traces()
         try:
             return super().plan(model, example, seed=seed, traces=traces)
+        except IllegalWidth:
+            raise
         except MorphError as error:
             ties = traces.with_ties
-            if ties is None or "the nearest legal width is" in error.hint:
+            if ties is None:
                 raise
             try:
                 return super().plan(model, example, seed=seed, traces=ties)
-            except MorphError as other:
-                if "the nearest legal width is" in other.hint:
-                    raise
+            except IllegalWidth:
+                raise
+            except MorphError:
                 raise error from None
 
 
@@ -243,7 +195,7 @@ class Widen(_Resizing):
             reason = f" ({width.unit.equal})" if width.unit.equal else ""
             beyond = f"{width.rest} and " if width.rest else ""
             expected = f"more than {width.total} and {beyond}a multiple of {block}{reason}"
-            raise MorphError(expected, f"width {self.width}", f"the nearest legal width is {legal}")
+            raise IllegalWidth(expected, f"width {self.width}", f"the nearest legal width is {legal}")
         count = (self.width - width.rest) // width.step
         units, shares = _copies(old, count, seed, equal=bool(width.unit.equal))
         drawn = self.units == "drawn"
@@ -302,10 +254,10 @@ class Prune(_Resizing):
                 beyond = f"{rest} and " if rest else ""
                 expected = f"from {rest + step} to {width.total - step}, {beyond}a multiple of {step}"
                 hint = "keep at least one unit and drop at least one"
-                if width.total > rest + step:
-                    legal = rest + max(1, min((self.keep - rest) // step, old - 1)) * step
-                    hint += f"; the nearest legal width is {legal}"
-                raise MorphError(expected, f"keep {self.keep}", hint)
+                if width.total <= rest + step:
+                    raise MorphError(expected, f"keep {self.keep}", hint)
+                legal = rest + max(1, min((self.keep - rest) // step, old - 1)) * step
+                raise IllegalWidth(expected, f"keep {self.keep}", f"{hint}; the nearest legal width is {legal}")
             strength = _strength(model, widths, width.unit)
             return tuple(sorted(torch.topk(strength, (self.keep - rest) // step).indices.tolist()))
         chosen: Sequence[int] = sorted(set(self.keep))

@@ -41,6 +41,12 @@ def test_a_change_is_proven_and_taken_back(net, capsys):
     ]
 
 
+def test_a_change_that_is_not_taken_back_is_a_failure(net, capsys, monkeypatch):
+    monkeypatch.setattr("lab.morph.apply._restore", lambda undo: None)
+    assert main(["morph", net, "--op", "widen", "--layer", "0", "--width", "16"]) == 1
+    assert "NOT as before: report this" in capsys.readouterr().out
+
+
 def test_a_dry_run_plans_and_shows_the_tree_and_its_plan_rebuilds_the_model(net, tmp_path, capsys):
     path = tmp_path / "plan.json"
     assert main(["morph", net, "--op", "deepen", "--layer", "2", "--dry-run", "--plan", str(path)]) == 0

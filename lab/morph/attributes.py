@@ -1,18 +1,22 @@
-"""Plain attributes that repeat a size of a width: numbers of heads, sizes that a forward reshapes or splits to.
+"""Plain attributes that repeat a size of a width: those of torch's own layers, numbers of heads, sizes of a reshape.
 
-torch's own layers are in `widths`. Here are the blocks of torchvision, timm and transformers, told by the names of the
-attributes: nothing here imports them. A name changes only where its value is a size of the width that changes among the
-weights below its module, and the trial of the plan shows whether that was right.
+The blocks of torchvision, timm and transformers are told by the names of their attributes: nothing here imports them. A
+name changes only where its value is a size of the width that changes among the weights below its module, and the trial
+of the plan shows whether that was right.
 """
 
 from math import prod
 
 from torch import nn
 
+from lab.base import MorphError
 from lab.morph.dims import Dim, WidthVar, dim_size, factor_size, resolve, width_vars
 from lab.morph.steps import SetAttribute
 from lab.morph.trace import Widths
 
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
+_CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 HEADS = frozenset(
     {
         "num_heads",
@@ -65,6 +69,68 @@ WHOLE = frozenset({"in_channels"})
 """Sizes that a forward divides into pieces: a multiple of those of the weights below."""
 SHAPES = frozenset({"shape", "normalized_shape"})
 """Tuples of sizes."""
+
+
+def size_steps(model: nn.Module, shapes: dict[str, tuple[int, ...]]) -> list[SetAttribute]:
+    """The attributes of torch's own layers that follow when weights get these shapes, by name of the weight.
+
+    Raises:
+        MorphError: an attention keeps to the size that it was made with.
+    """
+    names = {id(tensor): name for name, tensor in (*model.named_parameters(), *model.named_buffers())}
+    steps: list[SetAttribute] = []
+    for path, module in model.named_modules():
+        prefix = f"{path}." if path else ""
+        own = {
+            local: f"{prefix}{local}" if tensor is None else names[id(tensor)]
+            for local, tensor in (*module._parameters.items(), *module._buffers.items())
+        }
+        new = {local: shapes[name] for local, name in own.items() if name in shapes}
+        for attribute, value in _sizes(module, new).items():
+            steps.append(SetAttribute(module=path, attribute=attribute, value=value))
+    return steps
+
+
+def _sizes(module: nn.Module, new: dict[str, tuple[int, ...]]) -> dict[str, int | tuple[int, ...]]:
+    """The plain attributes of torch's own layers that repeat a size.
+
+    Raises:
+        MorphError: an attention whose forward keeps to the size that it was made with.
+    """
+    if not new:
+        return {}
+    if isinstance(module, nn.MultiheadAttention) and ("in_proj_weight" in new or "q_proj_weight" in new):
+        got = f"one coupled to the embed_dim {module.embed_dim} of a MultiheadAttention"
+        raise MorphError("a width that can change", got, "choose a layer whose units no attention reads or adds to")
+    weight = new.get("weight")
+    if isinstance(module, nn.Linear) and weight:
+        return {"out_features": weight[0], "in_features": weight[1]}
+    if isinstance(module, (*_CONVS, *_TRANSPOSED)) and weight:
+        out, into = (1, 0) if isinstance(module, _TRANSPOSED) else (0, 1)
+        groups = module.groups
+        if groups > 1:
+            groups = weight[0] * groups // module.weight.shape[0]
+        made = weight[out] * (groups if isinstance(module, _TRANSPOSED) else 1)
+        read = weight[into] * (1 if isinstance(module, _TRANSPOSED) else groups)
+        return {"out_channels": made, "in_channels": read, "groups": groups}
+    if isinstance(module, _NORMS):
+        return {"num_features": next(iter(new.values()))[0]}
+    if isinstance(module, nn.LayerNorm | nn.RMSNorm) and weight:
+        return {"normalized_shape": weight}
+    if isinstance(module, nn.GroupNorm) and weight:
+        groups = module.num_groups
+        return {
+            "num_channels": weight[0],
+            "num_groups": groups if groups == 1 else groups * weight[0] // module.num_channels,
+        }
+    if isinstance(module, nn.Embedding) and weight:
+        return {"embedding_dim": weight[1]}
+    # transformers' layer, told by name: nothing here imports transformers.
+    if type(module).__name__ == "Conv1D" and weight:
+        return {"nx": weight[0], "nf": weight[1]}
+    if isinstance(module, nn.PReLU) and weight:
+        return {"num_parameters": weight[0]}
+    return {}
 
 
 def count_steps(model: nn.Module, widths: Widths, unit: WidthVar, count: int) -> list[SetAttribute]:
