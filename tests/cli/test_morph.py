@@ -1,3 +1,4 @@
+import importlib
 import json
 
 import pytest
@@ -42,7 +43,8 @@ def test_a_change_is_proven_and_taken_back(net, capsys):
 
 
 def test_a_change_that_is_not_taken_back_is_a_failure(net, capsys, monkeypatch):
-    monkeypatch.setattr("lab.morph.apply._restore", lambda undo: None)
+    # By name: `lab.morph.apply` is the function.
+    monkeypatch.setattr(importlib.import_module("lab.morph.apply"), "_restore", lambda undo: None)
     assert main(["morph", net, "--op", "widen", "--layer", "0", "--width", "16"]) == 1
     assert "NOT as before: report this" in capsys.readouterr().out
 

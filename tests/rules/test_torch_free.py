@@ -5,7 +5,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -75,15 +74,21 @@ def test_the_page_is_served_without_torch(tmp_path: Path) -> None:
     assert run.stdout.strip() == "False", run.stderr
 
 
-def test_the_longest_help_page_takes_at_most_four_times_the_shortest() -> None:
-    def seconds(arguments: list[str]) -> float:
-        began = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "lab.cli", *arguments], capture_output=True, check=True)
-        return time.perf_counter() - began
+def loaded_by(arguments: list[str]) -> int:
+    """Modules that a process holds after it has answered."""
+    code = (
+        "import contextlib, io, sys\nfrom lab.cli import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        f"    main({arguments!r})\n"
+        "print(len(sys.modules))"
+    )
+    return int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
 
-    rounds = [(seconds(["train", "--help-all"]), seconds(["--help"])) for _ in range(5)]
-    long, short = (min(column) for column in zip(*rounds, strict=True))
-    assert long <= 4 * short, f"{long:.3f} s for {short:.3f} s"
+
+@pytest.mark.parametrize("page", [["train", "--help-all"], ["morph", "--help"], ["bench", "--help"]], ids=" ".join)
+def test_a_help_page_loads_at_most_twice_the_modules_of_the_shortest(page: list[str]) -> None:
+    # A count and no time: a busy machine is no failure. One that uses scikit-learn or streamlit would load ten times.
+    assert loaded_by(page) <= 2 * loaded_by(["--help"])
 
 
 SLOW = {"sklearn", "torchvision", "transformers"}
