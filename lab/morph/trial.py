@@ -74,10 +74,12 @@ def tried(plan: MorphPlan, model: nn.Module, example: Example, exact: bool, *, d
         if doubled and not _runs(double_model(copied(model)), inputs) and _runs(copied(model), example):
             return tried(plan, model, example, exact, doubled=False)
         raise MorphError("a forward that runs", _line(error), _lifted_by(error)) from error
-    unused = [path for path in wraps if not called[path]]
-    if unused:
-        got = f"{unused[0]} is never called: its parent reads its weights itself"
-        raise MorphError("what is added to be run", got, "choose a module that is called, such as its parent")
+    for path in wraps:
+        # In every mode that ran: a parent may call the module in training and read its weights otherwise.
+        for mode, name in ((False, "eval"), (True, "train")):
+            if called["", mode] and not called[path, mode]:
+                got = f"{path} is not called in {name} mode: its parent reads its weights itself, or leaves it out"
+                raise MorphError("what is added to be run", got, "choose a module that is called, such as its parent")
     if exact and bound < difference <= ROUNDING * torch.finfo(torch.float32).eps:
         # transformers' normalisations, for instance, compute in float32 whatever they get.
         lower = _lowest_dtype(before, inputs)
@@ -126,14 +128,16 @@ def _runs(model: nn.Module, example: Example) -> bool:
 
 
 @contextmanager
-def _calls(model: nn.Module, paths: list[str]) -> Iterator[Counter[str]]:
-    """How often each module is called in the block."""
-    called: Counter[str] = Counter()
+def _calls(model: nn.Module, paths: list[str]) -> Iterator[Counter[tuple[str, bool]]]:
+    """How often the model (an empty path) and each module are called in the block, by the model's mode."""
+    called: Counter[tuple[str, bool]] = Counter()
 
     def count(path: str) -> Any:
-        return lambda *_: called.update([path])
+        return lambda *_: called.update([(path, model.training)])
 
-    handles = [model.get_submodule(path).register_forward_hook(count(path)) for path in paths]
+    # Without paths no hook at all: an encoder layer leaves its fused path where it has one.
+    watched = ("", *paths) if paths else ()
+    handles = [model.get_submodule(path).register_forward_hook(count(path)) for path in watched]
     try:
         yield called
     finally:

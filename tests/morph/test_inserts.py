@@ -125,15 +125,15 @@ def test_attention_over_too_many_pixels_is_refused():
 
 
 class Peeks(nn.Module):
-    """Calls a layer and reads its weights; the second one it only reads."""
+    """Reads the weights of a layer, and calls it in some modes."""
 
-    def __init__(self, calls=True):
+    def __init__(self, modes=(False, True)):
         super().__init__()
-        self.one, self.calls = nn.Linear(4, 4), calls
+        self.one, self.modes = nn.Linear(4, 4), modes
 
     def forward(self, x):
         y = x @ self.one.weight.T + self.one.bias
-        return y + self.one(x) if self.calls or not self.training else y
+        return y + self.one(x) if self.training in self.modes else y
 
 
 @pytest.mark.parametrize("op", [Deepen("one"), InsertResidual("one"), AddBranch("one")], ids=str)
@@ -146,6 +146,14 @@ def test_a_parent_that_reads_attributes_of_a_wrapped_layer_gets_those_of_the_lay
     assert torch.equal(model(x), before)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = model.one.nothing
+
+
+def test_a_layer_that_one_mode_leaves_out_is_refused():
+    # Exact at first, since the gate is closed; what it learns would be missing in that mode.
+    with pytest.raises(MorphError, match="one is not called in train mode"):
+        Deepen("one").plan(Peeks(modes=(False,)), torch.randn(4, 4))
+    with pytest.raises(MorphError, match="never called"):
+        Deepen("one").plan(Peeks(modes=(True,)), torch.randn(4, 4))
 
 
 def test_a_layer_whose_parent_only_reads_its_weights_is_refused():
