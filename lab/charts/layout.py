@@ -86,7 +86,8 @@ def note_figure(text: str, *, height: int = 260, title: str = "") -> go.Figure:
     """A figure without data that says why it has none."""
     hidden = {"visible": False}
     note = {
-        "text": text,
+        # The reason on a line of its own: a panel of half the page would cut one long line at both ends.
+        "text": text.replace(": ", ":<br>", 1),
         "x": 0.5,
         "y": 0.5,
         "xref": "paper",

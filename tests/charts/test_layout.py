@@ -25,3 +25,10 @@ def test_the_page_shows_through() -> None:
 def test_a_title_is_written_where_one_is_given() -> None:
     assert note_figure("nothing yet", title="Loss").layout.title.text == "Loss"
     assert note_figure("nothing yet").layout.title.text is None
+
+
+def test_the_reason_of_an_empty_figure_stands_on_a_line_of_its_own():
+    note = note_figure("No probabilities: a search writes them after its first architecture epoch.")
+    first, second = note.layout.annotations[0].text.split("<br>")
+    assert (first, second) == ("No probabilities:", "a search writes them after its first architecture epoch.")
+    assert note_figure("Nothing yet").layout.annotations[0].text == "Nothing yet"
