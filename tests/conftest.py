@@ -74,6 +74,9 @@ for line in sys.stdin:
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
+# Each process that a test starts would compile the lab anew where the environment forbids to keep what was compiled.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 chromium_key = pytest.StashKey[Path | None]()
 
 

@@ -208,11 +208,16 @@ class ASOSEConfig:
         """Epochs of the whole plan."""
         return self.window_epochs + self.final_epochs
 
-    def fitted(self, epochs: int) -> "ASOSEConfig":
+    def fitted(self, epochs: int, *, budgeted: bool = False) -> "ASOSEConfig":
         """These settings with phases for a run of `epochs` >= 1: as many cycles as its first 40 % have room for.
 
         A cycle has one epoch of arch_training and at least two on the weights. A run too short for two cycles trains
         its first cell.
+
+        Args:
+            epochs: of the whole run.
+            budgeted: whether a budget ends the run, which pays for so many epochs on the weights and a part of one
+                more. Those of arch_training, which cost little, then come on top.
         """
         require_range("epochs", epochs, 1)
         window = max(round(WINDOW * epochs) - self.warmup_epochs, 1)
@@ -225,4 +230,5 @@ class ASOSEConfig:
             weight_training_epochs=weights,
             retraining_epochs=0,
         )
-        return replace(fitted, retraining_epochs=max(epochs - fitted.window_epochs, 0))
+        more = 1 + fitted.exploration_phases * fitted.arch_training_epochs if budgeted else 0
+        return replace(fitted, retraining_epochs=max(epochs - fitted.window_epochs, 0) + more)

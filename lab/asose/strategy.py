@@ -107,7 +107,9 @@ class ASOSEStrategy:
         )
         self.rollbacks = RollbackLimit(weights.max_rollbacks)
         self.stopping = Stopping(config)
-        self.compute = ComputeMeter(budget, epochs, options.group.size)
+        self.compute = ComputeMeter(
+            budget, epochs, options.group.size, whole_epochs=weights.weight_schedule_interval == "epoch"
+        )
 
     def set_criterion(self, criterion: Criterion) -> None:
         """Train and judge by another loss than the cross-entropy."""
@@ -188,6 +190,7 @@ class ASOSEStrategy:
             lr=self.architecture.rate if self.phases.name == "arch_training" else self.rate.value,
             temperature=self.explorer.temperature,
             beta=beta,
+            ends_epoch=self.phases.structure_is_final and self.compute.is_spent,
         )
 
     def end_epoch(self, epoch: int, data: EpochData) -> Evaluation | None:
@@ -244,7 +247,7 @@ class ASOSEStrategy:
     def _is_read(self, data: EpochData) -> bool:
         """Whether the live network is read after this epoch: something is decided by it, or it is cheap enough."""
         decides = self.phases.left <= 0 or bool(self.mutator.pending) or self.config.may_stop
-        decides |= self.rate.schedule == "plateau" or self.compute.budget is None
+        decides |= self.rate.schedule == "plateau" or self.compute.budget is None or self.compute.is_spent
         return decides or self.compute.affords_reading(data, self.config.reading_share)
 
     def _watch(self, evaluation: Evaluation) -> None:

@@ -20,14 +20,14 @@ from lab.datasets import DataConfig
 from lab.experiments.compute_settings import EVOLVED_ARMS, EvolvedBench
 from lab.experiments.images import fresh_network, image_config, open_images, standard_error, train_for
 from lab.monitor import StabilityMonitor
-from lab.nn import SuperNet, six_convolutions
+from lab.nn import EvolvableNetwork, SuperNet, six_convolutions
 from lab.results import machine
 from lab.results.record import Records, progress_bar
 from lab.runs import epoch_operations
 from lab.space import NB201, Genotype
 from lab.state import seed_rng
 from lab.store import Record
-from lab.train import NullSink, OptimizerConfig, TrainingLoop, evaluate
+from lab.train import NullSink, OptimizerConfig, StreamData, TrainingLoop, evaluate
 
 UNUSED = 0.01
 """Share of each split that a fixed network does not train on, where it needs nothing held out."""
@@ -80,6 +80,9 @@ def _measure(
         operations *= evolved["cpu_seconds"] / found["six"]["cpu_seconds"]
     images = open_images(data, config.batch_size)
     network = fresh_network(genotype, images, channels=config.channels, layers=config.layers, seed=seed)
+    if arm == "start":
+        # The very weights that the search begins with.
+        network = EvolvableNetwork.from_supernet(_fresh_supernet(config, images, seed), genotype)
     return train_for(network, images, operations, OptimizerConfig(weight_lr=config.weight_lr))
 
 
@@ -98,10 +101,9 @@ def evolve(config: EvolvedBench, data: DataConfig, operations: float, seed: int)
     prior_seconds = time.process_time() - began
     network = fresh_network(prior.genotype, images, channels=config.channels, layers=config.layers, seed=seed)
     epoch = epoch_operations(network, images.streams, search.reading_share)
-    search = search.fitted(max(int(operations / epoch), 1))
-    seed_rng(derive_seed(seed, "init"))
+    search = search.fitted(max(int(operations / epoch), 1), budgeted=True)
     strategy = ASOSEStrategy(
-        SuperNet(NB201, config.channels, config.layers, bundle.num_classes, bundle.shape[0]),
+        _fresh_supernet(config, images, seed),
         search,
         OptimizerConfig(weight_lr=config.weight_lr),
         seed=seed,
@@ -140,6 +142,12 @@ def evolve(config: EvolvedBench, data: DataConfig, operations: float, seed: int)
         "entropy": entropy,
         "told": sink.told,
     }
+
+
+def _fresh_supernet(config: EvolvedBench, images: StreamData, seed: int) -> SuperNet:
+    bundle = images.streams.bundle
+    seed_rng(derive_seed(seed, "init"))
+    return SuperNet(NB201, config.channels, config.layers, bundle.num_classes, bundle.shape[0])
 
 
 class _Events(NullSink):

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+import psutil
+
 import lab
 from lab.base import ConfigError, StoreError, TrainingError, require_range
 from lab.store import RunReader, control, new_run_name
@@ -23,6 +25,8 @@ TRAIN: tuple[str, ...] = (sys.executable, "-m", "lab.cli", "train")
 """The program that trains; it takes `--save-dir ROOT --name NAME` behind it."""
 KILL_SECONDS = 5.0
 """Time between SIGTERM and SIGKILL."""
+BEHIND = 10
+"""Niceness of the training process."""
 ASK_SECONDS = 2.0
 """Time after which a command that was taken, yet not obeyed, is sent again."""
 OWN_OPTIONS = ("--save-dir", "--save_dir", "--name")
@@ -189,6 +193,10 @@ def start_run(
             )
     except OSError as error:
         raise TrainingError("a program that starts", f"{command[0]}: {error}", "check the program's path") from error
+    if os.name == "posix":
+        # The reader's own cells go first: a run of a lesson may train for as long as the lesson is read.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(process.pid).nice(BEHIND)
     return RunHandle(process, run_dir, log_path)
 
 

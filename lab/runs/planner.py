@@ -99,7 +99,11 @@ def plan_run(config: RunConfig, budget: Budget, *, widths: Sequence[int] = WIDTH
         candidates=tuple(candidates),
         reasons=_reasons(chosen, candidates, epochs, config),
     )
-    search = config.search.fitted(epochs) if config.recipe == "aso-se" else config.search
+    search = config.search
+    if config.recipe == "aso-se":
+        ends = chosen.epochs <= MOST_EPOCHS and config.optimizer.weight_schedule_interval == "step"
+        search = search.fitted(epochs, budgeted=ends)
+        epochs = search.planned_epochs
     planned = replace(config, init_channels=chosen.channels, epochs=epochs, search=search, budget=spent)
     return Planned(config=planned, plan=plan, prior=prior)
 

@@ -108,8 +108,7 @@ class TrainingLoop:
         length = self.data.length(self._split)
         for inputs, targets in self.data.batches(self._split, self.epoch, self.batch):
             self._serve()
-            rolled_back = self._step(inputs, targets, length)
-            if rolled_back:
+            if self._step(inputs, targets, length):
                 break
         return self._end_epoch(phase)
 
@@ -127,6 +126,7 @@ class TrainingLoop:
         return self._begun
 
     def _step(self, inputs: Any, targets: Any, length: int) -> bool:
+        """Take one step; whether the epoch ends with it: a budget is spent, or the network was rolled back."""
         report = self.strategy.step(inputs, targets)
         verdict = self.monitor.observe(
             step=self.global_step, loss=report.loss, accuracy=report.accuracy, grad_norm=report.grad_norm
@@ -138,7 +138,8 @@ class TrainingLoop:
         self.batch += 1
         self.global_step += 1
         self.observer.on_step(self.epoch, self.epochs, self.strategy.phase, self.batch, length, report.loss)
-        return verdict.advice != "none" and self._act(verdict)
+        rolled_back = verdict.advice != "none" and self._act(verdict)
+        return rolled_back or report.ends_epoch
 
     def _act(self, verdict: Verdict) -> bool:
         """Do what the monitor advises; whether the network was rolled back."""

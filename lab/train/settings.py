@@ -18,7 +18,8 @@ class OptimizerConfig:
     """cosine (to 1 % over the run), phase (to 1 % over each phase), constant, or plateau (halved after rate_patience
     epochs without a better loss on the selection split)."""
     weight_schedule_interval: str = "step"
-    """How often the schedule moves the rate: step, or epoch (held from the beginning of an epoch to its end)."""
+    """How often the schedule moves the rate: step, or epoch (held from the beginning of an epoch to its end; a
+    budget then ends the run with a whole epoch)."""
     rate_patience: int = 3
     """Epochs without improvement before weight_schedule plateau lowers the rate, >= 1."""
     weight_momentum: float = 0.9

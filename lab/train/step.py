@@ -22,6 +22,8 @@ from lab.train.compile import Compiler
 from lab.train.criterion import Criterion
 from lab.train.group import Group, SingleProcess
 
+_NO_NUMBERS = ("more", "ends_epoch")
+
 
 @dataclass(frozen=True, kw_only=True)
 class StepReport:
@@ -41,10 +43,12 @@ class StepReport:
     """Share of the new primitives in the latest transition; None where none is live."""
     more: Mapping[str, float] = field(default_factory=dict)
     """What only this kind of training has, by name."""
+    ends_epoch: bool = False
+    """Whether the epoch ends with this step, though it has batches left: a budget is spent."""
 
     def scalars(self) -> dict[str, float]:
         """Name -> number, for the store."""
-        own = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "more"}
+        own = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in _NO_NUMBERS}
         return {name: value for name, value in {**own, **self.more}.items() if value is not None}
 
 

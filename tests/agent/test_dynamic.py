@@ -284,15 +284,15 @@ def test_the_same_seed_makes_the_same_changes_and_a_saved_agent_goes_on_with_the
     config = AgentConfig(probe_steps=1, learning_steps=1)
     learner = LearnerConfig(batch_size=2, n_step=2)
     one = make_agent(config=config, learner=learner, acceptance_test=always)
-    begun = play(one, 4)
+    begun = play(one, 3)
     saved = copy.deepcopy(one.state_dict())
     weights, moments, random = one.model.state_dict(), one.optimizer.state_dict(), torch.get_rng_state()
     weights, moments = copy.deepcopy(weights), copy.deepcopy(moments)
     one.begin_round()
-    ended = play(one, 4)
+    ended = play(one, 3)
 
     again = make_agent(make_network(), config=config, learner=learner, acceptance_test=always)
-    assert play(again, 4) == begun
+    assert play(again, 3) == begun
     other = make_agent(make_network(), config=config, learner=learner, acceptance_test=always, seed=9)
     other.replay(one.plans[: sum(kept for _, kept, *_ in begun)])
     other.model.load_state_dict(weights)
@@ -300,7 +300,7 @@ def test_the_same_seed_makes_the_same_changes_and_a_saved_agent_goes_on_with_the
     other.attempts.seed = other.tracked.seed = 0
     other.load_state_dict(saved)
     torch.set_rng_state(random)
-    assert play(other, 4) == ended
+    assert play(other, 3) == ended
     assert weight_digest(other.model) == weight_digest(one.model)
 
 

@@ -1,6 +1,7 @@
 """Every action on the networks that people use: really applied, or masked with a reason; sound afterwards.
 
-LAB_LARGE=1 takes all twelve blocks of ViT-B/16 in place of three: minutes in place of seconds.
+LAB_LARGE=1 takes all blocks of ResNet-18 in place of half of them, and all twelve of ViT-B/16 in place of three:
+minutes in place of seconds.
 """
 
 import os
@@ -17,7 +18,9 @@ from lab.state import structure_digest, weight_digest
 ACTIONS = ("prune", "expand", "mutate", "branch", "attention", "hybrid", "residual")
 MODELS = {
     "small_cnn": lambda: small_cnn(),
-    "resnet18": lambda: torchvision.models.resnet18(weights=None, num_classes=10),
+    "resnet18": lambda: torchvision.models.ResNet(
+        torchvision.models.resnet.BasicBlock, [2 if os.environ.get("LAB_LARGE") else 1] * 4, num_classes=10
+    ),
     "mobilenet_v2": lambda: torchvision.models.mobilenet_v2(weights=None, num_classes=10),
     "vit_b_16": lambda: torchvision.models.VisionTransformer(
         image_size=32,

@@ -43,9 +43,9 @@ with open_group(torch.device("cpu")) as group:
 
 @pytest.fixture(scope="session")
 def make_agent_config(make_config):
-    """A run of five epochs with a round before each but the first; anything is kept that does not hurt for sure."""
+    """A run of four epochs with a round before each but the first; anything is kept that does not hurt for sure."""
 
-    def make(epochs=5, search=None, **evolve):
+    def make(epochs=4, search=None, **evolve):
         free = {"keep": "harmless", "trial_share": 1e6, "trial_patience": 1000, "least_effect": 1e9}
         settings = {"evolve_every": 1, "evolve_actions": 2, "probe_steps": 3, "least_reward": -1.0} | free | evolve
         plan = {"total_cycles": 20} | (search or {})
@@ -219,13 +219,13 @@ def test_two_ranks_make_the_same_changes(make_agent_config, tmp_path):
     script.write_text(SCRIPT)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", str(script)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-    arguments = [str(tmp_path), json.dumps(make_agent_config(epochs=3).to_json()), "-1", "-1"]
+    arguments = [str(tmp_path), json.dumps(make_agent_config(epochs=2).to_json()), "-1", "-1"]
     done = subprocess.run(
         [*command, *arguments], capture_output=True, text=True, timeout=300, env=environment, check=False
     )
     assert done.returncode == 0, done.stderr
     actions = actions_of(tmp_path / "run")
-    assert len(actions) == 4
+    assert len(actions) == 2
     assert any(action["accepted"] for action in actions)
 
 

@@ -14,7 +14,7 @@ def config(tmp_path):
     return EvolveBench(
         dataset="digits",
         train_limit=300,
-        start_epochs=12,
+        start_epochs=8,
         evolve_every=1,
         probe_steps=2,
         trial_share=100.0,
@@ -34,7 +34,7 @@ def test_every_policy_spends_the_same_compute_and_a_repeated_call_trains_nothing
         # A run ends with the epoch in which its compute is spent.
         assert 1.0 <= own["compute"] < 1.8
     assert figures["none"]["tried"] == figures["none"]["kept"] == 0
-    assert figures["none"]["epochs"] == 12
+    assert figures["none"]["epochs"] == 8
     assert figures["schedule"]["kept"] == figures["schedule"]["tried"] > 0
     assert figures["agent"]["tried"] > 0
     assert figures["agent"]["epochs"] < figures["none"]["epochs"], "trials cost nothing"

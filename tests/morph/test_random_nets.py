@@ -20,6 +20,8 @@ from torch import nn
 from lab.base import MorphError
 from lab.morph import AddBranch, Deepen, InsertAttention, InsertResidual, Prune, Widen, apply, rollback
 
+LENGTH = 50 if os.environ.get("LAB_LARGE") else 25
+"""Changes of a chain that are tried."""
 PLAIN = (bool, int, float, str, tuple)
 ACTIVATIONS = (
     nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.ELU, nn.CELU, nn.SELU, nn.LeakyReLU, nn.Hardswish,
@@ -304,7 +306,7 @@ def test_a_chain_of_changes_is_taken_back_bit_by_bit(whole, same):
     def check(kinds, random):
         model, optimizer = start(random, kinds)
         example, stack = images(random), []
-        for _ in range(50):
+        for _ in range(LENGTH):
             if random.random() < 0.3:
                 backward(model, random)
                 optimizer.step()
@@ -323,7 +325,7 @@ def test_a_chain_of_changes_is_taken_back_bit_by_bit(whole, same):
             assert same(whole(model, optimizer), before)
 
     check()
-    assert max(lengths) >= 20
+    assert max(lengths) >= 0.4 * LENGTH
 
 
 @search(10, large=20)

@@ -109,12 +109,11 @@ def test_a_planned_search_begins_with_its_prior_and_stores_its_plan(tmp_path):
     run = Run(planned.config, save_dir=tmp_path, name="planned", planned=planned)
     assert run.parts.strategy.architecture.prior == planned.prior
     report = run.execute()
-    assert report.epochs <= planned.plan.epochs
+    assert report.epochs <= planned.config.epochs
     (event,) = RunReader(tmp_path / "planned").events(kinds=("plan",)).events
     assert event.payload["channels"] == planned.plan.channels
     assert event.payload["reasons"] == list(planned.plan.reasons)
-    # What was counted while it trained stays within the budget: readings of the network come on top.
-    assert 0.9 * planned.plan.operations < report.network["compute"] <= planned.plan.operations
+    assert 0.97 * planned.plan.operations < report.network["compute"] <= planned.plan.operations
     assert list_checkpoints(tmp_path / "planned" / "checkpoints")
     genotype = report.history and run.parts.strategy.network.genotype
     assert genotype.space == planned.prior.space
@@ -153,5 +152,5 @@ def test_readings_after_an_epoch_take_their_share_of_the_budget(tmp_path, readin
 def test_the_phases_of_a_planned_search_fit_its_epochs():
     config = RunConfig.from_fields(device="cpu", prior_evaluations=30, threads=1, data=DataConfig(train_limit=300))
     planned = plan_run(config, Budget(operations=2e9), widths=(2,))
-    assert planned.config.search.planned_epochs == planned.plan.epochs == planned.config.total_epochs
+    assert planned.config.search.planned_epochs == planned.config.total_epochs > planned.plan.epochs
     assert dataclasses.replace(planned.config.search, retraining_epochs=0).planned_epochs <= 0.45 * planned.plan.epochs

@@ -9,7 +9,7 @@ from lab.base import ConfigError
 from lab.nn import SuperNet
 from lab.runs import ASOSEFramework
 from lab.runs.build import make_strategy
-from lab.space import NB201, Genotype
+from lab.space import NB125, NB201, Genotype
 from lab.train import Compiler, DeviceConfig
 
 
@@ -28,6 +28,16 @@ def live():
     return network
 
 
+@pytest.fixture
+def small():
+    """Of three edges a cell."""
+    torch.manual_seed(0)
+    network = LiveNetwork(SuperNet(NB125, 4, 3, 3, 1), lr=0.1, momentum=0.9, weight_decay=0.0)
+    x = torch.randn(8, 1, 8, 8)
+    network.extract(Genotype(NB125, ("nor_conv_3x3",) * 3), [x] * 10, x)
+    return network
+
+
 def test_the_compiled_network_is_the_network_and_is_compiled_once(compiler, live):
     records = []
     x = torch.randn(8, 1, 8, 8)
@@ -41,15 +51,16 @@ def test_the_compiled_network_is_the_network_and_is_compiled_once(compiler, live
 
 
 @pytest.mark.slow
-def test_each_mutation_is_compiled_anew_however_many_there_are(live):
+def test_each_mutation_is_compiled_anew_however_many_there_are(small):
+    live = small
     compiler, records = Compiler(torch.device("cpu"), backend="eager"), []
     x = torch.randn(8, 1, 8, 8)
     live.child.train()
     compiler.of(live.child, records)(x).sum().backward()
     # torch compiles one function 8 times at most, then goes back to eager mode.
     for number in range(9):
-        name = ("skip_connect", "nor_conv_1x1")[(number + number // 6) % 2]
-        edge = NB201.edges[number % 6]
+        name = ("skip_connect", "nor_conv_1x1")[(number // 3) % 2]
+        edge = NB125.edges[number % 3]
         live.child.mutate(live.child.genotype.replace(edge, name), live.supernet)
         compiled = compiler.of(live.child, records)
         live.child.eval()
