@@ -43,9 +43,9 @@ with open_group(torch.device("cpu")) as group:
 
 @pytest.fixture(scope="session")
 def make_agent_config(make_config):
-    """A run of four epochs with a round before each but the first; anything is kept that does not hurt for sure."""
+    """A run of five epochs with a round before each but the first; anything is kept that does not hurt for sure."""
 
-    def make(epochs=4, search=None, **evolve):
+    def make(epochs=5, search=None, **evolve):
         free = {"keep": "harmless", "trial_share": 1e6, "trial_patience": 1000, "least_effect": 1e9}
         settings = {"evolve_every": 1, "evolve_actions": 2, "probe_steps": 3, "least_reward": -1.0} | free | evolve
         plan = {"total_cycles": 20} | (search or {})
