@@ -153,7 +153,7 @@ class RunWriter:
     def finish(self, state: str = "finished", text: str = "") -> None:
         """End the run as `finished` or `failed` and close the file; a second call does nothing.
 
-        Warns where rows could not be written.
+        Warns where rows or the end itself could not be written.
         """
         if state not in ("finished", "failed"):
             raise StoreError("state finished or failed", repr(state), "end the run with one of these")
@@ -180,6 +180,9 @@ class RunWriter:
         if self.lost:
             message = f"{self.lost} rows of {self.run_dir} could not be written ({self.last_error})"
             warnings.warn(message, RuntimeWarning, stacklevel=3)
+        elif not self._flusher.ended:
+            message = f"{self.run_dir} has ended as {state}, which could not be written ({self.last_error})"
+            warnings.warn(f"{message}; it is shown as stale", RuntimeWarning, stacklevel=3)
 
     def _leave(self) -> None:
         self._close(None)
