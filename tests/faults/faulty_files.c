@@ -1,13 +1,15 @@
 /* Calls that change files below one folder, numbered, told, and made to fail: loaded before the C library.
 
-   One process, one trial: `fault_watch(folder, told)` begins to count and to tell, `fault_arm(at, code, mode)` says
-   which call fails and how. A call is told as "number operation path" in one line to the descriptor `told`. Not seen:
+   One process, one trial: `fault_watch(folder, told)` begins to tell, `fault_arm(operation, patterns, at, code, mode)`
+   says which call fails and how: the one with number `at` of those of that operation whose path below the folder fits
+   one of the patterns, which `|` parts. A call is told as "operation path" in one line to the descriptor `told`. Not seen:
    memory that is mapped, as SQLite's shared index is; a call that libraries make without the C library. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -23,15 +25,18 @@ enum { ONCE = 1, FROM_THEN_ON = 2, KILLED_BEFORE = 3, KILLED_AFTER = 4 };
 static char watched[PATH_MAX];
 static size_t watched_length;
 static int told = -1;
+static char armed_operation[32], armed_patterns[512];
 static long number, armed_at;
-static int armed_code, armed_mode;
+static int armed_code, armed_mode, reached;
 
 void fault_watch(const char *folder, int descriptor) {
     watched_length = (size_t)snprintf(watched, sizeof watched, "%s/", folder);
     told = descriptor;
 }
 
-void fault_arm(long at, int code, int mode) {
+void fault_arm(const char *operation, const char *patterns, long at, int code, int mode) {
+    snprintf(armed_operation, sizeof armed_operation, "%s", operation);
+    snprintf(armed_patterns, sizeof armed_patterns, "%s", patterns);
     armed_at = at;
     armed_code = code;
     armed_mode = mode;
@@ -42,23 +47,34 @@ static void die(void) {
     for (;;) pause();
 }
 
-/* The number of a call on `path`, 0 for one that is not watched; negative where it has to fail. */
-static long begin(const char *operation, const char *path, int takes_room) {
-    if (watched_length == 0 || path == NULL || strncmp(path, watched, watched_length) != 0) return 0;
-    int before = errno;
-    long now = __atomic_add_fetch(&number, 1, __ATOMIC_SEQ_CST);
-    char line[PATH_MAX + 64];
-    int length = snprintf(line, sizeof line, "%ld %s %s\n", now, operation, path + watched_length);
-    if (syscall(SYS_write, told, line, (size_t)length) < 0) die();
-    errno = before;
-    if (armed_mode == KILLED_BEFORE && now == armed_at) die();
-    int fails = (armed_mode == ONCE && now == armed_at) ||
-                (armed_mode == FROM_THEN_ON && now >= armed_at && (now == armed_at || takes_room));
-    return fails ? -now : now;
+static int fits(const char *operation, const char *path) {
+    char patterns[sizeof armed_patterns], *rest = patterns, *pattern;
+    if (strcmp(operation, armed_operation) != 0) return 0;
+    memcpy(patterns, armed_patterns, sizeof patterns);
+    while ((pattern = strsep(&rest, "|")) != NULL)
+        if (fnmatch(pattern, path, 0) == 0) return 1;
+    return 0;
 }
 
-static void end(long now) {
-    if (armed_mode == KILLED_AFTER && now > 0 && now == armed_at) die();
+/* What becomes of a call on `path`: 0 nothing, 1 the process is killed after it, -1 it fails. */
+static int begin(const char *operation, const char *path, int takes_room) {
+    if (watched_length == 0 || path == NULL || strncmp(path, watched, watched_length) != 0) return 0;
+    path += watched_length;
+    int before = errno;
+    char line[PATH_MAX + 64];
+    int length = snprintf(line, sizeof line, "%s %s\n", operation, path);
+    if (syscall(SYS_write, told, line, (size_t)length) < 0) die();
+    errno = before;
+    if (armed_mode == 0) return 0;
+    int now = fits(operation, path) && __atomic_add_fetch(&number, 1, __ATOMIC_SEQ_CST) == armed_at;
+    if (now) reached = 1;
+    if (armed_mode == KILLED_BEFORE && now) die();
+    if (armed_mode == KILLED_AFTER) return now;
+    return now || (armed_mode == FROM_THEN_ON && reached && takes_room) ? -1 : 0;
+}
+
+static void end(int now) {
+    if (now > 0) die();
 }
 
 static const char *name_of(int descriptor, char *buffer) {
@@ -76,7 +92,7 @@ static const char *name_of(int descriptor, char *buffer) {
 
 #define FAULTY(type, operation, path, room, call)   \
     do {                                            \
-        long now = begin(operation, path, room);    \
+        int now = begin(operation, path, room);     \
         if (now < 0) {                              \
             errno = armed_code;                     \
             return (type)-1;                        \

@@ -7,12 +7,13 @@ C library where a task asks for a fault in a call.
 
 import contextlib
 import ctypes
+import errno
 import faulthandler
+import fnmatch
 import importlib
 import json
 import os
 import random
-import re
 import signal
 import sys
 import threading
@@ -31,16 +32,16 @@ FAULTS = {
     "killed after": (4, "0"),
 }
 """Name of a fault -> mode of `fault_arm`, error number."""
-KINDS = (
-    ("command", r"a/control.*|a/\.command-.*"),
-    ("database at its beginning", r"a/\.events\.db.*|a"),
-    ("database", r"a/events\.db(-wal|-shm|-journal)?"),
-    ("settings", r"a/(\.config\.json.*|config\.json)"),
-    ("tensors", r"a/checkpoints(/.*\.pt(\.tmp)?)?"),
-    ("head", r"a/checkpoints/.*\.json(\.tmp)?"),
-    ("report", r"a/\.?report\.json.*"),
-)
-"""Kind of file -> pattern of its path below the folder of runs."""
+KINDS = {
+    "database at its beginning": "a|a/.events.db.*",
+    "database": "a/events.db|a/events.db-*",
+    "settings": "a/config.json|a/.config.json.*",
+    "tensors": "a/checkpoints|a/checkpoints/*.pt|a/checkpoints/*.pt.tmp",
+    "head": "a/checkpoints/*.json|a/checkpoints/*.json.tmp",
+    "report": "a/report.json|a/.report.json.*",
+    "command": "a/control|a/control/*|a/.command-*|a/refused*",
+}
+"""Kind of file -> patterns of its path below the folder of runs."""
 PER_ATTEMPT = ("memory", "checkpoint", "control")
 """Events about the process, its files and what people asked of it, which differ from attempt to attempt."""
 TOLD = "The run store could not write"
@@ -51,7 +52,9 @@ LONGEST = 120
 
 def kind_of(path):
     """The kind of file at `path`, below the folder of runs."""
-    return next(kind for kind, pattern in KINDS if re.fullmatch(pattern, path))
+    return next(
+        kind for kind, patterns in KINDS.items() if any(fnmatch.fnmatchcase(path, one) for one in patterns.split("|"))
+    )
 
 
 def config_of(recipe):
@@ -114,15 +117,16 @@ def disturb(folder, task, place):
     from lab.runs import Run
 
     faulthandler.enable()
+    count = [0]
     if task["fault"] == "aimed":
-        aim(task)
+        task["process"] = os.getpid()
+        count = aim(task, place)
     elif task["fault"]:
         calls = ctypes.CDLL(None)
         mode, code = FAULTS[task["fault"]]
         calls.fault_watch(os.fsencode(folder), os.open(place.with_suffix(".calls"), os.O_WRONLY | os.O_CREAT))
-        import errno
-
-        calls.fault_arm(ctypes.c_long(task["at"]), getattr(errno, code, 0), mode)
+        texts = (task["operation"].encode(), KINDS[task["kind"]].encode())
+        calls.fault_arm(*texts, ctypes.c_long(task["at"]), getattr(errno, code, 0), mode)
     answer = {}
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
@@ -134,34 +138,46 @@ def disturb(folder, task, place):
             answer = {"end": "error", "text": f"{type(error).__name__}: {error}"}
         except BaseException:  # noqa: BLE001 - what is no LabError is what the trial looks for
             answer = {"end": "foreign", "text": traceback.format_exc()}
+    answer["writes"] = count[0]
     answer["warned"] = [str(warning.message) for warning in told] + ([sender.told] if sender.told else [])
     place.write_text(json.dumps(answer))
 
 
-def aim(task):
-    """Let the process be killed at a moment within 50 ms of the beginning of the flush or checkpoint with number `at`."""
+def aim(task, place):
+    """Have the process killed within 50 ms of the beginning of the flush or checkpoint with number `at`.
+
+    Returns:
+        A list of one number: the flushes and checkpoints that have begun.
+    """
     import lab.runs.run as module
     from lab.store.flusher import Flusher
 
     count, delay = [0], random.Random(task["seed"]).uniform(0.0, 0.05)
     inner_flush, inner_save = Flusher.flush, module.save_checkpoint
-
-    def strike():
-        # The clock of the aim: a sleep would be late by as long as Python's lock is held.
-        signal.setitimer(signal.ITIMER_REAL, max(delay, 1e-6))
+    hears, tells = os.pipe()
+    if os.fork() == 0:
+        os.close(tells)
+        if os.read(hears, 1):
+            began = time.monotonic()
+            time.sleep(delay)
+            # Not where the run has ended meanwhile: its number may be another process's by now.
+            if os.getppid() == task["process"]:
+                place.with_suffix(".delay").write_text(str(time.monotonic() - began))
+                os.kill(task["process"], signal.SIGKILL)
+        os._exit(0)
+    os.close(hears)
 
     def counted(inner):
         def call(*arguments, **fields):
             count[0] += 1
             if count[0] == task["at"]:
-                strike()
+                os.write(tells, b"!")
             return inner(*arguments, **fields)
 
         return call
 
-    # SIGALRM's own action ends the process as SIGKILL does: at once, no line of Python runs.
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     Flusher.flush, module.save_checkpoint = counted(inner_flush), counted(inner_save)
+    return count
 
 
 def look(folder, task, answer, whole):
@@ -260,6 +276,8 @@ def attempt(task):
         answer = {"end": "killed", "signal": os.WTERMSIG(status)}
     else:
         answer = json.loads(place.read_text())
+    if (delay := place.with_suffix(".delay")).exists():
+        answer["delay"] = float(delay.read_text())
     answer["calls"] = read_calls(place.with_suffix(".calls"))
     if task["whole"] is None:
         answer["rows"] = None
@@ -275,7 +293,7 @@ def read_calls(path):
     found = []
     if path.exists():
         for line in path.read_text().splitlines():
-            _, operation, name = line.split(" ", 2)
+            operation, name = line.split(" ", 1)
             found.append((operation, kind_of(name)))
     return found
 
