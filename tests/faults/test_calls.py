@@ -1,7 +1,6 @@
 """Each call on a file of a run fails in turn: what becomes of the run is one of a written table, never else."""
 
 import json
-import random
 from collections import Counter
 from pathlib import Path
 
@@ -104,7 +103,6 @@ def write_result(recipe, found):
     RESULT.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
 
 
-def test_a_sample_has_each_column_and_only_kinds_that_there_are():
+def test_the_sample_has_each_column_of_the_table():
     assert {column(fault) for *_, fault in SAMPLE} == set(COLUMNS)
     assert {kind for _, _, kind, _, _ in SAMPLE} <= set(KINDS)
-    assert random.Random(0).choice(SAMPLE)
