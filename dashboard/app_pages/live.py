@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import streamlit as st
@@ -133,13 +134,13 @@ def follow_run(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: CurveVi
     if snapshot.summary.state in ENDED and snapshot.complete:
         # Nothing comes any more: drawn once. A resumed run is found by a look that draws nothing.
         repeat(live, None)
-        repeat(lambda: look_again(root, feed, snapshot, drawn_for[2]), run_every)
+        repeat(partial(look_again, root, feed, snapshot, drawn_for[2]), run_every)
     else:
         repeat(live, run_every)
     load_plotly()
 
 
-def look_again(root: Path, feed: SnapshotFeed, snapshot: Snapshot, folders: object) -> None:
+def look_again(root: Path, feed: SnapshotFeed, snapshot: Snapshot, folders: frozenset[str]) -> None:
     """Draw the whole page where a run that had ended goes on, or another one has begun."""
     try:
         now = feed.refresh()

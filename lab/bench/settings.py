@@ -48,11 +48,14 @@ class OverheadBench:
     """Samples in a batch, >= 2."""
     rounds: int = 20
     """Pairs of epochs that are timed, >= 3."""
+    checkpoint_frequency: int = 5
+    """Epochs between regular checkpoints, >= 1, and so between flushes; each best epoch has one as well."""
     threads: int = 1
     """CPU threads, >= 1."""
 
     def __post_init__(self) -> None:
         require_range("rounds", self.rounds, 3)
+        require_range("checkpoint_frequency", self.checkpoint_frequency, 1)
         require_range("threads", self.threads, 1)
 
 

@@ -77,8 +77,11 @@ class Series:
         before = smooth(self.value[: self.thinned], weight**self.each)
         after = smooth(self.value[self.thinned :], weight)
         if len(before):
-            lag = weight ** np.arange(1.0, len(after) + 1.0)
-            after = lag * before[-1] + (1.0 - lag) * after
+            # What the past weighs in a moving average without start-up bias, beside what has come since.
+            count = np.arange(1.0, len(after) + 1.0)
+            known = self.thinned * self.each
+            past, since = weight**count * (1.0 - weight**known), 1.0 - weight**count
+            after = (past * before[-1] + since * after) / (1.0 - weight ** (known + count))
         return replace(self, value=np.concatenate([before, after]))
 
 

@@ -58,7 +58,7 @@ HELD = {
     "bench": "out",
     "experiment": "out",
     "bench long_run": "chromium genotypes json out scalars seed settle watch",
-    "bench overhead": "batch channels dataset json out rounds threads",
+    "bench overhead": "batch channels checkpoint-frequency dataset json out rounds threads",
     "experiment remedies": """arch-lr arch-training-epochs batch-size channels folder json out seeds warmup-epochs""",
 }
 # What the ASO-SE document's command line takes, by the names it gives.
