@@ -1,6 +1,6 @@
 # Everything runs from .venv, which the first command that needs it makes: `make` alone lists the commands.
 .DEFAULT_GOAL := help
-.PHONY: help install demo dashboard notebooks test test-all check docs bench experiment supported constraints
+.PHONY: help install demo dashboard notebooks test test-all check docs bench experiment supported check-latest constraints
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -53,6 +53,9 @@ experiment: $(STAMP) ## list the research questions (NAME=search: measure that o
 
 supported: $(STAMP) ## run the fast tests on each supported torch and write docs/supported.md (ONLY="2.11 newest")
 	@$(BIN)/python .ci/supported.py $(ONLY)
+
+check-latest: $(STAMP) ## install the newest versions of everything anew, run the fast tests, say what broke
+	@$(BIN)/python .ci/latest.py
 
 constraints: $(STAMP) ## write the versions installed now as the tested ones
 	@$(BIN)/python .ci/constraints.py

@@ -193,7 +193,7 @@ class RunReader:
         """
         require_range("buckets", buckets, 2)
         source = f"FROM scalar r {_LIVE_ROWS} AND r.name = ?"
-        with reading(self._path) as connection:
+        with reading(self._path) as connection, _as_written(self._path):
             first, last = connection.execute(f"SELECT min(r.step), max(r.step) {source}", (name,)).fetchone()
             width = 1
             while first is not None and last // width - first // width >= buckets:
@@ -224,7 +224,7 @@ class RunReader:
         require_range("points", points, 4)
         source = f"FROM scalar r {_LIVE_ROWS} AND r.name = ? AND r.step < ? AND r.id <= ?"
         chosen = (name, before, until)
-        with reading(self._path) as connection:
+        with reading(self._path) as connection, _as_written(self._path):
             ends = f"SELECT min(r.step), max(r.step), count(*), sum(r.flag != {FINITE}) {source}"
             first, last, rows, broken = connection.execute(ends, chosen).fetchone()
             if not rows:
@@ -250,14 +250,14 @@ class RunReader:
     def recent(self, name: str, *, since: int, until: int) -> ThinnedScalar:
         """Every row of the scalar `name` from step `since` on with ids <= `until`, in order of steps."""
         source = f"FROM scalar r {_LIVE_ROWS} AND r.name = ? AND r.step >= ? AND r.id <= ? ORDER BY r.step, r.id"
-        with reading(self._path) as connection:
+        with reading(self._path) as connection, _as_written(self._path):
             rows = connection.execute(f"SELECT r.step, r.value, r.flag {source}", (name, since, until)).fetchall()
         values = tuple([math.nan if row[2] == NAN else row[1] for row in rows])
         return ThinnedScalar(step=tuple([row[0] for row in rows]), value=values, rows=len(rows))
 
     def extent(self) -> tuple[int, int]:
         """Highest id of a scalar and its step, both 0 where there is none: a run grows at its end."""
-        with reading(self._path) as connection:
+        with reading(self._path) as connection, _as_written(self._path):
             row = connection.execute("SELECT id, step FROM scalar ORDER BY id DESC LIMIT 1").fetchone()
         return (0, 0) if row is None else (row[0], row[1])
 
