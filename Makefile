@@ -20,7 +20,7 @@ JUPYTER_SETTINGS := {"@jupyterlab/docmanager-extension:plugin": {"defaultViewers
 	"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## train a network that grows and watch it in the browser (HEADLESS=1: without the page)
 	@$(BIN)/lab demo $(if $(filter-out 0,$(HEADLESS)),--headless)

@@ -69,7 +69,11 @@ def run(config: DashboardBench) -> dict[str, Any]:
     """
     start_browser = find_playwright()
     chromium = find_chromium(config.chromium)
-    with tempfile.TemporaryDirectory() as folder, _training(Path(folder)) as reader, serve_page(Path(folder)) as address:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _training(Path(folder)) as reader,
+        serve_page(Path(folder)) as address,
+    ):
         with start_browser() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
             page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()

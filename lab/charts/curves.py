@@ -147,9 +147,7 @@ def _positive(values: np.ndarray, view: CurveView) -> np.ndarray:
     return np.where(values > 0, values, np.nan) if view.log_y else values
 
 
-def _broken_trace(
-    numbers: Series, broken: np.ndarray, style: LineStyle, view: CurveView, more: str
-) -> dict[str, Any]:
+def _broken_trace(numbers: Series, broken: np.ndarray, style: LineStyle, view: CurveView, more: str) -> dict[str, Any]:
     # Every k-th where there are too many to draw; the legend has their number.
     total, broken = len(broken), broken[:: max(1, -(-len(broken) // view.limit))]
     # Where no number came before: 1, which a logarithmic axis has too.

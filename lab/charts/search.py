@@ -150,7 +150,9 @@ def temperature_figure(
         data,
         height=height,
         title=title,
-        xaxis=axis(title=step_title(count_note(len(warm), temperature.since(low).rows), few), range=[low, high], anchor="y2"),
+        xaxis=axis(
+            title=step_title(count_note(len(warm), temperature.since(low).rows), few), range=[low, high], anchor="y2"
+        ),
         yaxis=axis(title={"text": "temperature τ", "standoff": 10}, domain=[0.55, 1.0], rangemode="tozero"),
         yaxis2=axis(title={"text": "entropy (nats)", "standoff": 10}, domain=[0.0, 0.44], rangemode="tozero"),
         shapes=shapes,

@@ -237,7 +237,7 @@ class RunReader:
             for best in ("min", "max"):
                 # The other columns of a row with one min() or max() are those of the row that has it.
                 query = f"SELECT r.step, {best}(r.value) {source} AND r.flag = {FINITE} GROUP BY r.step / ?"
-                found.update(connection.execute(query, (*chosen, width)))
+                found.update((int(step), float(value)) for step, value in connection.execute(query, (*chosen, width)))
             points_found = sorted(found)
             if broken:
                 query = f"SELECT min(r.step) {source} AND r.flag != {FINITE} GROUP BY r.step / ?"

@@ -24,9 +24,10 @@ from lab.base import ConfigError, StoreError
 from lab.store.attempt import continue_run, create_run, require_run_name
 from lab.store.control import poll
 from lab.store.flusher import FLUSH_ENTRIES, Flusher, QueuedEvent, Scalars
-from lab.store.records import EVENT_RECORDS, ControlEvent, Record
+from lab.store.records import EVENT_RECORDS, AlertEvent, ControlEvent, Record
 from lab.store.schema import DATABASE
 
+SLOWER = "writer and readers wait for one another. Choose a local folder with --save-dir."
 _URGENT = frozenset({"phase", "mutation", "rollback", "alert", "control"})
 _LARGEST_STEP = 2**63 - 1
 
@@ -79,6 +80,9 @@ class RunWriter:
         self._flusher = Flusher(connection, attempt.number, self.run_dir / DATABASE)
         self._queue = self._flusher.queue
         atexit.register(self._leave)
+        if self.journal != "wal":
+            text = f"The file system of {self.run_dir} refuses a write-ahead log, which needs a local disk: {SLOWER}"
+            self.record(self._step, AlertEvent(level="warning", title="No write-ahead log", text=text))
         for command in poll(self.run_dir):
             reason = "sent before this attempt began"
             refusal = ControlEvent(command=command.name, arguments=command.arguments, done=False, text=reason)

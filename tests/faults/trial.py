@@ -314,7 +314,8 @@ def main():
             wholes[task["recipe"]] = dict(answer)
         answer.pop("rows", None)
         with contextlib.suppress(BrokenPipeError):
-            print(json.dumps(answer), flush=True)
+            sys.stdout.write(json.dumps(answer) + "\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -251,6 +251,9 @@ def test_without_a_write_ahead_log_the_run_is_kept_and_says_so(tmp_path: Path, m
     monkeypatch.setattr(schema_module, "_uri", lambda path, given: original(path, f"{given}&vfs=unix-dotfile"))
     with RunWriter(tmp_path, "a") as run:
         assert run.journal == "delete"
+        run.flush()
+        (alert,) = RunReader(run.run_dir).events(kinds=("alert",)).events
+        assert "needs a local disk" in alert.payload["text"]
         run.scalar(0, "loss", 1.0)
         run.flush()
         reader = RunReader(tmp_path / "a")
