@@ -1,8 +1,8 @@
 """What store and monitor cost: the whole loop against a bare one, epoch by epoch in turn.
 
 Both epochs of a pair draw the same cells and read the same batches; which goes first changes with each pair. What a
-checkpoint asks of the store, that all rows are on the disk, is part of the whole loop; the checkpoint's own file and the
-page are not.
+checkpoint asks of the store, that all rows are on the disk, is part of the whole loop; the checkpoint's own file and
+the page are not.
 
 Two clocks: seconds as they pass, whose median leaves out what other programs of the machine take, and processor seconds
 of this process with its writing thread, which they do not touch, over all pairs together.

@@ -73,7 +73,7 @@ class Series:
         return replace(self, step=self.step[start:], value=self.value[start:], thinned=left)
 
     def averaged(self, weight: float) -> "Series":
-        """The moving average of finite values, see `smooth`; over the thinned points, each as all that it stands for."""
+        """The moving average of finite values, see `smooth`; a thinned point counts as all that it stands for."""
         before = smooth(self.value[: self.thinned], weight**self.each)
         after = smooth(self.value[self.thinned :], weight)
         if len(before):

@@ -1,4 +1,4 @@
-"""Runs killed within 50 ms of a flush or a checkpoint end, once resumed, with the bits and the rows of one that was not."""
+"""Runs killed within 50 ms of a flush or a checkpoint end, once resumed, with the bits and rows of one that was not."""
 
 import json
 import random

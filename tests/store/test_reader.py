@@ -342,3 +342,12 @@ def test_rows_of_another_kind_are_refused_by_the_thinning_too(tmp_path: Path) ->
         connection.execute("UPDATE scalar SET value = 'x'")
     with pytest.raises(StoreError, match="rows of a run"):
         RunReader(tmp_path / "a").thinned("loss", before=100, until=100)
+
+
+def test_a_file_whose_names_are_no_text_is_refused_in_our_words(tmp_path: Path) -> None:
+    with RunWriter(tmp_path, "a") as run:
+        run.scalar(0, "loss", 1.0)
+    path = tmp_path / "a" / DATABASE
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE attempt", b"CREATE TABLX \xe5\xff\xfeempt"))
+    with pytest.raises(StoreError, match="a readable run database"):
+        RunReader(tmp_path / "a")
