@@ -348,6 +348,6 @@ def test_a_file_whose_names_are_no_text_is_refused_in_our_words(tmp_path: Path) 
     with RunWriter(tmp_path, "a") as run:
         run.scalar(0, "loss", 1.0)
     path = tmp_path / "a" / DATABASE
-    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE attempt", b"CREATE TABLX \xe5\xff\xfeempt"))
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE attempt", b"CREATE \xe5\xffBLE attempt"))
     with pytest.raises(StoreError, match="a readable run database"):
         RunReader(tmp_path / "a")
