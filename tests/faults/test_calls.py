@@ -31,10 +31,9 @@ COLUMNS = ("error", "no room from then on", "killed")
 SAMPLE = (
     ("fixed", "write", "tensors", 30, "no room from then on"),
     ("fixed", "rename", "head", 2, "killed before"),
-    ("agent", "write", "database", 60, "input/output error"),
-    ("aso-se", "fsync", "database", 4, "killed after"),
+    ("fixed", "write", "database", 60, "input/output error"),
+    ("fixed", "fsync", "database", 4, "killed after"),
     ("fixed", "rename", "report", 1, "no permission"),
-    ("fixed", "rename", "command", 1, "no permission"),
 )
 """Recipe, operation, kind of file, number of the call, fault."""
 
