@@ -240,7 +240,8 @@ def _process(*arguments: str) -> Iterator[None]:
         try:
             process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
-            process.kill()
+            # With what it has started: a server would go on alone.
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 

@@ -81,7 +81,7 @@ class RunWriter:
         self._queue = self._flusher.queue
         atexit.register(self._leave)
         if self.journal != "wal":
-            text = f"The file system of {self.run_dir} refuses a write-ahead log, which needs a local disk: {SLOWER}"
+            text = f"The file system of {self.run_dir} refused a write-ahead log, which needs a local disk: {SLOWER}"
             self.record(self._step, AlertEvent(level="warning", title="No write-ahead log", text=text))
         for command in poll(self.run_dir):
             reason = "sent before this attempt began"

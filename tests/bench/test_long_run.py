@@ -35,5 +35,12 @@ def test_the_summary_of_a_long_run_names_bytes_and_seconds() -> None:
     figures = {"scalars": 1_000_000, "genotypes": 5_000, "first_plot_s": 3.25, "first_plot_server_s": 2.5}
     figures |= {"first_plot_bytes": 5_600_000, "settled_bytes": 6_100_000, "standing_bytes_per_s": 1500.0}
     text = str(summary({"results": {**figures, "server_memory_bytes": 300 * 2**20}}))
-    for part in ("1,000,000 scalars, 5,000 genotypes", "5.60 MB", "6.10 MB", "1.5 kB/s", "300 MiB", "2.5 s of the server"):
+    for part in (
+        "1,000,000 scalars, 5,000 genotypes",
+        "5.60 MB",
+        "6.10 MB",
+        "1.5 kB/s",
+        "300 MiB",
+        "2.5 s of the server",
+    ):
         assert part in text

@@ -44,8 +44,8 @@ KINDS = {
 """Kind of file -> patterns of its path below the folder of runs."""
 PER_ATTEMPT = ("memory", "checkpoint", "control")
 """Events about the process, its files and what people asked of it, which differ from attempt to attempt."""
-TOLD = "The run store could not write"
-"""Title of the alert in which a store tells of writes that failed; nothing is lost by one that was tried again."""
+TOLD = ("The run store could not write", "No write-ahead log")
+"""Titles of alerts in which a store tells of what failed; nothing is lost by a write that was tried again."""
 LONGEST = 120
 """Seconds after which a run hangs."""
 
@@ -86,7 +86,7 @@ def rows(folder):
     events = [
         [event.step, event.kind, event.payload]
         for event in reader.events().events
-        if event.kind not in PER_ATTEMPT and event.payload.get("title") != TOLD
+        if event.kind not in PER_ATTEMPT and event.payload.get("title") not in TOLD
     ]
     return json.loads(json.dumps([sorted(row for row in scalars if not row[1].startswith("memory/")), events]))
 
@@ -207,7 +207,7 @@ def look(folder, task, answer, whole):
         try:
             if answer["end"] == "finished":
                 name, reader = "a", RunReader(run_dir)
-                alerts = [e for e in reader.events(kinds=("alert",)).events if e.payload["title"] == TOLD]
+                alerts = [e for e in reader.events(kinds=("alert",)).events if e.payload["title"] in TOLD]
                 if alerts or answer["warned"]:
                     verdict = "goes on, told"
                 if (state := reader.state()) != "finished" and not answer["warned"]:
