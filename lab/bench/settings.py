@@ -49,7 +49,7 @@ class OverheadBench:
     rounds: int = 20
     """Pairs of epochs that are timed, >= 3."""
     checkpoint_frequency: int = 5
-    """Epochs between regular checkpoints, >= 1, and so between flushes; each best epoch has one as well."""
+    """Epochs between checkpoints, >= 1, and so between flushes."""
     threads: int = 1
     """CPU threads, >= 1."""
 
