@@ -1,6 +1,6 @@
 # Everything runs from .venv, which the first command that needs it makes: `make` alone lists the commands.
 .DEFAULT_GOAL := help
-.PHONY: help install demo dashboard notebooks test test-all check docs bench experiment supported constraints
+.PHONY: help install demo dashboard notebooks test test-all check docs bench experiment supported check-latest constraints
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -20,7 +20,7 @@ JUPYTER_SETTINGS := {"@jupyterlab/docmanager-extension:plugin": {"defaultViewers
 	"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## train a network that grows and watch it in the browser (HEADLESS=1: without the page)
 	@$(BIN)/lab demo $(if $(filter-out 0,$(HEADLESS)),--headless)
@@ -53,6 +53,9 @@ experiment: $(STAMP) ## list the research questions (NAME=search: measure that o
 
 supported: $(STAMP) ## run the fast tests on each supported torch and write docs/supported.md (ONLY="2.11 newest")
 	@$(BIN)/python .ci/supported.py $(ONLY)
+
+check-latest: $(STAMP) ## install the newest versions of everything anew, run the fast tests, say what broke
+	@$(BIN)/python .ci/latest.py
 
 constraints: $(STAMP) ## write the versions installed now as the tested ones
 	@$(BIN)/python .ci/constraints.py

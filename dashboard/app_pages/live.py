@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import streamlit as st
@@ -23,6 +24,8 @@ from lab.store import list_runs
 
 # Between two looks for a run, or at one that cannot be read. (A text of its own would be shown on the page.)
 LOOK_SECONDS = 1.0
+ENDED = ("finished", "failed")
+"""States in which a run has no rows to come."""
 
 
 def empty_store(root: Path) -> None:
@@ -64,7 +67,7 @@ def pick_history(snapshot: Snapshot) -> int | None:
             "Genotype at this moment of the run",
             list(range(count)),
             value=count - 1,
-            format_func=lambda index: history_label(snapshot, index),
+            format_func=lambda index: plain(history_label(snapshot, index)),
             key="moment",
         )
     )
@@ -121,13 +124,30 @@ def follow_run(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: CurveVi
             return
         if (shown_state(now), len(now.of("genotype")) > 1, run_folders(root)) != drawn_for:
             st.rerun()
+        if now.complete and not snapshot.complete and now.summary.state in ENDED:
+            st.rerun()  # from now on the page stands still
         picture = panels.PageFrame(snapshot=now, view=view, history=history, cache=drawing_cache())
         with line:
             panels.status(picture)
         body(picture)
 
-    repeat(live, run_every)
+    if snapshot.summary.state in ENDED and snapshot.complete:
+        # Nothing comes any more: drawn once. A resumed run is found by a look that draws nothing.
+        repeat(live, None)
+        repeat(partial(look_again, root, feed, snapshot, drawn_for[2]), run_every)
+    else:
+        repeat(live, run_every)
     load_plotly()
+
+
+def look_again(root: Path, feed: SnapshotFeed, snapshot: Snapshot, folders: frozenset[str]) -> None:
+    """Draw the whole page where a run that had ended goes on, or another one has begun."""
+    try:
+        now = feed.refresh()
+    except LabError:
+        st.rerun()
+    if now.version != snapshot.version or now.summary.state != snapshot.summary.state or run_folders(root) != folders:
+        st.rerun()
 
 
 def page() -> None:

@@ -1,23 +1,37 @@
 """What the page knows of a run: read once, then only what is new.
 
-`RunFeed.refresh` reads rows behind its cursors and gives a `Snapshot`. One feed serves every browser tab. When a new
-attempt begins (a resumed run), older rows may be superseded: the feed then reads the run anew.
+`SnapshotFeed.refresh` reads rows behind its cursors and gives a `Snapshot`. One feed serves every browser tab. When a
+new attempt begins (a resumed run), older rows may be superseded: the feed then reads the run anew.
+
+Of a long run the latest `RECENT` steps are held row by row; what lies before is thinned, at first by the database,
+later here. So a run of any length takes the same memory and hands the same over to the browser.
 """
 
 import threading
+import time
 from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lab.charts import Series, make_series
-from lab.store import AttemptRow, EventRow, RunReader, RunSummary
+from lab.charts import Series, make_series, thin
+from lab.store import AttemptRow, EventRow, RunReader, RunSummary, ThinnedScalar
 
 PAGE = 50_000
 """Rows read at one refresh at most, so that a page with a long run appears at once and fills up."""
+EVENTS = 10_000
+"""The same for events."""
+RECENT = 5_000
+"""Steps before the latest one that are held row by row: the longest window that the page offers."""
+POINTS = 2_000
+"""Points of each scalar that stand for all the rows before."""
+FIRST = ("loss", "accuracy", "health", "temperature")
+"""Scalars that are thinned first, since a person looks at them first."""
+THINNING_SECONDS = 1.0
+"""Seconds after which a refresh leaves the scalars that are not thinned yet to the next one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +42,8 @@ class Snapshot:
     config: dict[str, Any]
     scalars: Mapping[str, Series]
     events: tuple[EventRow, ...]
-    version: tuple[int, int, int]
-    """Attempt, cursor of the scalars, cursor of the events."""
+    version: tuple[int, int, int, int]
+    """Attempt, cursor of the scalars, cursor of the events, scalars whose long past is still to be read."""
     complete: bool
     """False while rows of a long run are still being read."""
 
@@ -58,17 +72,46 @@ class _Column:
         self._name = name
         self._step = array("q")
         self._value = array("d")
+        self._head = make_series(name, [], [])
         self._series: Series | None = None
+
+    def put_before(self, found: ThinnedScalar) -> None:
+        """Put the thinned rows of the steps before all others in place."""
+        rows = found.rows + self._head.rows
+        head = _join(make_series(self._name, found.step, found.value), self._head)
+        self._head = replace(head, thinned=len(head), each=rows / max(len(head), 1))
+        self._series = None
 
     def add(self, step: int, value: float) -> None:
         self._step.append(step)
         self._value.append(value)
         self._series = None
+        if len(self._step) > 2 * RECENT + POINTS:
+            self._shorten()
+
+    def _shorten(self) -> None:
+        """Thin all but the last `RECENT` rows, together with what was thinned before."""
+        old = make_series(self._name, np.array(self._step[:-RECENT]), np.array(self._value[:-RECENT]))
+        rows = self._head.rows + len(old)
+        joined = _join(self._head, old)
+        lost = joined.where(~np.isfinite(joined.value))
+        lost = lost.where(np.arange(len(lost)) % max(1, len(lost) // POINTS) == 0)
+        head = _join(thin(joined, POINTS), lost)
+        order = np.argsort(head.step, kind="stable")
+        head = make_series(self._name, head.step[order], head.value[order])
+        self._head = replace(head, thinned=len(head), each=rows / max(len(head), 1))
+        del self._step[:-RECENT], self._value[:-RECENT]
 
     def series(self) -> Series:
         if self._series is None:
-            self._series = make_series(self._name, np.array(self._step), np.array(self._value))
+            tail = make_series(self._name, np.array(self._step), np.array(self._value))
+            self._series = replace(_join(self._head, tail), thinned=len(self._head), each=self._head.each)
         return self._series
+
+
+def _join(before: Series, after: Series) -> Series:
+    step, value = (np.concatenate(pair) for pair in ((before.step, after.step), (before.value, after.value)))
+    return make_series(before.name, step, value)
 
 
 class SnapshotFeed:
@@ -90,6 +133,8 @@ class SnapshotFeed:
         self._events: tuple[EventRow, ...] = ()
         self._scalar_cursor = self._event_cursor = 0
         self._config: dict[str, Any] | None = None
+        self._to_thin: list[str] = []
+        self._before = self._until = 0
 
     def refresh(self) -> Snapshot:
         """Read what is new and give the whole."""
@@ -99,21 +144,50 @@ class SnapshotFeed:
                 self._clear(attempts)
             if self._config is None:
                 self._config = self._reader.config()
+                self._look_at_length()
             rows = self._reader.scalars(after=self._scalar_cursor, limit=PAGE)
             for name, step, value in zip(rows.name, rows.step, rows.value, strict=True):
-                column = self._columns.get(name)
-                if column is None:
-                    column = self._columns[name] = _Column(name)
-                column.add(step, value)
+                self._column(name).add(step, value)
             self._scalar_cursor = rows.cursor
-            events = self._reader.events(after=self._event_cursor)
+            events = self._reader.events(after=self._event_cursor, limit=EVENTS)
             self._events += events.events
             self._event_cursor = events.cursor
+            self._thin()
             return Snapshot(
                 summary=self._reader.summary(),
                 config=self._config,
                 scalars={name: column.series() for name, column in self._columns.items()},
                 events=self._events,
-                version=(len(attempts), self._scalar_cursor, self._event_cursor),
-                complete=len(rows) < PAGE,
+                version=(len(attempts), self._scalar_cursor, self._event_cursor, len(self._to_thin)),
+                complete=len(rows) < PAGE and len(events.events) < EVENTS and not self._to_thin,
+            )
+
+    def _column(self, name: str) -> _Column:
+        column = self._columns.get(name)
+        if column is None:
+            column = self._columns[name] = _Column(name)
+        return column
+
+    def _look_at_length(self) -> None:
+        """Leave the rows before the last steps of a long run to the database."""
+        last, step = self._reader.extent()
+        if last <= PAGE or step <= RECENT:
+            return
+        self._before, self._until = step - RECENT, last
+        names = self._reader.names()
+        # The last one is taken first.
+        self._to_thin = sorted(names, key=lambda name: (name not in FIRST, name), reverse=True)
+        for name in names:
+            recent = self._reader.recent(name, since=self._before, until=last)
+            for row_step, value in zip(recent.step, recent.value, strict=True):
+                self._column(name).add(row_step, value)
+        self._scalar_cursor = last
+
+    def _thin(self) -> None:
+        """Thin scalar after scalar, until none is left or the time is up."""
+        end = time.monotonic() + THINNING_SECONDS
+        while self._to_thin and time.monotonic() < end:
+            name = self._to_thin.pop()
+            self._column(name).put_before(
+                self._reader.thinned(name, before=self._before, until=self._until, points=POINTS)
             )

@@ -14,6 +14,8 @@ from components.plot import draw
 from lab.charts import Change, CurveView, change_table, edge_table, entropy_series, mutation_changes, probability_table
 from lab.store import EventRow
 
+MOST_ROWS = 200
+"""Rows of a table; the run's store has all of them."""
 LOSS_HELP = "Cross-entropy of the correct class, in nats."
 ACCURACY_HELP = "Share of images that are classified correctly."
 
@@ -208,9 +210,11 @@ def _what_changed(picture: PageFrame, change: Change | None) -> None:
             # A damaged row may hold NaN, which a bar refuses.
             if 0.0 <= share <= 1.0:
                 st.progress(float(share), f"transition to the new primitives: {share:.0%}")
-        with st.expander("All mutations"):
-            rows = change_table(mutation_changes(picture.snapshot.events))
-            st.dataframe(rows, hide_index=True, alt="All mutations, the latest first")
+        found = mutation_changes(picture.snapshot.events)
+        latest = found[-MOST_ROWS:]
+        few = "All mutations" if len(latest) == len(found) else f"The latest {len(latest)} of {len(found):,} mutations"
+        with st.expander(few):
+            st.dataframe(change_table(latest), hide_index=True, alt=f"{few}, the latest first")
 
 
 def _probabilities(picture: PageFrame, event: EventRow | None) -> None:

@@ -67,9 +67,13 @@ def run(config: DashboardBench) -> dict[str, Any]:
         ConfigError: no Playwright, or no browser.
         StoreError: the training or the page did not come up, or a click was not answered.
     """
-    start_browser = _find_playwright()
-    chromium = _find_chromium(config.chromium)
-    with tempfile.TemporaryDirectory() as folder, _training(Path(folder)) as reader, _page(Path(folder)) as address:
+    start_browser = find_playwright()
+    chromium = find_chromium(config.chromium)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _training(Path(folder)) as reader,
+        serve_page(Path(folder)) as address,
+    ):
         with start_browser() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
             page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
@@ -205,7 +209,7 @@ def _taken(reader: RunReader) -> bool:
 
 
 @contextmanager
-def _page(root: Path) -> Iterator[str]:
+def serve_page(root: Path) -> Iterator[str]:
     """The dashboard over `root`, as long as the block runs; gives its address."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
@@ -236,11 +240,12 @@ def _process(*arguments: str) -> Iterator[None]:
         try:
             process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
-            process.kill()
+            # With what it has started: a server would go on alone.
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
-def _find_playwright() -> Callable[[], Any]:
+def find_playwright() -> Callable[[], Any]:
     try:
         from playwright.sync_api import sync_playwright
     except ImportError as error:
@@ -248,7 +253,7 @@ def _find_playwright() -> Callable[[], Any]:
     return sync_playwright
 
 
-def _find_chromium(path: str) -> str:
+def find_chromium(path: str) -> str:
     found = path or next((place for name in CHROMIUM_NAMES if (place := shutil.which(name))), "")
     if not found or not Path(found).is_file():
         raise ConfigError(

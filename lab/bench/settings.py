@@ -48,11 +48,14 @@ class OverheadBench:
     """Samples in a batch, >= 2."""
     rounds: int = 20
     """Pairs of epochs that are timed, >= 3."""
+    checkpoint_frequency: int = 5
+    """Epochs between checkpoints, >= 1, and so between flushes."""
     threads: int = 1
     """CPU threads, >= 1."""
 
     def __post_init__(self) -> None:
         require_range("rounds", self.rounds, 3)
+        require_range("checkpoint_frequency", self.checkpoint_frequency, 1)
         require_range("threads", self.threads, 1)
 
 
@@ -77,6 +80,33 @@ class StoreBench:
         require_range("rate", self.rate, 0, 1000, open_low=True)
         require_range("reads", self.reads, 100)
         require_range("pause", self.pause, 0, 10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LongRunBench:
+    """Settings of `lab bench long-run`.
+
+    A run with many rows on the page: seconds to the first plot, bytes handed to the browser.
+    """
+
+    scalars: int = 1_000_000
+    """About how many scalars the run has, >= 1000."""
+    genotypes: int = 5_000
+    """Genotypes, each with the mutation that led to it, >= 1."""
+    settle: float = 30.0
+    """Seconds after the first plot in which the page may complete itself, in [0, 600]."""
+    watch: float = 10.0
+    """Seconds for which the page is watched then, in [1, 600]: that of a run that has ended should stand still."""
+    chromium: str = ""
+    """Path of the browser; empty for the first Chromium on PATH."""
+    seed: int = 0
+    """Of the made-up numbers."""
+
+    def __post_init__(self) -> None:
+        require_range("scalars", self.scalars, 1000)
+        require_range("genotypes", self.genotypes, 1)
+        require_range("settle", self.settle, 0, 600)
+        require_range("watch", self.watch, 1, 600)
 
 
 @dataclass(frozen=True, kw_only=True)

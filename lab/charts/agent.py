@@ -7,8 +7,8 @@ from typing import Any
 
 from lab.charts.actions import OUTCOME_STYLES, Action
 from lab.charts.curves import DEFAULT_VIEW, Curve, CurveView, curve_figure, step_range
-from lab.charts.layout import axis, make_figure, mark_labels, mark_shapes, note_figure
-from lab.charts.marks import Mark
+from lab.charts.layout import axis, make_figure, mark_labels, mark_shapes, note_figure, step_title
+from lab.charts.marks import Mark, shown_marks
 from lab.charts.plotly import go
 from lab.charts.series import Series, thin
 from lab.charts.style import BLUE, GREY, INDIGO, ORANGE, RED, TEAL, LineStyle
@@ -195,12 +195,12 @@ def learning_figure(
         shown = thin(series.since(low), view.limit)
         trace = {"type": "scatter", "x": shown.step, "y": shown.value, "mode": "lines", "name": name}
         data.append({**trace, "yaxis": place, "line": line})
-    marks = [mark for mark in marks if low <= mark.step <= high]
+    marks, few = shown_marks(marks, low, high)
     return make_figure(
         data,
         height=height,
         title=title,
-        xaxis=axis(title={"text": "step", "standoff": 4}, range=[low, high], anchor="y2"),
+        xaxis=axis(title=step_title(few), range=[low, high], anchor="y2"),
         yaxis=axis(title={"text": "share", "standoff": 10}, domain=[0.55, 1.0], range=[-0.03, 1.03], tickformat=".0%"),
         yaxis2=axis(title={"text": "regret (nats)", "standoff": 10}, domain=[0.0, 0.44], rangemode="tozero"),
         shapes=mark_shapes(marks),

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from lab.base import require_range
-from lab.charts.layout import axis, make_figure, mark_labels, mark_shapes, note_figure
-from lab.charts.marks import Mark
+from lab.charts.layout import axis, make_figure, mark_labels, mark_shapes, note_figure, step_title
+from lab.charts.marks import Mark, shown_marks
 from lab.charts.plotly import go
-from lab.charts.series import Series, count_note, smooth, thin
+from lab.charts.series import Series, count_note, thin
 from lab.charts.style import RED, LineStyle, series_style
 
 
@@ -94,14 +94,12 @@ def curve_figure(
         y_axis["tickformat"] = ".0%"
     if y_range is not None and not view.log_y:
         y_axis["range"] = list(y_range)
-    marks = [mark for mark in marks if low <= mark.step <= high]
-    note = count_note(shown, total)
-    x_title = f"step ({note})" if note else "step"
+    marks, few = shown_marks(marks, low, high)
     return make_figure(
         data,
         height=height,
         title=title,
-        xaxis=axis(title={"text": x_title, "standoff": 4}, range=[low, high]),
+        xaxis=axis(title=step_title(count_note(shown, total), few), range=[low, high]),
         yaxis=y_axis,
         shapes=mark_shapes(marks),
         annotations=mark_labels(marks, high - low),
@@ -114,7 +112,7 @@ def _traces(curve: Curve, low: int, view: CurveView) -> tuple[list[dict[str, Any
     averaged = numbers
     if curve.dense and view.smoothing > 0:
         # Averaged over the whole history before the window is cut, so that the window's start is no new beginning.
-        averaged = Series(name=numbers.name, step=numbers.step, value=smooth(numbers.value, view.smoothing))
+        averaged = numbers.averaged(view.smoothing)
     numbers, averaged = numbers.since(low), averaged.since(low)
     raw, line = thin(numbers, view.limit), thin(averaged, view.limit)
     style = curve.style
@@ -141,15 +139,15 @@ def _traces(curve: Curve, low: int, view: CurveView) -> tuple[list[dict[str, Any
     )
     broken = curve.series.since(low).broken
     if len(broken):
-        traces.append(_broken_trace(numbers, broken, style, view))
-    return traces, (len(raw), len(numbers))
+        traces.append(_broken_trace(numbers, broken, style, view, more="at least " if curve.series.thinned else ""))
+    return traces, (len(raw), numbers.rows)
 
 
 def _positive(values: np.ndarray, view: CurveView) -> np.ndarray:
     return np.where(values > 0, values, np.nan) if view.log_y else values
 
 
-def _broken_trace(numbers: Series, broken: np.ndarray, style: LineStyle, view: CurveView) -> dict[str, Any]:
+def _broken_trace(numbers: Series, broken: np.ndarray, style: LineStyle, view: CurveView, more: str) -> dict[str, Any]:
     # Every k-th where there are too many to draw; the legend has their number.
     total, broken = len(broken), broken[:: max(1, -(-len(broken) // view.limit))]
     # Where no number came before: 1, which a logarithmic axis has too.
@@ -162,7 +160,7 @@ def _broken_trace(numbers: Series, broken: np.ndarray, style: LineStyle, view: C
         "x": broken,
         "y": heights,
         "mode": "markers",
-        "name": f"{style.label}: NaN or Inf ({total})",
+        "name": f"{style.label}: NaN or Inf ({more}{total})",
         "marker": {"symbol": "x", "size": 9, "color": RED},
         "hovertemplate": "not a number<extra></extra>",
     }
@@ -195,7 +193,7 @@ def memory_figure(
     """Memory in MiB over steps; `lines` are in bytes and named after what they count."""
     drawn = [
         Curve(
-            series=Series(name=line.name, step=line.step, value=line.value / 2**20),
+            series=replace(line, value=line.value / 2**20),
             style=series_style(line.name, index),
         )
         for index, line in enumerate(lines)

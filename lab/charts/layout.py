@@ -60,6 +60,12 @@ def mark_labels(marks: Sequence[Mark], span: float, width_in_labels: int = 16) -
     ]
 
 
+def step_title(*notes: str) -> dict[str, Any]:
+    """Title of a step axis, with what the reader must know of what is left out: `step (200 of 5,000 marks)`."""
+    said = "; ".join(note for note in notes if note)
+    return {"text": f"step ({said})" if said else "step", "standoff": 4}
+
+
 def axis(**options: Any) -> dict[str, Any]:
     """An axis with the common grid; `options` go over it."""
     return {"gridcolor": GRID, "zeroline": False, "automargin": True, **options}

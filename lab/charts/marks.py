@@ -1,6 +1,6 @@
 """Moments to point at on a step axis, from a run's events. No Plotly: the command line reads them too."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,6 +31,23 @@ class Mark:
     text: str
     color: str
     dash: str = "dot"
+
+
+MOST_MARKS = 200
+"""Marks of one figure: more could not be told apart, and each costs as much as a hundred points of a curve."""
+
+
+def shown_marks(marks: Sequence[Mark], low: int, high: int) -> tuple[list[Mark], str]:
+    """The marks from step `low` to `high`, the latest in each of `MOST_MARKS` equal pieces where there are more.
+
+    Returns:
+        The marks, and what the reader is told: `200 of 5,000 marks`; empty where all are shown.
+    """
+    inside = [mark for mark in marks if low <= mark.step <= high]
+    if len(inside) <= MOST_MARKS:
+        return inside, ""
+    pieces = {(mark.step - low) * MOST_MARKS // (high - low + 1): mark for mark in inside}
+    return list(pieces.values()), f"{len(pieces):,} of {len(inside):,} marks"
 
 
 def mutation_marks(events: Iterable[Event]) -> tuple[Mark, ...]:

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lab.charts.curves import DEFAULT_VIEW, CurveView, step_range
-from lab.charts.layout import axis, make_figure, mark_labels, mark_shapes, note_figure
-from lab.charts.marks import Event, Mark
+from lab.charts.layout import axis, make_figure, mark_labels, mark_shapes, note_figure, step_title
+from lab.charts.marks import Event, Mark, shown_marks
 from lab.charts.plotly import go
-from lab.charts.series import Series, make_series, thin
+from lab.charts.series import Series, count_note, make_series, thin
 from lab.charts.style import GREEN, INDIGO, ORANGE, RED, phase_style
 
 HEALTH_BANDS: tuple[tuple[float, float, str], ...] = (
@@ -139,7 +139,7 @@ def temperature_figure(
         {"type": "scatter", "x": spread.step, "y": spread.value, "mode": "lines+markers", "name": "entropy per edge"}
         | {"line": {"color": INDIGO, "width": 2.5, "dash": "dash"}, "marker": {"size": 6}, "yaxis": "y2"},
     ]
-    marks = [mark for mark in marks if low <= mark.step <= high]
+    marks, few = shown_marks(marks, low, high)
     shapes, notes = mark_shapes(marks), mark_labels(marks, high - low)
     if entropy_limit is not None:
         ends = {"xref": "paper", "yref": "y2", "x0": 0, "x1": 1, "y0": entropy_limit, "y1": entropy_limit}
@@ -150,7 +150,9 @@ def temperature_figure(
         data,
         height=height,
         title=title,
-        xaxis=axis(title={"text": "step", "standoff": 4}, range=[low, high], anchor="y2"),
+        xaxis=axis(
+            title=step_title(count_note(len(warm), temperature.since(low).rows), few), range=[low, high], anchor="y2"
+        ),
         yaxis=axis(title={"text": "temperature τ", "standoff": 10}, domain=[0.55, 1.0], rangemode="tozero"),
         yaxis2=axis(title={"text": "entropy (nats)", "standoff": 10}, domain=[0.0, 0.44], rangemode="tozero"),
         shapes=shapes,
@@ -190,12 +192,12 @@ def stability_figure(
         | {"y": top, "yanchor": "top", "yref": "y", "font": {"size": 11}}
         for bottom, top, _ in HEALTH_BANDS
     ]
-    marks = [mark for mark in marks if low <= mark.step <= high]
+    marks, few = shown_marks(marks, low, high)
     return make_figure(
         data,
         height=height,
         title=title,
-        xaxis=axis(title={"text": "step", "standoff": 4}, range=[low, high]),
+        xaxis=axis(title=step_title(count_note(len(score), health.since(low).rows), few), range=[low, high]),
         yaxis=axis(title={"text": "health", "standoff": 10}, range=[-0.02, 1.04]),
         shapes=bands + mark_shapes(marks),
         annotations=notes + mark_labels(marks, high - low),

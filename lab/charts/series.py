@@ -3,7 +3,7 @@
 Values may be NaN or infinite: they are never drawn as numbers and never lost; `Series.broken` finds them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,10 @@ class Series:
     """(N,) in rising order."""
     value: Floats
     """(N,)."""
+    thinned: int = 0
+    """The first points, this many, are the lowest and highest of more rows; the rest are rows themselves."""
+    each: float = 1.0
+    """Rows that each of those stands for."""
 
     def __post_init__(self) -> None:
         require(
@@ -34,6 +38,11 @@ class Series:
 
     def __len__(self) -> int:
         return len(self.step)
+
+    @property
+    def rows(self) -> int:
+        """Rows of the run that the points stand for."""
+        return round(self.thinned * self.each) + len(self.step) - self.thinned
 
     @property
     def finite(self) -> "Series":
@@ -53,12 +62,27 @@ class Series:
 
     def where(self, keep: NDArray[np.bool_]) -> "Series":
         """The points at which `keep` (N,) is true."""
-        return Series(name=self.name, step=self.step[keep], value=self.value[keep])
+        return replace(
+            self, step=self.step[keep], value=self.value[keep], thinned=int(np.count_nonzero(keep[: self.thinned]))
+        )
 
     def since(self, step: int) -> "Series":
         """The points at `step` and later."""
         start = int(np.searchsorted(self.step, step))
-        return Series(name=self.name, step=self.step[start:], value=self.value[start:])
+        left = max(0, self.thinned - start)
+        return replace(self, step=self.step[start:], value=self.value[start:], thinned=left)
+
+    def averaged(self, weight: float) -> "Series":
+        """The moving average of finite values, see `smooth`; a thinned point counts as all that it stands for."""
+        before = smooth(self.value[: self.thinned], weight**self.each)
+        after = smooth(self.value[self.thinned :], weight)
+        if len(before):
+            # What the past weighs in a moving average without start-up bias, beside what has come since.
+            count = np.arange(1.0, len(after) + 1.0)
+            known = self.thinned * self.each
+            past, since = weight**count * (1.0 - weight**known), 1.0 - weight**count
+            after = (past * before[-1] + since * after) / (1.0 - weight ** (known + count))
+        return replace(self, value=np.concatenate([before, after]))
 
 
 def make_series(name: str, step: object, value: object) -> Series:

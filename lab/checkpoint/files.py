@@ -83,9 +83,11 @@ def save_checkpoint(directory: str | Path, checkpoint: Checkpoint, *, name: str 
         for left in directory.glob("*.tmp"):
             with contextlib.suppress(OSError):
                 left.unlink()
+        # What failed stands behind torch's own error, which says where the file was left.
+        cause = error.__context__ if isinstance(error.__context__, OSError) else error
         raise CheckpointError(
             f"a folder that can be written: {directory}",
-            first_line(error),
+            first_line(cause),
             "free space or choose another --save-dir",
         ) from error
     return describe_file(path, head)

@@ -127,7 +127,7 @@ class Genotype:
         """The genotype that `to_json` wrote.
 
         Raises:
-            ConfigError: another form, an unknown space, or edges that the space does not have.
+            ConfigError: another form, an unknown space, or edges that the space does not have, or twice.
         """
         if (
             not isinstance(data, Mapping)
@@ -144,8 +144,13 @@ class Genotype:
         try:
             for cell, rows in data["cells"].items():
                 for target, source, primitive in rows:
-                    found[Edge(cell, int(target), int(source))] = primitive
-        except (TypeError, ValueError) as error:
+                    edge = Edge(cell, target, source)
+                    if type(target) is not int or type(source) is not int:
+                        raise TypeError(f"{edge} between nodes that are no whole numbers")
+                    if edge in found:
+                        raise ValueError(f"{edge} a second time")
+                    found[edge] = primitive
+        except (TypeError, ValueError, AttributeError) as error:
             raise ConfigError("rows of target, source, primitive", str(error), "check the file") from error
         if not set(found) <= set(space.edges) or (space.taken is None and len(found) < len(space.edges)):
             raise ConfigError(

@@ -5,7 +5,7 @@ from .attempt import check_new_run
 from .control import COMMANDS, Command
 from .place import RUNS_ROOT
 from .process import STALE_SECONDS, ProcessIdentity
-from .reader import AttemptRow, Buckets, EventRow, EventRows, RunReader, RunSummary, ScalarRows
+from .reader import AttemptRow, Buckets, EventRow, EventRows, RunReader, RunSummary, ScalarRows, ThinnedScalar
 from .records import (
     EVENT_RECORDS,
     ActionEvent,
@@ -69,6 +69,7 @@ __all__ = [
     "ScalarRows",
     "StabilityEvent",
     "TemperatureEvent",
+    "ThinnedScalar",
     "check_new_run",
     "control",
     "list_runs",

@@ -64,6 +64,8 @@ class Flusher:
         self.errors = 0
         self.lost = 0
         self.last_error = ""
+        self.ended = False
+        """Whether `close` has written the end of the attempt, where it was given one."""
         self._connection = connection
         self._attempt = attempt
         self._path = path
@@ -108,8 +110,8 @@ class Flusher:
             written = self._flush() and (not self._event_rows or self._flush())
             if not written:
                 self.lost += len(self._scalar_rows) + len(self._event_rows)
-            if state is not None:
-                self._end_attempt(state, text)
+            # Once more, as rows are tried again: nobody comes back to this line later.
+            self.ended = state is None or self._end_attempt(state, text) or self._end_attempt(state, text)
             self._leave_one_file()
             self._connection.close()
 
@@ -178,11 +180,13 @@ class Flusher:
         alert = AlertEvent(level="warning", title="The run store could not write", text=text)
         return self._attempt, self._last_step or 0, time.time(), alert.kind, json.dumps(asdict(alert))
 
-    def _end_attempt(self, state: str, text: str) -> None:
+    def _end_attempt(self, state: str, text: str) -> bool:
         try:
             self._connection.execute(_END, (state, text, time.time(), self.errors, self._attempt))
         except sqlite3.Error as error:
             self._count(f"{type(error).__name__}: {error}")
+            return False
+        return True
 
     def _leave_one_file(self) -> None:
         # A database without a log can be read in a folder that nobody may write. While a reader holds the file this

@@ -95,6 +95,17 @@ class Buckets:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ThinnedScalar:
+    """One scalar of a long run: its lowest and highest rows in step buckets of equal width, in order of steps."""
+
+    step: tuple[int, ...]
+    value: tuple[float, ...]
+    """NaN stands for any value that is no finite number."""
+    rows: int
+    """Rows that these points stand for, themselves included."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptRow:
     """One attempt at a run."""
 
@@ -182,7 +193,7 @@ class RunReader:
         """
         require_range("buckets", buckets, 2)
         source = f"FROM scalar r {_LIVE_ROWS} AND r.name = ?"
-        with reading(self._path) as connection:
+        with reading(self._path) as connection, _as_written(self._path):
             first, last = connection.execute(f"SELECT min(r.step), max(r.step) {source}", (name,)).fetchone()
             width = 1
             while first is not None and last // width - first // width >= buckets:
@@ -203,6 +214,52 @@ class RunReader:
             high=number[1],
             mean=number[2],
         )
+
+    def thinned(self, name: str, *, before: int, until: int, points: int = 2000) -> ThinnedScalar:
+        """The scalar `name` in its rows of steps < `before` and ids <= `until`, as at most about `points` rows.
+
+        Each bucket keeps its lowest and its highest row, and its first one that is no finite number. Bounds lie at
+        multiples of the width, a power of two, so that what is thinned again at twice the width is the same.
+        """
+        require_range("points", points, 4)
+        source = f"FROM scalar r {_LIVE_ROWS} AND r.name = ? AND r.step < ? AND r.id <= ?"
+        chosen = (name, before, until)
+        with reading(self._path) as connection, _as_written(self._path):
+            ends = f"SELECT min(r.step), max(r.step), count(*), sum(r.flag != {FINITE}) {source}"
+            first, last, rows, broken = connection.execute(ends, chosen).fetchone()
+            if not rows:
+                return ThinnedScalar(step=(), value=(), rows=0)
+            width = 1
+            # Two rows of a bucket are kept, its lowest and its highest.
+            while 2 * (last // width - first // width + 1) > points:
+                width *= 2
+            found: set[tuple[int, float]] = set()
+            for best in ("min", "max"):
+                # The other columns of a row with one min() or max() are those of the row that has it.
+                query = f"SELECT r.step, {best}(r.value) {source} AND r.flag = {FINITE} GROUP BY r.step / ?"
+                found.update((int(step), float(value)) for step, value in connection.execute(query, (*chosen, width)))
+            points_found = sorted(found)
+            if broken:
+                query = f"SELECT min(r.step) {source} AND r.flag != {FINITE} GROUP BY r.step / ?"
+                lost = [(row[0], math.nan) for row in connection.execute(query, (*chosen, width))]
+                points_found = sorted([*points_found, *lost], key=lambda row: row[0])
+        return ThinnedScalar(
+            step=tuple([row[0] for row in points_found]), value=tuple([row[1] for row in points_found]), rows=rows
+        )
+
+    def recent(self, name: str, *, since: int, until: int) -> ThinnedScalar:
+        """Every row of the scalar `name` from step `since` on with ids <= `until`, in order of steps."""
+        source = f"FROM scalar r {_LIVE_ROWS} AND r.name = ? AND r.step >= ? AND r.id <= ? ORDER BY r.step, r.id"
+        with reading(self._path) as connection, _as_written(self._path):
+            rows = connection.execute(f"SELECT r.step, r.value, r.flag {source}", (name, since, until)).fetchall()
+        values = tuple([math.nan if row[2] == NAN else row[1] for row in rows])
+        return ThinnedScalar(step=tuple([row[0] for row in rows]), value=values, rows=len(rows))
+
+    def extent(self) -> tuple[int, int]:
+        """Highest id of a scalar and its step, both 0 where there is none: a run grows at its end."""
+        with reading(self._path) as connection, _as_written(self._path):
+            row = connection.execute("SELECT id, step FROM scalar ORDER BY id DESC LIMIT 1").fetchone()
+        return (0, 0) if row is None else (row[0], row[1])
 
     def names(self) -> tuple[str, ...]:
         """The names of all scalars, sorted."""

@@ -95,7 +95,8 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
             connection.execute("BEGIN")
             _check(connection, path)
             yield connection
-    except sqlite3.Error as error:
+    # SQLite quotes what it found in its messages, and Python refuses those that are no UTF-8.
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise StoreError(
             f"a readable run database {path}",
             f"{type(error).__name__}: {error}",
@@ -121,7 +122,7 @@ def _connect_read_only(path: Path) -> sqlite3.Connection:
         if path.with_name(path.name + "-wal").exists():
             raise
         connection = connect("mode=ro&immutable=1")
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         connection.close()
         raise
     return connection

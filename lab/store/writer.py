@@ -24,9 +24,10 @@ from lab.base import ConfigError, StoreError
 from lab.store.attempt import continue_run, create_run, require_run_name
 from lab.store.control import poll
 from lab.store.flusher import FLUSH_ENTRIES, Flusher, QueuedEvent, Scalars
-from lab.store.records import EVENT_RECORDS, ControlEvent, Record
+from lab.store.records import EVENT_RECORDS, AlertEvent, ControlEvent, Record
 from lab.store.schema import DATABASE
 
+SLOWER = "writer and readers wait for one another. Choose a local folder with --save-dir."
 _URGENT = frozenset({"phase", "mutation", "rollback", "alert", "control"})
 _LARGEST_STEP = 2**63 - 1
 
@@ -79,6 +80,9 @@ class RunWriter:
         self._flusher = Flusher(connection, attempt.number, self.run_dir / DATABASE)
         self._queue = self._flusher.queue
         atexit.register(self._leave)
+        if self.journal != "wal":
+            text = f"The file system of {self.run_dir} refused a write-ahead log, which needs a local disk: {SLOWER}"
+            self.record(self._step, AlertEvent(level="warning", title="No write-ahead log", text=text))
         for command in poll(self.run_dir):
             reason = "sent before this attempt began"
             refusal = ControlEvent(command=command.name, arguments=command.arguments, done=False, text=reason)
@@ -153,7 +157,7 @@ class RunWriter:
     def finish(self, state: str = "finished", text: str = "") -> None:
         """End the run as `finished` or `failed` and close the file; a second call does nothing.
 
-        Warns where rows could not be written.
+        Warns where rows or the end itself could not be written.
         """
         if state not in ("finished", "failed"):
             raise StoreError("state finished or failed", repr(state), "end the run with one of these")
@@ -180,6 +184,9 @@ class RunWriter:
         if self.lost:
             message = f"{self.lost} rows of {self.run_dir} could not be written ({self.last_error})"
             warnings.warn(message, RuntimeWarning, stacklevel=3)
+        elif not self._flusher.ended:
+            message = f"{self.run_dir} has ended as {state}, which could not be written ({self.last_error})"
+            warnings.warn(f"{message}; it is shown as stale", RuntimeWarning, stacklevel=3)
 
     def _leave(self) -> None:
         self._close(None)

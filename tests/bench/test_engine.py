@@ -20,10 +20,12 @@ def test_the_supernet_bench_times_both_kinds_of_step():
 
 
 def test_the_overhead_bench_runs_the_same_steps_with_and_without_store():
-    result = overhead.run(overhead.OverheadBench(channels=2, rounds=3))
+    result = overhead.run(overhead.OverheadBench(channels=2, rounds=3, checkpoint_frequency=2))
     figures = result["results"]
     assert figures["ratio"] > 0
     assert figures["steps"] == 4 * 31, "one epoch to warm up and three that are timed"
+    assert figures["flushes"] == 2
+    assert figures["processor_interval"][0] <= figures["processor_ratio"] <= figures["processor_interval"][1]
     assert "median of ratios" in str(overhead.summary(result))
 
 

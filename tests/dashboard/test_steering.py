@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from components.words import plain
 
 from lab.store import PhaseEvent, control
 
@@ -179,7 +180,7 @@ def test_looking_back_shows_an_earlier_cell_and_what_was_known_then(page: Any, r
     page.app.toggle(key="history").set_value(True)
     page.tick()
     slider = page.app.select_slider(key="moment")
-    assert slider.options == ["1: step 10, epoch", "2: step 20, mutation"]
+    assert slider.options == [plain(text) for text in ("1: step 10, epoch", "2: step 20, mutation")]
     slider.set_value(0)
     page.tick()
     assert "0→2 conv 3×3" in page.charts["genotype"]["label"]

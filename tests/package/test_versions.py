@@ -117,3 +117,16 @@ def test_the_page_names_failures_and_versions_that_were_not_run(tmp_path: Path) 
     assert "| 2.11 | 2.11.0 | 0.26.0 | 3.11.7 | 1 | 1 | 2 | 9 | 2030-01-02 |" in page
     assert "| newest | not run |" in page
     assert page.endswith("Failed on 2.11:\n\n- `tests.a::test_d[1]`\n- `tests.a::test_e`\n")
+
+
+def test_the_table_of_the_newest_versions_names_what_differs_and_what_is_held_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / ".ci")
+    latest = script("latest")
+    tested = latest.tested_versions("# a\nTorch==2.14.1\nlazy_loader==0.6\nrich==15.0\nplotly==7.1\n")
+    installed = {"torch": "2.15.0+cu130", "lazy-loader": "0.6", "rich": "15.0", "plotly": "7.1", "pip": "26"}
+    assert latest.table(tested, installed, {"rich": "16.0"})[2:] == [
+        "| rich | 15.0 | 15.0 | 16.0 |",
+        "| torch | 2.14.1 | 2.15.0 |  |",
+    ]

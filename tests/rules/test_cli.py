@@ -57,7 +57,8 @@ HELD = {
     "morph": "dilation dry-run groups heads json kernel layer op plan seed to where width",
     "bench": "out",
     "experiment": "out",
-    "bench overhead": "batch channels dataset json out rounds threads",
+    "bench long_run": "chromium genotypes json out scalars seed settle watch",
+    "bench overhead": "batch channels checkpoint-frequency dataset json out rounds threads",
     "experiment remedies": """arch-lr arch-training-epochs batch-size channels folder json out seeds warmup-epochs""",
 }
 # What the ASO-SE document's command line takes, by the names it gives.

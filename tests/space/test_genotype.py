@@ -92,3 +92,11 @@ def test_sampling_reaches_every_primitive_on_every_edge():
     rng = Random(0)
     drawn = {(row, k) for _ in range(300) for row, k in enumerate(sample(NB201, rng).indices)}
     assert len(drawn) == 30
+
+
+@pytest.mark.parametrize("row", [[1, 0, "none"], [True, 0, "none"], [1.0, 0, "none"], [float("inf"), 0, "none"]])
+def test_an_edge_that_comes_twice_or_between_no_nodes_is_refused(row):
+    data = Genotype(NB201, ("nor_conv_3x3",) * 6).to_json()
+    data["cells"]["cell"].append(row)
+    with pytest.raises(ConfigError, match="rows of target, source, primitive"):
+        Genotype.from_json(data)

@@ -1,3 +1,4 @@
+import contextlib
 import math
 import os
 import shutil
@@ -301,3 +302,52 @@ def test_a_summary_names_step_attempt_and_process(tmp_path: Path) -> None:
     assert (summary.name, summary.last_step, summary.attempt, summary.pid) == ("a", 17, 1, os.getpid())
     assert (summary.journal, summary.write_errors, summary.reason) == ("wal", 0, "")
     assert 0 <= summary.heartbeat_age < 10
+
+
+def test_a_thinned_scalar_keeps_extremes_and_says_how_many_rows_they_stand_for(tmp_path: Path) -> None:
+    with RunWriter(tmp_path, "a") as run:
+        for step in range(1000):
+            run.scalar(step, "loss", {123: 9.0, 500: -9.0, 700: math.inf}.get(step, 0.5))
+        run.scalar(1000, "other", 1.0)
+    reader = RunReader(tmp_path / "a")
+    last, step = reader.extent()
+    assert (last, step) == (1001, 1000)
+    found = reader.thinned("loss", before=900, until=last, points=20)
+    assert found.rows == 900
+    assert len(found.step) <= 21
+    pairs = list(zip(found.step, found.value, strict=True))
+    assert (123, 9.0) in pairs
+    assert (500, -9.0) in pairs
+    assert [step for step, value in pairs if math.isnan(value)] == [700]
+    assert list(found.step) == sorted(found.step)
+    assert reader.thinned("absent", before=900, until=last).rows == 0
+    assert reader.thinned("loss", before=900, until=10).rows == 10
+    assert reader.recent("loss", since=997, until=last).step == (997, 998, 999)
+
+
+def test_a_thinned_scalar_leaves_superseded_rows_out(tmp_path: Path) -> None:
+    with RunWriter(tmp_path, "a") as run:
+        for step in range(10):
+            run.scalar(step, "loss", 5.0)
+    with RunWriter(tmp_path, "a", resume=True, step=4) as run:
+        run.scalar(4, "loss", 1.0)
+    found = RunReader(tmp_path / "a").thinned("loss", before=100, until=100)
+    assert (found.rows, found.value[-1]) == (5, 1.0)
+
+
+def test_rows_of_another_kind_are_refused_by_the_thinning_too(tmp_path: Path) -> None:
+    with RunWriter(tmp_path, "a") as run:
+        run.scalar(0, "loss", 1.0)
+    with contextlib.closing(sqlite3.connect(tmp_path / "a" / "events.db")) as connection, connection:
+        connection.execute("UPDATE scalar SET value = 'x'")
+    with pytest.raises(StoreError, match="rows of a run"):
+        RunReader(tmp_path / "a").thinned("loss", before=100, until=100)
+
+
+def test_a_file_whose_names_are_no_text_is_refused_in_our_words(tmp_path: Path) -> None:
+    with RunWriter(tmp_path, "a") as run:
+        run.scalar(0, "loss", 1.0)
+    path = tmp_path / "a" / DATABASE
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE attempt", b"CREATE \xe5\xffBLE attempt"))
+    with pytest.raises(StoreError, match="a readable run database"):
+        RunReader(tmp_path / "a")

@@ -12,6 +12,7 @@ import pytest
 from lab.base import ConfigError, StoreError
 from lab.store import AlertEvent, PhaseEvent, RunReader, RunWriter, TemperatureEvent, control
 from lab.store import schema as schema_module
+from lab.store.flusher import Flusher
 from lab.store.schema import DATABASE
 
 PHASE = PhaseEvent(phase="warmup", epoch=0, epochs=2, cycle=0)
@@ -251,6 +252,9 @@ def test_without_a_write_ahead_log_the_run_is_kept_and_says_so(tmp_path: Path, m
     monkeypatch.setattr(schema_module, "_uri", lambda path, given: original(path, f"{given}&vfs=unix-dotfile"))
     with RunWriter(tmp_path, "a") as run:
         assert run.journal == "delete"
+        run.flush()
+        (alert,) = RunReader(run.run_dir).events(kinds=("alert",)).events
+        assert "needs a local disk" in alert.payload["text"]
         run.scalar(0, "loss", 1.0)
         run.flush()
         reader = RunReader(tmp_path / "a")
@@ -296,3 +300,21 @@ def test_a_forked_child_does_not_end_the_run(tmp_path: Path) -> None:
     reader = RunReader(tmp_path / "a")
     assert reader.state() == "finished"
     assert reader.scalars().value == (1.0, 2.0)
+
+
+def test_an_end_that_cannot_be_written_is_tried_again_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunWriter(tmp_path, "a")
+    end, tried = Flusher._end_attempt, []
+
+    def fails(flusher: Flusher, state: str, text: str) -> bool:
+        tried.append(state)
+        return len(tried) > 1 and run.run_dir.name == "b" and end(flusher, state, text)
+
+    monkeypatch.setattr(Flusher, "_end_attempt", fails)
+    with pytest.warns(RuntimeWarning, match="has ended as finished, which could not be written.*shown as stale"):
+        run.finish()
+    assert tried == ["finished", "finished"]
+    tried.clear()
+    run = RunWriter(tmp_path, "b")
+    run.finish()
+    assert RunReader(tmp_path / "b").state() == "finished"
