@@ -6,15 +6,20 @@ next). Compiled functions run uncompiled while they are watched.
 """
 
 import functools
+import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import _get_current_function_mode as _function_mode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode, _push_mode
 
 from lab.doctor.graph import GraphWatch
 from lab.doctor.saved import hooks_are_on
@@ -23,9 +28,11 @@ from lab.doctor.write_log import WriteLog
 HOOK = "node_creation_hook"
 WALK = "saved-tensor walk (this torch has no node_creation_hook)"
 
+_COMPILER = os.path.join(os.path.dirname(torch.__file__), "_dynamo") + os.sep
 _EXPORTS = (Tensor.numpy, Tensor.__array__, Tensor.__dlpack__, Tensor.data_ptr)
 _BACKWARDS = (Tensor.backward, torch.autograd.grad)
 _REBIND = Tensor.data.__set__  # type: ignore[attr-defined]
+_TOLD = frozenset([*_EXPORTS, *_BACKWARDS, _REBIND])
 
 
 @contextmanager
@@ -34,9 +41,10 @@ def watching(graph: GraphWatch, write_log: WriteLog) -> Iterator[str]:
     hook = getattr(torch.autograd.graph, HOOK, None)
     graph.prompt = hook is not None
     with ExitStack() as stack:
-        stack.enter_context(_WatchedCalls(graph, write_log, walk=hook is None))
-        stack.enter_context(_Operations(graph, write_log))
+        calls = stack.enter_context(_WatchedCalls(graph, write_log, walk=hook is None))
+        operations = stack.enter_context(_Operations(graph, write_log))
         if hook is not None:
+            stack.enter_context(_Pauses(calls, operations, graph, write_log).between_steps())
             stack.enter_context(hook(graph.add))
         stack.callback(write_log.close)
         stack.callback(graph.close)
@@ -57,17 +65,19 @@ class _Operations(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if self._graph.quiet:
+        graph, frame = self._graph, sys._getframe(1)
+        if graph.quiet:
             return func(*args, **kwargs)
-        written = _written(func)
-        self._ledger.begin(_name(func), sys._getframe(1))
-        with self._graph.silence():
-            self._graph.rereads.note(args, sys._getframe(1), self._ledger.tick)
-        hooked = hooks_are_on()
-        self._graph.note_inputs([value for value in args if isinstance(value, Tensor)] if hooked else [])
+        name, written = _known(func)
+        self._ledger.begin(name, frame)
+        if not torch.is_grad_enabled():
+            graph.rereads.note(args, frame, self._ledger.tick)
+        graph.note_inputs([value for value in args if isinstance(value, Tensor)] if hooks_are_on() else [])
         if not written:
             return func(*args, **kwargs)
         targets = [(tensor, tensor._version) for tensor in _targets(written, args, kwargs)]
+        for tensor, _ in targets:
+            self._ledger.will_write(tensor)
         with _counting_inside(func):
             result = func(*args, **kwargs)
         for tensor, version in targets:
@@ -93,6 +103,12 @@ class _WatchedCalls(TorchFunctionMode):
         kwargs = kwargs or {}
         if self._graph.quiet:
             return func(*args, **kwargs)
+        if not self._walk and func not in _TOLD:
+            try:
+                return func(*args, **kwargs)
+            except RuntimeError:
+                self._graph.note_failure(getattr(func, "__name__", str(func)), args)
+                raise
         if func == _REBIND:
             self._ledger.begin("tensor.data = other", sys._getframe(1))
             self._ledger.wrote(args[0], args[0]._version, rebinds=True)
@@ -113,6 +129,64 @@ class _WatchedCalls(TorchFunctionMode):
             discover(self._graph, (result, args))
             self._graph.note_inputs([])
         return result
+
+
+class _Pauses:
+    """Takes the modes off while one of torch's own optimizers steps and no backward is left to read anything.
+
+    Such a step runs an operation or more for each parameter, and there is nothing that it could spoil. An optimizer of
+    the user's own, and one that computes the loss again, is watched always.
+    """
+
+    def __init__(
+        self, calls: TorchFunctionMode, operations: TorchDispatchMode, graph: GraphWatch, write_log: WriteLog
+    ) -> None:
+        self._calls = calls
+        self._operations = operations
+        self._graph = graph
+        self._ledger = write_log
+        self._thread = threading.get_ident()
+
+    @contextmanager
+    def between_steps(self) -> Iterator[None]:
+        """Pause in the steps inside."""
+        before = register_optimizer_step_pre_hook(self._begin)
+        after = register_optimizer_step_post_hook(lambda *_: self._end())
+        try:
+            yield
+        finally:
+            before.remove()
+            after.remove()
+            self._end()
+
+    def _begin(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        owns = type(optimizer).__module__.startswith("torch.optim.") and len(args) == 1 and not kwargs
+        if not owns or threading.get_ident() != self._thread or self._graph.resume is not None:
+            return
+        # Torch's compiler guards on the modes that it found.
+        if _is_compiling(sys._getframe(1)):
+            return
+        # A mode of the user's that lies over them is to stay where it is.
+        ours = _function_mode() is self._calls and _get_current_dispatch_mode() is self._operations
+        if ours and not self._ledger.is_awaited():
+            torch.overrides._pop_mode()
+            _pop_mode()
+            self._graph.resume = self._end
+
+    def _end(self) -> None:
+        """Put the modes back: at the end of the step, or where the first node is made after one that raised."""
+        if self._graph.resume is not None and threading.get_ident() == self._thread:
+            self._graph.resume = None
+            torch.overrides._push_mode(self._calls)
+            _push_mode(self._operations)
+
+
+def _is_compiling(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(_COMPILER):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def discover(graph: Any, value: Any) -> None:
@@ -149,26 +223,20 @@ def _counting_inside(func: Any) -> AbstractContextManager[None]:
 
 
 @functools.lru_cache(maxsize=4096)
-def _name(func: Any) -> str:
-    return str(func)
-
-
-@functools.lru_cache(maxsize=4096)
 def _counts(func: Any) -> bool:
     return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "ADInplaceOrView")
 
 
 @functools.lru_cache(maxsize=4096)
-def _written(func: Any) -> tuple[tuple[int, str], ...]:
-    """Position and name of the arguments that the operation writes."""
+def _known(func: Any) -> tuple[str, tuple[tuple[int, str], ...]]:
+    """The operation's name, and position and name of the arguments that it writes."""
     schema = getattr(func, "_schema", None)
-    if schema is None:
-        return ()
-    return tuple(
+    written = tuple(
         (position, argument.name)
-        for position, argument in enumerate(schema.arguments)
+        for position, argument in enumerate(schema.arguments if schema is not None else ())
         if argument.alias_info is not None and argument.alias_info.is_write
     )
+    return str(func), written
 
 
 def _targets(written: tuple[tuple[int, str], ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:
