@@ -114,7 +114,8 @@ class BackwardReport(Report):
     method: str
     """How nodes of the graph were met: node_creation_hook, or the saved-tensor walk."""
     operations: int
-    """Operations of torch that ran."""
+    """Operations of torch that were watched; those of an optimizer's step or of a backward that can spoil nothing are
+    not, and such a backward counts as one."""
     nodes: int
     """Nodes of the graph that were made."""
     unwatched: int

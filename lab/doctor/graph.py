@@ -25,7 +25,7 @@ from lab.doctor.fingerprint import glance, layout_of
 from lab.doctor.names import Names
 from lab.doctor.place import call_site
 from lab.doctor.records import Holder, Moment, NodeRecord, Observation, SavedTensor
-from lab.doctor.saved import hides_its_operation, hooks_are_on, is_leaf_node, read_saved, saved_attributes, storage_of
+from lab.doctor.saved import has_hooks, hides_its_operation, hooks_are_on, is_leaf_node, read_saved, saved_attributes, storage_of
 from lab.doctor.write_log import WriteLog
 
 _EXPECTED_VERSION = re.compile(r"expected version (\d+)")
@@ -51,6 +51,8 @@ class GraphWatch:
         self.rereads = Rereads(self._keep)
         self.prompt = True
         """Nodes are met when they are made."""
+        self.runs_python = False
+        """Backward may run Python: custom functions, saved-tensor hooks, hooks of tensors."""
         self.resume: Callable[[], None] | None = None
         """Ends the pause in which the watch is."""
         self.active = True
@@ -89,8 +91,14 @@ class GraphWatch:
         if self.resume is not None:
             self.resume()
         self.nodes += 1
-        parents = [parent for parent, _ in node.next_functions if parent is not None and not is_leaf_node(parent)]
-        known = [parent.metadata.get(self) for parent in parents]
+        known = []
+        for parent, _ in node.next_functions:
+            if parent is None:
+                continue
+            if not is_leaf_node(parent):
+                known.append(parent.metadata.get(self))
+            elif not self.runs_python:
+                self.runs_python = has_hooks(parent.variable)
         record = NodeRecord(
             operation=node.name(),
             site=self._ledger.site_of(sys._getframe(1)),
@@ -100,6 +108,7 @@ class GraphWatch:
         node.metadata[self] = record
         with self.silence():
             if hooks_are_on() or hides_its_operation(node):
+                self.runs_python = True
                 record.watched = False
                 self.unwatched += 1
                 self._keep(record, "input", self._inputs)
@@ -113,6 +122,7 @@ class GraphWatch:
         node.register_prehook(partial(self._start, record))
         if isinstance(node, torch.autograd.function.BackwardCFunction):
             self._customs.add(node)
+            self.runs_python = True
 
     @contextmanager
     def backward_called_from(self, frame: FrameType) -> Iterator[None]:

@@ -32,7 +32,8 @@ _COMPILER = os.path.join(os.path.dirname(torch.__file__), "_dynamo") + os.sep
 _EXPORTS = (Tensor.numpy, Tensor.__array__, Tensor.__dlpack__, Tensor.data_ptr)
 _BACKWARDS = (Tensor.backward, torch.autograd.grad)
 _REBIND = Tensor.data.__set__  # type: ignore[attr-defined]
-_TOLD = frozenset([*_EXPORTS, *_BACKWARDS, _REBIND])
+_HOOKED = (Tensor.register_hook, Tensor.register_post_accumulate_grad_hook)
+_TOLD = frozenset([*_EXPORTS, *_BACKWARDS, *_HOOKED, _REBIND])
 
 
 @contextmanager
@@ -44,7 +45,8 @@ def watching(graph: GraphWatch, write_log: WriteLog) -> Iterator[str]:
         calls = stack.enter_context(_WatchedCalls(graph, write_log, walk=hook is None))
         operations = stack.enter_context(_Operations(graph, write_log))
         if hook is not None:
-            stack.enter_context(_Pauses(calls, operations, graph, write_log).between_steps())
+            calls.pauses = _Pauses(calls, operations, graph, write_log)
+            stack.enter_context(calls.pauses.between_steps())
             stack.enter_context(hook(graph.add))
         stack.callback(write_log.close)
         stack.callback(graph.close)
@@ -96,6 +98,7 @@ class _WatchedCalls(TorchFunctionMode):
         self._graph = graph
         self._ledger = write_log
         self._walk = walk
+        self.pauses: _Pauses | None = None
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -114,11 +117,16 @@ class _WatchedCalls(TorchFunctionMode):
             self._ledger.wrote(args[0], args[0]._version, rebinds=True)
         elif func in _EXPORTS:
             self._ledger.expose(args[0])
+        elif func in _HOOKED:
+            self._graph.runs_python = True
         if self._walk:
             discover(self._graph, (args, kwargs))
-        called = self._graph.backward_called_from(sys._getframe(1)) if func in _BACKWARDS else nullcontext()
         try:
-            with called:
+            with ExitStack() as stack:
+                if func in _BACKWARDS:
+                    stack.enter_context(self._graph.backward_called_from(sys._getframe(1)))
+                    if self.pauses is not None:
+                        stack.enter_context(self.pauses.in_backward(args, kwargs))
                 result = func(*args, **kwargs)
         except RuntimeError:
             self._graph.note_failure(getattr(func, "__name__", str(func)), args)
@@ -132,10 +140,11 @@ class _WatchedCalls(TorchFunctionMode):
 
 
 class _Pauses:
-    """Takes the modes off while one of torch's own optimizers steps and no backward is left to read anything.
+    """Takes the modes off where nothing can be spoiled: most of a step's operations run there.
 
-    Such a step runs an operation or more for each parameter, and there is nothing that it could spoil. An optimizer of
-    the user's own, and one that computes the loss again, is watched always.
+    One place is a step of torch's own optimizers while no backward is left to read anything. An optimizer of the user's
+    own, and one that computes the loss again, is watched always. The other is a backward that runs no Python (no custom
+    function, checkpoint, hook or second derivative): its nodes write to nothing that others saved.
     """
 
     def __init__(
@@ -158,6 +167,22 @@ class _Pauses:
             before.remove()
             after.remove()
             self._end()
+
+    @contextmanager
+    def in_backward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[None]:
+        """Pause in the backward inside, if it runs no Python."""
+        # Further arguments by position: one of them may be `create_graph`.
+        python = self._graph.runs_python or kwargs.get("create_graph") or len(args) > 2
+        if python or _get_current_dispatch_mode() is not self._operations:
+            yield
+            return
+        # What comes after this backward is to be told from what came before.
+        self._ledger.tick += 1
+        _pop_mode()
+        try:
+            yield
+        finally:
+            _push_mode(self._operations)
 
     def _begin(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         owns = type(optimizer).__module__.startswith("torch.optim.") and len(args) == 1 and not kwargs
