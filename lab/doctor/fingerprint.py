@@ -18,6 +18,8 @@ from torch import Tensor
 _SMALL = 2**12
 _PARTS = 8
 _PARTED = 8 * _PARTS
+_FIRST = 2**10
+"""Words at the beginning of a part."""
 _WORDS: dict[int, Any] = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
@@ -64,10 +66,12 @@ def fingerprint(storage: torch.UntypedStorage, layout: Layout) -> int | None:
     return zlib.crc32(memory if layout.dense else _elements(memory, layout).tobytes())
 
 
-def glance(storage: torch.UntypedStorage, layout: Layout) -> int | None:
+def glance(storage: torch.UntypedStorage, layout: Layout, *, whole: bool = True) -> int | None:
     """A number that most writes change, at a tenth of a fingerprint's cost; None where the memory cannot be read.
 
-    Sums of words of eight bytes over eight parts: words that change places within a part are not seen.
+    Sums of words of eight bytes over eight parts: words that change places within a part are not seen. Without `whole`
+    a part gives its first 8 KiB only, so that a large tensor costs no more than one of 64 KiB: what is written
+    elsewhere in it is not seen.
     """
     memory = _memory(storage, layout)
     if memory is None:
@@ -79,6 +83,8 @@ def glance(storage: torch.UntypedStorage, layout: Layout) -> int | None:
         return zlib.crc32(memory)
     rest = size % _PARTED
     words = np.frombuffer(memory, np.uint64, (size - rest) // 8).reshape(_PARTS, -1)
+    if not whole:
+        words = words[:, :_FIRST]
     sums = np.add.reduce(words, 1).tobytes()
     return hash(sums + memory[-rest:] if rest else sums)
 

@@ -25,7 +25,15 @@ from lab.doctor.fingerprint import glance, layout_of
 from lab.doctor.names import Names
 from lab.doctor.place import call_site
 from lab.doctor.records import Holder, Moment, NodeRecord, Observation, SavedTensor
-from lab.doctor.saved import has_hooks, hides_its_operation, hooks_are_on, is_leaf_node, read_saved, saved_attributes, storage_of
+from lab.doctor.saved import (
+    has_hooks,
+    hides_its_operation,
+    hooks_are_on,
+    is_leaf_node,
+    read_saved,
+    saved_attributes,
+    storage_of,
+)
 from lab.doctor.write_log import WriteLog
 
 _EXPECTED_VERSION = re.compile(r"expected version (\d+)")
@@ -106,23 +114,29 @@ class GraphWatch:
             parents=tuple(parent for parent in known if parent is not None),
         )
         node.metadata[self] = record
-        with self.silence():
-            if hooks_are_on() or hides_its_operation(node):
-                self.runs_python = True
-                record.watched = False
-                self.unwatched += 1
-                self._keep(record, "input", self._inputs)
-                if under_checkpoint():
-                    self._keep(record, READ_AGAIN, weights_of(tuple(self._inputs)))
-            else:
-                self._save(record, node)
-                self.rereads.give(node, record, self._ledger.now if self.prompt else None)
-                # What else the part reads again is no input of this node.
-                self.unwatched += is_reentrant(node)
+        self.quiet = True
+        try:
+            self._record_saved(record, node)
+        finally:
+            self.quiet = False
         node.register_prehook(partial(self._start, record))
         if isinstance(node, torch.autograd.function.BackwardCFunction):
             self._customs.add(node)
             self.runs_python = True
+
+    def _record_saved(self, record: NodeRecord, node: Any) -> None:
+        if hooks_are_on() or hides_its_operation(node):
+            self.runs_python = True
+            record.watched = False
+            self.unwatched += 1
+            self._keep(record, "input", self._inputs)
+            if under_checkpoint():
+                self._keep(record, READ_AGAIN, weights_of(tuple(self._inputs)))
+        else:
+            self._save(record, node)
+            self.rereads.give(node, record, self._ledger.now if self.prompt else None)
+            # What else the part reads again is no input of this node.
+            self.unwatched += is_reentrant(node)
 
     @contextmanager
     def backward_called_from(self, frame: FrameType) -> Iterator[None]:
@@ -188,7 +202,7 @@ class GraphWatch:
             if storage is None:
                 continue
             layout = layout_of(tensor)
-            first = glance(storage, layout) if layout else None
+            first = glance(storage, layout, whole=False) if layout else None
             saved = SavedTensor(
                 owner=owner,
                 attribute=attribute,

@@ -97,8 +97,8 @@ class NodeRecord:
 class SavedTensor:
     """A tensor that a node saved for its backward.
 
-    Its bytes are known by a glance. A fingerprint is taken only where somebody is about to write who may put words in
-    other places: code outside torch that shares the memory, or an operation of torch.
+    Its bytes are known by a glance at a part of them. All of them are looked at, and their fingerprint is taken, where
+    somebody may write or is about to: code outside torch that shares the memory, an operation of torch.
     """
 
     owner: "weakref.ref[NodeRecord]"
@@ -136,6 +136,14 @@ class SavedTensor:
         if self.exact is None and self.first is not None and self.glance() == self.first:
             self.exact = self.current = self._measure()
             self.verified = now
+
+    def share(self, now: Moment) -> None:
+        """Code outside torch has access from now on: look at every byte."""
+        self.settle(now)
+        self.shared = True
+        if self.exact is not None:
+            self.first = self.seen = self.glance()
+            self.glanced = now
 
     def restart(self, tick: int, now: Moment) -> None:
         """The bytes of now are those that backward needs."""
@@ -177,7 +185,7 @@ class SavedTensor:
     def glance(self) -> int | None:
         """The glance now; None where the memory is gone or cannot be read."""
         storage = torch.UntypedStorage._new_with_weak_ptr(self.storage.cdata)
-        return None if storage is None or self.layout is None else glance(storage, self.layout)
+        return None if storage is None or self.layout is None else glance(storage, self.layout, whole=self.shared)
 
     def _measure(self) -> int | None:
         storage = torch.UntypedStorage._new_with_weak_ptr(self.storage.cdata)

@@ -3,8 +3,8 @@
 Covered: every operation whose schema says that it writes, and `tensor.data = other`, each with its line; writes outside
 torch by a patrol that compares bytes before each operation. The patrol goes first to memory that code outside torch is
 known to share (numpy, dlpack), then to a few others in turn, within a number of bytes: where more is shared, or memory
-is shared in another way, the bracket is wider than one operation. Of memory that nobody is known to share the patrol
-compares sums: bytes that change places there are not seen. Not covered: bytes on other devices (no patrol).
+is shared in another way, the bracket is wider than one operation. Not covered: bytes on other devices (no patrol), and
+memory that nobody is known to share (an address that C code keeps) beyond a sample: sums of 64 KiB of each tensor.
 """
 
 import sys
@@ -192,8 +192,7 @@ class WriteLog:
 
     def _share(self, saved: SavedTensor) -> None:
         if saved.first is not None and not saved.shared:
-            saved.shared = True
-            saved.settle(self.now)
+            saved.share(self.now)
             self._exposed.append(saved)
 
 

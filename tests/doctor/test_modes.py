@@ -64,7 +64,9 @@ def test_a_write_by_python_that_backward_runs_is_named_with_its_line(case: Calla
     report = explain_backward(lambda: case(torch.ones(3, requires_grad=True)))
     assert report.findings, str(report)
     assert {finding.category for finding in report.findings} == {"write through .data"}
-    assert {finding.culprit.text for finding in report.findings if finding.culprit} == {"y.data.mul_(2)  # written here"}
+    assert {finding.culprit.text for finding in report.findings if finding.culprit} == {
+        "y.data.mul_(2)  # written here"
+    }
 
 
 def test_a_hook_from_before_the_run_is_known() -> None:
