@@ -3,7 +3,7 @@
 Covered: values that were overwritten before backward read them, whether torch notices (an error) or not (wrong
 gradients without a word); graphs that are walked a second time; writes to leaves. Not covered: bytes changed outside
 torch on devices other than the CPU; what runs under saved-tensor hooks (checkpointed parts) is watched only at its
-inputs and weights. The run is several times slower than without a watch: `lab bench doctor` measures how much.
+inputs and weights. What it costs is measured by `lab bench doctor`.
 """
 
 from collections.abc import Callable
@@ -34,11 +34,12 @@ _META_TEXT = "expected device meta"
 class WatchConfig:
     """How closely bytes are watched for writes outside torch."""
 
-    patrol_tensors: int = 8
+    patrol_tensors: int = 1
     """Saved tensors, beside those that numpy shares, whose bytes are compared before each operation; 0 and more. More:
     slower, and closer brackets for writes through memory that nothing shows to be shared."""
-    patrol_bytes: int = 2**18
-    """Bytes compared before each operation, at most (one tensor at least); 1 and more."""
+    patrol_bytes: int = 2**16
+    """Bytes compared before each operation: of memory that numpy shares at most (one tensor at least), of other memory
+    on an average; 1 and more."""
 
     def __post_init__(self) -> None:
         require_range("patrol_tensors", self.patrol_tensors, 0)
@@ -113,7 +114,8 @@ class BackwardReport(Report):
     method: str
     """How nodes of the graph were met: node_creation_hook, or the saved-tensor walk."""
     operations: int
-    """Operations of torch that ran."""
+    """Operations of torch that were watched; those of an optimizer's step or of a backward that can spoil nothing are
+    not, and such a backward counts as one."""
     nodes: int
     """Nodes of the graph that were made."""
     unwatched: int

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.checkpoint import CheckpointFunction
 
 from lab.doctor.place import call_site
-from lab.doctor.records import NodeRecord
+from lab.doctor.records import Moment, NodeRecord
 
 READ_AGAIN = "read again"
 """Stands for the attribute of a node that holds the tensor."""
@@ -35,8 +35,8 @@ class Rereads:
         self._pending: dict[Any, NodeRecord] = {}
 
     def note(self, args: tuple[Any, ...], frame: FrameType, tick: int) -> None:
-        """The operation of number `tick` reads `args`, called from `frame`."""
-        leaves = weights_of(args) if not torch.is_grad_enabled() else []
+        """The operation of number `tick` reads `args`, called from `frame`, without gradients."""
+        leaves = weights_of(args)
         part = _forward_of_part(frame) if leaves else None
         if part is not None:
             fresh = NodeRecord(operation="", site=call_site(part), tick=tick, parents=())
@@ -44,18 +44,17 @@ class Rereads:
             known = {saved.storage.cdata for saved in pending.saved}
             self._keep(pending, READ_AGAIN, [leaf for leaf in leaves if leaf.untyped_storage()._cdata not in known])
 
-    def give(self, node: Any, record: NodeRecord, *, at_once: bool) -> None:
-        """Add to `record` what the part of `node` has read; `at_once`: nothing ran since the part did."""
+    def give(self, node: Any, record: NodeRecord, now: Moment | None) -> None:
+        """Add to `record` what the part of `node` has read; `now`: the last operation, where it is the part's own."""
         pending = self._pending.pop(node, None) if is_reentrant(node) else None
         if pending is None:
             return
         record.site = pending.site
         for saved in pending.saved:
             saved.owner = weakref.ref(record)
-            if at_once:
+            if now is not None:
                 # What the part itself wrote is no fault: it writes it again.
-                saved.tick, saved.first = record.tick, saved.measure()
-                saved.current, saved.seen = saved.first, saved.glance()
+                saved.restart(record.tick, now)
             record.saved.append(saved)
 
     def close(self) -> None:

@@ -21,11 +21,19 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from lab.doctor.ancestry import ancestors, carried, path
 from lab.doctor.checkpointed import READ_AGAIN, Rereads, is_reentrant, under_checkpoint, weights_of
-from lab.doctor.fingerprint import fingerprint, glance, layout_of
+from lab.doctor.fingerprint import glance, layout_of
 from lab.doctor.names import Names
 from lab.doctor.place import call_site
-from lab.doctor.records import Bracket, Holder, Moment, NodeRecord, Observation, SavedTensor
-from lab.doctor.saved import hides_its_operation, hooks_are_on, is_leaf_node, read_saved, saved_attributes, storage_of
+from lab.doctor.records import Holder, Moment, NodeRecord, Observation, SavedTensor
+from lab.doctor.saved import (
+    has_hooks,
+    hides_its_operation,
+    hooks_are_on,
+    is_leaf_node,
+    read_saved,
+    saved_attributes,
+    storage_of,
+)
 from lab.doctor.write_log import WriteLog
 
 _EXPECTED_VERSION = re.compile(r"expected version (\d+)")
@@ -51,6 +59,10 @@ class GraphWatch:
         self.rereads = Rereads(self._keep)
         self.prompt = True
         """Nodes are met when they are made."""
+        self.runs_python = False
+        """Backward may run Python: custom functions, saved-tensor hooks, hooks of tensors."""
+        self.resume: Callable[[], None] | None = None
+        """Ends the pause in which the watch is."""
         self.active = True
         self.quiet = False
         self.nodes = 0
@@ -84,31 +96,47 @@ class GraphWatch:
         """Record a node that has just been made."""
         if not self.active or self.quiet or is_leaf_node(node):
             return
+        if self.resume is not None:
+            self.resume()
         self.nodes += 1
-        parents = [parent for parent, _ in node.next_functions if parent is not None and not is_leaf_node(parent)]
-        known = [parent.metadata.get(self) for parent in parents]
+        known = []
+        for parent, _ in node.next_functions:
+            if parent is None:
+                continue
+            if not is_leaf_node(parent):
+                known.append(parent.metadata.get(self))
+            elif not self.runs_python:
+                self.runs_python = has_hooks(parent.variable)
         record = NodeRecord(
             operation=node.name(),
-            site=call_site(sys._getframe(1)),
+            site=self._ledger.site_of(sys._getframe(1)),
             tick=self._ledger.tick,
             parents=tuple(parent for parent in known if parent is not None),
         )
         node.metadata[self] = record
-        with self.silence():
-            if hooks_are_on() or hides_its_operation(node):
-                record.watched = False
-                self.unwatched += 1
-                self._keep(record, "input", self._inputs)
-                if under_checkpoint():
-                    self._keep(record, READ_AGAIN, weights_of(tuple(self._inputs)))
-            else:
-                self._save(record, node)
-                self.rereads.give(node, record, at_once=self.prompt)
-                # What else the part reads again is no input of this node.
-                self.unwatched += is_reentrant(node)
+        self.quiet = True
+        try:
+            self._record_saved(record, node)
+        finally:
+            self.quiet = False
         node.register_prehook(partial(self._start, record))
         if isinstance(node, torch.autograd.function.BackwardCFunction):
             self._customs.add(node)
+            self.runs_python = True
+
+    def _record_saved(self, record: NodeRecord, node: Any) -> None:
+        if hooks_are_on() or hides_its_operation(node):
+            self.runs_python = True
+            record.watched = False
+            self.unwatched += 1
+            self._keep(record, "input", self._inputs)
+            if under_checkpoint():
+                self._keep(record, READ_AGAIN, weights_of(tuple(self._inputs)))
+        else:
+            self._save(record, node)
+            self.rereads.give(node, record, self._ledger.now if self.prompt else None)
+            # What else the part reads again is no input of this node.
+            self.unwatched += is_reentrant(node)
 
     @contextmanager
     def backward_called_from(self, frame: FrameType) -> Iterator[None]:
@@ -168,27 +196,26 @@ class GraphWatch:
             self._keep(record, attribute, tensors)
 
     def _keep(self, record: NodeRecord, attribute: str, tensors: list[Tensor]) -> None:
+        owner = weakref.ref(record)
         for tensor in tensors:
             storage = storage_of(tensor)
             if storage is None:
                 continue
             layout = layout_of(tensor)
-            first = fingerprint(storage, layout) if layout else None
+            first = glance(storage, layout, whole=False) if layout else None
             saved = SavedTensor(
-                owner=weakref.ref(record),
+                owner=owner,
                 attribute=attribute,
                 storage=StorageWeakRef(storage),
                 layout=layout,
                 tick=record.tick,
                 version=tensor._version,
                 first=first,
-                current=first,
-                verified=self._ledger.now,
-                seen=glance(storage, layout) if layout else None,
+                seen=first,
                 glanced=self._ledger.now,
             )
             record.saved.append(saved)
-            self._ledger.watch(saved)
+            self._ledger.watch(saved, storage)
 
     def _start(self, record: NodeRecord, *_gradients: object) -> None:
         """The engine is about to run the node of `record`."""
@@ -203,12 +230,13 @@ class GraphWatch:
             self._running = Moment("backward", site)
         self._current = record
         node = torch._C._current_autograd_node()
-        with self.silence():
-            if record.released:
-                self._read_again(record, node)
-            elif record.watched:
-                self._examine(record, node)
-            self._examine_rereads(record)
+        if record.saved or record.own_write is not None or record.released:
+            with self.silence():
+                if record.released:
+                    self._read_again(record, node)
+                elif record.watched:
+                    self._examine(record, node)
+                self._examine_rereads(record)
         record.task = task
         if not record.released and not torch._C._autograd._get_current_graph_task_keep_graph():
             record.released, record.released_tick = True, self._ledger.tick
@@ -253,14 +281,14 @@ class GraphWatch:
         if saved.first is None:
             writes = self._ledger.writes_since(saved)
             return any(saved.layout.overlaps(write.start, write.stop) for write in writes)
-        return saved.measure() != saved.first
+        return saved.differs()
 
     def _likeliest(self, candidates: list[SavedTensor]) -> SavedTensor | None:
         for saved in candidates:
             if self._ledger.writes_since(saved):
                 return saved
         for saved in candidates:
-            if saved.first is not None and saved.measure() != saved.first:
+            if saved.first is not None and saved.differs():
                 return saved
         return candidates[0] if candidates else None
 
@@ -271,10 +299,7 @@ class GraphWatch:
         writes = self._ledger.writes_since(saved) if saved is not None else ()
         if saved is None and record.own_write is not None and kind == "in-place":
             writes = (record.own_write,)
-        bracket = None
-        if saved is not None and not writes and saved.first is not None:
-            changed = saved.measure() != saved.current
-            bracket = saved.outside or (Bracket(saved.verified, self._running) if changed else None)
+        bracket = saved.outside_write(self._running) if saved is not None and not writes else None
         key = key or (saved.storage.cdata if saved is not None else writes[0].key if writes else 0)
         carrier, consumer = carried(self._root, record) if kind == "second" else (None, None)
         if carrier is not None:

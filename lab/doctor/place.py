@@ -28,6 +28,7 @@ _STANDARD = sysconfig.get_path("stdlib") + os.sep
 _COMMANDS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "cli") + os.sep
 _SITE = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _NOTEBOOK_CELL = re.compile(r"[/\\]ipykernel_\d+[/\\]\d+\.py$")
+_USER, _OPTIMIZER, _OTHER = range(3)
 _STORE_ITEM = dis.opmap["STORE_SUBSCR"]
 
 
@@ -92,12 +93,19 @@ def call_site(frame: FrameType | None = None) -> Site | None:
     optimizer = False
     here: FrameType | None = frame
     while here is not None:
-        filename = here.f_code.co_filename
-        if is_users(filename):
+        owner = _owner(here.f_code.co_filename)
+        if owner == _USER:
             return Site(here.f_code, here.f_lineno, here.f_lasti, optimizer)
-        optimizer = optimizer or filename.startswith(_OPTIMIZERS)
+        optimizer = optimizer or owner == _OPTIMIZER
         here = here.f_back
     return None
+
+
+@functools.lru_cache(maxsize=4096)
+def _owner(filename: str) -> int:
+    if is_users(filename):
+        return _USER
+    return _OPTIMIZER if filename.startswith(_OPTIMIZERS) else _OTHER
 
 
 def user_frames(frame: FrameType, entry: CodeType) -> Iterator[FrameType]:

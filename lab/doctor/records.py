@@ -4,8 +4,8 @@ Nothing here keeps a tensor or a node alive: storages are held weakly, and a nod
 """
 
 import weakref
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
@@ -14,8 +14,7 @@ from lab.doctor.fingerprint import Layout, fingerprint, glance
 from lab.doctor.place import Site
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """An operation and its line."""
 
     operation: str
@@ -96,7 +95,11 @@ class NodeRecord:
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class SavedTensor:
-    """A tensor that a node saved for its backward."""
+    """A tensor that a node saved for its backward.
+
+    Its bytes are known by a glance at a part of them. All of them are looked at, and their fingerprint is taken, where
+    somebody may write or is about to: code outside torch that shares the memory, an operation of torch.
+    """
 
     owner: "weakref.ref[NodeRecord]"
     attribute: str
@@ -106,15 +109,17 @@ class SavedTensor:
     version: int
     """Version counter when it was saved."""
     first: int | None
-    """Fingerprint when it was saved."""
-    current: int | None
-    """Fingerprint when it was last looked at."""
-    verified: Moment
-    """Operation at whose start the bytes were last found as expected, by their fingerprint."""
+    """Glance when it was saved; None where the memory cannot be read."""
     seen: int | None
     """Glance when it was last looked at."""
     glanced: Moment
     """Operation at whose start a glance last found the bytes as expected."""
+    exact: int | None = None
+    """Fingerprint of the bytes that were saved; None: not taken."""
+    current: int | None = None
+    """Fingerprint when it was last taken."""
+    verified: Moment | None = None
+    """Operation at whose start the bytes were last found as expected, by their fingerprint."""
     shared: bool = False
     """Code outside torch is known to have access to the memory."""
     outside: Bracket | None = None
@@ -126,19 +131,65 @@ class SavedTensor:
         owner = self.owner()
         return owner is not None and not owner.released
 
-    def measure(self) -> int | None:
-        """The fingerprint now; None where the memory is gone or cannot be read."""
-        return self._read(fingerprint)
+    def settle(self, now: Moment) -> None:
+        """Take the fingerprint of the bytes that were saved, as long as a glance finds them."""
+        if self.exact is None and self.first is not None and self.glance() == self.first:
+            self.exact = self.current = self._measure()
+            self.verified = now
+
+    def share(self, now: Moment) -> None:
+        """Code outside torch has access from now on: look at every byte."""
+        self.settle(now)
+        self.shared = True
+        if self.exact is not None:
+            self.first = self.seen = self.glance()
+            self.glanced = now
+
+    def restart(self, tick: int, now: Moment) -> None:
+        """The bytes of now are those that backward needs."""
+        self.tick, self.glanced = tick, now
+        self.first = self.seen = self.glance()
+        self.exact = self.current = self.verified = None
+
+    def accept(self, now: Moment) -> None:
+        """An operation of torch wrote: the bytes of now are expected from here on."""
+        if self.first is None:
+            return
+        self.seen, self.glanced = self.glance(), now
+        if self.exact is not None:
+            self.current, self.verified = self._measure(), now
+
+    def look(self, now: Moment) -> None:
+        """Glance at the bytes; where they are not the expected ones, something outside torch wrote since."""
+        found = self.glance()
+        if found is None:
+            return
+        if found != self.seen:
+            self.outside = self.outside or Bracket(self.glanced, now)
+            self.accept(now)
+        self.glanced = now
+
+    def differs(self) -> bool:
+        """The bytes are not those that were saved."""
+        return self._measure() != self.exact if self.exact is not None else self.glance() != self.first
+
+    def outside_write(self, now: Moment) -> Bracket | None:
+        """Between which operations something outside torch wrote."""
+        if self.outside is not None or self.first is None:
+            return self.outside
+        if self.glance() != self.seen:
+            return Bracket(self.glanced, now)
+        moved = self.verified is not None and self._measure() != self.current
+        return Bracket(self.verified, now) if moved and self.verified is not None else None
 
     def glance(self) -> int | None:
         """The glance now; None where the memory is gone or cannot be read."""
-        return self._read(glance)
-
-    def _read(self, how: Callable[[torch.UntypedStorage, Layout], int | None]) -> int | None:
-        if self.layout is None:
-            return None
         storage = torch.UntypedStorage._new_with_weak_ptr(self.storage.cdata)
-        return None if storage is None else how(storage, self.layout)
+        return None if storage is None or self.layout is None else glance(storage, self.layout, whole=self.shared)
+
+    def _measure(self) -> int | None:
+        storage = torch.UntypedStorage._new_with_weak_ptr(self.storage.cdata)
+        return None if storage is None or self.layout is None else fingerprint(storage, self.layout)
 
 
 @dataclass(frozen=True, kw_only=True)

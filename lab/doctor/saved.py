@@ -47,6 +47,11 @@ def is_leaf_node(node: Any) -> bool:
     return type(node).__name__ == "AccumulateGrad"
 
 
+def has_hooks(leaf: Tensor) -> bool:
+    """Python code runs when the gradient of `leaf` is there."""
+    return bool(leaf._backward_hooks) or bool(leaf._post_accumulate_grad_hooks)
+
+
 def hides_its_operation(node: Any) -> bool:
     """The node is a write through a view of a torch that does not show which operation wrote, and what it saved."""
     kind: Any = type(node)
