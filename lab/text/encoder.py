@@ -69,9 +69,6 @@ class LoadReport(Report):
         title = f"{self.folder}: {len(rows)} tensors, each with the hash of the file's"
         return (ReportTable(title=title, columns=("tensor", "SHA-256"), rows=rows, notes=tuple(notes)),)
 
-    def __str__(self) -> str:
-        return "\n\n".join(map(str, self.tables()))
-
 
 def load_pretrained(folder: str | Path, head: str = "encoder") -> tuple[nn.Module, LoadReport]:
     """The model in `folder`, in float32 on the CPU and in eval mode, and the proof of every tensor.
