@@ -126,9 +126,7 @@ def _with_heads(config: TextConfig, encoders: Sequence[nn.Module], classes: int)
     spans = SpanHead(width, dropout=config.dropout)
     if config.task == "evidence":
         return EvidenceModel(encoders[0], spans)
-    head = ClassificationHead(
-        width, classes, layers=config.head_layers, dim=config.head_dim, dropout=config.dropout
-    )
+    head = ClassificationHead(width, classes, layers=config.head_layers, dim=config.head_dim, dropout=config.dropout)
     pooling = Pooling(config.pooling, width)
     if config.task == "criteria":
         return CriteriaModel(encoders[0], pooling, head)

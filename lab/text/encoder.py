@@ -97,7 +97,9 @@ def load_pretrained(folder: str | Path, head: str = "encoder") -> tuple[nn.Modul
             )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             got = f"{place}: {' '.join(str(error).split())[:200]}"
-            raise ConfigError(f"a folder with a model that transformers loads as {head}", got, "give another") from error
+            raise ConfigError(
+                f"a folder with a model that transformers loads as {head}", got, "give another"
+            ) from error
     report = prove(model, state, place, files)
     return model.float().eval(), report
 
@@ -257,4 +259,3 @@ def _quiet(transformers: Any) -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
-

@@ -159,7 +159,10 @@ class SharedModel(nn.Module):
     def forward(self, x_B2L: Tensor) -> dict[str, Tensor]:
         """Logits by task."""
         states_BLH, mask_BL = hidden_states(self.encoder, x_B2L), x_B2L[:, 1]
-        return {"criteria": self.criteria(self.pooling(states_BLH, mask_BL)), "evidence": self.evidence(states_BLH, mask_BL)}
+        return {
+            "criteria": self.criteria(self.pooling(states_BLH, mask_BL)),
+            "evidence": self.evidence(states_BLH, mask_BL),
+        }
 
 
 class JointModel(nn.Module):

@@ -75,7 +75,9 @@ def read_table(name: str, config: TextConfig) -> TextTable:
         text = row[config.text_column]
         if not text.strip():
             raise DataError("a sentence in every row", f"none in line {line} of {where}", "remove that row")
-        spans = _spans(row[config.span_column], config, len(text), f"line {line} of {where}") if config.has_spans else []
+        spans = (
+            _spans(row[config.span_column], config, len(text), f"line {line} of {where}") if config.has_spans else []
+        )
         further += len(spans[1:])
         sentences.append(
             Sentence(
@@ -191,6 +193,5 @@ def counts(table: TextTable) -> Mapping[str, int]:
         spans = sum(sentence.span is not None for sentence in table.sentences)
         return {"span": spans, "no span": len(table.sentences) - spans}
     return {
-        name: sum(sentence.label == number for sentence in table.sentences)
-        for number, name in enumerate(table.classes)
+        name: sum(sentence.label == number for sentence in table.sentences) for number, name in enumerate(table.classes)
     }

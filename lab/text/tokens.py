@@ -66,7 +66,9 @@ def word_tokenizer(texts: Sequence[str]) -> Any:
     for text in texts:
         counts.update({word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))})
     # By count and then by spelling: the order of equals must not depend on the order of a set.
-    words = sorted((word for word, count in counts.items() if count >= LEAST_COUNT), key=lambda word: (-counts[word], word))
+    words = sorted(
+        (word for word, count in counts.items() if count >= LEAST_COUNT), key=lambda word: (-counts[word], word)
+    )
     vocabulary = {word: number for number, word in enumerate((PADDING, UNKNOWN, FIRST, LAST, *words))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
