@@ -67,6 +67,11 @@ def is_multitask(snapshot: Snapshot) -> bool:
     return snapshot.config.get("recipe") == "multitask"
 
 
+def is_text(snapshot: Snapshot) -> bool:
+    """Whether the run trains a text model, which has no cell."""
+    return snapshot.config.get("recipe") == "text"
+
+
 def offers(snapshot: Snapshot, command: str) -> bool:
     """Whether the run serves `command` in its current phase; runs of versions that did not tell are asked by recipe."""
     phase = snapshot.latest("phase")

@@ -26,7 +26,7 @@ COMMON = frozenset(
         *("budget", "plan", "epochs", "seed", "save_dir", "resume", "describe"),
         *("dataset", "download", "space", "init_channels", "fixed_cell"),
         *("total_cycles", "model", "policy", "evolve_every", "weighting", "experts"),
-        *("task", "encoder", "text_column", "label_column", "label_value", "span_column", "span_name", "pooling"),
+        *("task", "encoder", "label_column", "label_value", "span_column", "pooling"),
         *("batch_size", "weight_lr", "device"),
     }
 )
@@ -80,6 +80,14 @@ class UnphasedRunFlags(RunFlags):
 
     epochs: int | None = None
     """Stop after N epochs; default: 65, the default plan of aso-se."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextRunFlags(RunFlags):
+    """The run: length, seed, folder."""
+
+    epochs: int | None = 10
+    """Stop after N epochs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,7 +297,7 @@ class TextFlags:
     Every tensor of the encoder is proven to be the one in its file before training. Needs the extra text.
     """
 
-    run: UnphasedRunFlags = field(default_factory=UnphasedRunFlags)
+    run: TextRunFlags = field(default_factory=TextRunFlags)
     data: SentenceFlags = field(default_factory=SentenceFlags)
     text: TextConfig = field(default_factory=TextConfig)
     step: TextStepFlags = field(default_factory=TextStepFlags)
@@ -348,7 +356,10 @@ def run_config(recipe: str, command: Any) -> RunConfig:
     for item in dataclasses.fields(command):
         part = getattr(command, item.name)
         if isinstance(part, RECORDS.get(item.name, ())):
-            fields[item.name] = part
+            # A recipe may have other defaults than the record has; the run holds the record itself.
+            fields[item.name] = RECORDS[item.name](
+                **{each.name: getattr(part, each.name) for each in dataclasses.fields(part)}
+            )
         elif item.name != "data":
             fields |= {each.name: getattr(part, each.name) for each in dataclasses.fields(part) if each.name in own}
     if fields.get("init_channels") is None:

@@ -1,8 +1,8 @@
 """Text models on a tiny encoder from random weights against TF-IDF with logistic regression, on real sentences.
 
-Every fold is held out once. A text model and the regression beside it train on the same sentences; no number of a held
-fold decides anything. Class: accuracy, and the mean F1 of both classes. Span: the share of sentences whose span is right
-at both ends (no span counts as one), and that among the sentences that have one.
+Every fold is held out once. A text model and the regression beside it train on the same sentences; no number of a
+held fold decides anything. Class: accuracy, and the mean F1 of both classes. Span: the share of sentences whose span is
+right at both ends (no span counts as one), and that among the sentences that have one.
 """
 
 import statistics

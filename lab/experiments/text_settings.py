@@ -41,7 +41,7 @@ class TextBench:
     """Folds that are held out in turn, >= 1: the first ones in the order of their numbers."""
     seeds: int = 1
     """Seeds of each text model on each fold, >= 1."""
-    epochs: int = 20
+    epochs: int = 15
     """Epochs of a training, >= 1."""
     batch_size: int = 32
     """Sentences in a training batch, >= 2."""
@@ -51,7 +51,7 @@ class TextBench:
     """Dropout of encoder and heads, in [0, 0.9]."""
     dim: int = 64
     """Width of the tiny encoder, >= 4, a multiple of 4."""
-    layers: int = 2
+    layers: int = 1
     """Its layers, >= 1."""
     pooling: str = "max"
     """Pooling of `CriteriaModel`."""

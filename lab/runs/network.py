@@ -43,7 +43,7 @@ class NetworkInput:
         Raises:
             CheckpointError: it states none.
         """
-        recipe = translate_config(checkpoint.base.get("config", {})).get("recipe")
+        recipe = translate_config(checkpoint.base.get("config", {})).get("recipe", "")
         if recipe in NO_IMAGES:
             got = f"one of recipe {recipe}, whose network takes {NO_IMAGES[recipe]}"
             raise CheckpointError("a checkpoint of a network of images", got, "give a run of another recipe")

@@ -61,7 +61,8 @@ def load_encoder(folder: Path) -> tuple[nn.Module, LoadReport]:
         hint="give an encoder, such as BERT or RoBERTa",
     )
     if getattr(encoder, "pooler", None) is not None:
-        encoder.pooler = None
+        del encoder.pooler
+        encoder.register_module("pooler", None)
     # A cache of keys is for writing texts token by token.
     settings.use_cache = False
     return encoder, report

@@ -17,8 +17,8 @@ class TextConfig:
     """The table, the encoder, and the model on it."""
 
     task: str = "criteria"
-    """criteria: the class of a sentence; evidence: where its span starts and ends; share: both on one encoder; or joint:
-    both on two encoders whose outputs are fused."""
+    """criteria: the class of a sentence; evidence: where its span starts and ends; share: both on one encoder; or
+    joint: both on two encoders whose outputs are fused."""
     encoder: str = TINY
     """A folder with an encoder's config.json, tokenizer and safetensors, or tiny: a small one from random weights."""
     hub: bool = False

@@ -1,8 +1,8 @@
 """Pretrained encoders from a folder: loaded by one guarded loader, and proven to be what their file says.
 
 A load counts only if every tensor of the file is in the model with the file's own bits, nothing is on meta, the names
-that the architecture ties are one tensor, and `lab.doctor.audit` finds nothing. Weights are read from safetensors alone,
-and no code of the folder is run.
+that the architecture ties are one tensor, and `lab.doctor.audit` finds nothing. Weights are read from safetensors
+alone, and no code of the folder is run.
 
 Not covered: encoder-decoder models, quantised weights, tensors that the loader merges or splits.
 """

@@ -1,7 +1,7 @@
 """Labelled sentences that a program writes: reports on machines, with the words that say that something is broken.
 
-The class is `fault` or `normal`. A fault's span is the words that tell it. The same words stand in normal sentences too,
-behind a negation, and every sentence names a time, so that no single word decides.
+The class is `fault` or `normal`. A fault's span is the words that tell it. The same words stand in normal sentences
+too, behind a negation, and every sentence names a time, so that no single word decides.
 """
 
 import numpy as np

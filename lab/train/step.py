@@ -73,8 +73,8 @@ class StepOptions:
     """The processes that train together."""
     compiler: Compiler | None = None
     """Compiles the live network; None compiles nothing."""
-    criterion: BatchLoss = field(default_factory=Criterion)
-    """The loss, and what counts as a hit."""
+    criterion: BatchLoss | None = None
+    """The loss, and what counts as a hit; None for the cross-entropy of logits and labels."""
 
     def weight_step(self, optimizer: Optimizer, *, grad_clip: float, records: list[Record]) -> "WeightStep":
         """The step of `optimizer`; its events go to `records`."""
@@ -113,6 +113,7 @@ class WeightStep:
     ) -> None:
         self.optimizer = optimizer
         self.criterion: BatchLoss = criterion or Criterion()
+        self._hits = _largest_is_label if criterion is None else criterion.hits
         self.grad_clip = grad_clip
         self.precision = precision or PrecisionManager()
         self.grad_accum_steps = grad_accum_steps
@@ -150,7 +151,7 @@ class WeightStep:
             logits_BK = forward(x_BCHW, *args)
             loss = self.criterion.mean(logits_BK, y_B)
         with torch.no_grad():
-            hits = self.criterion.hits(logits_BK, y_B).sum()
+            hits = self._hits(logits_BK, y_B).sum()
         self._parts.append((len(y_B), loss.detach(), hits))
         return self.precision.scaled(loss)
 
@@ -222,6 +223,10 @@ class WeightStep:
         self.precision.load_state_dict(state["precision"])
         self._memory = dict(state["memory"])
         self._transaction = None
+
+
+def _largest_is_label(logits_BK: Tensor, y_B: Tensor) -> Tensor:
+    return logits_BK.argmax(-1) == y_B
 
 
 class _Wrapped:
