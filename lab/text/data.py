@@ -16,7 +16,7 @@ from lab.datasets.splits import order_seed, stratified_parts
 from lab.device import DeviceLoader
 from lab.state import state_digest
 from lab.text.config import TINY, TextConfig
-from lab.text.encoder import download
+from lab.text.encoder import download, weight_files
 from lab.text.table import TextTable, counts, read_table
 from lab.text.tokens import load_tokenizer, tokenize, word_tokenizer
 from lab.train import Split
@@ -64,6 +64,8 @@ class TextData:
             self.folder = Path(config.encoder).expanduser()
             if config.hub and not self.folder.is_dir():
                 self.folder = download(config.encoder)
+            # Before the tokenizer: an empty folder lacks the encoder first of all.
+            weight_files(self.folder)
             self.tokenizer = load_tokenizer(self.folder)
         self.tokens = tokenize(self.tokenizer, self.table.sentences, config.max_length)
 

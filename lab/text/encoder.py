@@ -119,6 +119,7 @@ def prove(model: nn.Module, state: Mapping[str, Tensor], folder: Path, files: tu
     if filled:
         materialize(model, "cpu", state=named)
         own = {held.name: held.tensor for held in inventory(model)}
+    _require_ties(model)
     groups = _tied(model)
     proven = set(named) | {name for group in groups for name in group if set(group) & set(named)}
     missing = [name for name, _ in model.named_parameters(remove_duplicate=False) if name not in proven]
@@ -134,7 +135,6 @@ def prove(model: nn.Module, state: Mapping[str, Tensor], folder: Path, files: tu
     if wrong:
         got = f"{len(wrong)} that differ: {', '.join(wrong[:5])}"
         raise MaterializeError(f"the very tensors of {folder} in the model", got, "load it again inside load_guard")
-    _require_ties(model)
     found = audit(model, device="cpu", ties=groups)
     if not found.ok:
         raise MaterializeError("a model that the audit passes", str(found.findings[0]), "load it again in load_guard")
