@@ -23,7 +23,9 @@ def write(folder, form, rows=ROWS):
         quoted = [['"' + value.replace('"', '""') + '"' for value in row.values()] for row in rows]
         path.write_text("\n".join(",".join(cells) for cells in [list(rows[0]), *quoted]) + "\n")
     else:
-        path.write_text("\n".join("\t".join(cells) for cells in [list(rows[0]), *(row.values() for row in rows)]) + "\n")
+        path.write_text(
+            "\n".join("\t".join(cells) for cells in [list(rows[0]), *(row.values() for row in rows)]) + "\n"
+        )
     return str(path)
 
 
