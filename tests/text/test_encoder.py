@@ -14,7 +14,7 @@ from lab.base import extras as optional
 from lab.device import find_poison
 from lab.state import state_digest
 from lab.text import load_encoder, load_pretrained
-from lab.text.encoder import prove, read_weights, weight_files
+from lab.text.encoder import download, prove, read_weights, weight_files
 
 HEADS = {"roberta": "encoder", "gpt2": "causal"}
 
@@ -177,3 +177,18 @@ def test_without_transformers_the_extra_is_named(monkeypatch, tmp_path):
     )
     with pytest.raises(ConfigError, match=r"no transformers.*asose-lab\[text\]"):
         load_pretrained(tmp_path)
+
+
+def test_the_hub_is_asked_for_files_without_code_alone(monkeypatch, encoders):
+    hub = pytest.importorskip("huggingface_hub")
+    asked = []
+    monkeypatch.setattr(hub, "snapshot_download", lambda name, **more: asked.append((name, more)) or "folder")
+    assert download("owner/name") == Path("folder")
+    assert asked == [("owner/name", {"allow_patterns": ["*.json", "*.txt", "*.model", "*.safetensors"]})]
+
+    def offline(name, **more):
+        raise hub.errors.LocalEntryNotFoundError("no network")
+
+    monkeypatch.setattr(hub, "snapshot_download", offline)
+    with pytest.raises(ConfigError, match=r"an encoder on the hub.*owner/name: no network"):
+        download("owner/name")

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,9 +12,10 @@ import torch
 from lab.base import CheckpointError, ConfigError
 from lab.checkpoint import list_checkpoints, load_checkpoint
 from lab.cli import main
+from lab.datasets import DataConfig
 from lab.runs import NetworkInput, Run, build, find_checkpoint, saved_config
 from lab.store import RunReader
-from lab.text import CriteriaModel, EvidenceModel, JointModel, SharedModel, TextConfig, write_sentences
+from lab.text import CriteriaModel, EvidenceModel, JointModel, SharedModel, write_sentences
 from lab.train import NullSink, Rollback, TrainingLoop, serve
 
 MODELS = {"criteria": CriteriaModel, "evidence": EvidenceModel, "share": SharedModel, "joint": JointModel}
@@ -138,7 +140,7 @@ def test_a_table_that_was_changed_is_refused_when_a_run_is_resumed(run_config, t
     path = tmp_path / "t.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in rows))
     config = run_config(batch_size=32, epochs=2, checkpoint_frequency=1)
-    config = type(config).from_fields(**{**vars(config), "data": type(config.data)(name=str(path))})
+    config = replace(config, data=DataConfig(name=str(path)))
     Run(config, save_dir=tmp_path, name="a").execute()
     (tmp_path / "a" / "report.json").unlink()
     file = next(file for file in list_checkpoints(tmp_path / "a" / "checkpoints") if file.reason == "epoch")
@@ -147,19 +149,17 @@ def test_a_table_that_was_changed_is_refused_when_a_run_is_resumed(run_config, t
         Run(saved_config(file.path), save_dir=tmp_path, resume=file.path).execute()
 
 
-def test_an_encoder_that_does_not_fit_is_refused(run_config, encoders):
+def test_an_encoder_that_does_not_fit_is_refused(run_config, encoders, tmp_path):
     with pytest.raises(ConfigError, match="pooling mean, max or attention"):
         build(run_config(text={"encoder": str(encoders["gpt2"]), "pooling": "cls"}))
-    short = {"tiny_dim": 8, "max_length": 128}
-    config = run_config(text={"encoder": str(encoders["roberta"]), **short})
-    build(config)  # 39 positions are enough for these sentences
-    parts = build(run_config(text=short))
-    long = TextConfig(encoder=str(encoders["roberta"]))
-    parts.data.tokens.x_N2L.resize_(len(parts.data.tokens.x_N2L), 2, 60)
-    from lab.text.build import _require_fit, load_encoder
-
-    with pytest.raises(ConfigError, match="sentences of at most 39 tokens.*--max-length 39"):
-        _require_fit(load_encoder(encoders["roberta"])[0], long, parts.data)
+    rows = [*write_sentences(200), {"text": "the " * 60, "label": "normal"}]
+    (tmp_path / "long.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    config = replace(
+        run_config(text={"encoder": str(encoders["roberta"])}), data=DataConfig(name=str(tmp_path / "long.jsonl"))
+    )
+    with pytest.raises(ConfigError, match=r"sentences of at most 39 tokens.*--max-length 39"):
+        build(config)
+    build(replace(config, text=replace(config.text, max_length=39)))
 
 
 def refused(capsys, folder, *arguments):

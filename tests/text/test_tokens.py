@@ -1,4 +1,4 @@
-"""Spans of characters as spans of tokens, with a tokenizer of words and with one that begins without a special token."""
+"""Spans of characters as spans of tokens, by a tokenizer of words and by one without a special token in front."""
 
 import pytest
 
