@@ -15,7 +15,7 @@ from components.plot import load_plotly
 from components.resources import drawing_cache, feed_of, root_of_page
 from components.root import run_folders
 from components.sidebar import pick_follow, pick_run, pick_view
-from components.words import is_agent, is_multitask, is_text, plain, shown_state
+from components.words import has_no_cell, is_agent, is_multitask, is_text, plain, shown_state
 
 from lab.base import LabError
 from lab.charts import CurveView, genotype_dot
@@ -104,7 +104,7 @@ def follow_run(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: CurveVi
         help_text = "Show the genotype as it was earlier in the run."
         if is_agent(snapshot):
             help_text = "Recipe agent has no genotype history: the table of actions lists what was changed."
-        elif is_multitask(snapshot) or is_text(snapshot):
+        elif has_no_cell(snapshot):
             help_text = f"Recipe {snapshot.config.get('recipe')} has no genotype history."
         st.toggle("History", key="history", disabled=few, help=help_text)
     history = pick_history(snapshot)

@@ -46,7 +46,7 @@ def test_a_fold_is_held_and_a_repeated_call_measures_nothing(tmp_path, monkeypat
 
 
 def test_a_table_must_be_given():
-    with pytest.raises(ConfigError, match="give --data"):
+    with pytest.raises(ConfigError, match="Give --data"):
         text.run(TextBench())
     with pytest.raises(ConfigError, match="method to be one of"):
         TextBench(methods=("svm",))

@@ -43,7 +43,7 @@ def run_config():
     """Settings of a run of a few steps on the synthetic sentences, by fields of all its records."""
 
     def make(task="criteria", *, text=None, **fields):
-        plain = {"epochs": 2, "batch_size": 64, "threads": 1, "device": "cpu", "weight_lr": 2e-3}
+        plain = {"epochs": 2, "batch_size": 128, "threads": 1, "device": "cpu", "weight_lr": 2e-3}
         own = TextConfig(**({"task": task} | TINY | (text or {})))
         return RunConfig.from_fields(recipe="text", name="sentences", text=own, **(plain | fields))
 

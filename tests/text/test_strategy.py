@@ -155,7 +155,8 @@ def test_an_encoder_that_does_not_fit_is_refused(run_config, encoders, tmp_path)
     rows = [*write_sentences(200), {"text": "the " * 60, "label": "normal"}]
     (tmp_path / "long.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     config = replace(
-        run_config(text={"encoder": str(encoders["roberta"])}), data=DataConfig(name=str(tmp_path / "long.jsonl"))
+        run_config(text={"encoder": str(encoders["roberta"])}, batch_size=32),
+        data=DataConfig(name=str(tmp_path / "long.jsonl")),
     )
     with pytest.raises(ConfigError, match=r"sentences of at most 39 tokens.*--max-length 39"):
         build(config)

@@ -42,7 +42,7 @@ def test_half_a_word_is_the_token_of_the_word(words):
 def test_what_is_cut_off_is_counted_and_a_span_there_is_refused(words):
     assert tokenize(words, [sentence(TEXTS[0], (4, 7))], 4).cut == 1
     for span in ((16, 21), (4, 21)):
-        with pytest.raises(DataError, match="raise --max-length"):
+        with pytest.raises(DataError, match="Raise --max-length"):
             tokenize(words, [sentence(TEXTS[0], span)], 4)
     with pytest.raises(DataError, match="spans that hold a token"):
         tokenize(words, [sentence(TEXTS[0], (3, 4))], 16)
