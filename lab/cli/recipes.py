@@ -355,13 +355,12 @@ def run_config(recipe: str, command: Any) -> RunConfig:
     fields: dict[str, Any] = {"recipe": recipe, "data": command.data.config(command.run.seed)}
     for item in dataclasses.fields(command):
         part = getattr(command, item.name)
+        values = {each.name: getattr(part, each.name) for each in dataclasses.fields(part)}
         if isinstance(part, RECORDS.get(item.name, ())):
             # A recipe may have other defaults than the record has; the run holds the record itself.
-            fields[item.name] = RECORDS[item.name](
-                **{each.name: getattr(part, each.name) for each in dataclasses.fields(part)}
-            )
+            fields[item.name] = RECORDS[item.name](**values)
         elif item.name != "data":
-            fields |= {each.name: getattr(part, each.name) for each in dataclasses.fields(part) if each.name in own}
+            fields |= {name: value for name, value in values.items() if name in own}
     if fields.get("init_channels") is None:
         fields.pop("init_channels", None)
     # A budget in words is not the run's number of operations, which a plan gives.
