@@ -55,17 +55,14 @@ def test_ties_stay_and_the_encoder_of_a_model_with_a_head_is_found(encoders):
 
 
 def test_threads_that_load_at_once_all_get_the_files_own_weights(encoders):
-    found, errors = [], []
+    found = []
 
     def load():
-        try:
-            for name, head in HEADS.items():
-                for _ in range(3):
-                    model, report = load_pretrained(encoders[name], head)
-                    found.append((name, report.digest, any(p.is_meta for p in model.parameters())))
-        except BaseException as error:
-            errors.append(error)
-            raise
+        # An exception here ends the thread; then fewer loads are counted below.
+        for name, head in HEADS.items():
+            for _ in range(3):
+                model, report = load_pretrained(encoders[name], head)
+                found.append((name, report.digest, any(p.is_meta for p in model.parameters())))
 
     threads = [threading.Thread(target=load) for _ in range(4)]
     for thread in threads:
@@ -73,7 +70,6 @@ def test_threads_that_load_at_once_all_get_the_files_own_weights(encoders):
     for thread in threads:
         thread.join()
     wanted = {name: load_pretrained(encoders[name], head)[1].digest for name, head in HEADS.items()}
-    assert errors == []
     assert len(found) == 24
     assert all(digest == wanted[name] and not meta for name, digest, meta in found)
 
