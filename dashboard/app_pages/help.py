@@ -3,6 +3,7 @@
 import streamlit as st
 from components.agent import MEANINGS
 from components.multitask import WEIGHTINGS
+from components.text import TASKS
 
 PROJECTS = {
     "ASO-SE": "*Alternating stable optimization with stochastic exploration*, the search that `lab train` runs: it "
@@ -63,6 +64,9 @@ def page() -> None:
         "load of the router's experts, the weight of each loss, and what each component of the model needs."
     )
     st.markdown("\n".join(f"- **{name}**: {text}" for name, text in WEIGHTINGS.items()))
+    st.subheader("Sentences")
+    st.markdown("A run of recipe text trains a classifier of sentences on an encoder; its page has no cell to show.")
+    st.markdown("\n".join(f"- **{name}**: {text}" for name, text in TASKS.items()))
     st.subheader("Zooming and pausing")
     st.markdown(
         "While a run trains, charts are redrawn at each refresh and lose their zoom. Choose *Steps shown* in the "

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import streamlit as st
-from components import agent, multitask, panels
+from components import agent, multitask, panels, text
 from components.clock import repeat
 from components.controls import control_row
 from components.export import scalars_csv
@@ -16,7 +16,7 @@ from components.plot import load_plotly
 from components.resources import drawing_cache, feed_of, root_of_page
 from components.root import run_folders
 from components.sidebar import pick_follow, pick_run, pick_view
-from components.words import is_agent, is_multitask, plain, shown_state
+from components.words import has_no_cell, is_agent, is_multitask, is_text, plain, shown_state
 
 from lab.base import LabError
 from lab.charts import CurveView, genotype_dot
@@ -104,15 +104,21 @@ def follow_run(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: CurveVi
     with st.container(horizontal=True, vertical_alignment="center"):
         control_row(snapshot)
         few = len(snapshot.of("genotype")) < 2
-        text = "Show the genotype as it was earlier in the run."
+        help_text = "Show the genotype as it was earlier in the run."
         if is_agent(snapshot):
-            text = "Recipe agent has no genotype history: the table of actions lists what was changed."
-        elif is_multitask(snapshot):
-            text = "Recipe multitask has no genotype history."
-        st.toggle("History", key="history", disabled=few, help=text)
+            help_text = "Recipe agent has no genotype history: the table of actions lists what was changed."
+        elif has_no_cell(snapshot):
+            help_text = f"Recipe {snapshot.config.get('recipe')} has no genotype history."
+        st.toggle("History", key="history", disabled=few, help=help_text)
     history = pick_history(snapshot)
     downloads(snapshot, history)
-    body = agent.body if is_agent(snapshot) else multitask.body if is_multitask(snapshot) else panels.body
+    body = panels.body
+    if is_agent(snapshot):
+        body = agent.body
+    elif is_multitask(snapshot):
+        body = multitask.body
+    elif is_text(snapshot):
+        body = text.body
     # What stands outside the live part depends on these: buttons, history, list of runs.
     drawn_for = (shown_state(snapshot), len(snapshot.of("genotype")) > 1, run_folders(root))
 

@@ -7,7 +7,7 @@ import streamlit as st
 
 from components.commands import NAMES, Sent, answer, send
 from components.feed import Snapshot
-from components.words import is_agent, is_multitask, offers, plain, policy_of, shown_state
+from components.words import has_no_cell, is_agent, offers, plain, policy_of, shown_state
 from lab.base import LabError
 
 SENT, REFUSED = "sent_command", "refused_command"
@@ -33,15 +33,15 @@ AGENT_LABEL = "Mutate now: one action"
 AGENT_HELP = "The agent takes one action at the next step; its trial says whether the change is kept or rolled back."
 NOT_OFFERED = "Not available in the current phase of this run."
 NOBODY_ACTS = "Disabled: this run uses --policy none."
-KEPT_STRUCTURE = "Recipe multitask keeps the structure of its model."
+KEPT_STRUCTURE = "This recipe keeps the structure of its model."
 NOTHING_DRAWN = "This recipe samples no cell: there is no temperature to set."
 
 
 def _reason(snapshot: Snapshot, command: str) -> str:
     """Why a command that is not offered is not."""
-    if command == "set_temperature" and (is_agent(snapshot) or is_multitask(snapshot)):
+    if command == "set_temperature" and (is_agent(snapshot) or has_no_cell(snapshot)):
         return NOTHING_DRAWN
-    if command == "mutate" and is_multitask(snapshot):
+    if command == "mutate" and has_no_cell(snapshot):
         return KEPT_STRUCTURE
     if command == "mutate" and is_agent(snapshot) and policy_of(snapshot) == "none":
         return NOBODY_ACTS

@@ -67,6 +67,16 @@ def is_multitask(snapshot: Snapshot) -> bool:
     return snapshot.config.get("recipe") == "multitask"
 
 
+def is_text(snapshot: Snapshot) -> bool:
+    """Whether the run trains a text model, which has no cell."""
+    return snapshot.config.get("recipe") == "text"
+
+
+def has_no_cell(snapshot: Snapshot) -> bool:
+    """Whether the run keeps the structure of its model, and samples nothing."""
+    return is_multitask(snapshot) or is_text(snapshot)
+
+
 def offers(snapshot: Snapshot, command: str) -> bool:
     """Whether the run serves `command` in its current phase; runs of versions that did not tell are asked by recipe."""
     phase = snapshot.latest("phase")
@@ -74,8 +84,8 @@ def offers(snapshot: Snapshot, command: str) -> bool:
     if offered:
         return command in offered
     if command == "mutate":
-        return not is_multitask(snapshot) and not (is_agent(snapshot) and policy_of(snapshot) == "none")
-    return command != "set_temperature" or not (is_agent(snapshot) or is_multitask(snapshot))
+        return not has_no_cell(snapshot) and not (is_agent(snapshot) and policy_of(snapshot) == "none")
+    return command != "set_temperature" or not (is_agent(snapshot) or has_no_cell(snapshot))
 
 
 def policy_of(snapshot: Snapshot) -> str:

@@ -92,11 +92,10 @@ def task_figure(
     height: int = 320,
 ) -> go.Figure:
     """Loss of each task over steps, unweighted: its batches, and the selection split after each epoch."""
-    styles = {series.name: series_style(series.name, index) for index, series in enumerate(batches)}
+    names = dict.fromkeys(series.name for series in (*batches, *decisions))
+    styles = {name: series_style(name, index) for index, name in enumerate(names)}
     curves = [Curve(series=series, style=styles[series.name]) for series in batches]
     for series in decisions:
-        style = styles.get(series.name)
-        if style is not None:
-            label = f"{series.name}, selection split"
-            curves.append(Curve(series=series, style=replace(style, label=label), dense=False, joined=False))
+        style = replace(styles[series.name], label=f"{series.name}, selection split")
+        curves.append(Curve(series=series, style=style, dense=False, joined=not batches))
     return curve_figure(curves, y_title="loss", view=view, title=title, height=height)

@@ -21,6 +21,7 @@ EXPERIMENTS: Mapping[str, Measurement] = MappingProxyType(
         "evolve": Measurement(settings=experiments.EvolveBench, module="policies"),
         "scores": Measurement(settings=experiments.ScoresBench),
         "trials": Measurement(settings=experiments.TrialBench),
+        "text": Measurement(settings=experiments.TextBench),
     }
 )
 """Module of `lab.experiments` -> its settings, and what it asks."""

@@ -20,7 +20,7 @@ from lab.cli.suggest import unknown
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "demo": "a network grows on real data, live in your browser (--headless: in the terminal)",
-        "train": "train a network: aso-se, fixed, agent or multitask; --resume resumes an interrupted run",
+        "train": "train a network: aso-se, fixed, agent, multitask or text; --resume resumes an interrupted run",
         "search": "search for a cell or a size: scores without training, short trainings where they pay",
         "evolve": "the former spelling of: lab train agent",
         "dashboard": "open the live page on the runs of a folder",

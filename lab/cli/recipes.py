@@ -13,10 +13,11 @@ from typing import Any
 from lab.agent import EvolveConfig
 from lab.asose import ASOSEConfig
 from lab.cli.options import flags_of
-from lab.datasets import MULTITASK, DataConfig
+from lab.datasets import MULTITASK, SENTENCES, DataConfig
 from lab.multitask import MultitaskConfig
 from lab.runs import RECORDS, RunConfig
 from lab.store import RUNS_ROOT
+from lab.text import TextConfig
 from lab.train import CheckpointConfig, DeviceConfig, OptimizerConfig
 
 _DEFAULT = RunConfig()
@@ -25,6 +26,7 @@ COMMON = frozenset(
         *("budget", "plan", "epochs", "seed", "save_dir", "resume", "describe"),
         *("dataset", "download", "space", "init_channels", "fixed_cell"),
         *("total_cycles", "model", "policy", "evolve_every", "weighting", "experts"),
+        *("task", "encoder", "label_column", "label_value", "span_column", "pooling"),
         *("batch_size", "weight_lr", "device"),
     }
 )
@@ -81,6 +83,14 @@ class UnphasedRunFlags(RunFlags):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TextRunFlags(RunFlags):
+    """The run: length, seed, folder."""
+
+    epochs: int | None = 10
+    """Stop after N epochs."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataFlags:
     """The data set."""
 
@@ -114,6 +124,30 @@ class RecordFlags:
     def config(self, seed: int) -> DataConfig:
         """The data of a run."""
         return DataConfig(name=self.dataset, seed=seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentenceFlags:
+    """The table of sentences."""
+
+    dataset: str = SENTENCES
+    """Path of a .tsv, .csv or .jsonl table, or sentences: synthetic ones."""
+    train_share: float = 0.7
+    """Share of the sentences outside the test split that train the weights; the three shares sum to 1."""
+    search_share: float = 0.15
+    """Share that is kept for decisions outside this run; this recipe does not read it."""
+    selection_share: float = 0.15
+    """Share that is read after each epoch."""
+
+    def config(self, seed: int) -> DataConfig:
+        """The data of a run."""
+        return DataConfig(
+            name=self.dataset,
+            seed=seed,
+            train_share=self.train_share,
+            search_share=self.search_share,
+            selection_share=self.selection_share,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +205,31 @@ class ImageStepFlags(StepFlags):
     """Processes that prepare batches; 0 prepares them in the training process."""
     on_oom: str = _DEFAULT.on_oom
     """What to do if memory runs out when the networks are created: stop, smaller (fewer channels) or cpu."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextStepFlags(StepFlags):
+    """A training step: mixed precision, gradient accumulation, memory."""
+
+    grad_accum_steps: int = _DEFAULT.grad_accum_steps
+    """Number of micro-batches of a batch, whose gradients are summed before the optimizer step."""
+    adaptive_batch: str = _DEFAULT.adaptive_batch
+    """If memory runs out in a step, repeat it in smaller micro-batches with the same gradient: on, off or auto (on for
+    CUDA)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamWFlags(OptimizerConfig):
+    """The optimizer of the weights: AdamW."""
+
+    weight_lr: float = 5e-4
+    """Initial learning rate, at most 0.01; 5e-5 suits a pretrained encoder."""
+    weight_momentum: float = 0.9
+    """First beta of AdamW, in (0, 1)."""
+    weight_decay: float = 0.01
+    """Weight decay of the matrices, >= 0; biases and norms do not decay."""
+    grad_clip: float = 1.0
+    """Largest norm of the weights' gradient, > 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,6 +291,22 @@ class MultitaskFlags:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TextFlags:
+    """A classifier on a pretrained encoder learns from sentences: their class, the span that is the evidence, or both.
+
+    Every tensor of the encoder is proven to be the one in its file before training. Needs the extra text.
+    """
+
+    run: TextRunFlags = field(default_factory=TextRunFlags)
+    data: SentenceFlags = field(default_factory=SentenceFlags)
+    text: TextConfig = field(default_factory=TextConfig)
+    step: TextStepFlags = field(default_factory=TextStepFlags)
+    optimizer: AdamWFlags = field(default_factory=AdamWFlags)
+    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
+    devices: DeviceConfig = field(default_factory=DeviceConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A recipe of `lab train`."""
 
@@ -257,6 +332,13 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             examples=("agent --model resnet18 --dataset cifar10", "agent --model my_package.networks:make_model"),
         ),
         "multitask": Recipe(flags=MultitaskFlags, examples=("multitask --weighting gradnorm",)),
+        "text": Recipe(
+            flags=TextFlags,
+            examples=(
+                "text --epochs 5",
+                "text --encoder path/to/encoder --dataset table.tsv --label-column intent --weight-lr 5e-5",
+            ),
+        ),
     }
 )
 """Recipe -> its options; `lab.runs.build` has the factory of each."""
@@ -273,10 +355,12 @@ def run_config(recipe: str, command: Any) -> RunConfig:
     fields: dict[str, Any] = {"recipe": recipe, "data": command.data.config(command.run.seed)}
     for item in dataclasses.fields(command):
         part = getattr(command, item.name)
+        values = {each.name: getattr(part, each.name) for each in dataclasses.fields(part)}
         if isinstance(part, RECORDS.get(item.name, ())):
-            fields[item.name] = part
+            # A recipe may have other defaults than the record has; the run holds the record itself.
+            fields[item.name] = RECORDS[item.name](**values)
         elif item.name != "data":
-            fields |= {each.name: getattr(part, each.name) for each in dataclasses.fields(part) if each.name in own}
+            fields |= {name: value for name, value in values.items() if name in own}
     if fields.get("init_channels") is None:
         fields.pop("init_channels", None)
     # A budget in words is not the run's number of operations, which a plan gives.

@@ -101,6 +101,8 @@ class RunDescription(Report):
     def _cell_facts(self) -> list[tuple[str, str]]:
         if self.recipe == "multitask":
             return [("cell now", "none: recipe multitask trains a model of text and a table")]
+        if self.recipe == "text":
+            return [("cell now", "none: recipe text trains a classifier of sentences")]
         counts = ", ".join(f"{count} {status}" for status, count in self.mutations.items())
         return [("cell now", self.genotype or "none yet"), ("mutations", counts)]
 

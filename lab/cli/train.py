@@ -13,7 +13,7 @@ from lab.cli.parse import HELP, parse
 from lab.cli.recipes import COMMON, RECIPES, homes, run_config
 from lab.cli.renamed import say_renamed
 from lab.cli.suggest import unknown
-from lab.datasets import describe, describe_multitask
+from lab.datasets import describe, describe_multitask, describe_sentences
 from lab.device import list_devices
 from lab.space import SPACES
 
@@ -21,7 +21,7 @@ SEARCH = "aso-se"
 """The recipe where none is named."""
 FORMER = {"hybrid": "multitask"}
 """Former name of a recipe -> its name."""
-OVERVIEW = """Train a network by one of four recipes:
+OVERVIEW = """Train a network by one of five recipes:
 
 {recipes}
 
@@ -119,7 +119,7 @@ def _describe(data_dir: str, *, as_json: bool) -> int:
     payload: dict[str, Any] = {
         "recipes": list(RECIPES),
         "spaces": list(SPACES),
-        "datasets": [*describe(data_dir), describe_multitask()],
+        "datasets": [*describe(data_dir), describe_multitask(), describe_sentences()],
         "devices": list(devices),
         "device": "cuda" if len(devices) > 1 and devices[1] != "mps" else devices[-1],
     }
@@ -161,9 +161,11 @@ def _data_tables(datasets: Sequence[dict[str, Any]]) -> tuple[ReportTable, ...]:
 
 
 def _form(shape: Sequence[int]) -> str:
-    """The form of a sample in words: an image has channels, a record has a table and a text."""
+    """The form of a sample in words: an image has channels, a record has a table and a text, a sentence has words."""
     if len(shape) == 3:
         channels, height, width = shape
         return f"{height}x{width} pixels, {channels} channel{'s' if channels > 1 else ''}"
+    if len(shape) == 1:
+        return f"a sentence of up to {shape[0]} words"
     numbers, tokens = shape
     return f"{numbers} numbers and a text of {tokens} tokens"

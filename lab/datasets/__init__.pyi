@@ -4,7 +4,7 @@ from .bundle import DataBundle
 from .config import DataConfig
 from .load import load
 from .multitask import MultitaskData, MultitaskPart, Task, load_multitask
-from .sources import MULTITASK, NAMES, Augmentation, describe, describe_multitask
+from .sources import MULTITASK, NAMES, SENTENCES, Augmentation, describe, describe_multitask, describe_sentences
 from .splits import Splits, split
 from .stream import BatchStream, Normalisation, Streams, open_streams
 from .workers import WorkerBatches
@@ -12,6 +12,7 @@ from .workers import WorkerBatches
 __all__ = [
     "MULTITASK",
     "NAMES",
+    "SENTENCES",
     "Augmentation",
     "BatchStream",
     "DataBundle",
@@ -25,6 +26,7 @@ __all__ = [
     "WorkerBatches",
     "describe",
     "describe_multitask",
+    "describe_sentences",
     "load",
     "load_multitask",
     "open_streams",

@@ -32,7 +32,8 @@ class Source:
     title: str
     """Name that people know it by; synthetic sets say so here."""
     shape: tuple[int, ...]
-    """Channels, height, width; of records the positions of a text and the columns of a table."""
+    """Channels, height, width; of records the positions of a text and the columns of a table; of sentences their words
+    at most."""
     num_classes: int
     train: int
     """Samples of its training part, before any division."""
@@ -161,6 +162,20 @@ MULTITASK_SOURCE = Source(
     synthetic=True,
 )
 """Records with a table, a text and several targets; its texts are synthetic."""
+SENTENCES = "sentences"
+"""Name given to `--dataset`."""
+SENTENCES_SOURCE = Source(
+    name=SENTENCES,
+    title="sentences (synthetic)",
+    shape=(15,),
+    num_classes=2,
+    train=1200,
+    test=300,
+    origin="written by lab.text.sentences",
+    licence="MIT, as the lab",
+    synthetic=True,
+)
+"""Labelled sentences with spans, which a program writes."""
 
 
 def find_source(name: str) -> Source | None:
@@ -178,6 +193,11 @@ def describe(data_dir: str | Path = "data") -> list[dict[str, Any]]:
 def describe_multitask() -> dict[str, Any]:
     """The set of records, described as `describe` does; `synthetic` is true since its texts are."""
     return _describe(MULTITASK_SOURCE, Path())
+
+
+def describe_sentences() -> dict[str, Any]:
+    """The set of labelled sentences, described as `describe` does."""
+    return _describe(SENTENCES_SOURCE, Path())
 
 
 def _describe(source: Source, root: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from .table_settings import (
     StrategiesBench,
     TableBench,
 )
+from .text_settings import TextBench
 from .training_settings import (
     AblationBench,
     EvolveBench,
@@ -29,5 +30,6 @@ __all__ = [
     "SearchBench",
     "StrategiesBench",
     "TableBench",
+    "TextBench",
     "TrialBench",
 ]

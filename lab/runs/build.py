@@ -22,6 +22,7 @@ from lab.runs.config import RunConfig
 from lab.space import SPACES, find_table
 from lab.state import seed_rng
 from lab.store import OomEvent
+from lab.text import TextData, TextLoss, TextStrategy, make_text_model
 from lab.train import (
     Compiler,
     Criterion,
@@ -141,8 +142,8 @@ def _make_room(config: RunConfig, device: torch.device, shortage: str) -> tuple[
 
 
 def _compose(config: RunConfig, device: torch.device, group: Group) -> Parts:
-    if config.recipe == "multitask":
-        return _compose_multitask(config, device, group)
+    if config.recipe in RECORD_RECIPES:
+        return RECORD_RECIPES[config.recipe](config, device, group)
     # Workers hand batches over through the main memory.
     held = torch.device("cpu") if config.workers else device
     streams = open_streams(replace(config.data, seed=config.seed), batch_size=config.batch_size, device=held)
@@ -169,12 +170,7 @@ def _compose(config: RunConfig, device: torch.device, group: Group) -> Parts:
 
 
 def _compose_multitask(config: RunConfig, device: torch.device, group: Group) -> Parts:
-    require(
-        group.size == 1,
-        expected="one process with recipe multitask",
-        got=f"{group.size} ranks",
-        hint="start it without torchrun",
-    )
+    _require_alone(config, group)
     records = load_multitask(config.seed, selection_share=config.data.selection_share)
     criterion = TaskLosses(records.tasks)
     seed_rng(derive_seed(config.seed, "init"))
@@ -195,6 +191,48 @@ def _compose_multitask(config: RunConfig, device: torch.device, group: Group) ->
         monitor=StabilityMonitor(config.monitor),
         group=group,
         criterion=criterion,
+    )
+
+
+def _compose_text(config: RunConfig, device: torch.device, group: Group) -> Parts:
+    _require_alone(config, group)
+    given = replace(config.data, seed=config.seed)
+    data = TextData(given, config.text, batch_size=config.batch_size, device=device)
+    seed_rng(derive_seed(config.seed, "init"))
+    model, reports = make_text_model(config.text, data)
+    criterion = TextLoss(config.text.task, config.text.criteria_weight)
+    strategy = TextStrategy(
+        model.to(device),
+        config.optimizer,
+        config.text,
+        data,
+        reports=reports,
+        epochs=config.scheduled_epochs,
+        options=replace(_step_options(config, device, group), criterion=criterion),
+    )
+    return Parts(
+        config=config,
+        device=device,
+        data=data,
+        strategy=strategy,
+        monitor=StabilityMonitor(config.monitor),
+        group=group,
+        criterion=criterion,
+    )
+
+
+RECORD_RECIPES: Mapping[str, Callable[[RunConfig, torch.device, Group], Parts]] = MappingProxyType(
+    {"multitask": _compose_multitask, "text": _compose_text}
+)
+"""Recipe on records -> what composes its run."""
+
+
+def _require_alone(config: RunConfig, group: Group) -> None:
+    require(
+        group.size == 1,
+        expected=f"one process with recipe {config.recipe}",
+        got=f"{group.size} ranks",
+        hint="start it without torchrun",
     )
 
 

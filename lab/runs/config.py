@@ -15,6 +15,7 @@ from lab.monitor import MonitorConfig
 from lab.multitask import MultitaskConfig
 from lab.space import SPACES
 from lab.store import translate_config
+from lab.text import HIGHEST_RATE, TextConfig
 from lab.train import CheckpointConfig, DeviceConfig, OptimizerConfig
 
 RECORDS: Mapping[str, type] = MappingProxyType(
@@ -26,11 +27,16 @@ RECORDS: Mapping[str, type] = MappingProxyType(
         "devices": DeviceConfig,
         "evolve": EvolveConfig,
         "multitask": MultitaskConfig,
+        "text": TextConfig,
         "monitor": MonitorConfig,
     }
 )
 """Field of `RunConfig` -> the record that it is."""
-RECIPES = ("aso-se", "fixed", "agent", "multitask")
+RECIPES = ("aso-se", "fixed", "agent", "multitask", "text")
+TEXT_UNUSED: Mapping[str, Any] = MappingProxyType({"compile": False, "workers": 0, "on_oom": "stop"})
+"""Setting of the recipes on images that recipe text has no use for -> its default."""
+MULTITASK_UNUSED: Mapping[str, Any] = MappingProxyType({"grad_accum_steps": 1, **TEXT_UNUSED})
+"""The same for recipe multitask."""
 ADAPTIVE = ("auto", "on", "off")
 ON_OOM = ("stop", "smaller", "cpu")
 
@@ -41,7 +47,8 @@ class RunConfig:
 
     recipe: str = "aso-se"
     """aso-se; fixed: one network of a fixed cell on the same data and epochs, the baseline; agent: the evolution
-    agent changes a live network; or multitask: a model of text and a table learns several tasks at once."""
+    agent changes a live network; multitask: a model of text and a table learns several tasks at once; or text: a
+    classifier on a pretrained encoder learns from labelled sentences."""
     data: DataConfig = field(default_factory=DataConfig)
     """What it trains on; its seed is the run's seed."""
     space: str = "nb201"
@@ -76,6 +83,8 @@ class RunConfig:
     """For recipe agent: the network, when the agent acts, what it may spend."""
     multitask: MultitaskConfig = field(default_factory=MultitaskConfig)
     """For recipe multitask: the model, and how its losses are weighed."""
+    text: TextConfig = field(default_factory=TextConfig)
+    """For recipe text: the table, the encoder, the model on it."""
     monitor: MonitorConfig = field(default_factory=MonitorConfig)
     """Stability signals."""
     precision: str = "float32"
@@ -124,7 +133,15 @@ class RunConfig:
             wanted = "recipe multitask and data set multitask together"
             raise ConfigError(wanted, f"{self.recipe} and {self.data.name}", "give both, or neither")
         if self.recipe == "multitask":
-            self._check_multitask()
+            self._check_plain(MULTITASK_UNUSED)
+        if self.recipe == "text":
+            self._check_plain(TEXT_UNUSED)
+            require(
+                self.optimizer.weight_lr <= HIGHEST_RATE,
+                expected=f"weight_lr <= {HIGHEST_RATE} with recipe text, whose optimizer is AdamW",
+                got=str(self.optimizer.weight_lr),
+                hint="give --weight-lr 5e-4 for a fresh encoder, 5e-5 for a pretrained one",
+            )
 
     def extended(self, epoch: int, epochs: int) -> "RunConfig":
         """This run, which ended at `epoch`, with `epochs` more.
@@ -147,25 +164,24 @@ class RunConfig:
         )
         return replace(self, extended_to=epoch + epochs)
 
-    def _check_multitask(self) -> None:
-        """Raise `ConfigError` for a setting of the image recipes that recipe multitask has no use for."""
-        plain = {"grad_accum_steps": 1, "compile": False, "workers": 0, "on_oom": "stop"}
+    def _check_plain(self, plain: Mapping[str, Any]) -> None:
+        """Raise `ConfigError` for a setting of the image recipes that this recipe has no use for."""
         for name, value in plain.items():
             require(
                 getattr(self, name) == value,
-                expected=f"{name} {value} with recipe multitask",
+                expected=f"{name} {value} with recipe {self.recipe}",
                 got=str(getattr(self, name)),
                 hint=f"remove --{name.replace('_', '-')}",
             )
         require(
-            self.adaptive_batch != "on",
+            self.recipe != "multitask" or self.adaptive_batch != "on",
             expected="adaptive_batch auto or off with recipe multitask",
             got="on",
             hint="lower --batch-size if memory runs out",
         )
         require(
             self.data.train_limit is None,
-            expected="all records of multitask",
+            expected=f"all records of {self.data.name}",
             got=f"train_limit {self.data.train_limit}",
             hint="remove --train-limit",
         )

@@ -1,6 +1,8 @@
 """The evolved network of a checkpoint, without the data that it was trained on."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -16,6 +18,9 @@ from lab.runs.config import RunConfig
 from lab.state import preserved_rng
 from lab.store import translate_config
 from lab.train import StrategyState
+
+NO_IMAGES: Mapping[str, str] = MappingProxyType({"multitask": "a text and a table", "text": "the tokens of a sentence"})
+"""Recipe -> what its network takes instead of images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +43,9 @@ class NetworkInput:
         Raises:
             CheckpointError: it states none.
         """
-        if translate_config(checkpoint.base.get("config", {})).get("recipe") == "multitask":
-            got = "one of recipe multitask, whose network takes a text and a table"
+        recipe = translate_config(checkpoint.base.get("config", {})).get("recipe", "")
+        if recipe in NO_IMAGES:
+            got = f"one of recipe {recipe}, whose network takes {NO_IMAGES[recipe]}"
             raise CheckpointError("a checkpoint of a network of images", got, "give a run of another recipe")
         stated = checkpoint.base.get("input")
         if stated is None or "config" not in checkpoint.base:

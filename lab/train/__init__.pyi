@@ -13,7 +13,7 @@ from .commands import (
     serve,
 )
 from .compile import Compiler
-from .criterion import Criterion, PerSampleLoss
+from .criterion import BatchLoss, Criterion, PerSampleLoss
 from .data import RecordData, RunData, StreamData
 from .evaluate import Comparison, compare, evaluate, relative_difference
 from .group import Group, Ranks, SingleProcess, open_group
@@ -27,6 +27,7 @@ from .supervised import SupervisedStrategy, WeightTrainer
 
 __all__ = [
     "RATE_SCHEDULES",
+    "BatchLoss",
     "CheckpointConfig",
     "Comparison",
     "Compiler",

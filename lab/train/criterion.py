@@ -26,6 +26,14 @@ class PerSampleLoss(Protocol):
         """Each loss of each sample (B,) by its name; none where there is but one."""
 
 
+class BatchLoss(PerSampleLoss, Protocol):
+    """A loss that a step can train on."""
+
+    @property
+    def mean(self) -> Callable[[Any, Any], Tensor]:
+        """Outputs and targets -> the mean loss of the batch."""
+
+
 class Criterion:
     """A loss function of logits (B, K) and labels (B,) that gives the mean; by default the cross-entropy, nats.
 

@@ -19,7 +19,7 @@ from lab.device import OOMTransaction
 from lab.mahia import PrecisionManager
 from lab.store import OomEvent, Record
 from lab.train.compile import Compiler
-from lab.train.criterion import Criterion
+from lab.train.criterion import BatchLoss, Criterion
 from lab.train.group import Group, SingleProcess
 
 _NO_NUMBERS = ("more", "ends_epoch")
@@ -77,6 +77,8 @@ class StepOptions:
     """The processes that train together."""
     compiler: Compiler | None = None
     """Compiles the live network; None compiles nothing."""
+    criterion: BatchLoss | None = None
+    """The loss, and what counts as a hit; None for the cross-entropy of logits and labels."""
 
     def weight_step(self, optimizer: Optimizer, *, grad_clip: float, records: list[Record]) -> "WeightStep":
         """The step of `optimizer`; its events go to `records`."""
@@ -98,6 +100,7 @@ class WeightStep:
             since the others do not repeat it.
         group: the processes that train together.
         compiler: compiles modules that are asked for; None compiles nothing.
+        criterion: the loss, and what counts as a hit; default: cross-entropy.
     """
 
     def __init__(
@@ -110,9 +113,11 @@ class WeightStep:
         adaptive: bool = False,
         group: Group | None = None,
         compiler: Compiler | None = None,
+        criterion: BatchLoss | None = None,
     ) -> None:
         self.optimizer = optimizer
-        self.criterion = Criterion()
+        self.criterion: BatchLoss = criterion or Criterion()
+        self._hits = _largest_is_label if criterion is None else criterion.hits
         self.grad_clip = grad_clip
         self.precision = precision or PrecisionManager()
         self.grad_accum_steps = grad_accum_steps
@@ -149,7 +154,8 @@ class WeightStep:
         with self.precision.autocast():
             logits_BK = forward(x_BCHW, *args)
             loss = self.criterion.mean(logits_BK, y_B)
-        hits = (logits_BK.detach().argmax(-1) == y_B).sum()
+        with torch.no_grad():
+            hits = self._hits(logits_BK, y_B).sum()
         self._parts.append((len(y_B), loss.detach(), hits))
         return self.precision.scaled(loss)
 
@@ -221,6 +227,10 @@ class WeightStep:
         self.precision.load_state_dict(state["precision"])
         self._memory = dict(state["memory"])
         self._transaction = None
+
+
+def _largest_is_label(logits_BK: Tensor, y_B: Tensor) -> Tensor:
+    return logits_BK.argmax(-1) == y_B
 
 
 class _Wrapped:

@@ -6,6 +6,7 @@ B batch, C channels, H height, W width.
 from typing import Any
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lab.base import CheckpointError
 from lab.nn import train_mode
@@ -33,16 +34,23 @@ class WeightTrainer:
         config: optimizer of the weights.
         epochs: of the run, over which the learning rate falls.
         options: how a step is taken.
+        optimizer: of the weights; default: SGD with Nesterov momentum, as `config` says.
     """
 
     def __init__(
-        self, network: nn.Module, config: OptimizerConfig, *, epochs: int, options: StepOptions | None = None
+        self,
+        network: nn.Module,
+        config: OptimizerConfig,
+        *,
+        epochs: int,
+        options: StepOptions | None = None,
+        optimizer: Optimizer | None = None,
     ) -> None:
         self.network = network
         self.config = config
         self.epochs = epochs
         self.records: list[Record] = []
-        self.optimizer = make_weight_optimizer(
+        self.optimizer: Optimizer = optimizer or make_weight_optimizer(
             network.parameters(),
             lr=config.weight_lr,
             momentum=config.weight_momentum,

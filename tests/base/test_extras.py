@@ -62,6 +62,7 @@ def test_a_missing_package_is_told_with_its_extra() -> None:
         ("from lab.charts import curve_figure", "page"),
         ("from lab.lesson import Picture", "notebooks"),
         ("from lab.lesson import set_up; set_up()", "notebooks"),
+        ("from lab.text import load_pretrained; load_pretrained('encoder')", "text"),
         ("from pathlib import Path; from lab.cli.serve import dashboard_server\n"
          "with dashboard_server(8765, Path('runs')): pass", "page"),
     ],

@@ -148,8 +148,8 @@ def test_a_port_in_use_is_refused(capsys, tmp_path):
 def test_describe_lists_choices_as_json(capsys):
     assert main(["train", "--describe", "--json"]) == 0
     payload = json.loads(capsys.readouterr().out)
-    assert payload["recipes"] == ["aso-se", "fixed", "agent", "multitask"]
-    assert {"digits", "multitask"} <= {item["name"] for item in payload["datasets"]}
+    assert payload["recipes"] == ["aso-se", "fixed", "agent", "multitask", "text"]
+    assert {"digits", "multitask", "sentences"} <= {item["name"] for item in payload["datasets"]}
     assert "cpu" in payload["devices"]
 
 

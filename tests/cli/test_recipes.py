@@ -11,10 +11,12 @@ from lab.asose import ASOSEConfig
 from lab.cli import main, train, training
 from lab.cli.options import flags_of, groups_of
 from lab.cli.recipes import COMMON, RECIPES, run_config
+from lab.datasets import DataConfig
 from lab.runs import RECIPES as BUILT
 from lab.runs import RECORDS, RunConfig
-from lab.runs.build import FACTORIES
+from lab.runs.build import FACTORIES, RECORD_RECIPES
 from lab.store import RunReader
+from lab.train import OptimizerConfig
 
 STORED = Path(__file__).resolve().parents[1] / "stored"
 TINY = ["--epochs", "1", "--threads", "1", "--device", "cpu", "--json"]
@@ -39,7 +41,7 @@ def told(capsys, arguments, *words, code=2):
 
 def test_every_recipe_has_options_and_a_factory():
     assert tuple(RECIPES) == BUILT
-    assert {*FACTORIES, "multitask"} == set(BUILT)
+    assert {*FACTORIES, *RECORD_RECIPES} == set(BUILT)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -94,8 +96,15 @@ def test_an_option_that_the_short_page_leaves_out_is_taken(asked, capsys):
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_without_options_a_recipe_has_the_default_settings(recipe, asked):
     assert main(["train", recipe]) == 0
-    data = {"data": dataclasses.replace(RunConfig().data, name="multitask")} if recipe == "multitask" else {}
-    assert asked == [RunConfig(recipe=recipe, **data)]
+    own = {
+        "multitask": {"data": DataConfig(name="multitask")},
+        "text": {
+            "data": DataConfig(name="sentences"),
+            "epochs": 10,
+            "optimizer": OptimizerConfig(weight_lr=5e-4, weight_decay=0.01, grad_clip=1.0),
+        },
+    }
+    assert asked == [RunConfig(recipe=recipe, **own.get(recipe, {}))]
 
 
 def test_every_option_reaches_the_run(asked):
@@ -193,9 +202,11 @@ def test_a_resumed_run_brings_its_recipe(capsys, tmp_path, monkeypatch, name):
     told(capsys, ["train", other, *resume[1:]], f"recipe {other} for")
 
 
-@pytest.mark.parametrize("recipe", ["fixed", "agent", "multitask"])
+@pytest.mark.parametrize("recipe", ["fixed", "agent", "multitask", "text"])
 def test_a_recipe_trains_for_the_epochs_that_are_given(capsys, tmp_path, recipe):
-    images = [] if recipe == "multitask" else IMAGES
+    if recipe == "text":
+        pytest.importorskip("transformers")
+    images = IMAGES if recipe in FACTORIES else []
     assert main(["train", recipe, *TINY, *images, "--save-dir", str(tmp_path), "--name", "a"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["recipe"], report["epochs"], report["state"]) == (recipe, 1, "finished")

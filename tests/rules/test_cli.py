@@ -35,6 +35,11 @@ MULTITASK = """
     balance-weight bias-rate dwa-temperature embed-dim experts experts-per-sample fabric-layers fused-dim
     gradnorm-alpha gradnorm-rate memory-nodes table-dim weighting
 """
+TEXT = """
+    adaptive-batch criteria-weight dropout encoder fold-column freeze-encoder grad-accum-steps head-dim head-layers hub
+    label-column label-value max-length pooling search-share selection-share span-column span-name task test-fold
+    text-column tiny-dim tiny-heads tiny-layers train-share
+"""
 # Command -> its flags, without --help and the --no- forms.
 HELD = {
     "demo": """browser cycles data-dir dataset device headless json port save-dir seed threads train-limit""",
@@ -43,6 +48,7 @@ HELD = {
     "train fixed": SHARED + IMAGES + PLAN + "space layers fixed-cell",
     "train agent": SHARED + IMAGES + AGENT,
     "train multitask": SHARED + MULTITASK,
+    "train text": SHARED + TEXT,
     "search": """
         batch-size budget channels data data-dir download evaluations evidence folder json layers max-flops prior scores
         seed space threads train-limit

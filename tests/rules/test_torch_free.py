@@ -34,7 +34,7 @@ for command in json.loads(sys.argv[1]):
             code = main(command)
         except SystemExit as ended:
             code = ended.code
-    found = sorted({name.split(".")[0] for name in sys.modules} & {"torch", "torchvision"})
+    found = sorted({name.split(".")[0] for name in sys.modules} & {"torch", "torchvision", "transformers"})
     if code or found or not said.getvalue().strip():
         print(command, "exit code", code, "loaded", found, errors.getvalue())
         break

@@ -1,0 +1,62 @@
+"""The live page of a run that trains a text model: the encoder's proof, both losses, the usual curves."""
+
+import streamlit as st
+
+from components import panels, words
+from components.feed import Snapshot
+from components.words import Kpi
+from lab.charts import named_series, task_figure
+
+TASKS = {
+    "criteria": "The model says the class of a sentence.",
+    "evidence": "The model says where the span of a sentence starts and ends; a sentence may have none.",
+    "share": "One encoder with two heads says the class of a sentence and where its span is.",
+    "joint": "Two encoders, fused, say the class of a sentence and where its span is.",
+}
+"""What the model of each task says."""
+NO_CELL = "It has no cell, so there is no genotype and no Gumbel temperature to show."
+LOSS_HELP = "Cross-entropy, nats: of the class, of the span's two ends (their mean), or the weighted sum of both."
+ACCURACY_HELP = "Share of sentences with the right class; of task evidence: whose span is right at both ends."
+
+
+def task_of(snapshot: Snapshot) -> str:
+    """criteria, evidence, share or joint."""
+    return str(snapshot.config.get("text", {}).get("task", "criteria"))
+
+
+def task_text(snapshot: Snapshot) -> str:
+    """What the run's model says of a sentence, on which encoder."""
+    encoder = str(snapshot.config.get("text", {}).get("encoder", "tiny"))
+    stands = "a tiny encoder from random weights" if encoder == "tiny" else f"the encoder {encoder}"
+    return f"{TASKS.get(task_of(snapshot), '')} It stands on {stands}. {NO_CELL}".strip()
+
+
+def kpis(snapshot: Snapshot) -> tuple[Kpi, ...]:
+    """The headline numbers, in order."""
+    usual = {kpi.label: kpi for kpi in words.kpis(snapshot)}
+    task = Kpi(label="Task", value=task_of(snapshot), help="criteria, evidence, share or joint.")
+    return (task, *(usual[label] for label in ("Step", "Epoch", "Stability", "Decision accuracy", "Memory")))
+
+
+def body(picture: panels.PageFrame) -> None:
+    """What a person should look at first, headline numbers, both losses where there are two, the usual curves."""
+    snapshot = picture.snapshot
+    panels.notices(picture)
+    panels.headline(kpis(snapshot))
+    st.caption(words.plain(task_text(snapshot)))
+    attention = words.needs_attention(snapshot)
+    if attention:
+        panels.alerts(snapshot)
+    decisions = named_series(snapshot.scalars, "decision/loss/")
+    if decisions:
+        with panels.card("Loss of class and span", "On the selection split, after each epoch."):
+            told = ", ".join(f"{series.name} {words.number(series.last, '.3f')}" for series in decisions)
+            picture.figure(
+                "parts",
+                (picture.view, *(len(series) for series in decisions), picture.lengths()),
+                lambda: task_figure((), decisions, view=picture.view),
+                f"Loss of each part over steps; now {told}",
+            )
+    panels.curves(picture, loss=LOSS_HELP, accuracy=ACCURACY_HELP)
+    if not attention:
+        panels.alerts(snapshot)
