@@ -19,7 +19,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from lab.base import LabError, StudyError
-from lab.device import is_oom
 
 ORPHANED = 3
 """Exit status of a child whose supervisor is gone."""
@@ -70,7 +69,8 @@ def load_target(text: str) -> Callable[..., Mapping[str, float]]:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise StudyError("a target MODULE:FUNCTION that can be imported", f"{text} ({error})", "correct it") from error
-    return found  # type: ignore[no-any-return]
+    target: Callable[..., Mapping[str, float]] = found
+    return target
 
 
 class TrialLink:
@@ -156,13 +156,22 @@ class Outcome:
 
 def cause_of(error: BaseException) -> str:
     """The row of the retry policy that an error of an evaluation belongs to."""
-    if is_oom(error):
+    if _is_oom(error):
         return "out of memory"
     if isinstance(error, LabError):
         return "refused"
     if isinstance(error, RuntimeError) and any(text in str(error) for text in _DEVICE_FAULTS):
         return "device fault"
     return "exception"
+
+
+def _is_oom(error: BaseException) -> bool:
+    # An evaluation without torch is not made to import it, seconds long, to be asked about its allocator.
+    if "torch" not in sys.modules:
+        return isinstance(error, MemoryError)
+    from lab.device import is_oom
+
+    return is_oom(error)
 
 
 def _reason(error: BaseException, trace: TracebackType | None) -> str:

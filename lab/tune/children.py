@@ -1,5 +1,6 @@
 """The supervisor's side of its children: the fork server, and a handle for each trial that is being evaluated."""
 
+import contextlib
 import json
 import os
 import signal
@@ -46,18 +47,15 @@ class Child:
     def stop(self, why: str) -> None:
         """Ask it to end by itself."""
         self.stopping = self.stopping or why
-        try:
+        # Where it has just ended, its pipe tells the rest.
+        with contextlib.suppress(OSError):
             self.pipe.send_bytes(b"stop")
-        except OSError:
-            pass  # It has just ended; its pipe tells the rest.
 
     def kill(self) -> None:
         """End it at once."""
         if self.pid is not None and self.status is None:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # It has just ended.
 
     def close(self) -> None:
         """Leave its pipe; a child that still runs ends itself then."""
@@ -79,7 +77,8 @@ class ForkServer:
         if not hasattr(os, "fork"):
             raise StudyError("a system with fork, for the children of a study", sys.platform, "use Linux or macOS")
         began = time.monotonic()
-        self._errors: IO[bytes] = tempfile.TemporaryFile()
+        # Closed with the server.
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self.control, theirs = Pipe()
         paths = [path or os.getcwd() for path in sys.path]
         self._process = subprocess.Popen(
@@ -97,8 +96,9 @@ class ForkServer:
             self.control.send_bytes(json.dumps({"target": target, "base": dict(settings)}).encode())
             answer = json.loads(self.control.recv_bytes())
         except (EOFError, OSError) as error:
+            words = self._last_words()
             self.close()
-            raise StudyError("a fork server that has loaded what trials need", self._last_words(), "correct it") from error
+            raise StudyError("a fork server that has loaded what trials need", words, "correct it") from error
         except KeyboardInterrupt:
             self.close()
             raise
@@ -156,8 +156,12 @@ class ForkServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._errors.close()
 
     def _last_words(self) -> str:
+        # Python takes its time to end after a large import.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=10)
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else f"its end with status {self._process.returncode}"

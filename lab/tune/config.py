@@ -33,6 +33,8 @@ REPORTED = ("accuracy", "loss")
 SAMPLERS = ("tpe", "nsga2", "random", "grid", "gp")
 PRUNERS = ("hyperband", "none")
 DIRECTIONS = ("minimize", "maximize")
+STUDIES_ROOT = Path("studies")
+"""Folder of studies where none is named."""
 RUN_TARGET = "lab.tune.evaluate:evaluate_run"
 """What evaluates a trial that is a run of `lab train`."""
 MACHINE_FIELDS = ("devices", "threads", "workers")
@@ -139,7 +141,7 @@ class StudyConfig:
 class WorkConfig:
     """How one machine works on a study."""
 
-    outdir: Path = Path("studies")
+    outdir: Path = STUDIES_ROOT
     """Folder of studies; the study's own folder in it holds its events and the trials' runs."""
     storage: str = ""
     """journal:FILE, sqlite:FILE or postgresql://...; empty for journal.log in the study's folder."""

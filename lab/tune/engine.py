@@ -107,7 +107,7 @@ def check_grid(config: StudyConfig, n_trials: int) -> None:
 
 
 def importances(study: optuna.Study, objective: int, direction: str) -> dict[str, float]:
-    """Share that each searched field has in an objective's differences, largest first; empty where too few trials ended.
+    """Share that each searched field has in an objective's differences, largest first; empty after too few trials.
 
     Optuna's default evaluator, PED-ANOVA: what the best trials have in common and the others have not.
     """

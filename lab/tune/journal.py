@@ -48,7 +48,7 @@ class StudyJournal:
         self.folder = work.outdir / config.name
         self.best: float | None = None
         """Best value so far of a single objective."""
-        settings = {"study": config.to_json(), "n_trials": work.n_trials, "storage": ""}
+        settings = {"study": config.to_json(), "n_trials": work.n_trials, "storage": work.storage}
         known = (self.folder / "events.db").exists()
         self._step = 0
         if known and work.resume:
@@ -121,9 +121,7 @@ class StudyJournal:
         """What the searched fields matter."""
         for objective, shares in found.items():
             self._record(
-                ImportanceEvent(
-                    objective=objective, method=IMPORTANCE_METHOD, trials=trials, importances=dict(shares)
-                )
+                ImportanceEvent(objective=objective, method=IMPORTANCE_METHOD, trials=trials, importances=dict(shares))
             )
 
     def alert(self, title: str, text: str, level: str = "warning") -> None:

@@ -126,9 +126,7 @@ class StudyReport(Report):
         title = "best trial" if len(self.objectives) == 1 else f"trials that none beats ({len(best)})"
         # Of runs alone: any other evaluation has no such command.
         notes = (f"train it anew with: lab train --from-study {self.folder}",) if self.runs else ()
-        return ReportTable(
-            title=title, columns=("trial", *self.objectives, *fields, "run"), rows=rows, notes=notes
-        )
+        return ReportTable(title=title, columns=("trial", *self.objectives, *fields, "run"), rows=rows, notes=notes)
 
     def _importance_table(self, objective: str) -> ReportTable:
         rows = tuple((name, f"{share:.1%}") for name, share in self.importances[objective].items())

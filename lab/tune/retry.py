@@ -23,9 +23,13 @@ class RetryRule:
 
 POLICY: Mapping[str, RetryRule] = MappingProxyType(
     {
-        "killed": RetryRule(retried="counted", meaning="the child was ended by a signal, as the kernel does for memory"),
+        "killed": RetryRule(
+            retried="counted", meaning="the child was ended by a signal, as the kernel does for memory"
+        ),
         "exited": RetryRule(retried="counted", meaning="the child ended without a result"),
-        "out of memory": RetryRule(retried="counted", meaning="an allocator had no memory; the next child is a fresh one"),
+        "out of memory": RetryRule(
+            retried="counted", meaning="an allocator had no memory; the next child is a fresh one"
+        ),
         "device fault": RetryRule(retried="counted", meaning="CUDA failed in the child; the next child is a fresh one"),
         "exception": RetryRule(retried="never", meaning="the evaluation raised; equal parameters would raise again"),
         "refused": RetryRule(retried="never", meaning="the run refused its settings, or could not go on with them"),

@@ -68,7 +68,8 @@ def _serve(control: Connection) -> None:
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     children: dict[int, int] = {}
     while True:
-        ready, _, _ = select.select([control, wake], [], [])
+        sources: list[Any] = [control, wake]
+        ready, _, _ = select.select(sources, [], [])
         if wake in ready:
             os.read(wake, 4096)
             _tell_ended(control, children)

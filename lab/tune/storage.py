@@ -138,9 +138,7 @@ def open_storage(address: StorageAddress) -> Iterator[OpenStorage]:
             storage = _database(address)
         stack.callback(storage.remove_session)
         stack.callback(storage.engine.dispose)
-        yield OpenStorage(
-            address=address, storage=get_storage(storage), repairs=tuple(repairs), engine=storage.engine
-        )
+        yield OpenStorage(address=address, storage=get_storage(storage), repairs=tuple(repairs), engine=storage.engine)
 
 
 def _database(address: StorageAddress) -> RDBStorage:
@@ -179,7 +177,9 @@ def _owned(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = place.open("a+", encoding="utf-8")
     except OSError as error:
-        raise StudyError(f"a folder of the study that can be written: {path.parent}", str(error), "choose another") from error
+        raise StudyError(
+            f"a folder of the study that can be written: {path.parent}", str(error), "choose another"
+        ) from error
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

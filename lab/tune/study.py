@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import Trial, TrialState, create_trial
 
 from lab.base import StudyError
@@ -90,7 +91,10 @@ class StoredStudy:
             check_fingerprint(stored, self.config.fingerprint(), name)
             return study
         study = optuna.create_study(
-            study_name=name, storage=self.place.storage, directions=list(self.config.directions), pruner=pruner
+            study_name=name,
+            storage=self.place.storage,
+            directions=[StudyDirection[each.upper()] for each in self.config.directions],
+            pruner=pruner,
         )
         study.set_user_attr(SETTINGS, json.dumps(self.config.to_json()))
         study.set_user_attr(FINGERPRINT, self.config.fingerprint())

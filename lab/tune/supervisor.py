@@ -336,7 +336,9 @@ class Supervisor:
         """Begin another fork server; the children of the dead one go on, and tell their outcomes themselves."""
         self._restarts += 1
         if self._restarts > SERVER_RESTARTS:
-            raise StudyError("a fork server that stays alive", f"its end for the {self._restarts}th time", "free memory")
+            raise StudyError(
+                "a fork server that stays alive", f"its end for the {self._restarts}th time", "free memory"
+            )
         self.alert("Fork server", "it has ended; another one makes the load again")
         self.server.close()
         self.servers.append(ForkServer(self.config.target, self.config.base))
