@@ -105,8 +105,10 @@ class StudyConfig:
 
     def to_json(self) -> dict[str, Any]:
         """The study as JSON data."""
-        data = dataclasses.asdict(self)
-        return {**data, "base": dict(self.base), "dimensions": [each.to_json() for each in self.dimensions]}
+        data = {**dataclasses.asdict(self), "dimensions": [each.to_json() for each in self.dimensions]}
+        # As it comes back from a file, where tuples are lists.
+        found: dict[str, Any] = json.loads(json.dumps(data))
+        return found
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "StudyConfig":

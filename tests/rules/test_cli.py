@@ -8,9 +8,9 @@ from lab.cli import main
 
 # What every recipe takes.
 SHARED = """
-    allow-different-bits batch-size checkpoint-frequency dataset describe detect-anomaly device epochs extend from-study grad-clip
-    json max-checkpoints max-rollbacks memory-fraction name precision rate-patience resume save-checkpoints save-dir
-    seed threads weight-decay weight-lr weight-momentum weight-schedule
+    allow-different-bits batch-size checkpoint-frequency dataset describe detect-anomaly device epochs extend grad-clip
+    from-study json max-checkpoints max-rollbacks memory-fraction name precision rate-patience resume save-checkpoints
+    save-dir seed threads weight-decay weight-lr weight-momentum weight-schedule
     weight-schedule-interval
 """
 # What the recipes on images take beside that.
