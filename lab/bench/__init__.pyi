@@ -9,6 +9,7 @@ from .settings import (
     OverheadBench,
     StoreBench,
     SupernetBench,
+    TuneBench,
 )
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "OverheadBench",
     "StoreBench",
     "SupernetBench",
+    "TuneBench",
 ]

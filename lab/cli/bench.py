@@ -18,6 +18,7 @@ BENCHES: Mapping[str, Measurement] = MappingProxyType(
         "moe": Measurement(settings=bench.MoeBench),
         "loading": Measurement(settings=bench.LoadingBench),
         "dashboard": Measurement(settings=bench.DashboardBench),
+        "tune": Measurement(settings=bench.TuneBench),
     }
 )
 """Module of `lab.bench` -> its settings, and what it measures."""

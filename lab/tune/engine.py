@@ -18,6 +18,8 @@ from lab.tune.config import StudyConfig
 from lab.tune.dimension import Dimension, Value
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
+FEWEST = 10
+"""Complete trials from which shares are worked out; those of fewer say nothing."""
 _LARGEST_SEED = 2**32 - 1
 
 
@@ -112,7 +114,7 @@ def importances(study: optuna.Study, objective: int, direction: str) -> dict[str
     Optuna's default evaluator, PED-ANOVA: what the best trials have in common and the others have not.
     """
     complete = [trial for trial in study.get_trials(deepcopy=False) if trial.state == optuna.trial.TrialState.COMPLETE]
-    if len(complete) < 4 or len({trial.values[objective] for trial in complete}) < 2:
+    if len(complete) < FEWEST or len({trial.values[objective] for trial in complete}) < 2:
         return {}
     # The evaluator takes low values for good ones.
     sign = -1.0 if direction == "maximize" else 1.0

@@ -32,8 +32,6 @@ STOP_SECONDS = 10.0
 POLL_SECONDS = 1.0
 """Between two looks at what other supervisors have done."""
 SERVER_RESTARTS = 3
-IMPORTANCE_SECONDS = 20.0
-"""Between two calculations of what matters."""
 
 
 class StudyObserver(Protocol):
@@ -115,7 +113,7 @@ class Supervisor:
         self._exhausted = False
         """Whether nothing was left to reserve when last asked, and nothing has changed since."""
         now = time.monotonic()
-        self._beaten = self._polled = self._weighed = now
+        self._beaten = self._polled = now
 
     def run(self) -> None:
         """Work until the study is complete.
@@ -137,6 +135,7 @@ class Supervisor:
                 self._give_back()
         if self._interrupted:
             raise KeyboardInterrupt
+        # At the end alone: what Optuna imports for it takes seconds, in which a death would go unnoticed.
         self._weigh()
 
     @property
@@ -355,10 +354,6 @@ class Supervisor:
 
     def _show(self) -> None:
         ledger = self.study.ledger()
-        now = time.monotonic()
-        if now - self._weighed > IMPORTANCE_SECONDS:
-            self._weighed = now
-            self._weigh()
         ended = len(ledger.ended()) + len(ledger.given_up())
         self.observer.on_trials(ended, self.work.n_trials, len(self.children), self.journal.best)
 
