@@ -44,6 +44,16 @@ def test_a_study_has_exactly_its_trials_and_finds_the_best(run, tmp_path):
     assert list_runs(tmp_path / "studies")[0].state == "finished"
 
 
+def test_twenty_trials_in_four_workers_lose_none(run, tmp_path):
+    log = tmp_path / "log"
+    report = run(n_trials=20, base={"log": str(log), "faults": {"3": "kill", "11": "kill"}}, work={"parallel": 4})
+    assert report.counts() == {
+        **{"complete": 20, "pruned": 0, "failed": 0, "running": 0},
+        **{"logical": 20, "attempts": 22},
+    }
+    assert sorted(number for number, _ in evaluations(log)) == list(range(22))
+
+
 def test_what_becomes_of_each_fault(run, tmp_path):
     log = tmp_path / "log"
     # With one child a retry comes at once: attempts 1, 3 and 6 are those of 0, 2 and 5.
