@@ -29,6 +29,9 @@ def quad(task, link):
     for step in range(base.get("reports", 0)):
         time.sleep(base.get("pause", 0.0))
         link.report(step, value)
+    while base.get("endless") and x > 0:
+        link.report(0, value)
+        time.sleep(0.01)
     fault = base.get("faults", {}).get(str(task.number), base.get("always", ""))
     if fault == "kill":
         os.kill(os.getpid(), signal.SIGKILL)

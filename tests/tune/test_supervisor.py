@@ -92,12 +92,13 @@ def test_a_trial_that_takes_too_long_is_ended(run, monkeypatch):
     assert [(trial["cause"], trial["retried"]) for trial in report.trials] == [("time-out", False)]
 
 
-def test_bad_trials_are_pruned_at_their_reports(run):
-    report = run(n_trials=12, sampler="random", pruner="hyperband", epochs=9, base={"reports": 9, "pause": 0.02})
-    pruned = [trial for trial in report.trials if trial["state"] == "pruned"]
-    assert pruned
-    assert all(trial["reports"] < 9 for trial in pruned)
-    assert report.counts()["logical"] == 12
+def test_a_trial_that_should_be_pruned_ends_at_its_next_report(run, monkeypatch):
+    # Those above 0 would report for ever.
+    monkeypatch.setattr("lab.tune.study.StoredStudy.report", lambda self, asked, step, value: asked.params["x"] > 0)
+    report = run(n_trials=8, base={"endless": True})
+    states = {trial["number"]: trial["state"] for trial in report.trials}
+    assert states == {t["number"]: "pruned" if t["params"]["x"] > 0 else "complete" for t in report.trials}
+    assert set(states.values()) == {"pruned", "complete"}
 
 
 def test_several_objectives_give_the_trials_that_none_beats(run):
