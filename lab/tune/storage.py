@@ -136,8 +136,9 @@ def open_storage(address: StorageAddress) -> Iterator[OpenStorage]:
             return
         with _reaching(address):
             storage = _database(address)
-        stack.callback(storage.remove_session)
+        # Called in the other order: the session gives its connection back to a pool that is still open.
         stack.callback(storage.engine.dispose)
+        stack.callback(storage.remove_session)
         yield OpenStorage(address=address, storage=get_storage(storage), repairs=tuple(repairs), engine=storage.engine)
 
 

@@ -29,6 +29,8 @@ def quad(task, link):
     for step in range(base.get("reports", 0)):
         time.sleep(base.get("pause", 0.0))
         link.report(step, value)
+    while "gate" in base and not Path(base["gate"]).exists():
+        time.sleep(0.02)
     while base.get("endless") and x > 0:
         link.report(0, value)
         time.sleep(0.01)

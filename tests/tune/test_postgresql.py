@@ -11,6 +11,7 @@ from collections import Counter
 
 import optuna
 import pytest
+from sqlalchemy.pool import NullPool
 
 from lab.base import StudyError
 
@@ -35,10 +36,12 @@ def begin(config, toys, folder, url, *, resume):
 
 
 def trials_of(url, name="parabola"):
+    storage = optuna.storages.RDBStorage(url.replace(":", "+psycopg:", 1), engine_kwargs={"poolclass": NullPool})
     try:
-        return optuna.load_study(study_name=name, storage=url.replace(":", "+psycopg:", 1)).get_trials()
-    except KeyError:
-        return []
+        return optuna.load_study(study_name=name, storage=storage).get_trials()
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def wait_until(condition):
@@ -53,13 +56,16 @@ def owners(url):
 
 
 def test_of_two_supervisors_one_is_killed_and_the_other_finishes(postgresql, toys, tmp_path, study):
-    config = study(base={"reports": 2, "pause": 0.3, "log": str(tmp_path / "log")})
+    # No trial ends before both supervisors have some.
+    gate, log = tmp_path / "gate", tmp_path / "log"
+    config = study(base={"gate": str(gate), "log": str(log)})
     with begin(config, toys, tmp_path / "one", postgresql, resume=False) as one:
-        wait_until(lambda: trials_of(postgresql))
+        wait_until(log.exists)
         with begin(config, toys, tmp_path / "two", postgresql, resume=True) as two:
             wait_until(lambda: len(owners(postgresql)) == 2)
             one.send_signal(signal.SIGKILL)
             one.communicate(timeout=60)
+            gate.touch()
             _, errors = two.communicate(timeout=120)
     assert two.returncode == 0, errors
     trials = trials_of(postgresql)
