@@ -131,7 +131,7 @@ def run(arguments: Sequence[str]) -> int:
     work = WorkConfig(
         outdir=flags.outdir,
         storage=flags.storage or _saved_storage(flags, name),
-        n_trials=flags.n_trials or _saved_trials(flags, name),
+        n_trials=_saved_trials(flags, name) if flags.n_trials is None else flags.n_trials,
         parallel=flags.parallel,
         trial_timeout=flags.trial_timeout,
         resume=flags.resume,
@@ -139,12 +139,14 @@ def run(arguments: Sequence[str]) -> int:
     # Only here: Optuna takes a second to import.
     from lab.tune import run_study
 
+    folder = flags.outdir / name
     with StudyProgress() as progress:
-        progress.on_text(
-            f"study {name} in {flags.outdir / name}; see its trials with lab dashboard --save-dir "
-            f"{flags.outdir / name / 'trials'}"
-        )
-        report = run_study(study, work, progress)
+        progress.on_text(f"study {name}; see its trials with lab dashboard --save-dir {folder / 'trials'}")
+        try:
+            report = run_study(study, work, progress)
+        except KeyboardInterrupt:
+            progress.on_text(f"go on with: lab tune --resume --study {name} --outdir {flags.outdir}")
+            raise
     sys.stdout.write((report.to_json() if flags.json else str(report)) + "\n")
     return 0
 

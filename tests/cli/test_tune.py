@@ -1,6 +1,7 @@
 """`lab tune`: what the document spells, what is refused in one line, what is shown; no training here."""
 
 import json
+import re
 
 import pytest
 
@@ -79,8 +80,8 @@ def test_phases_of_a_search_fit_the_length(asked):
 @pytest.mark.parametrize(
     ("words", "match"),
     [
-        ("--recipe fixd --search weight_lr=1:2", "a recipe among .*did you mean fixed"),
-        ("--agent critera --search weight_lr=1:2", "an agent among criteria, evidence.*did you mean criteria"),
+        ("--recipe fixd --search weight_lr=1:2", "a recipe among .*Did you mean fixed"),
+        ("--agent critera --search weight_lr=1:2", "an agent among criteria, evidence.*Did you mean criteria"),
         ("--search speed=1:2", "a field that can be searched, among .*got 'speed'"),
         ("--search arch_lr=1:2", "a field that can be searched, among .*got 'arch_lr'"),
         ("--search weight_lr=2:1", "low < high for weight_lr.*an empty range"),
@@ -103,8 +104,6 @@ def test_phases_of_a_search_fit_the_length(asked):
     ],
 )
 def test_bad_input_is_told_in_one_line_and_writes_nothing(words, match, tmp_path, monkeypatch, capsys):
-    import re
-
     monkeypatch.chdir(tmp_path)
     (tmp_path / "foreign").write_text("hello\n")
     assert main(["tune", *words.split()]) in (1, 2)
