@@ -4,13 +4,13 @@ import pytest
 
 from lab.runs import RunConfig, RunReport
 from lab.store import RunReader, list_runs
-from lab.tune import StudyConfig, WorkConfig, best_settings, parse_space, run_study
+from lab.tune import StudyConfig, WorkConfig, parse_space, run_study
 from lab.tune.config import OBJECTIVES
 from lab.tune.dimension import field_types
 
 
 @pytest.mark.slow
-def test_trials_are_runs_with_every_objective_and_the_best_can_be_trained_anew(tmp_path):
+def test_trials_are_runs_with_every_objective_and_equal_to_their_own_reports(tmp_path):
     base = RunConfig.from_fields(
         recipe="fixed", space="nb125", train_limit=120, init_channels=2, layers=1, batch_size=16, epochs=2, device="cpu"
     )
@@ -38,9 +38,3 @@ def test_trials_are_runs_with_every_objective_and_the_best_can_be_trained_anew(t
         assert config["init_channels"] == trial["params"]["init_channels"]
     flops = {trial["params"]["init_channels"]: trial["values"]["flops"] for trial in report.trials}
     assert len(flops) == 1 or flops[4] > flops[2]
-    single = StudyConfig.from_json(
-        {**study.to_json(), "name": "one", "objectives": ["loss"], "directions": ["minimize"]}
-    )
-    report = run_study(single, WorkConfig(outdir=tmp_path, n_trials=2, parallel=2))
-    best = report.best()[0]
-    assert best_settings(tmp_path / "one")["optimizer"]["weight_lr"] == best["params"]["weight_lr"]
