@@ -14,6 +14,8 @@ from lab.tune import StudyConfig, parse_space
 from lab.tune.dimension import field_types
 from lab.tune.report import StudyReport
 
+pytest.importorskip("optuna", reason="needs the extra tune")
+
 
 class Called(Exception):
     """Stands for the end of a study that is not run here."""
