@@ -26,7 +26,7 @@ SUPERVISOR = """
 
 def begin(config, toys, folder, url, *, resume):
     """A supervisor in a process of its own, as if on a machine of its own."""
-    work = {"outdir": str(folder), "parallel": 2, "n_trials": 12, "storage": url, "resume": resume, "heartbeat": 0.2}
+    work = {"outdir": str(folder), "parallel": 2, "n_trials": 8, "storage": url, "resume": resume, "heartbeat": 0.2}
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(SUPERVISOR), json.dumps(config.to_json()), json.dumps(work)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(toys), *sys.path])},
@@ -45,7 +45,7 @@ def trials_of(url, name="parabola"):
 
 
 def wait_until(condition):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -66,20 +66,20 @@ def test_of_two_supervisors_one_is_killed_and_the_other_finishes(postgresql, toy
             one.send_signal(signal.SIGKILL)
             one.communicate(timeout=60)
             gate.touch()
-            _, errors = two.communicate(timeout=120)
+            _, errors = two.communicate(timeout=300)
     assert two.returncode == 0, errors
     trials = trials_of(postgresql)
     roots = Counter(trial.user_attrs.get("root", trial.number) for trial in trials if trial.state.name == "COMPLETE")
-    assert len(roots) == 12
+    assert len(roots) == 8
     assert set(roots.values()) == {1}
-    assert len({trial.user_attrs.get("root", trial.number) for trial in trials}) == 12
+    assert len({trial.user_attrs.get("root", trial.number) for trial in trials}) == 8
     params = {trial.number: trial.params for trial in trials}
     assert all(trial.params == params[trial.user_attrs.get("root", trial.number)] for trial in trials)
     failed = [trial for trial in trials if trial.state.name == "FAIL"]
     assert {trial.user_attrs["cause"] for trial in failed} <= {"supervisor died"}
     # Two supervisors with one seed draw different points.
     first = [trial.params["x"] for trial in trials if "root" not in trial.user_attrs]
-    assert len(set(first)) == 12
+    assert len(set(first)) == 8
 
 
 def test_a_database_that_is_not_there_is_told_in_one_line(postgresql, run):
