@@ -22,7 +22,7 @@ import psutil
 from optuna.storages.journal import JournalFileBackend
 
 from lab.base import ReportTable, StudyError
-from lab.bench.settings import TuneBench
+from lab.bench.settings import TUNE_PARTS, TuneBench
 from lab.results import machine
 from lab.store import RunReader
 
@@ -30,6 +30,9 @@ _STUDY = """
 import json, sys, time
 from pathlib import Path
 from lab.tune import Dimension, StudyConfig, WorkConfig, run_study
+from lab.tune import engine
+# What matters is worked out once at the end, which is no part of what is measured; its imports take seconds.
+engine.FEWEST = 10**9
 given = json.loads(sys.argv[1])
 space = tuple(Dimension(field=name, low=-5.0, high=5.0) for name in ("x", "y"))
 study = StudyConfig(name="bench", dimensions=space, objectives=("score",), directions=("minimize",), sampler="random",
@@ -87,6 +90,11 @@ def run(config: TuneBench) -> dict[str, Any]:
     if "start" in config.parts:
         parts["start"] = _start()
     return {"bench": "tune", **machine(), "optuna": optuna.__version__, **parts}
+
+
+def result_name(config: TuneBench) -> str:
+    """Name of the result's file: that of the whole measurement, or of the parts that were measured."""
+    return "tune" if config.parts == TUNE_PARTS else f"tune-{'-'.join(config.parts)}"
 
 
 def summary(result: dict[str, Any]) -> ReportTable:
