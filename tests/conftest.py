@@ -35,6 +35,7 @@ LONGEST = (
     "asose/test_config.py",
     "multitask/test_strategy.py",
     "runs/test_kill.py",
+    "tune/test_supervisor.py",
     "runs/test_checkpoint_rows.py",
     "runs/test_distributed.py",
     "morph/test_random_nets.py",

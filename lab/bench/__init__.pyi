@@ -10,6 +10,7 @@ from .settings import (
     OverheadBench,
     StoreBench,
     SupernetBench,
+    TuneBench,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "OverheadBench",
     "StoreBench",
     "SupernetBench",
+    "TuneBench",
 ]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lab.base import require, require_range
+from lab.base import require, require_choice, require_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,3 +251,37 @@ class DashboardBench:
     def __post_init__(self) -> None:
         require_range("seconds", self.seconds, 5, 600)
         require_range("clicks", self.clicks, 1, 100)
+
+
+TUNE_PARTS = ("kills", "supervisors", "overhead", "parallel", "opening", "start")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneBench:
+    """Settings of `lab bench tune`.
+
+    Studies under SIGKILL, their overhead over bare Optuna, the start of a trial.
+    """
+
+    parts: tuple[str, ...] = TUNE_PARTS
+    """What is measured: kills (of children), supervisors (killed and resumed), overhead, parallel, opening, start."""
+    trials: int = 40
+    """Trials of a study, >= 4."""
+    seconds: float = 0.3
+    """Length of a trial that is killed, in (0, 10]."""
+    kills: int = 8
+    """Children that are killed in a study, >= 1."""
+    supervisor_kills: int = 20
+    """Supervisors that are killed, one after another, >= 1."""
+    seeds: int = 10
+    """Studies with killed children on each storage, >= 1."""
+    postgresql: str = ""
+    """postgresql://USER@HOST/DATABASE of an empty database; empty leaves PostgreSQL out."""
+
+    def __post_init__(self) -> None:
+        for part in self.parts:
+            require_choice("parts", part, TUNE_PARTS)
+        require_range("trials", self.trials, 4)
+        require_range("seconds", self.seconds, 0, 10, open_low=True)
+        for name in ("kills", "supervisor_kills", "seeds"):
+            require_range(name, getattr(self, name), 1)

@@ -19,6 +19,7 @@ BENCHES: Mapping[str, Measurement] = MappingProxyType(
         "loading": Measurement(settings=bench.LoadingBench),
         "dashboard": Measurement(settings=bench.DashboardBench),
         "long_run": Measurement(settings=bench.LongRunBench),
+        "tune": Measurement(settings=bench.TuneBench),
     }
 )
 """Module of `lab.bench` -> its settings, and what it measures."""

@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "demo": "a network grows on real data, live in your browser (--headless: in the terminal)",
         "train": "train a network: aso-se, fixed, agent, multitask or text; --resume resumes an interrupted run",
         "search": "search for a cell or a size: scores without training, short trainings where they pay",
+        "tune": "search the settings of a recipe: parallel trials, none lost; lab tune show STUDY",
         "evolve": "the former spelling of: lab train agent",
         "dashboard": "open the live page on the runs of a folder",
         "runs": "list, show and restore runs",

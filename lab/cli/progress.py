@@ -52,3 +52,37 @@ class TrainingProgress:
         """Say `text` above the bar."""
         # A line of a log stays one line; a terminal wraps it itself.
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+class StudyProgress:
+    """A bar over the trials of a study, with the best value; messages above it.
+
+    Args:
+        console: where to draw; the error stream by default, so that results on the output stream stay clean.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        shown = self.console.is_terminal and not os.environ.get("LAB_PLAIN")
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        self.progress = Progress(*columns, console=self.console, disable=not shown, refresh_per_second=4)
+        self.task = self.progress.add_task("loading once for all trials", total=1.0)
+
+    def __enter__(self) -> "StudyProgress":
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+
+    def on_trials(self, ended: int, total: int, running: int, best: float | None) -> None:
+        """Move the bar."""
+        found = "" if best is None else f", best {best:.5g}"
+        text = f"trial {ended}/{total}, {running} running{found}"
+        self.progress.update(self.task, total=float(total), completed=float(ended), description=text)
+
+    def on_text(self, text: str) -> None:
+        """Say `text` above the bar."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)

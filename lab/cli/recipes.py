@@ -49,6 +49,9 @@ class RunFlags:
     """Folder of this run inside --save-dir; default: date and time."""
     resume: str = ""
     """Resume from: latest, best, a run's folder or a checkpoint file. Settings come from the checkpoint."""
+    from_study: str = ""
+    """Take the settings of the best trial of this study of lab tune: its folder, or its name in studies/. Options
+    given beside it replace single ones."""
     extend: int | None = None
     """With --resume of a finished run: train this many epochs more."""
     allow_different_bits: bool = False

@@ -12,6 +12,7 @@ from lab.base import ConfigError, ReportTable
 from lab.cli.parse import HELP, parse
 from lab.cli.recipes import COMMON, RECIPES, homes, run_config
 from lab.cli.renamed import say_renamed
+from lab.cli.studied import over_study, studied_config
 from lab.cli.suggest import unknown
 from lab.datasets import describe, describe_multitask, describe_sentences
 from lab.device import list_devices
@@ -53,7 +54,13 @@ def train(recipe: str | None, words: Sequence[str]) -> int:
         from lab.cli.training import find_resumed
 
         resumed = find_resumed(value_of(words, "--resume"), value_of(words, "--save-dir"))
-    meant = recipe or (resumed.config.recipe if resumed else SEARCH)
+    studied = None
+    if (study := value_of(words, "--from-study")) and not HELP & set(words):
+        if resumed:
+            raise ConfigError("--resume or --from-study", "both", "remove one of the two")
+        studied = studied_config(study)
+    source = resumed.config if resumed else studied
+    meant = recipe or (source.recipe if source else SEARCH)
     page = RECIPES[meant]
     command: Any = parse(
         page.flags,
@@ -67,6 +74,8 @@ def train(recipe: str | None, words: Sequence[str]) -> int:
     if command.run.describe:
         return _describe(getattr(command.data, "data_dir", "data"), as_json=command.run.json)
     given, plain = run_config(meant, command), run_config(meant, page.flags())
+    if studied:
+        given = over_study(studied, given, plain)
     from lab.cli.training import execute
 
     return execute(given, plain, command, resumed)

@@ -3,7 +3,7 @@
 import contextlib
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from lab.runs.report import REPORT_FILE, RunReport
 from lab.state import state_digest
 from lab.store import AlertEvent, CheckpointEvent, RunWriter, list_runs, new_run_name
 from lab.train import (
+    EpochReport,
     Group,
     NullSink,
     Observer,
@@ -63,6 +64,7 @@ class Run:
         planned: why the settings are as they are, for the store, and the prior that was found; of a new run.
         observer: shown every step.
         group: the processes that train together, see `open_group`; rank 0 alone reads and writes files.
+        on_epoch: called with the report of each epoch when it has ended.
     """
 
     def __init__(
@@ -77,8 +79,10 @@ class Run:
         planned: Planned | None = None,
         observer: Observer | None = None,
         group: Group | None = None,
+        on_epoch: Callable[[EpochReport], None] | None = None,
     ) -> None:
         self.observer = observer
+        self.on_epoch = on_epoch
         self.group: Group = group or SingleProcess()
         self.checkpoint: Checkpoint | None = None
         self.finished: RunReport | None = None
@@ -238,6 +242,7 @@ class Run:
             device=self.parts.device,
             observer=self.observer,
             group=self.group,
+            on_epoch=self.on_epoch,
         )
         if self.checkpoint is not None:
             saved = self.checkpoint

@@ -14,6 +14,7 @@ from .records import (
     ControlEvent,
     GenotypeEvent,
     GrowthEvent,
+    ImportanceEvent,
     InterventionEvent,
     MemoryEvent,
     MutationEvent,
@@ -23,7 +24,9 @@ from .records import (
     Record,
     RollbackEvent,
     StabilityEvent,
+    StudyEvent,
     TemperatureEvent,
+    TrialEvent,
 )
 from .runs import list_runs, new_run_name
 from .translation import (
@@ -54,6 +57,7 @@ __all__ = [
     "EventRows",
     "GenotypeEvent",
     "GrowthEvent",
+    "ImportanceEvent",
     "InterventionEvent",
     "MemoryEvent",
     "MutationEvent",
@@ -68,8 +72,10 @@ __all__ = [
     "RunWriter",
     "ScalarRows",
     "StabilityEvent",
+    "StudyEvent",
     "TemperatureEvent",
     "ThinnedScalar",
+    "TrialEvent",
     "check_new_run",
     "control",
     "list_runs",

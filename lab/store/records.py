@@ -242,6 +242,78 @@ class ControlEvent:
     text: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class StudyEvent:
+    """A supervisor began to work on a study."""
+
+    kind: ClassVar[str] = "study"
+    study: str
+    """Name of the study."""
+    storage: str
+    """Where it is kept, without a password."""
+    supervisor: int
+    """Ordinal of the supervisor among all of the study, from 0; a resumed study has a further one."""
+    n_trials: int
+    """Logical trials that the study is to have."""
+    parallel: int
+    """Children that evaluate at once."""
+    objectives: list[str]
+    directions: list[str]
+    """minimize or maximize, one for each objective."""
+    space: list[dict[str, Any]]
+    """The searched fields: field, low, high, log, whole, choices."""
+    sampler: str
+    pruner: str
+    policy: list[list[str]] = field(default_factory=list)
+    """The retry policy: cause, state, retried, meaning."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialEvent:
+    """A trial of a study began or ended; the later event of a number replaces the earlier one."""
+
+    kind: ClassVar[str] = "trial"
+    number: int
+    """Of the attempt within the study."""
+    root: int
+    """Number of the first attempt of its logical trial; its own where it is that."""
+    attempt: int
+    """Within its logical trial, counted from 0."""
+    state: str
+    """running, complete, pruned or failed."""
+    params: dict[str, Any]
+    """Searched field -> value."""
+    values: dict[str, float] = field(default_factory=dict)
+    """Objective -> value, where it is complete."""
+    reports: int = 0
+    """Epochs that it reported."""
+    cause: str = ""
+    """Of a failure: a row of the retry policy."""
+    reason: str = ""
+    """Of a failure, in one sentence."""
+    retried: bool = False
+    """Whether a failed one is due for another attempt."""
+    run: str = ""
+    """Folder of its run, from the study's folder."""
+    seconds: float | None = None
+    """From the asking to the end; None while it runs."""
+    supervisor: int = 0
+    """Ordinal of the supervisor that asked for it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportanceEvent:
+    """What the searched fields matter for an objective, worked out by the supervisor from the trials so far."""
+
+    kind: ClassVar[str] = "importance"
+    objective: str
+    method: str
+    trials: int
+    """Complete trials that it stands on."""
+    importances: dict[str, float]
+    """Searched field -> share, largest first."""
+
+
 Record = (
     PhaseEvent
     | PlanEvent
@@ -258,6 +330,9 @@ Record = (
     | AlertEvent
     | OomEvent
     | ControlEvent
+    | StudyEvent
+    | TrialEvent
+    | ImportanceEvent
 )
 
 EVENT_RECORDS: dict[str, type[Record]] = {
@@ -278,5 +353,8 @@ EVENT_RECORDS: dict[str, type[Record]] = {
         AlertEvent,
         OomEvent,
         ControlEvent,
+        StudyEvent,
+        TrialEvent,
+        ImportanceEvent,
     )
 }

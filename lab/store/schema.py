@@ -1,7 +1,8 @@
 """The run database: its tables, and how it is opened for writing and for reading.
 
 One SQLite file for each run, one process that writes it. Covers the file alone: what the rows mean is in `writer` and
-`reader`. Schema number 1: the application id tells a run from any other SQLite file, `user_version` holds the number.
+`reader`. The application id tells a run from any other SQLite file, `user_version` holds the schema's number: 1, and 2
+since a file can hold the events of a study. Both have the same tables, and both are read.
 """
 
 import os
@@ -16,7 +17,7 @@ from lab.base import StoreError
 DATABASE = "events.db"
 # "LABR" in ASCII; SQLite keeps it in the header of the file.
 APPLICATION_ID = 0x4C414252
-SCHEMA = 1
+SCHEMA = 2
 BUSY_SECONDS = 5.0
 FINITE, NAN, PLUS_INFINITY, MINUS_INFINITY = 0, 1, 2, 3
 

@@ -41,6 +41,7 @@ class TrainingLoop:
         device: where the run computes; its allocator is read where it is CUDA.
         observer: shown every step.
         group: the processes that train together; they are interrupted together.
+        on_epoch: called with the report of each epoch, before its checkpoint is written.
     """
 
     def __init__(
@@ -56,7 +57,9 @@ class TrainingLoop:
         device: torch.device | None = None,
         observer: Observer | None = None,
         group: Group | None = None,
+        on_epoch: Callable[[EpochReport], None] | None = None,
     ) -> None:
+        self.on_epoch = on_epoch
         self.group: Group = group or SingleProcess()
         self.strategy = strategy
         self.data = data
@@ -182,6 +185,8 @@ class TrainingLoop:
         self.journal.epoch(self._last_step, report, parts, self.strategy.state().roots)
         if self._verdict is not None:
             self.journal.stability(self._last_step, self._verdict, self.strategy.offers)
+        if self.on_epoch is not None:
+            self.on_epoch(report)
         self.epoch += 1
         self.batch = 0
         self._begun = False

@@ -9,8 +9,8 @@ from lab.cli import main
 # What every recipe takes.
 SHARED = """
     allow-different-bits batch-size checkpoint-frequency dataset describe detect-anomaly device epochs extend grad-clip
-    json max-checkpoints max-rollbacks memory-fraction name precision rate-patience resume save-checkpoints save-dir
-    seed threads weight-decay weight-lr weight-momentum weight-schedule
+    from-study json max-checkpoints max-rollbacks memory-fraction name precision rate-patience resume save-checkpoints
+    save-dir seed threads weight-decay weight-lr weight-momentum weight-schedule
     weight-schedule-interval
 """
 # What the recipes on images take beside that.
@@ -61,6 +61,14 @@ HELD = {
     "runs restore": "checkpoint json name save-dir",
     "doctor": "data-dir follow-data json port simulate",
     "morph": "dilation dry-run groups heads json kernel layer op plan seed to where width",
+    "tune": IMAGES
+    + """
+        agent batch-size checkpoint-frequency dataset device epochs fixed-cell grad-clip grid-points json layers
+        max-checkpoints max-rollbacks memory-fraction n-trials objectives outdir parallel patience precision pruner
+        rate-patience recipe resume retries sampler save-checkpoints search seed space space-file storage study threads
+        trial-timeout weight-decay weight-lr weight-momentum weight-schedule weight-schedule-interval
+    """,
+    "tune show": "json outdir",
     "bench": "out",
     "experiment": "out",
     "bench long_run": "chromium genotypes json out scalars seed settle watch",
@@ -90,7 +98,7 @@ def commands_of(overview: str) -> list[str]:
     return re.findall(r"^  ([a-z-]+)  ", overview, re.MULTILINE)
 
 
-SHORT = ("train", "evolve")
+SHORT = ("train", "evolve", "tune")
 """Commands whose --help leaves the rarer options to --help-all."""
 
 
