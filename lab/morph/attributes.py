@@ -36,6 +36,7 @@ HEADS = frozenset(
 INNER = frozenset(
     {
         "attn_dim",
+        "dim_attn",
         "all_head_size",
         "all_head_dim",
         "inner_dim",
@@ -63,11 +64,11 @@ INNER = frozenset(
 """Sizes inside a block."""
 STREAM = frozenset({"embed_dim", "dim", "d_model", "hidden_size", "num_features", "head_hidden_size", "C", "channels"})
 """Sizes of what a block reads and gives: they change where every weight below of that size does."""
-SIZES = frozenset({"head_dim", "attention_head_size", "attn_head_size", "key_head_dim", "val_head_dim"})
+SIZES = frozenset({"head_dim", "attention_head_size", "attn_head_size", "key_head_dim", "val_head_dim", "dim_head"})
 """How many units one head has."""
 WHOLE = frozenset({"in_channels"})
 """Sizes that a forward divides into pieces: a multiple of those of the weights below."""
-SHAPES = frozenset({"shape", "normalized_shape"})
+SHAPES = frozenset({"shape", "normalized_shape", "bias_shape"})
 """Tuples of sizes."""
 
 
@@ -102,6 +103,8 @@ def _sizes(module: nn.Module, new: dict[str, tuple[int, ...]]) -> dict[str, int 
     if isinstance(module, nn.MultiheadAttention) and ("in_proj_weight" in new or "q_proj_weight" in new):
         got = f"one coupled to the embed_dim {module.embed_dim} of a MultiheadAttention"
         raise MorphError("a width that can change", got, "choose a layer whose units no attention reads or adds to")
+    if isinstance(module, nn.RNNBase | nn.RNNCellBase):
+        return _recurrent_sizes(module, new)
     weight = new.get("weight")
     if isinstance(module, nn.Linear) and weight:
         return {"out_features": weight[0], "in_features": weight[1]}
@@ -133,9 +136,28 @@ def _sizes(module: nn.Module, new: dict[str, tuple[int, ...]]) -> dict[str, int 
     return {}
 
 
+def _recurrent_sizes(
+    module: nn.RNNBase | nn.RNNCellBase, new: dict[str, tuple[int, ...]]
+) -> dict[str, int | tuple[int, ...]]:
+    layer = "_l0" if isinstance(module, nn.RNNBase) else ""
+    read, kept, projected = (new.get(f"{name}{layer}") for name in ("weight_ih", "weight_hh", "weight_hr"))
+    sizes: dict[str, int | tuple[int, ...]] = {}
+    if read:
+        sizes["input_size"] = read[1]
+    if kept:
+        # Gates have the same units, one after the other.
+        sizes["hidden_size"] = kept[0] * module.hidden_size // module.get_parameter(f"weight_hh{layer}").shape[0]
+    if projected:
+        sizes["proj_size"] = projected[0]
+    return sizes
+
+
 def count_steps(model: nn.Module, widths: Widths, unit: WidthVar, count: int) -> list[SetAttribute]:
     """The attributes that follow when `unit` gets `count` units."""
     touched = {name: dims for name, dims in widths.dims.items() if any(unit in width_vars(dim) for dim in dims)}
+    found = [segment for dims in touched.values() for dim in dims for segment in resolve(dim) if unit in segment]
+    # A table or a bias has one entry for each head; elsewhere a head is made of further units.
+    made = any(segment[-1] is not unit for segment in found)
     steps: list[SetAttribute] = []
     for path, module in model.named_modules():
         if type(module).__module__.startswith("torch.nn."):
@@ -149,7 +171,7 @@ def count_steps(model: nn.Module, widths: Widths, unit: WidthVar, count: int) ->
         below = [dim for name, dims in touched.items() if name.startswith(prefix) for dim in dims]
         others = [dim for name, dims in widths.dims.items() if name.startswith(prefix) for dim in dims]
         for key, value in counted.items():
-            new = _new_value(key, value, unit, count, below, others)
+            new = _new_value(key, value, unit, count, below, others, made)
             if new:
                 steps.append(SetAttribute(module=path, attribute=key, value=new))
         for key, shape in shapes.items():
@@ -160,7 +182,7 @@ def count_steps(model: nn.Module, widths: Widths, unit: WidthVar, count: int) ->
     return steps
 
 
-def _new_value(key: str, value: int, unit: WidthVar, count: int, below: list[Dim], others: list[Dim]) -> int:
+def _new_value(key: str, value: int, unit: WidthVar, count: int, below: list[Dim], others: list[Dim], made: bool) -> int:
     """What the attribute becomes; 0 where it stays."""
     if key in SIZES:
         return count if value == unit.size and _is_last(unit, below) else 0
@@ -169,6 +191,8 @@ def _new_value(key: str, value: int, unit: WidthVar, count: int, below: list[Dim
         cuts = [span for dim in pieces for span in _spans(resolve(dim), unit, count, heads=False)]
         return next((value // size * wide for size, wide in cuts if value % size == 0), 0)
     spans = {span: wide for dim in below for span, wide in _spans(resolve(dim), unit, count, heads=key in HEADS)}
+    if key in HEADS and made and value == unit.size and below:
+        return count
     if key in STREAM and any(dim_size(dim) == value and unit not in width_vars(dim) for dim in others):
         return 0
     return spans.get(value, 0)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from lab.base import MorphError
 from lab.morph.dims import Dim, WidthVar, dim_size, fix, plain, resolve, unify, width_vars
 from lab.morph.rules import apply_rule
 from lab.morph.traced_op import Roles, TracedOp, Value, tensors
-from lab.nn import plain_attention
+from lab.nn import plain_attention, plain_recurrence
 from lab.state import structure_digest
 
 # What running somebody's model can raise: anything else is a fault of ours or of the machine.
@@ -109,7 +110,9 @@ def trace_widths(model: nn.Module, example: Example) -> Widths:
             graph, names = _graph(copied(model).bfloat16().eval(), *half)
         except MODEL_ERRORS as other:
             raise _untraced(other) from other
-    return _interpret(list(graph.graph.nodes), names, graph)
+    widths = _interpret(list(graph.graph.nodes), names, graph)
+    _join_recurrent(model, widths.dims)
+    return widths
 
 
 def _untraced(error: Exception) -> MorphError:
@@ -132,7 +135,8 @@ def _graph(quiet: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> t
         leaves = pytree.tree_leaves(functional_call(quiet, state, args, kwargs))
         return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
-    with torch.no_grad(), plain_attention():
+    recurrent = any(isinstance(module, nn.RNNBase) for module in quiet.modules())
+    with torch.no_grad(), plain_attention(), plain_recurrence() if recurrent else nullcontext():
         graph = make_fx(forward, tracing_mode="fake", _allow_non_fake_inputs=True)(state, args, kwargs)
     # Placeholders come in the order of the flattened arguments, a dict in its own order.
     return graph, list(state)
@@ -211,6 +215,19 @@ def _interpret(nodes: list[Node], names: list[str], graph: nn.Module) -> Widths:
     for dim in (dim for found in dims.values() for dim in found):
         resolve(dim)
     return Widths(dims, roles)
+
+
+def _join_recurrent(model: nn.Module, dims: dict[str, tuple[Dim, ...]]) -> None:
+    """Layers and directions of one LSTM, GRU or RNN have one number of units."""
+    for path, module in model.named_modules():
+        if not isinstance(module, nn.RNNBase):
+            continue
+        for part in ("weight_hh", "weight_hr"):
+            names = [f"{path}.{name}" if path else name for name in module._parameters if name.startswith(part)]
+            for name in names[1:]:
+                unify(dims[names[0]][1], dims[name][1], "layers and directions of a recurrence have one size")
+    for dim in (dim for found in dims.values() for dim in found):
+        resolve(dim)
 
 
 def _tie(widths: Widths) -> None:

@@ -35,7 +35,7 @@ def _as_strided(op: TracedOp) -> Values:
     return op.plain_outputs()
 
 
-@register(VIEWS, aten.t.default, aten.transpose.int, aten.permute.default)
+@register(VIEWS, aten.t.default, aten.transpose.int, aten.transpose_.default, aten.permute.default)
 def _permute(op: TracedOp) -> Values:
     x = op.args[0]
     order = list(range(len(x.dims)))

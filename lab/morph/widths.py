@@ -57,6 +57,10 @@ def _width_of(model: nn.Module, layer: str, widths: Widths) -> tuple[str, int, n
         raise MorphError(
             "a weight that is a parameter", got, "call torch.nn.utils.parametrize.remove_parametrizations first"
         )
+    if isinstance(module, nn.RNNBase):
+        return f"{layer}.weight_hh_l0", 1, module
+    if isinstance(module, nn.RNNCellBase):
+        return f"{layer}.weight_hh", 1, module
     hooks = [hook for hook in module._forward_pre_hooks.values() if getattr(hook, "name", "") == "weight"]
     if hooks:
         # torch's older weight_norm and spectral_norm: the weight is computed anew at each forward.

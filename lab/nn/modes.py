@@ -1,4 +1,4 @@
-"""Train mode, eval mode for a while with each module's own mode back afterwards, attention without its fused path."""
+"""Train mode, eval mode for a while with each module's own mode back afterwards, attention and recurrence in plain steps."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,3 +54,14 @@ def plain_attention() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(enabled)
+
+
+@contextmanager
+def plain_recurrence() -> Iterator[None]:
+    """LSTM, GRU and RNN step by step, without the fused operations of oneDNN and cuDNN, which hide what they do."""
+    one, other = torch.backends.mkldnn.enabled, torch.backends.cudnn.enabled
+    torch.backends.mkldnn.enabled = torch.backends.cudnn.enabled = False
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled, torch.backends.cudnn.enabled = one, other
