@@ -10,7 +10,7 @@ from math import prod
 from torch import nn
 
 from lab.base import MorphError
-from lab.morph.dims import Dim, WidthVar, dim_size, factor_size, resolve, width_vars
+from lab.morph.dims import Dim, WidthVar, dim_size, factor_size, resolve, segment_size, width_vars
 from lab.morph.steps import SetAttribute
 from lab.morph.trace import Widths
 
@@ -41,6 +41,7 @@ INNER = frozenset(
         "all_head_dim",
         "inner_dim",
         "split_size",
+        "width",
         "d_inner",
         "intermediate_size",
         "hidden_dim",
@@ -51,7 +52,6 @@ INNER = frozenset(
         "key_attn_dim",
         "num_channels",
         "out_channels",
-        "out_chs",
         "expand_chs",
         "dim_out",
         "out_dim",
@@ -68,8 +68,13 @@ SIZES = frozenset({"head_dim", "attention_head_size", "attn_head_size", "key_hea
 """How many units one head has."""
 WHOLE = frozenset({"in_channels"})
 """Sizes that a forward divides into pieces: a multiple of those of the weights below."""
+MADE = frozenset({"out_chs"})
+"""Sizes of what a block joins of its parts: a multiple of what those below make."""
 SHAPES = frozenset({"shape", "normalized_shape", "bias_shape"})
 """Tuples of sizes."""
+CUTS = frozenset({"split_indexes", "split_indices", "split_sizes"})
+"""Tuples of the sizes of pieces."""
+NAMES = HEADS | INNER | STREAM | SIZES | WHOLE | MADE
 
 
 def size_steps(model: nn.Module, shapes: dict[str, tuple[int, ...]]) -> list[SetAttribute]:
@@ -157,45 +162,71 @@ def count_steps(model: nn.Module, widths: Widths, unit: WidthVar, count: int) ->
     touched = {name: dims for name, dims in widths.dims.items() if any(unit in width_vars(dim) for dim in dims)}
     found = [segment for dims in touched.values() for dim in dims for segment in resolve(dim) if unit in segment]
     # A table or a bias has one entry for each head; elsewhere a head is made of further units.
-    made = any(segment[-1] is not unit for segment in found)
+    headed = any(segment[-1] is not unit for segment in found)
     steps: list[SetAttribute] = []
     for path, module in model.named_modules():
         if type(module).__module__.startswith("torch.nn."):
             continue
-        named = {key: value for key, value in vars(module).items() if key in HEADS | INNER | STREAM | SIZES | WHOLE}
+        named = {key: value for key, value in vars(module).items() if key in NAMES}
         counted = {key: value for key, value in named.items() if type(value) is int and value > 1}
-        shapes = {key: value for key, value in vars(module).items() if key in SHAPES and isinstance(value, tuple)}
+        shapes = {
+            key: value for key, value in vars(module).items() if key in SHAPES | CUTS and isinstance(value, tuple)
+        }
         if not counted and not shapes:
             continue
         prefix = f"{path}." if path else ""
         below = [dim for name, dims in touched.items() if name.startswith(prefix) for dim in dims]
+        made = [
+            dim
+            for name, dims in touched.items()
+            for number, dim in enumerate(dims)
+            if name.startswith(prefix) and (name, number) not in widths.roles.read
+        ]
         others = [dim for name, dims in widths.dims.items() if name.startswith(prefix) for dim in dims]
         for key, value in counted.items():
-            new = _new_value(key, value, unit, count, below, others, made)
+            if key in HEADS and headed and value == unit.size and below:
+                new = count
+            else:
+                new = _new_value(key, value, unit, count, made if key in MADE else below, others)
             if new:
                 steps.append(SetAttribute(module=path, attribute=key, value=new))
         for key, shape in shapes.items():
             spans = {size: wide for dim in below for size, wide in _spans(resolve(dim), unit, count, heads=False)}
-            sizes = tuple(spans.get(size, size) if size > 1 else size for size in shape)
+            whole = [dim for dim in others if dim_size(dim) == sum(shape)] if key in CUTS else []
+            cut = [sizes for sizes in (_cut(resolve(dim), shape, unit, count) for dim in whole) if sizes]
+            sizes = cut[0] if cut else tuple(spans.get(size, size) if size > 1 else size for size in shape)
             if sizes != shape:
                 steps.append(SetAttribute(module=path, attribute=key, value=sizes))
     return steps
 
 
-def _new_value(key: str, value: int, unit: WidthVar, count: int, below: list[Dim], others: list[Dim], made: bool) -> int:
+def _new_value(key: str, value: int, unit: WidthVar, count: int, below: list[Dim], others: list[Dim]) -> int:
     """What the attribute becomes; 0 where it stays."""
     if key in SIZES:
         return count if value == unit.size and _is_last(unit, below) else 0
-    if key in WHOLE:
+    if key in WHOLE | MADE:
         pieces = [dim for dim in below if dim_size(dim) < value and value % dim_size(dim) == 0]
         cuts = [span for dim in pieces for span in _spans(resolve(dim), unit, count, heads=False)]
         return next((value // size * wide for size, wide in cuts if value % size == 0), 0)
     spans = {span: wide for dim in below for span, wide in _spans(resolve(dim), unit, count, heads=key in HEADS)}
-    if key in HEADS and made and value == unit.size and below:
-        return count
     if key in STREAM and any(dim_size(dim) == value and unit not in width_vars(dim) for dim in others):
         return 0
     return spans.get(value, 0)
+
+
+def _cut(dim: Dim, sizes: tuple[int, ...], unit: WidthVar, count: int) -> tuple[int, ...]:
+    """What pieces of a dimension become, one after the other; empty where its parts do not end where they do."""
+    left, found = list(dim), []
+    for size in sizes:
+        taken = new = 0
+        while left and taken < size:
+            segment = left.pop(0)
+            taken += segment_size(segment)
+            new += prod(count if factor is unit else factor_size(factor) for factor in segment)
+        if taken != size:
+            return ()
+        found.append(new)
+    return tuple(found)
 
 
 def _is_last(unit: WidthVar, dims: list[Dim]) -> bool:

@@ -150,7 +150,7 @@ class Traces:
     the object answers for a forward that depends on nothing else.
     """
 
-    def __init__(self, *, tied: bool = False) -> None:
+    def __init__(self, *, tied: int = 0) -> None:
         self._key: tuple[Any, ...] = ()
         self._found: Widths | MorphError | None = None
         self._tied = tied
@@ -158,14 +158,18 @@ class Traces:
 
     @property
     def with_ties(self) -> "Traces | None":
-        """For the same model, with residual streams tied to heads; None where a reshape joins nothing.
+        """For the same model, with more widths taken for one: first streams and heads, then whatever a reshape keeps.
 
-        `reshape(B, N, C)` with the C of the block's input makes heads units of the stream, and a trace of sizes cannot
-        tell it from another number.
+        `reshape(B, N, C)` with the C of the block's input makes heads units of the stream, `reshape(B, C, -1)` what a
+        layer made of it; a trace of sizes cannot tell the C from another number. None where nothing is left to tie.
         """
-        if self._tied or not isinstance(self._found, Widths) or not self._found.roles.joined:
+        if not isinstance(self._found, Widths):
             return None
-        self._other = self._other or Traces(tied=True)
+        left = [(1, self._found.roles.joined), (2, self._found.roles.kept)]
+        level = next((level for level, dims in left if level > self._tied and dims), 0)
+        if not level:
+            return None
+        self._other = self._other or Traces(tied=level)
         return self._other
 
     def widths(self, model: nn.Module, example: Example) -> Widths:
@@ -177,8 +181,9 @@ class Traces:
             self._key = key
             try:
                 self._found = trace_widths(model, example)
-                if self._tied:
-                    _tie(self._found)
+                roles = self._found.roles
+                for dims in (roles.joined, roles.kept)[: self._tied]:
+                    _tie(self._found, dims)
             except MorphError as error:
                 self._found = error
         if isinstance(self._found, MorphError):
@@ -230,18 +235,18 @@ def _join_recurrent(model: nn.Module, dims: dict[str, tuple[Dim, ...]]) -> None:
         resolve(dim)
 
 
-def _tie(widths: Widths) -> None:
-    """What a reshape joined is the width that the weights which made it read, where sizes agree."""
+def _tie(widths: Widths, named: list[Dim]) -> None:
+    """What a reshape names is the width that the weights which made it read, where sizes agree."""
     dims, pairs = widths.dims, list[tuple[Dim, Dim]]()
     # All are found before the first is tied: what makes the stream is no part of the block.
-    for joined in widths.roles.joined:
+    for joined in named:
         units = set(width_vars(joined))
         for name, read in sorted(widths.roles.read) if units else ():
             makes = any(units & set(width_vars(dim)) for number, dim in enumerate(dims[name]) if number != read)
             if makes and dim_size(dims[name][read]) == dim_size(joined):
                 pairs.append((dims[name][read], joined))
     for stream, joined in pairs:
-        unify(stream, joined, "heads are joined to another width")
+        unify(stream, joined, "a reshape names another width")
     for dim in (dim for found in dims.values() for dim in found):
         resolve(dim)
 

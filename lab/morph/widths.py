@@ -141,26 +141,23 @@ class _Resizing(Morph):
         return self.draft_with(Traces(), model, example, seed)
 
     def plan(self, model: nn.Module, example: Example, *, seed: int = 0, traces: Traces | None = None) -> MorphPlan:
-        """See `Morph.plan`; where that fails, heads are tried as units of the residual stream.
+        """See `Morph.plan`; where that fails, widths that a reshape may join are tried as one.
 
         Raises:
-            MorphError: both fail; the first reason, unless only the second says that another width is possible.
+            MorphError: all fail; the first reason, unless a later one says that another width is possible.
         """
-        traces = traces or Traces()
-        try:
-            return super().plan(model, example, seed=seed, traces=traces)
-        except IllegalWidth:
-            raise
-        except MorphError as error:
-            ties = traces.with_ties
-            if ties is None:
-                raise
+        first: MorphError | None = None
+        ties: Traces | None = traces or Traces()
+        while ties is not None:
             try:
                 return super().plan(model, example, seed=seed, traces=ties)
             except IllegalWidth:
                 raise
-            except MorphError:
-                raise error from None
+            except MorphError as error:
+                first = first or error
+                ties = ties.with_ties
+        assert first is not None
+        raise first
 
 
 @dataclass(frozen=True)
