@@ -169,9 +169,7 @@ def count_steps(model: nn.Module, widths: Widths, unit: WidthVar, count: int) ->
             continue
         named = {key: value for key, value in vars(module).items() if key in NAMES}
         counted = {key: value for key, value in named.items() if type(value) is int and value > 1}
-        shapes = {
-            key: value for key, value in vars(module).items() if key in SHAPES | CUTS and isinstance(value, tuple)
-        }
+        shapes = {key: value for key, value in vars(module).items() if key in SHAPES | CUTS and _is_shape(value)}
         if not counted and not shapes:
             continue
         prefix = f"{path}." if path else ""
@@ -212,6 +210,10 @@ def _new_value(key: str, value: int, unit: WidthVar, count: int, below: list[Dim
     if key in STREAM and any(dim_size(dim) == value and unit not in width_vars(dim) for dim in others):
         return 0
     return spans.get(value, 0)
+
+
+def _is_shape(value: object) -> bool:
+    return isinstance(value, tuple) and all(type(size) is int for size in value)
 
 
 def _cut(dim: Dim, sizes: tuple[int, ...], unit: WidthVar, count: int) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -59,9 +60,12 @@ def plain_attention() -> Iterator[None]:
 @contextmanager
 def plain_recurrence() -> Iterator[None]:
     """LSTM, GRU and RNN step by step, without the fused operations of oneDNN and cuDNN, which hide what they do."""
-    one, other = torch.backends.mkldnn.enabled, torch.backends.cudnn.enabled
-    torch.backends.mkldnn.enabled = torch.backends.cudnn.enabled = False
+    libraries: tuple[Any, ...] = (torch.backends.mkldnn, torch.backends.cudnn)
+    enabled = [library.enabled for library in libraries]
+    for library in libraries:
+        library.enabled = False
     try:
         yield
     finally:
-        torch.backends.mkldnn.enabled, torch.backends.cudnn.enabled = one, other
+        for library, was in zip(libraries, enabled, strict=True):
+            library.enabled = was
