@@ -1,10 +1,12 @@
 """Trace a model once and work out which dimensions of its weights belong to the same width."""
 
 import copy
-from collections.abc import Mapping
-from contextlib import nullcontext
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -136,10 +138,21 @@ def _graph(quiet: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> t
         return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
     recurrent = any(isinstance(module, nn.RNNBase) for module in quiet.modules())
-    with torch.no_grad(), plain_attention(), plain_recurrence() if recurrent else nullcontext():
+    with torch.no_grad(), _quiet_log(), plain_attention(), plain_recurrence() if recurrent else nullcontext():
         graph = make_fx(forward, tracing_mode="fake", _allow_non_fake_inputs=True)(state, args, kwargs)
     # Placeholders come in the order of the flattened arguments, a dict in its own order.
     return graph, list(state)
+
+
+@contextmanager
+def _quiet_log() -> Iterator[None]:
+    """torch logs a traceback for an operation that it cannot run without values, and raises the same besides."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    was, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = was
 
 
 class Traces:
@@ -155,6 +168,11 @@ class Traces:
         self._found: Widths | MorphError | None = None
         self._tied = tied
         self._other: Traces | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the last forward could not be followed."""
+        return isinstance(self._found, MorphError)
 
     @property
     def with_ties(self) -> "Traces | None":
@@ -189,6 +207,21 @@ class Traces:
         if isinstance(self._found, MorphError):
             raise MorphError(self._found.expected, self._found.got, self._found.hint)
         return self._found
+
+
+# A trace belongs to one model, and goes with it.
+_KNOWN: WeakKeyDictionary[nn.Module, Traces] = WeakKeyDictionary()
+
+
+def traces_of(model: nn.Module) -> Traces:
+    """What is known of `model`: its plans share a trace until its structure or the example's shapes are others.
+
+    A forward that depends on more than these gives at worst a plan that fails its trial: what is planned is run and
+    measured each time. A trace that failed is tried again.
+    """
+    if model not in _KNOWN or _KNOWN[model].failed:
+        _KNOWN[model] = Traces()
+    return _KNOWN[model]
 
 
 def _interpret(nodes: list[Node], names: list[str], graph: nn.Module) -> Widths:

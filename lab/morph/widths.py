@@ -14,7 +14,7 @@ from lab.morph.dims import WidthVar, dim_size, resolve, segment_size, width_vars
 from lab.morph.morph import Draft, Morph
 from lab.morph.plan import MorphPlan
 from lab.morph.steps import Resize, Step, layout_of
-from lab.morph.trace import Example, Traces, Widths
+from lab.morph.trace import Example, Traces, Widths, traces_of
 
 _CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 UNITS = ("copies", "drawn")
@@ -138,7 +138,7 @@ def resize_steps(
 class _Resizing(Morph):
     def build_steps(self, model: nn.Module, example: Example, seed: int) -> Draft:
         """See `Morph.build_steps`."""
-        return self.draft_with(Traces(), model, example, seed)
+        return self.draft_with(traces_of(model), model, example, seed)
 
     def plan(self, model: nn.Module, example: Example, *, seed: int = 0, traces: Traces | None = None) -> MorphPlan:
         """See `Morph.plan`; where that fails, widths that a reshape may join are tried as one.
@@ -147,7 +147,7 @@ class _Resizing(Morph):
             MorphError: all fail; the first reason, unless a later one says that another width is possible.
         """
         first: MorphError | None = None
-        ties: Traces | None = traces or Traces()
+        ties: Traces | None = traces or traces_of(model)
         while ties is not None:
             try:
                 return super().plan(model, example, seed=seed, traces=ties)

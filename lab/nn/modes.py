@@ -1,4 +1,4 @@
-"""Train mode, eval mode for a while with each module's own mode back afterwards, attention and recurrence in plain steps."""
+"""Train mode, eval mode for a while and each module's own mode back; attention and recurrence in plain steps."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
