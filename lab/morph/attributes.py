@@ -105,9 +105,8 @@ def _sizes(module: nn.Module, new: dict[str, tuple[int, ...]]) -> dict[str, int 
     """
     if not new:
         return {}
-    if isinstance(module, nn.MultiheadAttention) and ("in_proj_weight" in new or "q_proj_weight" in new):
-        got = f"one coupled to the embed_dim {module.embed_dim} of a MultiheadAttention"
-        raise MorphError("a width that can change", got, "choose a layer whose units no attention reads or adds to")
+    if isinstance(module, nn.MultiheadAttention):
+        return _attention_sizes(module, new)
     if isinstance(module, nn.RNNBase | nn.RNNCellBase):
         return _recurrent_sizes(module, new)
     weight = new.get("weight")
@@ -139,6 +138,25 @@ def _sizes(module: nn.Module, new: dict[str, tuple[int, ...]]) -> dict[str, int 
     if isinstance(module, nn.PReLU) and weight:
         return {"num_parameters": weight[0]}
     return {}
+
+
+def _attention_sizes(
+    module: nn.MultiheadAttention, new: dict[str, tuple[int, ...]]
+) -> dict[str, int | tuple[int, ...]]:
+    """It has one size for what it reads and for all heads together: they change as one, by whole heads.
+
+    Raises:
+        MorphError: they do not.
+    """
+    if "in_proj_weight" not in new and "q_proj_weight" not in new:
+        parts = {"kdim": "k_proj_weight", "vdim": "v_proj_weight"}
+        return {size: new[name][1] for size, name in parts.items() if name in new}
+    rows, size = new.get("in_proj_weight", (0, 0))
+    if not size or rows != 3 * size or size % module.head_dim:
+        got = f"one coupled to the embed_dim {module.embed_dim} of a MultiheadAttention"
+        hint = f"change it by whole heads of {module.head_dim}, or a layer whose units no attention reads or adds to"
+        raise MorphError("a width that can change", got, hint)
+    return {"embed_dim": size, "kdim": size, "vdim": size, "num_heads": size // module.head_dim}
 
 
 def _recurrent_sizes(
