@@ -8,6 +8,7 @@ part of the install: without it its models are skipped by name.
 import importlib.util
 import json
 import os
+import pickle
 import runpy
 from collections import Counter
 from dataclasses import asdict
@@ -15,13 +16,18 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
+from torch.utils import _pytree as pytree
 
+from lab.morph import apply
 from lab.morph.trace import Traces
 
 zoo = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("zoo.py"))))
 judge = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("judge.py"))))
 LARGE = bool(os.environ.get("LAB_LARGE"))
 SAMPLE = ("LlamaForCausalLM",)
+ORDINARY = (*SAMPLE, "BertForSequenceClassification", "test_resnet", "vit_tiny_patch16_224")
+"""Of these a changed model is pickled and exported."""
 NAMES = (*zoo.TIMM, *zoo.TRANSFORMERS) if LARGE else SAMPLE
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "morphisms.md"
@@ -55,6 +61,27 @@ def test_every_change_of_a_foreign_model_is_right_or_refused_with_a_reason(name,
     assert [verdict for verdict in verdicts if verdict.kind in ("wrong", "crash")] == []
     assert found["exact"] + found["pruned"] >= 0.6 * (len(verdicts) - found["excluded"]), verdicts
     assert all(verdict.reason for verdict in verdicts if verdict.kind in ("refused", "excluded"))
+
+
+@pytest.mark.parametrize("name", ORDINARY if LARGE else SAMPLE)
+def test_a_widened_foreign_model_pickles_and_exports(name):
+    if name in zoo.TIMM:
+        pytest.importorskip("timm")
+    pytest.importorskip("transformers")
+    model, examples = zoo.build(name)
+    site = next(site for op, site in judge.sites(model, examples[0]) if op == "Widen")
+    apply(judge.planned(model, examples[0], "Widen", site, Traces()), model).release()
+    expected = judge.outputs_of(model, examples[:1])
+    twin = pickle.loads(pickle.dumps(model))
+    assert judge.difference(expected, judge.outputs_of(twin, examples[:1])) == 0.0
+    if LARGE:
+        args, kwargs = ((), examples[0]) if isinstance(examples[0], dict) else ((examples[0],), {})
+        exported = torch.export.export(model.eval(), args, kwargs, strict=False).module()
+        with torch.no_grad():
+            one, other = (pytree.tree_leaves(each(*args, **kwargs)) for each in (model, exported))
+        pairs = [(a, b) for a, b in zip(one, other, strict=True) if torch.is_tensor(a)]
+        assert pairs
+        assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in pairs)
 
 
 def render(verdicts):
