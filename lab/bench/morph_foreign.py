@@ -178,24 +178,11 @@ def _median(call: Callable[[], None], times: int) -> float:
 def summary(result: dict[str, Any]) -> ReportTable:
     """One row for each operation: plan and apply together, in steps where a step is long, else in milliseconds."""
     models, aim = result["results"]["models"], result["results"]["aim"]
-    rows = []
-    for op in dict.fromkeys(row["operation"] for model in models.values() for row in model["operations"]):
-        found = [(m["step_seconds"], row) for m in models.values() for row in m["operations"] if row["operation"] == op]
-        done = [(step, row["plan_seconds"] + row["apply_seconds"]) for step, row in found if not row["refused"]]
-        ratios = [cost / step for step, cost in done if step >= SLOW]
-        quick = [1e3 * cost for step, cost in done if step < SLOW]
-        rows.append(
-            (
-                op,
-                f"{len(done)} of {len(found)}",
-                f"{statistics.median(ratios):.1f}" if ratios else "-",
-                f"{max(ratios):.1f}" if ratios else "-",
-                f"{len(ratios)}",
-                f"{statistics.median(quick):.0f} ms" if quick else "-",
-                f"{max(quick):.0f} ms" if quick else "-",
-            )
-        )
-    notes = [f"left out: {line}" for line in result["results"]["absent"]]
+    ops = dict.fromkeys(row["operation"] for model in models.values() for row in model["operations"])
+    rows = [_row(op, op, models, "plan_seconds") for op in ops]
+    rows += [_row("Prune again", "Prune", models, "plan_again_seconds")] if "Prune" in ops else []
+    notes = ["again: a second plan of the unchanged model, which shares the trace"] if "Prune" in ops else []
+    notes += [f"left out: {line}" for line in result["results"]["absent"]]
     columns = (
         "operation",
         "planned",
@@ -210,3 +197,19 @@ def summary(result: dict[str, Any]) -> ReportTable:
         f"(aim: median <= {aim['median']:g}, worst <= {aim['worst']:g})"
     )
     return ReportTable(title=title, columns=columns, rows=tuple(rows), notes=tuple(notes))
+
+
+def _row(label: str, op: str, models: dict[str, Any], plan: str) -> tuple[str, ...]:
+    found = [(m["step_seconds"], row) for m in models.values() for row in m["operations"] if row["operation"] == op]
+    done = [(step, row[plan] + row["apply_seconds"]) for step, row in found if not row["refused"]]
+    ratios = [cost / step for step, cost in done if step >= SLOW]
+    quick = [1e3 * cost for step, cost in done if step < SLOW]
+    return (
+        label,
+        f"{len(done)} of {len(found)}",
+        f"{statistics.median(ratios):.1f}" if ratios else "-",
+        f"{max(ratios):.1f}" if ratios else "-",
+        f"{len(ratios)}",
+        f"{statistics.median(quick):.0f} ms" if quick else "-",
+        f"{max(quick):.0f} ms" if quick else "-",
+    )
