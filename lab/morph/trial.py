@@ -168,9 +168,7 @@ def _lifted_by(error: BaseException) -> str:
     if isinstance(error, AttributeError):
         return "the forward reads an attribute of the changed module that has another meaning now; choose another one"
     if any(word in str(error) for word in ("size", "shape", "dimension", "channels", "elements")):
-        return (
-            "look for a size written into the forward, or choose another layer"
-        )
+        return "look for a size written into the forward, or choose another layer"
     return "run the model on the example in eval and in train mode, and see what raises"
 
 

@@ -234,7 +234,7 @@ def test_pieces_of_other_sizes_are_widths_of_their_own():
             return self.a(a) + self.b(b)
 
     model = nn.Sequential(Uneven()).double()
-    with pytest.raises(MorphError, match=r"a forward that runs with the change, in 0 \(Uneven\).*size written into the forward"):
+    with pytest.raises(MorphError, match=r"runs with the change, in 0 \(Uneven\).*size written into the forward"):
         Widen("0.first", 10).plan(model, TOKENS)
 
 
