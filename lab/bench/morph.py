@@ -12,6 +12,7 @@ import torchvision
 from torch import Tensor, nn
 
 from lab.base import ConfigError, ReportTable
+from lab.bench import morph_foreign, morph_peers
 from lab.bench.settings import MorphBench
 from lab.morph import Deepen, InsertResidual, Morph, MorphReport, Widen, apply, rebuild, rollback, verify
 from lab.nn import small_cnn
@@ -31,7 +32,12 @@ def _build(name: str, size: int) -> nn.Module:
 
 
 def run(config: MorphBench) -> dict[str, Any]:
-    """Time every operation on every model, with Adam and its state, one after the other in one process."""
+    """Time every operation on every model, with Adam and its state, one after the other in one process.
+
+    With `zoo` or `peers`, see `morph_foreign` and `morph_peers`.
+    """
+    if config.zoo:
+        return morph_peers.run(config) if config.peers else morph_foreign.run(config)
     _require_known((*config.models, *config.compiled))
     results: dict[str, Any] = {}
     for name in config.models:
@@ -129,8 +135,15 @@ def _inductor(name: str, config: MorphBench) -> dict[str, Any]:
     return {"compile_seconds": seconds, "relative_difference": difference}
 
 
+def result_name(config: MorphBench) -> str:
+    """Name of the result's file: each kind of measurement has its own."""
+    return (morph_peers.NAME if config.peers else morph_foreign.NAME) if config.zoo else "morph"
+
+
 def summary(result: dict[str, Any]) -> ReportTable:
     """One row for each model and operation, times in steps of training."""
+    if result["bench"] != "morph":
+        return (morph_peers if result["bench"] == morph_peers.NAME else morph_foreign).summary(result)
     rows = []
     for name, figures in result["results"]["models"].items():
         step = figures["step_seconds"]

@@ -142,6 +142,8 @@ class MorphBench:
     """Settings of `lab bench morph`.
 
     Surgery: plan, apply, rollback, in training steps of the same model.
+
+    With `zoo`: on models that nobody here wrote. With `peers`: beside other libraries.
     """
 
     models: tuple[str, ...] = ("small_cnn", "resnet18", "mobilenet_v2", "convnext_tiny")
@@ -156,8 +158,22 @@ class MorphBench:
     """Models whose changed network is compiled with inductor as well; needs a C++ compiler."""
     seed: int = 0
     """Seed of weights and inputs."""
+    zoo: str = ""
+    """Folder with zoo.py and judge.py, as tests/morph: its models in place of `models`; morph-foreign.json."""
+    names: tuple[str, ...] = ()
+    """Models of `zoo`; none takes all."""
+    folder: str = "runs/bench/morph"
+    """With `zoo`, where the figures of each model are kept and found again."""
+    peers: bool = False
+    """With `zoo`: beside torch-pruning, GroMo and AgileRL, as far as installed. The result is morph-peers.json."""
 
     def __post_init__(self) -> None:
+        require(
+            bool(self.zoo) or not (self.peers or self.names),
+            expected="a folder of models in zoo for peers and names",
+            got="none",
+            hint="give --zoo tests/morph",
+        )
         require_range("batch", self.batch, 4)
         require_range("size", self.size, 32)
         require_range("rounds", self.rounds, 3)

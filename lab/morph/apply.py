@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lab.base import MorphError, Report, ReportTable
-from lab.morph.edit import check_optimizer, execute
+from lab.morph.edit import execute
+from lab.morph.moments import check_optimizer
 from lab.morph.plan import MorphPlan
 from lab.morph.trace import MODEL_ERRORS, Example, copied, kept_results
 from lab.morph.trial import compare, double, double_model
@@ -78,6 +79,8 @@ class MorphReport(Report):
     """Floating-point operations of a forward on the plan's example, before and after."""
     seconds: float
     """Of `apply`."""
+    moment_difference: float = 0.0
+    """How far moments of copies may be off, relative: 0 unless the optimizer adds weight decay to the gradient."""
     undo: _Undo | None = field(default=None, repr=False)
 
     def release(self) -> None:
@@ -97,6 +100,7 @@ class MorphReport(Report):
             "parameters": list(self.parameters),
             "flops": list(self.flops),
             "seconds": self.seconds,
+            "moment_difference": self.moment_difference,
         }
 
     def tables(self) -> tuple[ReportTable, ...]:
@@ -111,6 +115,9 @@ class MorphReport(Report):
             ("weights", " -> ".join(digest[:8] for digest in self.digests.weights)),
             ("seconds", f"{self.seconds:.3f}"),
         ]
+        if self.moment_difference:
+            text = f"moments of copies off by up to {self.moment_difference:.1e}: it adds weight decay to the gradient"
+            rows.append(("optimizer", f"{text}; AdamW does not"))
         if self.plan.note:
             rows.append(("note", self.plan.note))
         return (ReportTable(title="Change", columns=("what", "value"), rows=tuple(rows)),)
@@ -145,7 +152,7 @@ def apply(
     )
     done = False
     try:
-        execute(plan, model, optimizer)
+        moments = execute(plan, model, optimizer)
         done = True
     finally:
         # In `finally`, so that an interrupt leaves no half-made change either.
@@ -163,6 +170,7 @@ def apply(
         parameters=plan.parameters,
         flops=plan.flops,
         seconds=time.perf_counter() - began,
+        moment_difference=moments,
         undo=undo,
     )
 

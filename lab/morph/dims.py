@@ -107,8 +107,10 @@ def mark_inexact(what: WidthVar | Dim, reason: str) -> None:
 def mark_equal(dim: Dim, reason: str) -> None:
     """Copies leave the function as it is only where each unit has as many, for `reason`."""
     found = resolve(dim)
-    if len(found) > 1:
-        mark_inexact(dim, f"{reason} over a concatenation")
+    for var in width_vars(dim):
+        # A width that is in every part, as where slices of one tensor are joined, weighs the same in each.
+        if any(var not in segment for segment in found):
+            mark_inexact(var, f"{reason} over a concatenation")
     for var in width_vars(dim):
         var.equal = var.equal or reason
 

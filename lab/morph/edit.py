@@ -4,11 +4,11 @@ Values, gradient and optimizer state of a weight are copied together with its un
 the incoming and v the outgoing weights of a unit and a_k the shares of its copies, w'_k = w and v'_k = a_k v, so that
 the gradient of w'_k is a_k times that of w, and the gradient of v'_k is that of v. First moments follow the gradient,
 second moments its square. An L2 penalty that the optimizer adds to the gradient (SGD and Adam with `weight_decay`) is
-weighed with it; decoupled decay (AdamW) is in no moment. Units that are drawn have no past: their moments begin anew.
+weighed with it, and `execute` gives how far off that is; decoupled decay (AdamW) is in no moment. Units that are drawn
+have no past: their moments begin anew.
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,75 +16,24 @@ from torch.optim import Optimizer
 
 from lab.base import MorphError
 from lab.morph.modules import build_module, is_called, modules_around
+from lab.morph.moments import STARTS, decay_gap, power_of
 from lab.morph.plan import MorphPlan
 from lab.morph.steps import Append, Pad, Regroup, Resize, SetAttribute, TensorStep, Transition, Wrap
 from lab.nn import Cell, EvolvableNetwork, make_primitive
 from lab.space import Edge, Space
 from lab.state import preserved_rng
 
-# Power of the gradient that each entry of an optimizer's state grows with.
-MOMENTS = {
-    "momentum_buffer": 1,
-    "exp_avg": 1,
-    "grad_avg": 1,
-    "exp_inf": 1,
-    "prev": 1,
-    "exp_avg_sq": 2,
-    "max_exp_avg_sq": 2,
-    "square_avg": 2,
-    "sum": 2,
-    "acc_delta": 0,
-    "step_size": 0,
-}
-# Option of the group that an entry starts from, where that is not 0.
-STARTS = {"step_size": "lr", "sum": "initial_accumulator_value"}
 Map = tuple[Resize, Tensor, Tensor, Tensor] | Pad | Regroup | Append
 """What happens to one tensor: a resize with the old position and the factor of each new one and whether it is one of an
 old unit, or another step."""
 
 
-def check_optimizer(plan: MorphPlan, model: nn.Module, optimizer: Optimizer) -> None:
-    """Refuse before anything is changed what could not be carried.
+def execute(plan: MorphPlan, model: nn.Module, optimizer: Optimizer | None) -> float:
+    """All steps of the plan, in order; the global random streams are not touched.
 
-    Raises:
-        MorphError: a trainable parameter is in no group, or the state holds an entry that is not understood.
+    Returns:
+        The largest relative difference of a carried moment, as `lab.morph.moments.decay_gap` gives it.
     """
-    kind = type(optimizer).__name__
-    if isinstance(optimizer, torch.optim.LBFGS):
-        got = f"{kind}, whose history is one vector of all parameters"
-        raise MorphError("an optimizer with state for each parameter", got, "make a new LBFGS after the change")
-    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    missing = [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in held]
-    if missing:
-        raise MorphError(
-            "an optimizer that holds every trainable parameter", f"none holds {missing[0]}", "pass that one"
-        )
-    for state in optimizer.state.values():
-        for key, value in state.items():
-            # Bytes with a scale for each block, for instance: nothing that is copied or put back entry by entry.
-            if isinstance(value, Tensor) and type(value) not in (Tensor, nn.Parameter):
-                got = f"{key} of {kind}, a {type(value).__name__}"
-                raise MorphError("state in plain tensors", got, "use SGD, Adam or AdamW, or make a new one after it")
-    named = dict(model.named_parameters())
-    for step in plan.steps:
-        if not isinstance(step, TensorStep) or step.tensor not in named:
-            continue
-        parameter = named[step.tensor]
-        for key, value in optimizer.state.get(parameter, {}).items():
-            known = isinstance(value, Tensor) and (
-                not value.dim() or (key in MOMENTS and value.shape == parameter.shape)
-            )
-            if not known and not isinstance(value, int | float | bool | str | type(None)):
-                got = f"{key} of {kind}, {_described(value)} for {step.tensor} {tuple(parameter.shape)}"
-                raise MorphError(f"state among {', '.join(MOMENTS)}", got, "use SGD, Adam or AdamW, or make a new one")
-
-
-def _described(value: Any) -> str:
-    return f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-
-
-def execute(plan: MorphPlan, model: nn.Module, optimizer: Optimizer | None) -> None:
-    """All steps of the plan, in order; the global random streams are not touched."""
     changes: dict[str, list[TensorStep]] = {}
     for step in plan.steps:
         if isinstance(step, TensorStep):
@@ -95,14 +44,13 @@ def execute(plan: MorphPlan, model: nn.Module, optimizer: Optimizer | None) -> N
             _begin_transition(step, model, plan.seed, optimizer)
         else:
             _wrap(step, model, plan.seed, optimizer)
-    if changes:
-        _replace(changes, plan, model, optimizer)
+    return _replace(changes, plan, model, optimizer) if changes else 0.0
 
 
 def _replace(
     changes: dict[str, list[TensorStep]], plan: MorphPlan, model: nn.Module, optimizer: Optimizer | None
-) -> None:
-    """New tensors in the place of the old ones, wherever the model and the optimizer hold these.
+) -> float:
+    """New tensors in the place of the old ones, wherever the model and the optimizer hold these; see `execute`.
 
     An old object cannot take another shape: as long as anybody holds a result of an earlier step, the node that adds up
     its gradient lives, and expects the old one.
@@ -113,6 +61,7 @@ def _replace(
     # Without drawn units every position has a past.
     past = (torch.arange(len(units)) < plan.old_units if drawn else torch.ones(len(units))).double()
     new: dict[int, Tensor] = {}
+    gap = 0.0
     for name, steps in changes.items():
         old = tensors[name]
         maps: list[Map] = [
@@ -135,13 +84,29 @@ def _replace(
             for key, value in state.items():
                 if isinstance(value, Tensor) and value.dim() and value.shape == old.shape:
                     start = float(options.get(STARTS.get(key, ""), 0.0))
-                    state[key] = _laid_out(_changed(value, maps, MOMENTS[key], reads=False, start=start), value)
+                    moved = _changed(value, maps, power_of(key, state), reads=False, start=start)
+                    state[key] = _laid_out(moved, value)
             optimizer.state[made] = state
+            if not drawn and options.get("weight_decay") and all(_copies(change) for change in maps):
+                # What decay makes of the new weights, less what the carried moments have of it.
+                shift = values - _changed(old.detach(), maps, 1, reads=False)
+                gap = max(gap, decay_gap(shift, state, options, optimizer))
     for module in model.modules():
         for registry in (module._parameters, module._buffers):
             registry.update({name: new.get(id(tensor), tensor) for name, tensor in registry.items()})  # type: ignore[misc]
+        if isinstance(module, nn.RNNBase):
+            # It keeps a list of its weights beside the registry, which follows what is assigned.
+            for name, parameter in list(module._parameters.items()):
+                setattr(module, name, parameter)
+            module.flatten_parameters()
     for group in optimizer.param_groups if optimizer is not None else ():
         group["params"] = [new.get(id(parameter), parameter) for parameter in group["params"]]
+    return gap
+
+
+def _copies(change: Map) -> bool:
+    """Whether every new position is a copy of an old one."""
+    return isinstance(change, tuple) or (isinstance(change, Append) and change.source is not None)
 
 
 def _laid_out(values: Tensor, old: Tensor) -> Tensor:

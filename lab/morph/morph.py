@@ -8,7 +8,7 @@ from torch import nn
 
 from lab.morph.plan import MorphPlan
 from lab.morph.steps import Step
-from lab.morph.trace import Example, Traces
+from lab.morph.trace import Example, Traces, traces_of
 from lab.morph.trial import tried
 from lab.state import preserved_rng, structure_digest
 
@@ -55,7 +55,7 @@ class Morph(ABC):
             MorphError: it is not possible here, with the reason.
         """
         with preserved_rng():
-            self.draft_with(traces or Traces(), model, example, seed)
+            self.draft_with(traces or traces_of(model), model, example, seed)
 
     def plan(self, model: nn.Module, example: Example, *, seed: int = 0, traces: Traces | None = None) -> MorphPlan:
         """What this operation does to `model`: worked out, tried on a copy, and measured there in float64.
@@ -65,13 +65,13 @@ class Morph(ABC):
             example: an input: a tensor, a tuple of positional or a dict of keyword arguments. Batches of four and more
                 let BatchNorm be tried in train mode.
             seed: of everything that is drawn.
-            traces: shared by the changes of one model that are weighed against each other.
+            traces: what is known of the model; None for what its earlier plans found.
 
         Raises:
             MorphError: the operation cannot be exact here, with the reason.
         """
         with preserved_rng():
-            draft = self.draft_with(traces or Traces(), model, example, seed)
+            draft = self.draft_with(traces or traces_of(model), model, example, seed)
             exact = self.exact if draft.exact is None else draft.exact
             plan = MorphPlan(
                 op=self.name,

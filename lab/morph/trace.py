@@ -1,9 +1,12 @@
 """Trace a model once and work out which dimensions of its weights belong to the same width."""
 
 import copy
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +19,7 @@ from lab.base import MorphError
 from lab.morph.dims import Dim, WidthVar, dim_size, fix, plain, resolve, unify, width_vars
 from lab.morph.rules import apply_rule
 from lab.morph.traced_op import Roles, TracedOp, Value, tensors
-from lab.nn import plain_attention
+from lab.nn import plain_attention, plain_recurrence
 from lab.state import structure_digest
 
 # What running somebody's model can raise: anything else is a fault of ours or of the machine.
@@ -109,7 +112,9 @@ def trace_widths(model: nn.Module, example: Example) -> Widths:
             graph, names = _graph(copied(model).bfloat16().eval(), *half)
         except MODEL_ERRORS as other:
             raise _untraced(other) from other
-    return _interpret(list(graph.graph.nodes), names, graph)
+    widths = _interpret(list(graph.graph.nodes), names, graph)
+    _join_recurrent(model, widths.dims)
+    return widths
 
 
 def _untraced(error: Exception) -> MorphError:
@@ -132,10 +137,22 @@ def _graph(quiet: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> t
         leaves = pytree.tree_leaves(functional_call(quiet, state, args, kwargs))
         return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
-    with torch.no_grad(), plain_attention():
+    recurrent = any(isinstance(module, nn.RNNBase) for module in quiet.modules())
+    with torch.no_grad(), _quiet_log(), plain_attention(), plain_recurrence() if recurrent else nullcontext():
         graph = make_fx(forward, tracing_mode="fake", _allow_non_fake_inputs=True)(state, args, kwargs)
     # Placeholders come in the order of the flattened arguments, a dict in its own order.
     return graph, list(state)
+
+
+@contextmanager
+def _quiet_log() -> Iterator[None]:
+    """torch logs a traceback for an operation that it cannot run without values, and raises the same besides."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    was, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = was
 
 
 class Traces:
@@ -146,22 +163,31 @@ class Traces:
     the object answers for a forward that depends on nothing else.
     """
 
-    def __init__(self, *, tied: bool = False) -> None:
+    def __init__(self, *, tied: int = 0) -> None:
         self._key: tuple[Any, ...] = ()
         self._found: Widths | MorphError | None = None
         self._tied = tied
         self._other: Traces | None = None
 
     @property
-    def with_ties(self) -> "Traces | None":
-        """For the same model, with residual streams tied to heads; None where a reshape joins nothing.
+    def failed(self) -> bool:
+        """Whether the last forward could not be followed."""
+        return isinstance(self._found, MorphError)
 
-        `reshape(B, N, C)` with the C of the block's input makes heads units of the stream, and a trace of sizes cannot
-        tell it from another number.
+    @property
+    def with_ties(self) -> "Traces | None":
+        """For the same model, with more widths taken for one: first streams and heads, then whatever a reshape keeps.
+
+        `reshape(B, N, C)` with the C of the block's input makes heads units of the stream, `reshape(B, C, -1)` what a
+        layer made of it; a trace of sizes cannot tell the C from another number. None where nothing is left to tie.
         """
-        if self._tied or not isinstance(self._found, Widths) or not self._found.roles.joined:
+        if not isinstance(self._found, Widths):
             return None
-        self._other = self._other or Traces(tied=True)
+        left = [(1, self._found.roles.joined), (2, self._found.roles.kept)]
+        level = next((level for level, dims in left if level > self._tied and dims), 0)
+        if not level:
+            return None
+        self._other = self._other or Traces(tied=level)
         return self._other
 
     def widths(self, model: nn.Module, example: Example) -> Widths:
@@ -173,13 +199,29 @@ class Traces:
             self._key = key
             try:
                 self._found = trace_widths(model, example)
-                if self._tied:
-                    _tie(self._found)
+                roles = self._found.roles
+                for dims in (roles.joined, roles.kept)[: self._tied]:
+                    _tie(self._found, dims)
             except MorphError as error:
                 self._found = error
         if isinstance(self._found, MorphError):
             raise MorphError(self._found.expected, self._found.got, self._found.hint)
         return self._found
+
+
+# A trace belongs to one model, and goes with it.
+_KNOWN: WeakKeyDictionary[nn.Module, Traces] = WeakKeyDictionary()
+
+
+def traces_of(model: nn.Module) -> Traces:
+    """What is known of `model`: its plans share a trace until its structure or the example's shapes are others.
+
+    A forward that depends on more than these gives at worst a plan that fails its trial: what is planned is run and
+    measured each time. A trace that failed is tried again.
+    """
+    if model not in _KNOWN or _KNOWN[model].failed:
+        _KNOWN[model] = Traces()
+    return _KNOWN[model]
 
 
 def _interpret(nodes: list[Node], names: list[str], graph: nn.Module) -> Widths:
@@ -213,18 +255,31 @@ def _interpret(nodes: list[Node], names: list[str], graph: nn.Module) -> Widths:
     return Widths(dims, roles)
 
 
-def _tie(widths: Widths) -> None:
-    """What a reshape joined is the width that the weights which made it read, where sizes agree."""
+def _join_recurrent(model: nn.Module, dims: dict[str, tuple[Dim, ...]]) -> None:
+    """Layers and directions of one LSTM, GRU or RNN have one number of units."""
+    for path, module in model.named_modules():
+        if not isinstance(module, nn.RNNBase):
+            continue
+        for part in ("weight_hh", "weight_hr"):
+            names = [f"{path}.{name}" if path else name for name in module._parameters if name.startswith(part)]
+            for name in names[1:]:
+                unify(dims[names[0]][1], dims[name][1], "layers and directions of a recurrence have one size")
+    for dim in (dim for found in dims.values() for dim in found):
+        resolve(dim)
+
+
+def _tie(widths: Widths, named: list[Dim]) -> None:
+    """What a reshape names is the width that the weights which made it read, where sizes agree."""
     dims, pairs = widths.dims, list[tuple[Dim, Dim]]()
     # All are found before the first is tied: what makes the stream is no part of the block.
-    for joined in widths.roles.joined:
+    for joined in named:
         units = set(width_vars(joined))
         for name, read in sorted(widths.roles.read) if units else ():
             makes = any(units & set(width_vars(dim)) for number, dim in enumerate(dims[name]) if number != read)
             if makes and dim_size(dims[name][read]) == dim_size(joined):
                 pairs.append((dims[name][read], joined))
     for stream, joined in pairs:
-        unify(stream, joined, "heads are joined to another width")
+        unify(stream, joined, "a reshape names another width")
     for dim in (dim for found in dims.values() for dim in found):
         resolve(dim)
 

@@ -31,6 +31,8 @@ class Roles:
     """Turns up in a result: the rows of a linear layer, a scale, a bias."""
     joined: list[Dim] = field(default_factory=list)
     """Dimensions that a reshape joined, such as heads and the units of one."""
+    kept: list[Dim] = field(default_factory=list)
+    """Dimensions whose size a reshape names while it joins or divides others."""
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,9 @@ def tried(plan: MorphPlan, model: nn.Module, example: Example, exact: bool, *, d
     except MODEL_ERRORS as error:
         if doubled and not _runs(double_model(copied(model)), inputs) and _runs(copied(model), example):
             return tried(plan, model, example, exact, doubled=False)
-        raise MorphError("a forward that runs", _line(error), _lifted_by(error)) from error
+        where = _place(error, after)
+        expected = "a forward that runs with the change"
+        raise MorphError(f"{expected}, in {where}" if where else expected, _line(error), _lifted_by(error)) from error
     for path in wraps:
         # In every mode that ran: a parent may call the module in training and read its weights otherwise.
         for mode, name in ((False, "eval"), (True, "train")):
@@ -145,6 +147,18 @@ def _calls(model: nn.Module, paths: list[str]) -> Iterator[Counter[tuple[str, bo
             handle.remove()
 
 
+def _place(error: BaseException, model: nn.Module) -> str:
+    """The innermost module of `model` whose forward was running, as `path (class)`; empty where none was."""
+    names = {id(module): name for name, module in model.named_modules()}
+    found, frame = "", error.__traceback__
+    while frame is not None:
+        module = frame.tb_frame.f_locals.get("self")
+        if isinstance(module, nn.Module) and names.get(id(module)):
+            found = f"{names[id(module)]} ({type(module).__name__})"
+        frame = frame.tb_next
+    return found
+
+
 def _line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:300]
 
@@ -154,7 +168,7 @@ def _lifted_by(error: BaseException) -> str:
     if isinstance(error, AttributeError):
         return "the forward reads an attribute of the changed module that has another meaning now; choose another one"
     if any(word in str(error) for word in ("size", "shape", "dimension", "channels", "elements")):
-        return "look for a size written into the forward"
+        return "look for a size written into the forward, or choose another layer"
     return "run the model on the example in eval and in train mode, and see what raises"
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from lab.morph.dims import Dim, WidthVar, dim_size, fix, merge, pieces, plain, split, unify
+from lab.morph.dims import Dim, WidthVar, dim_size, fix, merge, pieces, plain, split, unify, width_vars
 from lab.morph.traced_op import Rules, TracedOp, Value, Values, make, register
 
 aten = torch.ops.aten
@@ -35,7 +35,7 @@ def _as_strided(op: TracedOp) -> Values:
     return op.plain_outputs()
 
 
-@register(VIEWS, aten.t.default, aten.transpose.int, aten.permute.default)
+@register(VIEWS, aten.t.default, aten.transpose.int, aten.transpose_.default, aten.permute.default)
 def _permute(op: TracedOp) -> Values:
     x = op.args[0]
     order = list(range(len(x.dims)))
@@ -69,6 +69,8 @@ def _view(op: TracedOp) -> Values:
         # Widths come first in a size of channels; a batch that comes first makes it none.
         if len(taken) > 1 and len(sizes) == 1 and isinstance(merged[0][0], WidthVar):
             op.roles.joined.append(merged)
+        elif len(taken) == len(sizes) == 1 and width_vars(merged):
+            op.roles.kept.append(merged)
         result += split(merged, sizes, reason) if sizes else []
     return Value(tuple(result))
 

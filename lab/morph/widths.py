@@ -14,7 +14,7 @@ from lab.morph.dims import WidthVar, dim_size, resolve, segment_size, width_vars
 from lab.morph.morph import Draft, Morph
 from lab.morph.plan import MorphPlan
 from lab.morph.steps import Resize, Step, layout_of
-from lab.morph.trace import Example, Traces, Widths
+from lab.morph.trace import Example, Traces, Widths, traces_of
 
 _CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 UNITS = ("copies", "drawn")
@@ -57,6 +57,10 @@ def _width_of(model: nn.Module, layer: str, widths: Widths) -> tuple[str, int, n
         raise MorphError(
             "a weight that is a parameter", got, "call torch.nn.utils.parametrize.remove_parametrizations first"
         )
+    if isinstance(module, nn.RNNBase):
+        return f"{layer}.weight_hh_l0", 1, module
+    if isinstance(module, nn.RNNCellBase):
+        return f"{layer}.weight_hh", 1, module
     hooks = [hook for hook in module._forward_pre_hooks.values() if getattr(hook, "name", "") == "weight"]
     if hooks:
         # torch's older weight_norm and spectral_norm: the weight is computed anew at each forward.
@@ -134,29 +138,26 @@ def resize_steps(
 class _Resizing(Morph):
     def build_steps(self, model: nn.Module, example: Example, seed: int) -> Draft:
         """See `Morph.build_steps`."""
-        return self.draft_with(Traces(), model, example, seed)
+        return self.draft_with(traces_of(model), model, example, seed)
 
     def plan(self, model: nn.Module, example: Example, *, seed: int = 0, traces: Traces | None = None) -> MorphPlan:
-        """See `Morph.plan`; where that fails, heads are tried as units of the residual stream.
+        """See `Morph.plan`; where that fails, widths that a reshape may join are tried as one.
 
         Raises:
-            MorphError: both fail; the first reason, unless only the second says that another width is possible.
+            MorphError: all fail; the first reason, unless a later one says that another width is possible.
         """
-        traces = traces or Traces()
-        try:
-            return super().plan(model, example, seed=seed, traces=traces)
-        except IllegalWidth:
-            raise
-        except MorphError as error:
-            ties = traces.with_ties
-            if ties is None:
-                raise
+        first: MorphError | None = None
+        ties: Traces | None = traces or traces_of(model)
+        while ties is not None:
             try:
                 return super().plan(model, example, seed=seed, traces=ties)
             except IllegalWidth:
                 raise
-            except MorphError:
-                raise error from None
+            except MorphError as error:
+                first = first or error
+                ties = ties.with_ties
+        assert first is not None
+        raise first
 
 
 @dataclass(frozen=True)

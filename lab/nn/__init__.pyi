@@ -9,7 +9,7 @@ from .evolvable import EvolvableNetwork, OpSource
 from .families import FAMILIES, Family, family, make_primitive
 from .flops import FlopCount, count_flops, measure_flops
 from .interpolated_op import InterpolatedOp
-from .modes import eval_mode, plain_attention, preserved_modes, train_mode
+from .modes import eval_mode, plain_attention, plain_recurrence, preserved_modes, train_mode
 from .primitives import NB201_PRIMITIVES, AveragePool, ConvNorm, Skip, Zero
 from .sample import Sample
 from .sharing import copy_sharing_parameters
@@ -55,6 +55,7 @@ __all__ = [
     "norm_layers",
     "parse_cell",
     "plain_attention",
+    "plain_recurrence",
     "preserved_modes",
     "recalibrate_batchnorm",
     "seed_cnn",

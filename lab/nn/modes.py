@@ -1,7 +1,8 @@
-"""Train mode, eval mode for a while with each module's own mode back afterwards, attention without its fused path."""
+"""Train mode, eval mode for a while and each module's own mode back; attention and recurrence in plain steps."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -54,3 +55,17 @@ def plain_attention() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(enabled)
+
+
+@contextmanager
+def plain_recurrence() -> Iterator[None]:
+    """LSTM, GRU and RNN step by step, without the fused operations of oneDNN and cuDNN, which hide what they do."""
+    libraries: tuple[Any, ...] = (torch.backends.mkldnn, torch.backends.cudnn)
+    enabled = [library.enabled for library in libraries]
+    for library in libraries:
+        library.enabled = False
+    try:
+        yield
+    finally:
+        for library, was in zip(libraries, enabled, strict=True):
+            library.enabled = was

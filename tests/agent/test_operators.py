@@ -298,7 +298,8 @@ class Tokens(nn.Module):
 
     def forward(self, x_BCHW):
         tokens_BTD = x_BCHW.flatten(1).unflatten(1, (-1, 48))
-        return self.out(torch.relu(self.hidden(self.encoder(self.embed(tokens_BTD)).mean(1))))
+        # A number in the forward keeps the width of the tokens.
+        return self.out(torch.relu(self.hidden(self.encoder(self.embed(tokens_BTD)).mean(1).view(-1, 32))))
 
 
 def test_one_refused_place_does_not_hide_the_others(data, monkeypatch):

@@ -192,6 +192,12 @@ CUTS = {
         nn.Linear(8, 2),
         TOKENS,
     ),
+    "neighbours under one mean": (
+        nn.Linear(12, 8),
+        lambda y: nn.functional.layer_norm(torch.cat([y[:, :-1], y[:, 1:]], -1), (2 * y.shape[-1],)),
+        nn.Linear(16, 2),
+        TOKENS,
+    ),
     "max": (nn.Linear(12, 8), lambda y: y.max(1).values, nn.Linear(8, 2), TOKENS),
     "max over units": (nn.Linear(12, 8), lambda y: y * y.max(-1, keepdim=True)[0], nn.Linear(8, 2), TOKENS),
     "pixel shuffle": (nn.Conv2d(3, 16, 1), nn.PixelShuffle(2), nn.Conv2d(4, 2, 1), MAPS),
@@ -227,6 +233,86 @@ def test_pieces_of_other_sizes_are_widths_of_their_own():
             a, b = self.first(x).split([self.time_step_rank, 5], -1)
             return self.a(a) + self.b(b)
 
-    model = Uneven()
-    with pytest.raises(MorphError, match="a forward that runs"):
-        Widen("first", 10).plan(model.double(), TOKENS)
+    model = nn.Sequential(Uneven()).double()
+    with pytest.raises(MorphError, match=r"runs with the change, in 0 \(Uneven\).*size written into the forward"):
+        Widen("0.first", 10).plan(model, TOKENS)
+
+
+def test_a_tuple_of_pieces_follows_the_pieces():
+    class Pieces(nn.Module):
+        def __init__(self):
+            super().__init__()
+            # The last piece is as large as the stream, which does not change.
+            self.split_indices = (18, 6, 12)
+            self.first, self.last = nn.Linear(12, 36), nn.Linear(18, 12)
+
+        def forward(self, x):
+            gate, one, two = self.first(x).split(self.split_indices, -1)
+            return self.last(gate.sigmoid() * torch.cat([one, two.relu()], -1))
+
+    model = nn.Sequential(nn.Linear(12, 12), Pieces(), nn.Linear(12, 2))
+    exact(model, Widen("0", 24), TOKENS)
+    assert (model[1].split_indices, model[1].first.in_features) == ((18, 6, 12), 24)
+    exact(model, Widen("1.first", 60), TOKENS)
+    assert model[1].split_indices == (30, 6, 24)
+
+
+def test_what_parts_are_joined_to_is_a_multiple_of_the_part():
+    class Ghost(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.out_chs = 8
+            self.one, self.two = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 3, padding=1, groups=4)
+
+        def forward(self, x):
+            y = self.one(x)
+            return torch.cat([y, self.two(y)], 1)[:, : self.out_chs]
+
+    model = nn.Sequential(Ghost(), nn.Conv2d(8, 2, 1))
+    exact(model, Widen("0.one", 8), MAPS)
+    assert (model[0].out_chs, model[1].in_channels) == (16, 16)
+
+
+def test_a_bias_of_heads_that_a_layer_makes_follows_the_heads():
+    class Bias(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.num_heads, self.bias_shape = 3, (5, 5, 3)
+            self.mlp = nn.Linear(2, 3)
+            self.register_buffer("places", torch.randn(5, 5, 2))
+
+        def forward(self):
+            return self.mlp(self.places).view(-1, self.num_heads).view(self.bias_shape).permute(2, 0, 1)[None]
+
+    class Biased(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.num_heads, self.bias = 3, Bias()
+            self.qkv, self.proj = nn.Linear(12, 36), nn.Linear(12, 2)
+
+        def forward(self, x):
+            q, k, v = self.qkv(x).reshape(*x.shape[:2], 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+            y = nn.functional.scaled_dot_product_attention(q, k, v, self.bias())
+            return self.proj(y.transpose(1, 2).flatten(2))
+
+    model = Biased()
+    exact(model, Widen("qkv", 48), TOKENS)
+    assert (model.num_heads, model.bias.num_heads, model.bias.bias_shape) == (4, 4, (5, 5, 4))
+
+
+def test_what_a_reshape_names_is_tried_as_the_width_that_it_came_from():
+    class Reduced(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.reduce, self.norm = nn.Linear(12, 12), nn.Conv2d(12, 12, 2, 2), nn.LayerNorm(12)
+            self.one, self.two = nn.Linear(12, 2), nn.Linear(12, 2)
+
+        def forward(self, x):
+            x = self.stem(x)
+            B, _, C = x.shape
+            y = self.reduce(x.transpose(1, 2).reshape(B, C, 2, 2)).reshape(B, C, -1).transpose(1, 2)
+            return self.one(self.norm(y)) + self.two(x).mean(1, keepdim=True)
+
+    model = Reduced()
+    exact(model, Widen("stem", 24), TOKENS[:, :4])
+    assert (model.reduce.out_channels, model.reduce.in_channels, model.two.in_features) == (24, 24, 24)

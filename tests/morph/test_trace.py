@@ -1,5 +1,8 @@
 """Widths that a trace finds where no tensor has them, and reasons that come late."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch import nn
@@ -95,11 +98,50 @@ def traced(monkeypatch):
 
 def test_changes_that_share_a_trace_are_those_that_each_makes_alone(traced, specimen, images):
     ops = Widen("features.conv1", 48), Widen("features.conv2", 80), Prune("features.conv3", 8)
-    alone = [op.plan(specimen, images) for op in ops]
+    alone = [op.plan(specimen, images, traces=Traces()) for op in ops]
     assert len(traced) == 3
     shared = Traces()
     assert [op.plan(specimen, images, traces=shared) for op in ops] == alone
     assert len(traced) == 4
+
+
+def test_plans_of_one_model_share_a_trace_until_it_changes(traced, specimen, images):
+    plans = [Prune("features.conv2", keep).plan(specimen, images) for keep in (4, 5, 6)]
+    assert len(traced) == 1
+    with torch.no_grad():
+        specimen.features.conv2.weight.mul_(2.0)
+    assert Prune("features.conv2", 4).plan(specimen, images).max_difference != plans[0].max_difference
+    assert len(traced) == 1
+    apply(plans[0], specimen)
+    Prune("features.conv2", 3).plan(specimen, images)
+    assert len(traced) == 2
+
+
+def test_a_trace_goes_with_its_model(images):
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1))
+    Widen("0", 8).plan(model, images)
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_repaired_forward_is_followed_again(images):
+    class Counting(nn.Module):
+        broken = True
+
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1))
+
+        def forward(self, x):
+            return self.layers(x) if not Counting.broken or x.sum() > 0 else x
+
+    model = Counting()
+    with pytest.raises(MorphError, match="traced without values"):
+        Widen("layers.0", 8).plan(model, images)
+    Counting.broken = False
+    assert Widen("layers.0", 8).plan(model, images).max_difference <= 1e-10
 
 
 def test_another_structure_or_other_shapes_are_traced_anew(traced, specimen, images):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lab.base import MorphError
-from lab.morph import MorphPlan, Prune, Widen, apply, loss_change, rebuild, verify
+from lab.morph import MorphPlan, Prune, Widen, apply, loss_change, rebuild, rollback, verify
 
 
 class Concat(nn.Module):
@@ -279,14 +279,41 @@ def test_widening_then_pruning_the_copies_is_no_identity_and_is_reported(specime
     assert plan.max_difference > 1e-3
 
 
-def test_a_width_that_an_attention_keeps_is_refused_by_its_name():
+def test_the_size_of_an_attention_changes_by_whole_heads():
     torch.manual_seed(0)
     layer = nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0, batch_first=True)
     model, x = nn.Sequential(nn.Linear(8, 32), layer, nn.Linear(32, 3)), torch.randn(4, 5, 8)
-    for morph in (Widen("0", 64), Prune("0", 16)):
-        with pytest.raises(MorphError, match="coupled to the embed_dim 32 of a MultiheadAttention"):
-            morph.plan(model, x)
-    assert Widen("1.linear1", 96).plan(model, x).exact
+    optimizer, before = torch.optim.Adam(model.parameters()), model.eval()(x).detach()
+    report = apply(Widen("0", 64).plan(model, x), model, optimizer)
+    assert report.max_difference <= 1e-10
+    attention = layer.self_attn
+    assert (attention.embed_dim, attention.kdim, attention.num_heads, attention.head_dim) == (64, 64, 8, 8)
+    assert torch.allclose(model(x), before, atol=1e-6)
+    model.train()(x).square().mean().backward()
+    optimizer.step()
+    rollback(report)
+    assert torch.equal(model.eval()(x), before)
+    apply(Prune("0", 16).plan(model, x), model)
+    assert (attention.embed_dim, attention.num_heads) == (16, 2)
+    model(x).sum().backward()
+
+
+def test_keys_of_a_size_of_their_own_keep_the_size_of_an_attention():
+    class Cross(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.keys, self.head = nn.Linear(8, 32), nn.Linear(8, 16), nn.Linear(32, 3)
+            self.attention = nn.MultiheadAttention(32, 4, kdim=16, vdim=16, batch_first=True)
+
+        def forward(self, x):
+            keys = self.keys(x)
+            return self.head(self.attention(self.stem(x), keys, keys, need_weights=False)[0])
+
+    with pytest.raises(MorphError, match="embed_dim 32 of a MultiheadAttention.*by whole heads of 8"):
+        Widen("stem", 64).plan(Cross(), torch.randn(4, 5, 8))
+    model = Cross()
+    apply(Widen("keys", 20).plan(model, torch.randn(4, 5, 8)), model)
+    assert (model.attention.kdim, model.attention.vdim) == (20, 20)
 
 
 def test_drawn_units_leave_the_output_and_learn_at_once_what_copies_cannot(specimen, images):
