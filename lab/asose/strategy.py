@@ -79,11 +79,9 @@ class ASOSEStrategy:
         self.config = config
         weights = weights or OptimizerConfig()
         self.epochs = epochs
-        self.space = supernet.space
         options = options or StepOptions()
-        group = options.group
         self.architecture = ArchitectureTrainer(
-            supernet, config, seed=seed, grad_accum_steps=options.grad_accum_steps, group=group
+            supernet, config, seed=seed, grad_accum_steps=options.grad_accum_steps, group=options.group
         )
         self.explorer = self.architecture.explorer
         self.controller = LiveNetworkController(
@@ -107,9 +105,8 @@ class ASOSEStrategy:
         )
         self.rollbacks = RollbackLimit(weights.max_rollbacks)
         self.stopping = Stopping(config)
-        self.compute = ComputeMeter(
-            budget, epochs, options.group.size, whole_epochs=weights.weight_schedule_interval == "epoch"
-        )
+        whole = weights.weight_schedule_interval == "epoch"
+        self.compute = ComputeMeter(budget, epochs, options.group.size, whole_epochs=whole)
 
     def set_criterion(self, criterion: Criterion) -> None:
         """Train and judge by another loss than the cross-entropy."""

@@ -57,7 +57,7 @@ class TrainingLoop:
         device: torch.device | None = None,
         observer: Observer | None = None,
         group: Group | None = None,
-        on_epoch: Callable[[EpochReport], None] | None = None,
+        on_epoch: Callable[[EpochReport], None] = lambda report: None,
     ) -> None:
         self.on_epoch = on_epoch
         self.group: Group = group or SingleProcess()
@@ -70,9 +70,7 @@ class TrainingLoop:
         self.save_every = save_every
         self.observer = observer or SilentObserver()
         self.journal = Journal(sink, self.observer, device)
-        self.epoch = 0
-        self.batch = 0
-        self.global_step = 0
+        self.epoch = self.batch = self.global_step = 0
         self.history: list[dict[str, Any]] = []
         self.sums = [0.0, 0.0]
         self.quiet_until = 0
@@ -129,7 +127,6 @@ class TrainingLoop:
         return self._begun
 
     def _step(self, inputs: Any, targets: Any, length: int) -> bool:
-        """Take one step; whether the epoch ends with it: a budget is spent, or the network was rolled back."""
         report = self.strategy.step(inputs, targets)
         verdict = self.monitor.observe(
             step=self.global_step, loss=report.loss, accuracy=report.accuracy, grad_norm=report.grad_norm
@@ -185,11 +182,8 @@ class TrainingLoop:
         self.journal.epoch(self._last_step, report, parts, self.strategy.state().roots)
         if self._verdict is not None:
             self.journal.stability(self._last_step, self._verdict, self.strategy.offers)
-        if self.on_epoch is not None:
-            self.on_epoch(report)
-        self.epoch += 1
-        self.batch = 0
-        self._begun = False
+        self.on_epoch(report)
+        self.epoch, self.batch, self._begun = self.epoch + 1, 0, False
         self._save_where_due(evaluation)
         return report
 
