@@ -185,7 +185,7 @@ class ASOSEFramework:
         if not hard:
             return self.strategy.explorer.argmax_genotype
         with torch.no_grad():
-            return self.strategy.explorer.sample().genotype(self.strategy.space)
+            return self.strategy.explorer.sample().genotype(self.strategy.explorer.space)
 
     def _mutation_phase(self, train_loader: Any, decision_loader: Any) -> None:
         """Take or change the live network now, whatever phase is due; the change is decided as any other.

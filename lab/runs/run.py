@@ -79,7 +79,7 @@ class Run:
         planned: Planned | None = None,
         observer: Observer | None = None,
         group: Group | None = None,
-        on_epoch: Callable[[EpochReport], None] | None = None,
+        on_epoch: Callable[[EpochReport], None] = lambda report: None,
     ) -> None:
         self.observer = observer
         self.on_epoch = on_epoch
