@@ -31,7 +31,7 @@ WIDTH, ADDED = 32, 16
 """Hidden units of the networks that grow, and how many are added."""
 
 
-class _Attempt:
+class _PeerAnswer:
     """Inside, what another library raises is its answer."""
 
     def __init__(self) -> None:
@@ -100,13 +100,13 @@ def _halved(prune: Callable[[nn.Module], None], model: nn.Module, example: Any, 
     changed = copy.deepcopy(model)
     old = sum(parameter.numel() for parameter in model.parameters())
     shapes = _shapes(changed, example)
-    with _Attempt() as attempt:
+    with _PeerAnswer() as attempt:
         began = time.process_time()
         prune(changed)
         seconds = time.process_time() - began
     if attempt.reason:
         return {"ok": False, "reason": attempt.reason, "seconds": None}
-    with _Attempt() as attempt:
+    with _PeerAnswer() as attempt:
         if sum(parameter.numel() for parameter in changed.parameters()) >= old:
             attempt.reason = "nothing was pruned"
         elif _shapes(changed.eval(), example) != shapes:
