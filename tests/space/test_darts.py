@@ -135,7 +135,7 @@ def test_edges_taken_are_two_for_each_node():
         Genotype(NB201, (ABSENT,) * 6)
     data = genotype.to_json()
     data["cells"]["normal"][0][1] = 1
-    with pytest.raises(ConfigError, match="2 edges into node 2"):
+    with pytest.raises(ConfigError, match="normal 2<-1 a second time"):
         Genotype.from_json(data)
     with pytest.raises(ConfigError, match="rows of target, source, primitive"):
         Genotype.from_json({"space": "darts", "cells": {"normal": [["two", 0, "skip_connect"]]}})
