@@ -35,6 +35,14 @@ def test_a_retry_has_the_parameters_of_its_root_even_where_another_attempt_diffe
     assert Ledger.of(rows, 1, retries=2).due() == (NextAttempt(root=0, number=2, params={"x": 1.5, "y": 2}),)
 
 
+def test_a_root_that_died_without_parameters_takes_those_of_its_first_retry():
+    rows = [
+        row(0, "FAIL", cause="supervisor died", params={}),
+        row(1, "FAIL", root=0, cause="killed", params={"x": 2.5}),
+    ]
+    assert Ledger.of(rows, 1, retries=2).due() == (NextAttempt(root=0, number=2, params={"x": 2.5}),)
+
+
 @pytest.mark.parametrize("cause", POLICY)
 def test_each_cause_is_retried_as_the_table_says(cause):
     once, twice = [row(0, "FAIL", cause=cause)], [row(0, "FAIL", cause=cause), row(1, "FAIL", root=0, cause=cause)]
