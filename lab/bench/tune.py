@@ -269,7 +269,7 @@ def _overhead(config: TuneBench, place: str) -> dict[str, Any]:
         if place == "postgresql":
             with contextlib.suppress(KeyError):
                 optuna.delete_study(study_name="bench", storage=storage.replace("postgresql:", "postgresql+psycopg:"))
-        settings = _settings(folder, storage, 0, config.trials, seconds=0.0, reports=10, sampler="random")
+        settings = _settings(folder, storage, 0, config.trials, seconds=0.0, reports=10)
         settings["study"] |= {"pruner": "hyperband", "epochs": 10}
         with _begun(settings) as process:
             own = _finish(process)["seconds"] / config.trials

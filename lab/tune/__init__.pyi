@@ -1,6 +1,6 @@
 """Studies: trials of other settings, evaluated in parallel by child processes, none lost and none counted twice."""
 
-from .child import TrialLink, TrialStopped, TrialTask
+from .child import EvaluationTask, TrialLink, TrialStopped
 from .config import OBJECTIVES, PRUNERS, SAMPLERS, StudyConfig, WorkConfig
 from .dimension import Dimension, check_dimensions, field_types, parse_space, read_space
 from .report import StudyReport, best_settings
@@ -13,13 +13,13 @@ __all__ = [
     "PRUNERS",
     "SAMPLERS",
     "Dimension",
+    "EvaluationTask",
     "RetryRule",
     "StudyConfig",
     "StudyObserver",
     "StudyReport",
     "TrialLink",
     "TrialStopped",
-    "TrialTask",
     "WorkConfig",
     "best_settings",
     "check_dimensions",

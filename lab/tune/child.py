@@ -30,7 +30,7 @@ class TrialStopped(BaseException):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrialTask:
+class EvaluationTask:
     """What a child evaluates: data alone."""
 
     number: int
@@ -131,7 +131,7 @@ class TrialLink:
                 self._on_stop()
 
 
-class Outcome:
+class TrialOutcome:
     """Tells how the evaluation inside it ended; nothing leaves it.
 
     It is no handler that hides an error: the error's text goes to the supervisor, its traceback to the trial's log.
@@ -185,7 +185,7 @@ def _reason(error: BaseException, trace: TracebackType | None) -> str:
 
 def serve_trial(pipe: Connection) -> None:
     """Read one task from `pipe`, evaluate it, tell the outcome; the caller ends the process."""
-    task = TrialTask(**{**(data := json.loads(pipe.recv_bytes())), "objectives": tuple(data["objectives"])})
+    task = EvaluationTask(**{**(data := json.loads(pipe.recv_bytes())), "objectives": tuple(data["objectives"])})
     if task.log:
         Path(task.log).parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(task.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
@@ -193,7 +193,7 @@ def serve_trial(pipe: Connection) -> None:
             os.dup2(handle, stream)
     link = TrialLink(pipe)
     threading.Thread(target=link.listen, daemon=True).start()
-    with Outcome(link):
+    with TrialOutcome(link):
         link.send({"kind": "done", "values": task.evaluate(link)})
     sys.stdout.flush()
     sys.stderr.flush()

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from lab import base
 from lab.base import LabError, StudyError
-from lab.tune.child import TrialTask
+from lab.tune.child import EvaluationTask
 from lab.tune.server import ENVIRONMENT
 
 GONE = "no fork server"
@@ -30,7 +30,7 @@ class Child:
     number: int
     """Given by the supervisor, not the operating system."""
     pipe: Connection
-    task: TrialTask
+    task: EvaluationTask
     began: float = field(default_factory=time.monotonic)
     """Seconds of the monotonic clock."""
     pid: int | None = None
@@ -113,7 +113,7 @@ class ForkServer:
         """Of the server's process."""
         return self._process.pid
 
-    def fork(self, number: int, task: TrialTask) -> Child:
+    def fork(self, number: int, task: EvaluationTask) -> Child:
         """A child for `task`, begun at once; its process number is told later, by `messages`.
 
         Raises:

@@ -18,7 +18,7 @@ from lab.nn.modes import eval_mode
 from lab.runs import Run, RunConfig, RunReport, build
 from lab.store import control
 from lab.train import EpochReport, StreamData
-from lab.tune.child import TrialLink, TrialStopped, TrialTask
+from lab.tune.child import EvaluationTask, TrialLink, TrialStopped
 from lab.tune.config import REPORTED
 from lab.tune.dimension import with_settings
 
@@ -38,7 +38,7 @@ class TrialText:
         sys.stdout.flush()
 
 
-def evaluate_run(task: TrialTask, link: TrialLink) -> dict[str, float]:
+def evaluate_run(task: EvaluationTask, link: TrialLink) -> dict[str, float]:
     """Train the task's run, and read its objectives on the selection split.
 
     Raises:

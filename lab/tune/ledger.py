@@ -46,7 +46,7 @@ class TrialRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attempt:
+class NextAttempt:
     """An attempt that is to be made: the first of a chain, or one more."""
 
     root: int | None
@@ -86,10 +86,10 @@ class Ledger:
         """Logical trials that nobody has asked for yet."""
         return max(0, self.n_trials - len(self.chains))
 
-    def due(self) -> tuple[Attempt, ...]:
+    def due(self) -> tuple[NextAttempt, ...]:
         """The further attempts that the policy wants, the oldest chain first."""
         return tuple(
-            Attempt(root=root, number=len(chain), params={**chain[0].fixed, **chain[0].params})
+            NextAttempt(root=root, number=len(chain), params=_parameters(chain))
             for root, chain in self.chains.items()
             if self._is_due(chain)
         )
@@ -120,6 +120,14 @@ class Ledger:
             return False
         counted = [row for row in chain if row.state == "FAIL" and _is_counted(row)]
         return rule.retried == "always" or len(counted) <= self.retries
+
+
+def _parameters(chain: tuple[TrialRow, ...]) -> dict[str, Any]:
+    """Of each field the first value that the chain has: a root can die before it is given all of its own."""
+    found: dict[str, Any] = {}
+    for row in chain:
+        found = {**row.fixed, **row.params, **found}
+    return found
 
 
 def _is_counted(row: TrialRow) -> bool:

@@ -20,7 +20,7 @@ from lab.base import StudyError
 from lab.store import ProcessIdentity
 from lab.tune.config import StudyConfig, WorkConfig, check_fingerprint
 from lab.tune.engine import grid, importances, make_pruner, make_sampler, suggest
-from lab.tune.ledger import FIXED_PARAMS, Attempt, Ledger, TrialRow
+from lab.tune.ledger import FIXED_PARAMS, Ledger, NextAttempt, TrialRow
 from lab.tune.storage import OpenStorage
 
 FINGERPRINT, SETTINGS, SUPERVISOR = "lab:fingerprint", "lab:settings", "lab:supervisor:"
@@ -139,8 +139,8 @@ class StoredStudy:
         root = trial.number if attempt.root is None else attempt.root
         return AskedTrial(trial=trial, number=trial.number, root=root, attempt=attempt.number, params=params)
 
-    def _first(self, place: int) -> Attempt:
-        return Attempt(root=None, number=0, params=self._grid[place] if self._grid else {})
+    def _first(self, place: int) -> NextAttempt:
+        return NextAttempt(root=None, number=0, params=self._grid[place] if self._grid else {})
 
     def report(self, asked: AskedTrial, step: int, value: float) -> bool:
         """Keep the value after a step; whether the trial should be pruned. False where another has ended it."""

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
 from lab.base import StudyError
-from lab.tune.child import TrialTask
+from lab.tune.child import EvaluationTask
 from lab.tune.children import Child, ForkServer
 from lab.tune.config import StudyConfig, WorkConfig
 from lab.tune.engine import check_grid
@@ -163,7 +163,7 @@ class Supervisor:
 
     def _begin(self, asked: AskedTrial) -> None:
         folder = self.journal.folder
-        task = TrialTask(
+        task = EvaluationTask(
             number=asked.number,
             name=trial_name(asked.number),
             folder=str(folder / TRIALS),

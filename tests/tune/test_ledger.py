@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab.tune.ledger import Attempt, Ledger, TrialRow
+from lab.tune.ledger import Ledger, NextAttempt, TrialRow
 from lab.tune.retry import POLICY, policy_rows
 
 
@@ -32,7 +32,15 @@ def test_a_retry_has_the_parameters_of_its_root_even_where_another_attempt_diffe
         row(0, "FAIL", cause="killed", params={"x": 1.5}, fixed={"y": 2}),
         row(1, "FAIL", root=0, cause="killed", params={"x": 9.0}),
     ]
-    assert Ledger.of(rows, 1, retries=2).due() == (Attempt(root=0, number=2, params={"x": 1.5, "y": 2}),)
+    assert Ledger.of(rows, 1, retries=2).due() == (NextAttempt(root=0, number=2, params={"x": 1.5, "y": 2}),)
+
+
+def test_a_root_that_died_without_parameters_takes_those_of_its_first_retry():
+    rows = [
+        row(0, "FAIL", cause="supervisor died", params={}),
+        row(1, "FAIL", root=0, cause="killed", params={"x": 2.5}),
+    ]
+    assert Ledger.of(rows, 1, retries=2).due() == (NextAttempt(root=0, number=2, params={"x": 2.5}),)
 
 
 @pytest.mark.parametrize("cause", POLICY)

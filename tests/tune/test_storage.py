@@ -146,3 +146,14 @@ def test_one_supervisor_at_a_time_has_a_file_and_a_dead_one_has_none(journal, tm
             pass
         holder.kill()
     assert trials_of(tmp_path)[0] == 2
+
+
+def test_commits_to_sqlite_do_not_wait_for_the_disk(tmp_path):
+    with open_storage(address(f"sqlite:{tmp_path / 'a.db'}", tmp_path)) as place:
+        study = optuna.create_study(study_name="a", storage=place.storage)
+        study.tell(study.ask(), 1.0)
+        with place.engine.connect() as connection:
+            found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
+    assert found == ["wal", 1]
+    with open_storage(address(f"sqlite:{tmp_path / 'a.db'}", tmp_path)) as place:
+        assert len(optuna.load_study(study_name="a", storage=place.storage).get_trials()) == 1
