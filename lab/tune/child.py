@@ -149,7 +149,7 @@ class TrialOutcome:
         if isinstance(error, TrialStopped):
             self._link.send({"kind": "stopped"})
         elif error is not None:
-            sys.stderr.write("".join(traceback.format_exception(kind, error, trace)))
+            traceback.print_exception(error)
             self._link.send({"kind": "failed", "cause": cause_of(error), "reason": _reason(error, trace)})
         return True
 

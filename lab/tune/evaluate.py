@@ -1,6 +1,5 @@
 """A trial that is a run of `lab train`: any recipe, through the same door, its folder open to the live page."""
 
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -27,15 +26,19 @@ LATENCY_ROUNDS = 20
 
 
 class TrialText:
-    """Writes what a run says to the trial's log."""
+    """Writes what a run says to the trial's log, where there is one."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
 
     def on_step(self, epoch: int, epochs: int, phase: str, batch: int, batches: int, loss: float) -> None:
         """Nothing: the run's store has the steps."""
 
     def on_text(self, text: str) -> None:
         """One line."""
-        sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
+        if self._path:
+            with Path(self._path).open("a", encoding="utf-8") as log:
+                log.write(f"{text}\n")
 
 
 def evaluate_run(task: EvaluationTask, link: TrialLink) -> dict[str, float]:
@@ -55,7 +58,7 @@ def evaluate_run(task: EvaluationTask, link: TrialLink) -> dict[str, float]:
 
     # Composing a run loads models; a thread of the child may be loading one as well.
     with load_guard():
-        training = Run(config, save_dir=task.folder, name=task.name, observer=TrialText(), on_epoch=tell)
+        training = Run(config, save_dir=task.folder, name=task.name, observer=TrialText(task.log), on_epoch=tell)
     link.on_stop(lambda: _stop(training.run_dir))
     report = training.execute()
     if report.state != "finished":

@@ -3,7 +3,7 @@
 The step of a row is a count of what was told, so that it never goes back; a resumed study goes on counting.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -11,12 +11,15 @@ from typing import Any, Self
 
 from lab.store import AlertEvent, ImportanceEvent, Record, RunReader, RunWriter, StudyEvent, TrialEvent
 from lab.tune.config import StudyConfig, WorkConfig
+from lab.tune.ledger import TrialRow
 from lab.tune.report import better
 from lab.tune.retry import policy_rows
 
 TRIALS, LOGS = "trials", "logs"
 """Folders inside a study's own: the runs of its trials, and what they wrote."""
 IMPORTANCE_METHOD = "PED-ANOVA"
+ENDED = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+"""Optuna's state of a trial that has ended -> as it is told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,8 @@ class StudyJournal:
         self.folder = work.outdir / config.name
         self.best: float | None = None
         """Best value so far of a single objective."""
+        self._states: dict[int, str] = {}
+        """Number of a trial -> what was last told of it."""
         settings = {"study": config.to_json(), "n_trials": work.n_trials, "storage": work.storage}
         known = (self.folder / "events.db").exists()
         self._step = 0
@@ -56,6 +61,7 @@ class StudyJournal:
             self._step = (reader.summary().last_step or 0) + 1
             told = reader.events(kinds=("trial",), limit=1_000_000).events
             for event in told:
+                self._states[event.payload["number"]] = event.payload["state"]
                 if event.payload["state"] == "complete" and len(config.objectives) == 1:
                     self._note_best(event.payload["values"][config.objectives[0]])
             self._writer = RunWriter(work.outdir, config.name, settings, resume=True, step=self._step)
@@ -92,6 +98,7 @@ class StudyJournal:
         retried: bool = False,
     ) -> None:
         """A trial began or ended."""
+        self._states[facts.number] = state
         self._record(
             TrialEvent(
                 number=facts.number,
@@ -116,6 +123,23 @@ class StudyJournal:
                 assert self.best is not None
                 scalars[f"best/{self.config.objectives[0]}"] = self.best
             self._writer.scalars(self._step, scalars)
+
+    def catch_up(self, rows: Iterable[TrialRow]) -> None:
+        """Tell of trials that have ended in the storage, though a supervisor died before it could tell so here."""
+        for row in rows:
+            state = ENDED.get(row.state)
+            if state is None or self._states.get(row.number, "running") != "running":
+                continue
+            facts = TrialFacts(
+                number=row.number,
+                root=row.root,
+                attempt=int(row.attrs.get("attempt", 0)),
+                params=row.params,
+                supervisor=-1 if row.owner is None else row.owner,
+            )
+            values = dict(zip(self.config.objectives, row.values, strict=True)) if state == "complete" else {}
+            cause, reason = (str(row.attrs.get(name, "")) for name in ("cause", "reason"))
+            self.trial(facts, state, values=values, cause=cause, reason=reason)
 
     def importances(self, found: Mapping[str, Mapping[str, float]], trials: int) -> None:
         """What the searched fields matter."""

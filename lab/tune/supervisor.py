@@ -124,6 +124,7 @@ class Supervisor:
         """
         with interruptible(self.interrupt) as wake:
             self._reconcile()
+            self.journal.catch_up(self.study.rows())
             try:
                 while not self._interrupted:
                     self._fill()

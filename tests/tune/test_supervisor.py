@@ -15,6 +15,7 @@ import pytest
 from lab.base import ConfigError, StudyError
 from lab.store import RunReader, list_runs
 from lab.tune import StudyReport, run_study
+from lab.tune.journal import ENDED
 from lab.tune.storage import StorageAddress, open_storage
 
 
@@ -192,6 +193,10 @@ def test_a_supervisor_that_ends_loses_no_trial(number, toys, tmp_path, study):
     again = Counter(number for number, _ in evaluations(log))
     assert all(again[number] == 1 for number in finished)
     after = trials_in(tmp_path)
+    # What the storage knew and the dead supervisor had not told any more, the next one tells.
+    assert {trial["number"]: trial["state"] for trial in report.trials} == {
+        trial.number: ENDED[trial.state.name] for trial in after
+    }
     causes = {trial.user_attrs.get("cause") for trial in after if trial.state.name == "FAIL"}
     assert causes <= {"supervisor died" if number == signal.SIGKILL else "interrupted"}
     roots = {trial.number: trial.params for trial in after}
