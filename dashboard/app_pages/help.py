@@ -23,7 +23,8 @@ PANELS = {
     "Architecture probabilities": "The probability of each primitive on each edge: softmax(α/τ). "
     "◆ is what the live network has, ▲ the most probable primitive where it is another one.",
     "Temperature and entropy": "The Gumbel temperature τ controls how much the search explores. As it falls, "
-    "the entropy falls: the search converges. The dotted line, ln(primitives), is the entropy of a uniform choice.",
+    "the entropy falls: the search converges. The dotted line is the entropy of a uniform choice: ln(primitives that "
+    "can be drawn).",
     "Loss and accuracy": "Thick: moving average; pale: raw. *Batches* are the training batches of the weights; "
     "in architecture phases (diamonds) a step trains the architecture on the search split, with randomly sampled "
     "cells. The *selection split* trains nothing and decides about mutations. No image is in two splits. The test "

@@ -1,13 +1,13 @@
 """How the search goes: phases in time, temperature above entropy on one step axis, stability."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from lab.charts.curves import DEFAULT_VIEW, CurveView, step_range
 from lab.charts.layout import axis, make_figure, mark_labels, mark_shapes, note_figure, step_title
 from lab.charts.marks import Event, Mark, shown_marks
 from lab.charts.plotly import go
-from lab.charts.series import Series, count_note, make_series, thin
+from lab.charts.series import Series, count_note, thin
 from lab.charts.style import GREEN, INDIGO, ORANGE, RED, phase_style
 
 HEALTH_BANDS: tuple[tuple[float, float, str], ...] = (
@@ -24,13 +24,6 @@ def health_word(health: float) -> str:
     if not health >= HEALTH_BANDS[1][0]:
         return "critical"
     return "shaky" if health < HEALTH_BANDS[2][0] else "steady"
-
-
-def entropy_series(events: Iterable[Event]) -> Series:
-    """Mean entropy per edge in nats over steps, from the genotype events."""
-    found = [event for event in events if event.kind == "genotype" and event.payload["entropy"]]
-    means = [sum(event.payload["entropy"]) / len(event.payload["entropy"]) for event in found]
-    return make_series("entropy", [event.step for event in found], means)
 
 
 def timeline_figure(events: Sequence[Event], last_step: int, *, title: str = "", height: int = 120) -> go.Figure:
@@ -125,7 +118,7 @@ def temperature_figure(
 
     Args:
         entropy: nats per edge.
-        entropy_limit: ln(primitives), the entropy of a search that knows nothing; drawn as a line.
+        entropy_limit: entropy of a search that knows nothing, such as `uniform_entropy`; drawn as a line.
     """
     if not len(temperature) and not len(entropy):
         return note_figure(

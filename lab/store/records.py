@@ -63,6 +63,8 @@ class GenotypeEvent:
     """softmax(alpha / temperature), one row for each edge."""
     entropy: list[float]
     """Entropy of each row in nats."""
+    drawable: list[list[int]] = field(default_factory=list)
+    """Columns of `probabilities` that can be drawn, a row for each edge; empty in runs of versions that did not tell."""
     skip_share: float
     """Share of edges of `argmax_genotype` that are a skip connection, in [0, 1]."""
     dominance: float

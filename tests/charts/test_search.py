@@ -74,7 +74,7 @@ def test_before_the_architecture_phase_there_is_a_sentence() -> None:
 
 def test_entropy_is_the_mean_over_the_edges_of_each_snapshot(make_event: Callable[..., Any]) -> None:
     events = [
-        make_event(3, "genotype", entropy=[1.0, 2.0]),
+        make_event(3, "genotype", entropy=[1.0, 2.0], genotype={"space": "nb201"}),
         make_event(4, "phase"),
         make_event(9, "genotype", entropy=[]),
     ]
