@@ -23,6 +23,7 @@ from lab.charts import (
     curve_figure,
     entropy_series,
     genotype_figure,
+    hold_marks,
     memory_figure,
     mutation_changes,
     mutation_marks,
@@ -131,7 +132,7 @@ def temperature_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
     return temperature_figure(
         snapshot.series("temperature"),
         entropy_series(snapshot.events),
-        marks=marks_of(snapshot),
+        marks=(*marks_of(snapshot), *hold_marks(snapshot.events)),
         view=view,
         entropy_limit=None if genotype is None else uniform_entropy(genotype.payload),
     )

@@ -17,7 +17,7 @@ from .curves import Curve, CurveView, compare_figure, curve_figure, memory_figur
 from .entropy import drawable_columns, drawn_probabilities, entropy_series, uniform_entropy
 from .genotype import CellEdge, cell_edges, edge_table, edge_width, genotype_dot, genotype_figure
 from .layout import note_figure
-from .marks import Event, Mark, mutation_marks
+from .marks import Event, Mark, held_text, hold_marks, mutation_marks
 from .multitask import (
     component_figure,
     named_series,
@@ -86,6 +86,8 @@ __all__ = [
     "genotype_dot",
     "genotype_figure",
     "health_word",
+    "held_text",
+    "hold_marks",
     "learning_figure",
     "make_series",
     "memory_figure",

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from lab.charts.style import STATUS_COLORS, STATUS_SIGNS
+from lab.charts.style import ORANGE, STATUS_COLORS, STATUS_SIGNS
 
 
 class Event(Protocol):
@@ -67,3 +67,25 @@ def mutation_marks(events: Iterable[Event]) -> tuple[Mark, ...]:
         for number, (step, status) in placed.items()
         if status != "refused"
     )
+
+
+def held_text(temperature: float) -> str:
+    """`held at 1.0`."""
+    text = f"{temperature:.4g}"
+    return f"held at {text}.0" if text.isdecimal() else f"held at {text}"
+
+
+def hold_marks(events: Iterable[Event]) -> tuple[Mark, ...]:
+    """One mark where a person began to hold the temperature, or another value of it, and one where it was released."""
+    marks: list[Mark] = []
+    now: float | None = None
+    for event in events:
+        if event.kind != "temperature":
+            continue
+        # It is told again in each phase; runs of earlier versions never held it.
+        held = float(event.payload["temperature"]) if event.payload.get("held") else None
+        if held != now:
+            text = "τ released" if held is None else f"τ {held_text(held)}"
+            marks.append(Mark(step=event.step, text=text, color=ORANGE, dash="solid"))
+        now = held
+    return tuple(marks)

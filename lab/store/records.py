@@ -64,7 +64,7 @@ class GenotypeEvent:
     entropy: list[float]
     """Entropy of each row in nats."""
     drawable: list[list[int]] = field(default_factory=list)
-    """Columns of `probabilities` that can be drawn, a row for each edge; empty in runs of versions that did not tell."""
+    """Columns of `probabilities` that can be drawn, a row for each edge; empty in runs of earlier versions."""
     skip_share: float
     """Share of edges of `argmax_genotype` that are a skip connection, in [0, 1]."""
     dominance: float
@@ -183,6 +183,8 @@ class TemperatureEvent:
     temperature: float
     schedule: str
     """constant, linear, exponential, cosine, adaptive, or control (a person set it)."""
+    held: bool = False
+    """Whether it stays until a person releases it; in runs of earlier versions it never did."""
 
 
 @dataclass(frozen=True, kw_only=True)
