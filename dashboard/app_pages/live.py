@@ -24,8 +24,8 @@ from lab.store import list_runs
 
 # Between two looks for a run, or at one that cannot be read. (A text of its own would be shown on the page.)
 LOOK_SECONDS = 1.0
+# States in which a run has no rows to come.
 ENDED = ("finished", "failed")
-"""States in which a run has no rows to come."""
 
 
 def empty_store(root: Path) -> None:
