@@ -208,7 +208,7 @@ def memory_figure(
         trace.yaxis = _place(places[trace.legendgroup], "y")
     for index in range(len(drawn)):
         top = 1.0 - index * room
-        own = axis(title={"text": "MiB", "standoff": 10}, domain=[top - room + (0.06 if top > room else 0.0), top])
+        own = axis(title={"text": "MiB", "standoff": 10}, domain=[top - room + (0.12 if top > room else 0.0), top])
         figure.layout[_place(index, "yaxis")] = own
     figure.layout.xaxis.anchor = _place(len(drawn) - 1, "y")
     return figure

@@ -37,17 +37,18 @@ def mark_shapes(marks: Sequence[Mark]) -> list[dict[str, Any]]:
 
 
 def mark_labels(marks: Sequence[Mark], span: float, width: int = PLOT_WIDTH) -> list[dict[str, Any]]:
-    """The marks' texts above the figure; where two would overlap, only the later one is written.
+    """The marks' texts above the figure; where two would overlap, the one that stays always is written, else the later.
 
     Args:
         span: length of the visible axis in steps.
         width: of that axis in pixels; labels stand apart where it is as wide or wider.
     """
     shown: list[Mark] = []
-    # From the latest back: where there is no room, earlier marks lose their label.
-    for mark in sorted(marks, key=lambda mark: mark.step, reverse=True):
-        letters = 0 if not shown else (len(shown[-1].text) + len(mark.text)) / 2 + 1
-        if not shown or (shown[-1].step - mark.step) * width >= letters * LETTER * span:
+    for mark in sorted(marks, key=lambda mark: (mark.always, mark.step), reverse=True):
+        if all(
+            abs(other.step - mark.step) * width >= ((len(other.text) + len(mark.text)) / 2 + 1) * LETTER * span
+            for other in shown
+        ):
             shown.append(mark)
     return [
         {

@@ -31,6 +31,8 @@ class Mark:
     text: str
     color: str
     dash: str = "dot"
+    always: bool = False
+    """Whether it keeps its line and its label where others lose theirs for want of room."""
 
 
 MOST_MARKS = 200
@@ -46,8 +48,9 @@ def shown_marks(marks: Sequence[Mark], low: int, high: int) -> tuple[list[Mark],
     inside = [mark for mark in marks if low <= mark.step <= high]
     if len(inside) <= MOST_MARKS:
         return inside, ""
-    pieces = {(mark.step - low) * MOST_MARKS // (high - low + 1): mark for mark in inside}
-    return list(pieces.values()), f"{len(pieces):,} of {len(inside):,} marks"
+    pieces = {(mark.step - low) * MOST_MARKS // (high - low + 1): mark for mark in inside if not mark.always}
+    shown = sorted([*pieces.values(), *(mark for mark in inside if mark.always)], key=lambda mark: mark.step)
+    return shown, f"{len(shown):,} of {len(inside):,} marks"
 
 
 def mutation_marks(events: Iterable[Event]) -> tuple[Mark, ...]:
@@ -86,6 +89,6 @@ def hold_marks(events: Iterable[Event]) -> tuple[Mark, ...]:
         held = float(event.payload["temperature"]) if event.payload.get("held") else None
         if held != now:
             text = "τ released" if held is None else f"τ {held_text(held)}"
-            marks.append(Mark(step=event.step, text=text, color=ORANGE, dash="solid"))
+            marks.append(Mark(step=event.step, text=text, color=ORANGE, dash="solid", always=True))
         now = held
     return tuple(marks)

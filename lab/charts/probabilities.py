@@ -88,8 +88,8 @@ def probability_figure(snapshot: Mapping[str, Any] | None, *, title: str = "", h
 
 def _shown_columns(snapshot: Mapping[str, Any], chosen: set[int]) -> list[int]:
     """Columns that some edge can draw, and those that a shown cell has all the same."""
-    drawable = drawable_columns(snapshot).any(axis=0)
-    return [column for column, can in enumerate(drawable) if can or column in chosen]
+    drawable = drawable_columns(snapshot)
+    return [column for column in range(drawable.shape[1]) if drawable[:, column].any() or column in chosen]
 
 
 def _cell_text(probability: float, live: bool, best: bool, drawable: bool) -> str:

@@ -160,7 +160,7 @@ def test_mutations_that_would_touch_share_a_marker_with_their_number(forty: list
 
 def test_labels_of_marks_stand_apart_by_their_length() -> None:
     marks = [Mark(step=25 * number, text=f"M{number} ✔", color="red") for number in range(1, 41)]
-    held = Mark(step=990, text="τ held at 1.0", color="orange")
+    held = Mark(step=600, text="τ held at 1.0", color="orange", always=True)
     figure = curve_figure(
         [Curve(series=make_series("a", [0, 1000], [0.0, 1.0]), style=series_style("a", 0))],
         y_title="a",
@@ -169,4 +169,14 @@ def test_labels_of_marks_stand_apart_by_their_length() -> None:
     pixels = [(note.x * 400 / 1000, 7.5 * len(note.text)) for note in figure.layout.annotations]
     ends = sorted((place - width / 2, place + width / 2) for place, width in pixels)
     assert len(ends) > 4
+    assert "τ held at 1.0" in [note.text for note in figure.layout.annotations]
     assert all(right < left for (_, right), (left, _) in itertools.pairwise(ends))
+
+
+def test_a_hold_keeps_its_line_among_thousands_of_mutations(make_event: Callable[..., Any]) -> None:
+    marks = [Mark(step=step, text=f"M{step}", color="red") for step in range(1000)]
+    (held,) = hold_marks([make_event(500, "temperature", temperature=1.0, schedule="control", held=True)])
+    curve = Curve(series=make_series("a", [0, 999], [0.0, 1.0]), style=series_style("a", 0))
+    figure = curve_figure([curve], y_title="a", marks=[held, *marks])
+    assert [shape.x0 for shape in figure.layout.shapes if shape.line.dash == "solid"] == [500]
+    assert "201 of 1,001 marks" in figure.layout.xaxis.title.text
