@@ -2,7 +2,7 @@
 
 import streamlit as st
 from components.agent import MEANINGS
-from components.behaviour import phases_text, zoom_text
+from components.behaviour import health_text, phases_text, zoom_text
 from components.multitask import WEIGHTINGS
 
 PROJECTS = {
@@ -29,7 +29,7 @@ PANELS = {
     "in architecture phases (diamonds) a step trains the architecture on the search split, with randomly sampled "
     "cells. The *selection split* trains nothing and decides about mutations. No image is in two splits. The test "
     "split is read once, at the end. A red cross is NaN or infinity.",
-    "Stability": "Health near 1 is steady; below 0.7 shaky; below 0.4 critical. The sentences below it give the "
+    "Stability": f"{health_text()} The sentences below it give the "
     "reasons; ⚑ (intervention) and ↺ (rollback) show what the trainer did.",
     "Alerts": "What needs your attention: level (information, warning, error), step and reason.",
     "Memory": "The resident set is all memory of the training process. Live tensors are parameters, buffers, "

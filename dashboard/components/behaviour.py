@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from lab.charts import HEALTH_BANDS, health_word
+
 TRAINED: Mapping[str, str] = MappingProxyType(
     {"warmup": "weights", "arch_training": "architecture", "weight_retraining": "weights"}
 )
@@ -26,6 +28,12 @@ def phases_text() -> str:
     """The phases of a search, one sentence each."""
     sentences = [text.format(trained=TRAINED.get(phase, "")) for phase, text in PHASE_SENTENCES.items()]
     return f"A search goes in cycles. {'. '.join(sentences)}."
+
+
+def health_text() -> str:
+    """The words of the health score with their bounds."""
+    critical, shaky, steady = (health_word((low + high) / 2) for low, high, _ in HEALTH_BANDS)
+    return f"Health near 1 is {steady}; below {HEALTH_BANDS[1][1]} {shaky}; below {HEALTH_BANDS[0][1]} {critical}."
 
 
 def zoom_text() -> str:

@@ -26,7 +26,7 @@ from .multitask import (
     weight_figure,
 )
 from .probabilities import chosen_columns, probability_figure, probability_table
-from .search import health_word, stability_figure, temperature_figure, timeline_figure
+from .search import HEALTH_BANDS, health_word, stability_figure, temperature_figure, timeline_figure
 from .series import Series, count_note, make_series, smooth, thin
 from .shares import share_figure
 from .style import (
@@ -46,6 +46,7 @@ __all__ = [
     "ACTION_ORDER",
     "COLORS",
     "COMPONENT",
+    "HEALTH_BANDS",
     "INK",
     "OUTCOME_STYLES",
     "PHASE_STYLES",

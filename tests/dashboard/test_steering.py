@@ -225,17 +225,6 @@ def test_the_changed_edge_is_starred(page: Any, recorder: Callable[..., Any]) ->
     assert [note["text"] for note in notes if note["text"].startswith("★")] == ["★ <b>skip</b> 0.20"]
 
 
-def test_a_zoom_lasts_until_the_view_is_changed(page: Any, recorder: Callable[..., Any]) -> None:
-    run = recorder()
-    run.steps(0, 5)
-    before = page.open().charts["loss"]["view"]
-    run.steps(5, 5)
-    assert page.tick().charts["loss"]["view"] == before
-    page.app.toggle(key="log").set_value(True)
-    assert page.tick().charts["loss"]["view"] != before
-    assert page.charts["loss"]["layout"]["yaxis"]["type"] == "log"
-
-
 def test_scalars_and_the_shown_cell_can_be_downloaded(page: Any, recorder: Callable[..., Any]) -> None:
     recorder().search()
     labels = {button.label for button in page.open().app.get("download_button")}

@@ -143,8 +143,9 @@ def test_commands_are_carried_out_and_answered(make_config, sink):
 
 
 def test_a_temperature_stays_until_it_is_released(make_config, sink):
-    loop = make_loop(make_config({"temperature_schedule": "cosine"}), sink)
-    run_until(loop, "arch_training")
+    loop = make_loop(
+        make_config({"temperature_schedule": "cosine", "warmup_epochs": 0, "arch_training_epochs": 3}), sink
+    )
     sink.waiting = [Command(name="set_temperature", arguments={"temperature": 1.0})]
     first = loop.global_step
     loop.run_epoch()
@@ -153,10 +154,11 @@ def test_a_temperature_stays_until_it_is_released(make_config, sink):
     assert len(held) == loop.global_step - first
     assert set(held) == {1.0}
     assert all(event.held and event.schedule == "control" for event in sink.of("temperature")[1:])
+    scheduled = loop.strategy.explorer.state.temperature
     sink.waiting = [Command(name="release_temperature"), Command(name="release_temperature")]
     loop.run_epoch()
     assert [event.text for event in sink.of("control")][1:] == [
-        f"temperature {loop.strategy.explorer.state.temperature:g}, by its schedule again",
+        f"temperature {scheduled:g}, by its schedule again",
         "nothing changed",
     ]
     assert loop.strategy.explorer.temperature == loop.strategy.explorer.state.temperature != 1.0
