@@ -2,6 +2,7 @@
 
 import streamlit as st
 from components.agent import MEANINGS
+from components.behaviour import health_text, phases_text, zoom_text
 from components.multitask import WEIGHTINGS
 from components.text import TASKS
 
@@ -13,8 +14,7 @@ PROJECTS = {
     "a text and a table that is built of them.",
 }
 PANELS = {
-    "Phases": "A search goes in cycles. *Warm-up* trains the weights alone. *Architecture* trains weights and "
-    "architecture in turn. *Mutation* changes the cell in one moment. *Retraining* trains the changed network.",
+    "Phases": phases_text(),
     "Genotype": "The cell that the network is built of. Nodes are feature maps at fixed places; an edge is "
     "the operation between two of them. Colour, dash and label name the primitive; width shows its probability. "
     "★ marks the edges that the latest mutation changed.",
@@ -24,23 +24,26 @@ PANELS = {
     "Architecture probabilities": "The probability of each primitive on each edge: softmax(α/τ). "
     "◆ is what the live network has, ▲ the most probable primitive where it is another one.",
     "Temperature and entropy": "The Gumbel temperature τ controls how much the search explores. As it falls, "
-    "the entropy falls: the search converges. The dotted line, ln(primitives), is the entropy of a uniform choice.",
+    "the entropy falls: the search converges. The dotted line is the entropy of a uniform choice: ln(primitives that "
+    "can be drawn).",
     "Loss and accuracy": "Thick: moving average; pale: raw. *Batches* are the training batches of the weights; "
     "in architecture phases (diamonds) a step trains the architecture on the search split, with randomly sampled "
     "cells. The *selection split* trains nothing and decides about mutations. No image is in two splits. The test "
     "split is read once, at the end. A red cross is NaN or infinity.",
-    "Stability": "Health near 1 is stable; below 0.7 unstable; below 0.4 critical. The sentences below it give the "
+    "Stability": f"{health_text()} The sentences below it give the "
     "reasons; ⚑ (intervention) and ↺ (rollback) show what the trainer did.",
     "Alerts": "What needs your attention: level (information, warning, error), step and reason.",
     "Memory": "The resident set is all memory of the training process. Live tensors are parameters, buffers, "
-    "gradients and optimizer state. A line that never stops rising is a memory leak.",
+    "gradients and optimizer state. Each has an axis of its own. A line that never "
+    "stops rising is a memory leak.",
 }
 BUTTONS = {
     "Mutate now": "the network changes its own cell at the next step; in a run of recipe agent, the agent takes one "
     "action, which is tried and then kept or rolled back",
     "Pause and Resume": "the run waits, then continues; the result is the same as without the pause",
     "Save": "a checkpoint is written",
-    "Temperature": "sets τ by hand; entropy and samples follow",
+    "Temperature": "holds τ at a value of yours, through epochs and resumes, until *Release temperature* lets the "
+    "schedule set it again; while it is held the page says so",
     "Stop": "a checkpoint is written and the run ends; it can be resumed",
 }
 
@@ -68,11 +71,7 @@ def page() -> None:
     st.markdown("A run of recipe text trains a classifier of sentences on an encoder; its page has no cell to show.")
     st.markdown("\n".join(f"- **{name}**: {text}" for name, text in TASKS.items()))
     st.subheader("Zooming and pausing")
-    st.markdown(
-        "While a run trains, charts are redrawn at each refresh and lose their zoom. Choose *Steps shown* in the "
-        "sidebar, or switch *Follow* off: the page then stops refreshing and every chart can be zoomed. A finished "
-        "run does not refresh."
-    )
+    st.markdown(zoom_text())
 
 
 page()

@@ -16,7 +16,7 @@ from components.plot import load_plotly
 from components.resources import drawing_cache, feed_of, root_of_page
 from components.root import run_folders
 from components.sidebar import pick_follow, pick_run, pick_view
-from components.words import has_no_cell, is_agent, is_multitask, is_text, plain, shown_state
+from components.words import has_no_cell, held_temperature, is_agent, is_multitask, is_text, plain, shown_state
 
 from lab.base import LabError
 from lab.charts import CurveView, genotype_dot
@@ -120,7 +120,7 @@ def follow_run(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: CurveVi
     elif is_text(snapshot):
         body = text.body
     # What stands outside the live part depends on these: buttons, history, list of runs.
-    drawn_for = (shown_state(snapshot), len(snapshot.of("genotype")) > 1, run_folders(root))
+    drawn_for = (*outside(snapshot), run_folders(root))
 
     def live() -> None:
         try:
@@ -128,7 +128,7 @@ def follow_run(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: CurveVi
         except LabError as error:
             st.error(plain(f"This run can no longer be read: {error}"), icon=":material/error:")
             return
-        if (shown_state(now), len(now.of("genotype")) > 1, run_folders(root)) != drawn_for:
+        if (*outside(now), run_folders(root)) != drawn_for:
             st.rerun()
         if now.complete and not snapshot.complete and now.summary.state in ENDED:
             st.rerun()  # from now on the page stands still
@@ -140,10 +140,15 @@ def follow_run(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: CurveVi
     if snapshot.summary.state in ENDED and snapshot.complete:
         # Nothing comes any more: drawn once. A resumed run is found by a look that draws nothing.
         repeat(live, None)
-        repeat(partial(look_again, root, feed, snapshot, drawn_for[2]), run_every)
+        repeat(partial(look_again, root, feed, snapshot, drawn_for[-1]), run_every)
     else:
         repeat(live, run_every)
     load_plotly()
+
+
+def outside(snapshot: Snapshot) -> tuple[str, bool, float | None]:
+    """What buttons and history depend on: state, whether there is a history, the temperature that is held."""
+    return shown_state(snapshot), len(snapshot.of("genotype")) > 1, held_temperature(snapshot)
 
 
 def look_again(root: Path, feed: SnapshotFeed, snapshot: Snapshot, folders: frozenset[str]) -> None:

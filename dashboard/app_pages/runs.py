@@ -1,6 +1,10 @@
-"""Runs page: every run with its state, and two or more of them side by side."""
+"""Runs page: every run with its state, and two or more of them side by side; both are drawn anew while it is open."""
+
+from collections.abc import Callable
+from pathlib import Path
 
 import streamlit as st
+from components.clock import repeat
 from components.compare import best_rows, common_scalars, config_rows, run_rows
 from components.feed import Snapshot
 from components.figures import Drawing
@@ -12,10 +16,23 @@ from lab.base import LabError
 from lab.charts import CurveView, compare_figure
 from lab.store import RunSummary, list_runs
 
+# Between two looks at the folder of runs. (A text of its own would be shown on the page.)
+LIVE_SECONDS, STILL_SECONDS = 2.0, 5.0
 
-def run_list(runs: tuple[RunSummary, ...]) -> None:
-    """The table of runs, and the way from a run to its live page."""
-    st.dataframe(run_rows(runs), hide_index=True, alt="Runs with state, start, last heartbeat and reason")
+
+def run_table(runs: tuple[RunSummary, ...]) -> None:
+    """The table of runs; each row has a link to the run's live page."""
+    link = st.column_config.LinkColumn("live", display_text="Open", help="Opens the live page of this run.")
+    columns = {
+        "live": link,
+        "accuracy": st.column_config.TextColumn("accuracy", help="Latest on the selection split."),
+    }
+    text = "Runs with a link, state, start, last heartbeat, accuracy and reason"
+    st.dataframe(run_rows(runs), hide_index=True, column_config=columns, alt=text)
+
+
+def open_run(runs: tuple[RunSummary, ...]) -> None:
+    """The way to a run's live page in this tab, by keyboard too."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = st.selectbox("Run", [run.name for run in runs], key="open_name")
         if st.button("Open", icon=":material/visibility:", key="open"):
@@ -33,26 +50,38 @@ def read(names: list[str], runs: dict[str, RunSummary]) -> dict[str, Snapshot]:
     return found
 
 
-def compare(runs: tuple[RunSummary, ...]) -> None:
-    """One curve of several runs over each other, best values, settings that differ."""
+def compare(runs: tuple[RunSummary, ...]) -> Callable[[], None]:
+    """Choose runs and a curve; what draws them over each other, with best values and the settings that differ."""
     st.subheader("Compare")
     names = [run.name for run in runs if run.state != "unreadable"]
+    by_name = {run.name: run for run in runs}
     chosen = st.multiselect("Runs to compare", names, default=names[:2], key="compare")
-    snapshots = read(chosen, {run.name: run for run in runs})
-    scalars = common_scalars(snapshots)
-    if not scalars:
-        st.info("Choose at least one run that has values.", icon=":material/info:")
-        return
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        scalar = st.selectbox("Curve", scalars, key="scalar")
-        smoothing = st.slider("Smoothing", 0.0, 0.99, 0.6, 0.01, key="compare_smoothing")
-        log_y = st.toggle("Logarithmic", key="compare_log")
+    scalars = common_scalars(read(chosen, by_name))
+    if scalars:
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            scalar = st.selectbox("Curve", scalars, key="scalar")
+            smoothing = st.slider("Smoothing", 0.0, 0.99, 0.6, 0.01, key="compare_smoothing")
+            log_y = st.toggle("Logarithmic", key="compare_log")
+        load_plotly()
+
+    def side_by_side() -> None:
+        snapshots = read(chosen, by_name)
+        if common_scalars(snapshots) != scalars:
+            st.rerun()  # the choice of curves stands outside the live part
+        if scalars:
+            draw_curves(snapshots, scalar, CurveView(smoothing=smoothing, log_y=log_y))
+        else:
+            st.info("Choose at least one run that has values.", icon=":material/info:")
+
+    return side_by_side
+
+
+def draw_curves(snapshots: dict[str, Snapshot], scalar: str, view: CurveView) -> None:
+    """One curve of several runs over each other, best values, settings that differ."""
     curves = [(name, snapshot.series(scalar)) for name, snapshot in snapshots.items()]
-    dense = "/" not in scalar
-    figure = compare_figure(curves, y_title=scalar, view=CurveView(smoothing=smoothing, log_y=log_y), dense=dense)
-    load_plotly()
+    figure = compare_figure(curves, y_title=scalar, view=view, dense="/" not in scalar)
     label = f"{scalar} over steps for {', '.join(snapshots)}"
-    draw(Drawing.of(figure), key="compare_figure", label=label, view=f"{scalar} {log_y}")
+    draw(Drawing.of(figure), key="compare_figure", label=label, view=f"{scalar} {view.log_y}")
     st.dataframe(best_rows(snapshots, scalar), hide_index=True, alt=f"Smallest, largest and last {scalar} of each run")
     st.markdown("**Settings that differ**")
     rows = config_rows({name: snapshot.config for name, snapshot in snapshots.items()})
@@ -60,6 +89,22 @@ def compare(runs: tuple[RunSummary, ...]) -> None:
         st.dataframe(rows, hide_index=True, alt="Settings in which the runs differ")
     else:
         st.write("None: these runs have the same settings.")
+
+
+def states(runs: tuple[RunSummary, ...]) -> dict[str, str]:
+    """What choices and clock depend on: the names of the runs and their states."""
+    return {run.name: run.state for run in runs}
+
+
+def empty_store(root: Path) -> None:
+    """What a person sees before the first run; the page looks for one by itself."""
+    st.info(f"No run yet in {plain(str(root.absolute()))}.", icon=":material/hourglass_empty:")
+
+    def wait() -> None:
+        if list_runs(root):
+            st.rerun()
+
+    repeat(wait, LIVE_SECONDS)
 
 
 def page() -> None:
@@ -71,10 +116,25 @@ def page() -> None:
         st.error(plain(str(error)), icon=":material/error:")
         return
     if not runs:
-        st.info(f"No run yet in {plain(str(root.absolute()))}.", icon=":material/hourglass_empty:")
+        empty_store(root)
         return
-    run_list(runs)
-    compare(runs)
+    table = st.container()
+    open_run(runs)
+    side_by_side = compare(runs)
+
+    def live() -> None:
+        try:
+            now = list_runs(root)
+        except LabError as error:
+            st.error(plain(str(error)), icon=":material/error:")
+            return
+        if states(now) != states(runs):
+            st.rerun()
+        with table:
+            run_table(now)
+        side_by_side()
+
+    repeat(live, LIVE_SECONDS if any(run.state == "running" for run in runs) else STILL_SECONDS)
 
 
 page()

@@ -43,6 +43,8 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
     }
 )
 """The words of the agent's panels, one line each."""
+RECENT = 10
+"""Tried changes that the accept rate is a share of, at most."""
 NO_CELL = (
     "This run is of recipe agent: the agent changes the layers of a live network. It has no cell, so there is no "
     "genotype, no architecture probabilities and no Gumbel temperature to show."
@@ -67,10 +69,10 @@ def kpis(snapshot: Snapshot, found: Sequence[Action]) -> tuple[Kpi, ...]:
             value=number(snapshot.series("agent/parameters").last, ",.0f"),
             help="Parameters of the network as it is now.",
         ),
-        Kpi(label="Actions kept", value=f"{counts['kept']} of {tried}", help="Of those that were tried."),
+        Kpi(label="Actions kept", value=f"{counts['kept']} of {tried}", help="Of all that were tried in this run."),
         Kpi(
             label="Accept rate",
-            value=number(snapshot.series("agent/accept_rate").last, ".0%"),
+            value=_accept_rate(snapshot, tried),
             help=_sentence("Accept rate"),
         ),
         Kpi(
@@ -81,6 +83,12 @@ def kpis(snapshot: Snapshot, found: Sequence[Action]) -> tuple[Kpi, ...]:
         usual["Stability"],
         usual["Decision accuracy"],
     )
+
+
+def _accept_rate(snapshot: Snapshot, tried: int) -> str:
+    """Accept rate with the number of tried changes that it is a share of: `40% of last 10`."""
+    rate = snapshot.series("agent/accept_rate").last
+    return number(rate, ".0%") if rate is None or not tried else f"{number(rate, '.0%')} of last {min(tried, RECENT)}"
 
 
 def in_window(snapshot: Snapshot, found: Sequence[Action], view: CurveView) -> tuple[Action, ...]:

@@ -15,6 +15,7 @@ NAMES = {
     "mutate": "Mutate now",
     "checkpoint": "Save",
     "set_temperature": "Set temperature",
+    "release_temperature": "Release temperature",
     "stop": "Stop",
 }
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -11,15 +12,22 @@ from components.words import NOTHING, STATE_SIGNS, age_text, clock_text, number
 from lab.store import RunSummary
 
 
+def live_address(name: str) -> str:
+    """Where the live page shows the run `name`, seen from another page."""
+    return f"./?run={quote(name, safe='')}"
+
+
 def run_rows(runs: Sequence[RunSummary]) -> list[dict[str, str]]:
     """One row of text for each run."""
     return [
         {
             "run": run.name,
+            "live": live_address(run.name),
             "state": run.state,
             "started": clock_text(run.started) if math.isfinite(run.started) and run.started > 0 else NOTHING,
             "last heartbeat": age_text(run.heartbeat_age) if math.isfinite(run.heartbeat_age) else NOTHING,
             "last step": NOTHING if run.last_step is None else f"{run.last_step:,}",
+            "accuracy": number(run.accuracy, ".1%"),
             "attempt": str(run.attempt or NOTHING),
             "reason": run.reason or STATE_SIGNS[run.state][2],
         }

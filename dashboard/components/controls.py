@@ -7,7 +7,7 @@ import streamlit as st
 
 from components.commands import NAMES, Sent, answer, send
 from components.feed import Snapshot
-from components.words import has_no_cell, is_agent, offers, plain, policy_of, shown_state
+from components.words import has_no_cell, held_temperature, is_agent, offers, plain, policy_of, shown_state
 from lab.base import LabError
 
 SENT, REFUSED = "sent_command", "refused_command"
@@ -17,6 +17,7 @@ ICONS = {
     "mutate": ":material/genetics:",
     "checkpoint": ":material/save:",
     "set_temperature": ":material/thermostat:",
+    "release_temperature": ":material/lock_open:",
     "stop": ":material/stop_circle:",
 }
 HELP = {
@@ -24,7 +25,8 @@ HELP = {
     "resume": "The run continues.",
     "mutate": "The network changes its own cell at the next step.",
     "checkpoint": "The run writes a checkpoint now.",
-    "set_temperature": "Sets the Gumbel temperature.",
+    "set_temperature": "Holds the Gumbel temperature there until it is released.",
+    "release_temperature": "The schedule sets the temperature again.",
     "stop": "The run writes a checkpoint and ends.",
 }
 
@@ -94,6 +96,8 @@ def control_row(snapshot: Snapshot) -> None:
     with st.popover("Temperature", icon=ICONS["set_temperature"], disabled=disabled, help=why):
         st.number_input("New temperature τ", 0.01, 100.0, 1.0, 0.1, key="temperature")
         _button(snapshot, "set_temperature", enabled=live)
+        held = held_temperature(snapshot) is not None and offers(snapshot, "release_temperature")
+        _button(snapshot, "release_temperature", enabled=live and held)
     with st.popover("Stop", icon=ICONS["stop"], disabled=not live):
         st.write("The run writes a checkpoint and ends. It can be resumed later.")
         _button(snapshot, "stop", enabled=live, primary=True, label="Yes, stop the run")

@@ -1,6 +1,5 @@
 """The live page's figures from a snapshot and a view, each rebuilt only when what it shows has changed."""
 
-import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -24,6 +23,7 @@ from lab.charts import (
     curve_figure,
     entropy_series,
     genotype_figure,
+    hold_marks,
     memory_figure,
     mutation_changes,
     mutation_marks,
@@ -32,6 +32,7 @@ from lab.charts import (
     stability_figure,
     temperature_figure,
     timeline_figure,
+    uniform_entropy,
 )
 from lab.store import EventRow
 
@@ -128,13 +129,12 @@ def accuracy_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
 def temperature_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
     """Temperature and entropy over steps."""
     genotype = snapshot.latest("genotype")
-    limit = math.log(len(genotype.payload["primitives"])) if genotype and genotype.payload["primitives"] else None
     return temperature_figure(
         snapshot.series("temperature"),
         entropy_series(snapshot.events),
-        marks=marks_of(snapshot),
+        marks=(*marks_of(snapshot), *hold_marks(snapshot.events)),
         view=view,
-        entropy_limit=limit,
+        entropy_limit=None if genotype is None else uniform_entropy(genotype.payload),
     )
 
 

@@ -11,11 +11,21 @@ from components import figures, words
 from components.controls import command_line
 from components.feed import Snapshot
 from components.plot import draw
-from lab.charts import Change, CurveView, change_table, edge_table, entropy_series, mutation_changes, probability_table
+from lab.charts import (
+    Change,
+    CurveView,
+    change_table,
+    edge_table,
+    entropy_series,
+    held_text,
+    mutation_changes,
+    probability_table,
+)
 from lab.store import EventRow
 
 MOST_ROWS = 200
 """Rows of a table; the run's store has all of them."""
+HELD_HELP = "A person set the Gumbel temperature; it stays there until *Release temperature* is pressed."
 LOSS_HELP = "Cross-entropy of the correct class, in nats."
 ACCURACY_HELP = "Share of images that are classified correctly."
 
@@ -51,6 +61,9 @@ def status(picture: PageFrame) -> None:
     if snapshot.summary.attempt > 1:
         st.badge(f"attempt {snapshot.summary.attempt}", icon=":material/replay:", color="gray")
     st.badge(words.sign_of_life(snapshot.summary), icon=":material/favorite:", color="gray")
+    held = words.held_temperature(snapshot)
+    if held is not None:
+        st.badge(f"temperature {held_text(held)}", icon=":material/lock:", color="orange", help=HELD_HELP)
     test = snapshot.series("test/accuracy").last
     if test is not None:
         st.badge(f"test accuracy {words.number(test, '.2%')}", icon=":material/flag:", color="green")

@@ -59,7 +59,7 @@ def pick_follow() -> Follow:
             value=True,
             key="follow",
             bind="query-params",
-            help="Off: the page stands still, so that you can zoom and read.",
+            help="Off: the page stands still, so that you can read.",
         )
         interval = st.select_slider(
             "Refresh interval", list(INTERVALS), value="1 s", key="interval", bind="query-params", disabled=not on

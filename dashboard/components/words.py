@@ -85,7 +85,15 @@ def offers(snapshot: Snapshot, command: str) -> bool:
         return command in offered
     if command == "mutate":
         return not has_no_cell(snapshot) and not (is_agent(snapshot) and policy_of(snapshot) == "none")
+    if command == "release_temperature":
+        return False
     return command != "set_temperature" or not (is_agent(snapshot) or has_no_cell(snapshot))
+
+
+def held_temperature(snapshot: Snapshot) -> float | None:
+    """The Gumbel temperature that a person holds; None where the schedule sets it."""
+    event = snapshot.latest("temperature")
+    return float(event.payload["temperature"]) if event is not None and event.payload.get("held") else None
 
 
 def policy_of(snapshot: Snapshot) -> str:

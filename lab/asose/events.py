@@ -18,6 +18,7 @@ def describe_search(explorer: GumbelExplorer, live: Genotype, table: Table | Non
         primitives=list(space.primitives),
         probabilities=[[round(p, 6) for p in row] for row in probabilities_EK.tolist()],
         entropy=list(collapse.entropy),
+        drawable=[[space.primitives.index(name) for name in explorer.left(row)] for row in range(len(space.edges))],
         skip_share=collapse.skip_share,
         dominance=collapse.dominance,
         rank=collapse.rank,

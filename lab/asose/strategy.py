@@ -34,6 +34,7 @@ from lab.train import (
     Outcome,
     ReduceLR,
     ReduceMutationStrength,
+    ReleaseTemperature,
     Request,
     RequestContext,
     Rollback,
@@ -155,7 +156,7 @@ class ASOSEStrategy:
                 self.controller.set_restore_point(step)
             if self.phases.name == "arch_training":
                 self.architecture.set_rate(data)
-                self._tell_temperature(self.config.temperature_schedule)
+                self._tell_temperature()
         self.compute.measure(self._trained, data)
         if self.phases.structure_is_final and not self.compute.has_epoch_left(data):
             self._stop(f"the budget of {self.compute.budget:.3g} operations is spent")
@@ -198,7 +199,7 @@ class ASOSEStrategy:
         evaluation = None
         if self.phases.name == "arch_training":
             self.architecture.end_epoch()
-            self._tell_temperature(self.config.temperature_schedule)
+            self._tell_temperature()
             self.controller.tell_genotype("epoch")
             self._end_exploration()
         elif self.phases.name == "weight_retraining" and self._is_read(data):
@@ -280,6 +281,7 @@ class ASOSEStrategy:
             ReduceMutationStrength: self._reduce_mutation_strength,
             Rollback: self.rollback,
             SetTemperature: self._set_temperature,
+            ReleaseTemperature: self._release_temperature,
         }
         if self.live.child is not None and self.phases.name != "finished" and not self.phases.structure_is_final:
             offered[Mutate] = self.mutate
@@ -327,12 +329,23 @@ class ASOSEStrategy:
     def _set_temperature(self, request: SetTemperature, moment: RequestContext) -> Outcome:
         before = self.explorer.temperature
         self.explorer.set_temperature(request.temperature)
-        self._tell_temperature("control")
-        text = f"temperature set to {request.temperature:g}"
+        self._tell_temperature()
+        text = f"temperature held at {request.temperature:g} until it is released"
         return Outcome(text=text, before=before, after=request.temperature)
 
-    def _tell_temperature(self, schedule: str) -> None:
-        self.records.append(TemperatureEvent(temperature=self.explorer.temperature, schedule=schedule))
+    def _release_temperature(self, request: ReleaseTemperature, moment: RequestContext) -> Outcome | None:
+        before = self.explorer.held
+        if before is None:
+            return None
+        self.explorer.release_temperature()
+        self._tell_temperature()
+        after = self.explorer.temperature
+        return Outcome(text=f"temperature {after:g}, by its schedule again", before=before, after=after)
+
+    def _tell_temperature(self) -> None:
+        held = self.explorer.held is not None
+        schedule = "control" if held else self.config.temperature_schedule
+        self.records.append(TemperatureEvent(temperature=self.explorer.temperature, schedule=schedule, held=held))
 
     def state(self) -> StrategyState:
         """Supernet, live network, explorer, optimizers, phase, and every growth so far."""

@@ -14,9 +14,10 @@ from .agent import ACTION_ORDER, action_figure, learning_figure, parameter_figur
 from .changes import Change, change_table, mutation_changes
 from .components import COMPONENT, WHOLE, ComponentBytes, component_bytes, component_table
 from .curves import Curve, CurveView, compare_figure, curve_figure, memory_figure, step_range
+from .entropy import drawable_columns, drawn_probabilities, entropy_series, uniform_entropy
 from .genotype import CellEdge, cell_edges, edge_table, edge_width, genotype_dot, genotype_figure
 from .layout import note_figure
-from .marks import Event, Mark, mutation_marks
+from .marks import Event, Mark, held_text, hold_marks, mutation_marks
 from .multitask import (
     component_figure,
     named_series,
@@ -25,7 +26,7 @@ from .multitask import (
     weight_figure,
 )
 from .probabilities import chosen_columns, probability_figure, probability_table
-from .search import entropy_series, health_word, stability_figure, temperature_figure, timeline_figure
+from .search import HEALTH_BANDS, health_word, stability_figure, temperature_figure, timeline_figure
 from .series import Series, count_note, make_series, smooth, thin
 from .shares import share_figure
 from .style import (
@@ -45,6 +46,7 @@ __all__ = [
     "ACTION_ORDER",
     "COLORS",
     "COMPONENT",
+    "HEALTH_BANDS",
     "INK",
     "OUTCOME_STYLES",
     "PHASE_STYLES",
@@ -76,6 +78,8 @@ __all__ = [
     "component_table",
     "count_note",
     "curve_figure",
+    "drawable_columns",
+    "drawn_probabilities",
     "edge_label",
     "edge_table",
     "edge_width",
@@ -83,6 +87,8 @@ __all__ = [
     "genotype_dot",
     "genotype_figure",
     "health_word",
+    "held_text",
+    "hold_marks",
     "learning_figure",
     "make_series",
     "memory_figure",
@@ -107,5 +113,6 @@ __all__ = [
     "thin",
     "timeline_figure",
     "trial_figure",
+    "uniform_entropy",
     "weight_figure",
 ]

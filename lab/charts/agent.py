@@ -183,7 +183,7 @@ def learning_figure(
 ) -> go.Figure:
     """Accept rate and exploration above, regret so far in nats below, on one step axis."""
     lines = (
-        (accept_rate, "accept rate", "y", {"color": TEAL, "width": 2.5, "shape": "hv"}),
+        (accept_rate, "accept rate, last ten", "y", {"color": TEAL, "width": 2.5, "shape": "hv"}),
         (epsilon, "exploration ε", "y", {"color": ORANGE, "width": 2.5, "shape": "hv", "dash": "dash"}),
         (regret, "regret so far", "y2", {"color": INDIGO, "width": 2.5, "shape": "hv", "dash": "dashdot"}),
     )

@@ -188,16 +188,32 @@ def memory_figure(
     marks: Sequence[Mark] = (),
     view: CurveView = DEFAULT_VIEW,
     title: str = "",
-    height: int = 260,
+    height: int = 320,
 ) -> go.Figure:
-    """Memory in MiB over steps; `lines` are in bytes and named after what they count."""
+    """Memory in MiB over steps; `lines` are in bytes and named after what they count.
+
+    Each line has an axis of its own, one under the other: a few MiB would be a line at 0 under a process's hundreds.
+    """
     drawn = [
-        Curve(
-            series=replace(line, value=line.value / 2**20),
-            style=series_style(line.name, index),
-        )
+        Curve(series=replace(line, value=line.value / 2**20), style=series_style(line.name, index))
         for index, line in enumerate(lines)
     ]
-    return curve_figure(
-        drawn, y_title="MiB", view=replace(view, smoothing=0.0), marks=marks, title=title, height=height
-    )
+    plain = replace(view, smoothing=0.0)
+    figure = curve_figure(drawn, y_title="MiB", view=plain, marks=marks, title=title, height=height)
+    if len(drawn) < 2 or not figure.data:
+        return figure
+    room = 1.0 / len(drawn)
+    places = {curve.style.label: index for index, curve in enumerate(drawn)}
+    for trace in figure.data:
+        trace.yaxis = _place(places[trace.legendgroup], "y")
+    for index in range(len(drawn)):
+        top = 1.0 - index * room
+        own = axis(title={"text": "MiB", "standoff": 10}, domain=[top - room + (0.12 if top > room else 0.0), top])
+        figure.layout[_place(index, "yaxis")] = own
+    figure.layout.xaxis.anchor = _place(len(drawn) - 1, "y")
+    return figure
+
+
+def _place(index: int, name: str) -> str:
+    """Name of the `index`-th of several axes: y, y2, ..."""
+    return name if index == 0 else f"{name}{index + 1}"

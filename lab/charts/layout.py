@@ -13,6 +13,10 @@ from lab.charts.style import INK
 
 GRID = "rgba(127,136,150,0.25)"
 CLEAR = "rgba(0,0,0,0)"
+PLOT_WIDTH = 400
+"""Pixels of the step axis of a panel of half a page, about."""
+LETTER = 7.5
+"""Pixels of a letter of a mark's label, about."""
 
 
 def mark_shapes(marks: Sequence[Mark]) -> list[dict[str, Any]]:
@@ -32,18 +36,19 @@ def mark_shapes(marks: Sequence[Mark]) -> list[dict[str, Any]]:
     ]
 
 
-def mark_labels(marks: Sequence[Mark], span: float, width_in_labels: int = 16) -> list[dict[str, Any]]:
-    """The marks' texts above the figure; where two would overlap, only the later one is written.
+def mark_labels(marks: Sequence[Mark], span: float, width: int = PLOT_WIDTH) -> list[dict[str, Any]]:
+    """The marks' texts above the figure; where two would overlap, the one that stays always is written, else the later.
 
     Args:
         span: length of the visible axis in steps.
-        width_in_labels: how many labels fit side by side.
+        width: of that axis in pixels; labels stand apart where it is as wide or wider.
     """
-    room = span / max(width_in_labels, 1)
     shown: list[Mark] = []
-    # From the latest back: where there is no room, earlier marks lose their label.
-    for mark in sorted(marks, key=lambda mark: mark.step, reverse=True):
-        if not shown or shown[-1].step - mark.step >= room:
+    for mark in sorted(marks, key=lambda mark: (mark.always, mark.step), reverse=True):
+        if all(
+            abs(other.step - mark.step) * width >= ((len(other.text) + len(mark.text)) / 2 + 1) * LETTER * span
+            for other in shown
+        ):
             shown.append(mark)
     return [
         {
@@ -67,8 +72,9 @@ def step_title(*notes: str) -> dict[str, Any]:
 
 
 def axis(**options: Any) -> dict[str, Any]:
-    """An axis with the common grid; `options` go over it."""
-    return {"gridcolor": GRID, "zeroline": False, "automargin": True, **options}
+    """An axis with the common grid and numbers written out (`0.0006`, not `600µ`); `options` go over it."""
+    numbers = {"exponentformat": "none", "separatethousands": True}
+    return {"gridcolor": GRID, "zeroline": False, "automargin": True, **numbers, **options}
 
 
 def make_figure(data: list[dict[str, Any]], *, height: int, title: str = "", **layout: Any) -> go.Figure:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from lab.charts.style import STATUS_COLORS, STATUS_SIGNS
+from lab.charts.style import ORANGE, STATUS_COLORS, STATUS_SIGNS
 
 
 class Event(Protocol):
@@ -31,6 +31,8 @@ class Mark:
     text: str
     color: str
     dash: str = "dot"
+    always: bool = False
+    """Whether it keeps its line and its label where others lose theirs for want of room."""
 
 
 MOST_MARKS = 200
@@ -46,8 +48,9 @@ def shown_marks(marks: Sequence[Mark], low: int, high: int) -> tuple[list[Mark],
     inside = [mark for mark in marks if low <= mark.step <= high]
     if len(inside) <= MOST_MARKS:
         return inside, ""
-    pieces = {(mark.step - low) * MOST_MARKS // (high - low + 1): mark for mark in inside}
-    return list(pieces.values()), f"{len(pieces):,} of {len(inside):,} marks"
+    pieces = {(mark.step - low) * MOST_MARKS // (high - low + 1): mark for mark in inside if not mark.always}
+    shown = sorted([*pieces.values(), *(mark for mark in inside if mark.always)], key=lambda mark: mark.step)
+    return shown, f"{len(shown):,} of {len(inside):,} marks"
 
 
 def mutation_marks(events: Iterable[Event]) -> tuple[Mark, ...]:
@@ -67,3 +70,25 @@ def mutation_marks(events: Iterable[Event]) -> tuple[Mark, ...]:
         for number, (step, status) in placed.items()
         if status != "refused"
     )
+
+
+def held_text(temperature: float) -> str:
+    """`held at 1.0`."""
+    text = f"{temperature:.4g}"
+    return f"held at {text}.0" if text.isdecimal() else f"held at {text}"
+
+
+def hold_marks(events: Iterable[Event]) -> tuple[Mark, ...]:
+    """One mark where a person began to hold the temperature, or another value of it, and one where it was released."""
+    marks: list[Mark] = []
+    now: float | None = None
+    for event in events:
+        if event.kind != "temperature":
+            continue
+        # It is told again in each phase; runs of earlier versions never held it.
+        held = float(event.payload["temperature"]) if event.payload.get("held") else None
+        if held != now:
+            text = "τ released" if held is None else f"τ {held_text(held)}"
+            marks.append(Mark(step=event.step, text=text, color=ORANGE, dash="solid", always=True))
+        now = held
+    return tuple(marks)

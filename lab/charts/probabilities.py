@@ -1,10 +1,11 @@
 """Architecture probabilities as a heat map: one row for each edge, one column for each primitive."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from lab.charts.entropy import drawable_columns, drawn_entropies, drawn_probabilities
 from lab.charts.layout import make_figure, note_figure
 from lab.charts.plotly import go
 from lab.charts.style import INK, edge_label, primitive_style
@@ -32,30 +33,35 @@ def chosen_columns(genotype: Mapping[str, Any], snapshot: Mapping[str, Any]) -> 
 
 
 def probability_figure(snapshot: Mapping[str, Any] | None, *, title: str = "", height: int | None = None) -> go.Figure:
-    """softmax(alpha / temperature) of a genotype event's payload, first edge on top.
+    """How likely each primitive is drawn, of a genotype event's payload, first edge on top.
 
-    ◆ marks the primitive that the live network has, ▲ the most probable one where it is another; an edge that is not
-    taken has neither. By default the height is 400, or more where there are many edges.
+    Primitives that no edge can draw have no column, unless a shown cell has them; one that this edge alone cannot draw
+    is a dash. ◆ marks the primitive that the live network has, ▲ the most probable one where it is another; an edge
+    that is not taken has neither. By default the height is 400, or more where there are many edges.
     """
     if snapshot is None or not snapshot["probabilities"]:
         text = "No probabilities: a search writes them after its first architecture epoch."
         return note_figure(text, height=height or 400, title=title)
     height = height or max(400, 60 + ROW_HEIGHT * len(snapshot["edges"]))
-    values = np.asarray(snapshot["probabilities"], dtype=np.float64)
     live = chosen_columns(snapshot["genotype"], snapshot)
     best = chosen_columns(snapshot["argmax_genotype"], snapshot)
-    many = values.shape[1] > FEW
+    columns = _shown_columns(snapshot, {*live, *best})
+    drawable, values = drawable_columns(snapshot), drawn_probabilities(snapshot)
+    many = len(columns) > FEW
     texts = [
-        [_cell_text(values[row, column], column == live[row], column == best[row]) for column in range(values.shape[1])]
-        for row in range(values.shape[0])
+        [
+            _cell_text(values[row, column], column == live[row], column == best[row], drawable[row, column])
+            for column in columns
+        ]
+        for row in range(len(values))
     ]
     if many:
         texts = [[text.replace("0.", ".") for text in row] for row in texts]
     data = [
         {
             "type": "heatmap",
-            "z": values,
-            "x": [primitive_style(primitive).label for primitive in snapshot["primitives"]],
+            "z": values[:, columns],
+            "x": [primitive_style(snapshot["primitives"][column]).label for column in columns],
             "y": [edge_label(int(target), int(source), cell) for cell, target, source in snapshot["edges"]],
             "zmin": 0.0,
             "zmax": 1.0,
@@ -80,21 +86,32 @@ def probability_figure(snapshot: Mapping[str, Any] | None, *, title: str = "", h
     )
 
 
-def _cell_text(probability: float, live: bool, best: bool) -> str:
+def _shown_columns(snapshot: Mapping[str, Any], chosen: set[int]) -> list[int]:
+    """Columns that some edge can draw, and those that a shown cell has all the same."""
+    drawable = drawable_columns(snapshot)
+    return [column for column in range(drawable.shape[1]) if drawable[:, column].any() or column in chosen]
+
+
+def _cell_text(probability: float, live: bool, best: bool, drawable: bool) -> str:
     sign = "◆ " if live else "▲ " if best else ""
+    if not drawable:
+        return f"{sign}–"
     return f"{sign}{probability:.2f}" if np.isfinite(probability) else f"{sign}NaN"
 
 
 def probability_table(snapshot: Mapping[str, Any]) -> list[dict[str, str]]:
     """The heat map as rows of text: edge, one column for each primitive, entropy in nats."""
     rows: list[dict[str, str]] = []
-    entropies: Sequence[float] = snapshot["entropy"]
-    for (cell, target, source), row, entropy in zip(
-        snapshot["edges"], snapshot["probabilities"], entropies, strict=True
+    if not snapshot["probabilities"]:
+        return rows
+    columns = _shown_columns(snapshot, set())
+    drawable, shares = drawable_columns(snapshot), drawn_probabilities(snapshot)
+    for (cell, target, source), row, can, entropy in zip(
+        snapshot["edges"], shares, drawable, drawn_entropies(snapshot), strict=True
     ):
         entries = {
-            primitive_style(primitive).label: f"{probability:.3f}"
-            for primitive, probability in zip(snapshot["primitives"], row, strict=True)
+            primitive_style(snapshot["primitives"][column]).label: f"{row[column]:.3f}" if can[column] else "–"
+            for column in columns
         }
         rows.append({"edge": edge_label(int(target), int(source), cell), **entries, "entropy": f"{entropy:.3f}"})
     return rows

@@ -1,13 +1,13 @@
 """How the search goes: phases in time, temperature above entropy on one step axis, stability."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from lab.charts.curves import DEFAULT_VIEW, CurveView, step_range
 from lab.charts.layout import axis, make_figure, mark_labels, mark_shapes, note_figure, step_title
 from lab.charts.marks import Event, Mark, shown_marks
 from lab.charts.plotly import go
-from lab.charts.series import Series, count_note, make_series, thin
+from lab.charts.series import Series, count_note, thin
 from lab.charts.style import GREEN, INDIGO, ORANGE, RED, phase_style
 
 HEALTH_BANDS: tuple[tuple[float, float, str], ...] = (
@@ -16,6 +16,11 @@ HEALTH_BANDS: tuple[tuple[float, float, str], ...] = (
     (0.7, 1.0, "rgba(31,157,77,0.10)"),
 )
 """Bands of the health score: low, high, fill."""
+
+LANE = -0.75
+"""Height of the mutations on the timeline: below the phases, whose names they would cover."""
+MOST_DIAMONDS = 30
+"""Mutations of the timeline that stand apart side by side, on a narrow screen too; nearer ones share a marker."""
 
 
 def health_word(health: float) -> str:
@@ -26,15 +31,8 @@ def health_word(health: float) -> str:
     return "shaky" if health < HEALTH_BANDS[2][0] else "steady"
 
 
-def entropy_series(events: Iterable[Event]) -> Series:
-    """Mean entropy per edge in nats over steps, from the genotype events."""
-    found = [event for event in events if event.kind == "genotype" and event.payload["entropy"]]
-    means = [sum(event.payload["entropy"]) / len(event.payload["entropy"]) for event in found]
-    return make_series("entropy", [event.step for event in found], means)
-
-
-def timeline_figure(events: Sequence[Event], last_step: int, *, title: str = "", height: int = 120) -> go.Figure:
-    """The phases as segments of one bar over steps, labelled by name, mutations as markers on it.
+def timeline_figure(events: Sequence[Event], last_step: int, *, title: str = "", height: int = 150) -> go.Figure:
+    """The phases as segments of one bar over steps, labelled by name, mutations as markers on a lane below it.
 
     A segment runs to the start of the next phase, the last one to `last_step`.
     """
@@ -52,7 +50,8 @@ def timeline_figure(events: Sequence[Event], last_step: int, *, title: str = "",
         named.add(phase)
     mutations = [event for event in phases if event.payload["phase"] == "mutation"]
     if mutations:
-        data.append(_mutation_markers(mutations))
+        first, last = phases[0].step, max(ends[-1], 1)
+        data.append(_mutation_markers(_groups([event.step for event in mutations], (last - first) / MOST_DIAMONDS)))
     end = max(ends[-1], 1)
     return make_figure(
         data,
@@ -63,7 +62,7 @@ def timeline_figure(events: Sequence[Event], last_step: int, *, title: str = "",
         bargap=0.25,
         margin={"l": 8, "r": 12, "t": 34 if title else 4, "b": 8},
         xaxis=axis(range=[min(event.step for event in phases), end]),
-        yaxis={"visible": False, "range": [-0.5, 0.5]},
+        yaxis={"visible": False, "range": [LANE - 0.5, 0.5]},
         legend={"orientation": "h", "x": 0, "y": 1.0, "yref": "paper", "yanchor": "bottom"},
         # A name that has no room in its segment is left out; the legend has it.
         uniformtext={"minsize": 10, "mode": "hide"},
@@ -98,16 +97,38 @@ def _segment(event: Event, end: int, phase: str, *, show: bool) -> dict[str, Any
     }
 
 
-def _mutation_markers(mutations: Sequence[Event]) -> dict[str, Any]:
+def _groups(steps: Sequence[int], room: float) -> list[list[int]]:
+    """The steps in order, those that lie less than `room` behind the first of a group in that group."""
+    groups: list[list[int]] = []
+    for step in sorted(steps):
+        if groups and step - groups[-1][0] < room:
+            groups[-1].append(step)
+        else:
+            groups.append([step])
+    return groups
+
+
+def _mutation_markers(groups: Sequence[Sequence[int]]) -> dict[str, Any]:
     style = phase_style("mutation")
+    several = any(len(group) > 1 for group in groups)
+    texts = [
+        f"mutation at step {group[0]:,}"
+        if len(group) == 1
+        else f"{len(group)} mutations, steps {group[0]:,} to {group[-1]:,}"
+        for group in groups
+    ]
     return {
         "type": "scatter",
-        "mode": "markers",
-        "x": [event.step for event in mutations],
-        "y": [0] * len(mutations),
-        "name": style.label,
-        "marker": {"symbol": "diamond", "size": 13, "color": style.color, "line": {"width": 1.5, "color": "white"}},
-        "hovertemplate": "mutation at step %{x}<extra></extra>",
+        "mode": "markers+text",
+        "x": [group[0] for group in groups],
+        "y": [LANE] * len(groups),
+        "name": f"{style.label} (a number: so many)" if several else style.label,
+        "text": [str(len(group)) if len(group) > 1 else "" for group in groups],
+        "textposition": "bottom center",
+        "textfont": {"size": 11},
+        "marker": {"symbol": "diamond", "size": 10, "color": style.color, "line": {"width": 1, "color": "white"}},
+        "customdata": texts,
+        "hovertemplate": "%{customdata}<extra></extra>",
     }
 
 
@@ -125,7 +146,7 @@ def temperature_figure(
 
     Args:
         entropy: nats per edge.
-        entropy_limit: ln(primitives), the entropy of a search that knows nothing; drawn as a line.
+        entropy_limit: entropy of a search that knows nothing, such as `uniform_entropy`; drawn as a line.
     """
     if not len(temperature) and not len(entropy):
         return note_figure(

@@ -101,6 +101,8 @@ class GumbelExplorer(nn.Module):
         self.recent: deque[tuple[int, ...]] = deque(maxlen=RECENT)
         self.schedule = temperature
         self.state: ScheduleState = temperature.start()
+        self.held: float | None = None
+        """Temperature that a person holds; None where the schedule sets it."""
         self.generator = torch.Generator(device=device).manual_seed(seed)
         shape = (len(space.edges), len(space.primitives))
         noise_EK = torch.randn(shape, generator=self.generator, device=device)
@@ -109,17 +111,21 @@ class GumbelExplorer(nn.Module):
 
     @property
     def temperature(self) -> float:
-        """The Gumbel temperature tau now in force."""
-        return self.state.temperature
+        """The Gumbel temperature tau now in force: that which is held, else the schedule's."""
+        return self.state.temperature if self.held is None else self.held
 
     def set_temperature(self, temperature: float) -> None:
-        """Set tau until the schedule's next step.
+        """Hold tau until `release_temperature`; the schedule goes on underneath.
 
         Raises:
             ConfigError: tau is not > 0.
         """
         require_range("temperature", temperature, 0.0, open_low=True)
-        self.state = ScheduleState(epoch=self.state.epoch, temperature=temperature, best=self.state.best)
+        self.held = temperature
+
+    def release_temperature(self) -> None:
+        """Let the schedule set tau again: where it would be now had nothing been held."""
+        self.held = None
 
     def logits(self) -> Tensor:
         """alpha / tau, (E, K); minus infinity where a primitive is never drawn."""
@@ -296,6 +302,8 @@ class GumbelExplorer(nn.Module):
             "sampled": self._sampled,
             "recent": [list(choices) for choices in self.recent],
             "excluded": self.excluded_EK.clone(),
+            # Only while it is held: the digest of every other run stays what earlier versions wrote.
+            **({} if self.held is None else {"held": self.held}),
         }
 
     def load_search_state(self, state: dict[str, Any]) -> None:
@@ -314,6 +322,7 @@ class GumbelExplorer(nn.Module):
             self.alpha.copy_(state["alpha"])
         self.generator.set_state(state["generator"])
         self.state = ScheduleState(epoch=state["epoch"], temperature=state["temperature"], best=state["best"])
+        self.held = state.get("held")
         self._sampled = state["sampled"]
         self._remember(state["recent"])
         self.excluded_EK = state["excluded"].to(self.alpha.device).clone()

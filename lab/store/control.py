@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "checkpoint": (),
     "mutate": (),
     "set_temperature": ("temperature",),
+    "release_temperature": (),
 }
 """Each command with the names of its arguments."""
 

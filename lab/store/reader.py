@@ -25,6 +25,9 @@ from lab.store.schema import DATABASE, FINITE, NAN, reading
 from lab.store.translation import recipe_of, translate_config, translate_event
 
 _LIVE_ROWS = "JOIN attempt a ON a.number = r.attempt WHERE (a.cutoff IS NULL OR r.step < a.cutoff)"
+_LATEST_SCALAR = f"SELECT r.value FROM scalar r {_LIVE_ROWS} AND r.name = ? ORDER BY r.step DESC, r.id DESC LIMIT 1"
+SHOWN_ACCURACY = "decision/accuracy"
+"""Scalar that a list of runs shows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,6 +134,8 @@ class RunSummary:
     heartbeat_age: float = math.inf
     """Seconds since the writer's last heartbeat."""
     last_step: int | None = None
+    accuracy: float | None = None
+    """Latest on the selection split, in [0, 1]; None where none was read."""
     attempt: int = 0
     attempt_started: float = 0.0
     pid: int | None = None
@@ -294,6 +299,7 @@ class RunReader:
         with reading(self._path) as connection, _as_written(self._path):
             row = connection.execute(query).fetchone()
             state, reason, started, heartbeat, last_step, number, pid, created, host, errors, journal, first = row
+            accuracy = connection.execute(_LATEST_SCALAR, (SHOWN_ACCURACY,)).fetchone()
             age = max(0.0, time.time() - float(heartbeat))
             if state == "running":
                 state, reason = _judge(ProcessIdentity(pid=int(pid), created=float(created), host=str(host)), age)
@@ -305,6 +311,7 @@ class RunReader:
                 started=float(first),
                 heartbeat_age=age,
                 last_step=None if last_step is None else int(last_step),
+                accuracy=None if accuracy is None else math.nan if accuracy[0] is None else float(accuracy[0]),
                 attempt=int(number),
                 attempt_started=float(started),
                 pid=int(pid),

@@ -63,6 +63,8 @@ class GenotypeEvent:
     """softmax(alpha / temperature), one row for each edge."""
     entropy: list[float]
     """Entropy of each row in nats."""
+    drawable: list[list[int]] = field(default_factory=list)
+    """Columns of `probabilities` that can be drawn, a row for each edge; empty in runs of earlier versions."""
     skip_share: float
     """Share of edges of `argmax_genotype` that are a skip connection, in [0, 1]."""
     dominance: float
@@ -181,6 +183,8 @@ class TemperatureEvent:
     temperature: float
     schedule: str
     """constant, linear, exponential, cosine, adaptive, or control (a person set it)."""
+    held: bool = False
+    """Whether it stays until a person releases it; in runs of earlier versions it never did."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,11 +65,18 @@ class Mutate(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class SetTemperature(Request):
-    """Set the Gumbel temperature until its schedule's next step."""
+    """Hold the Gumbel temperature until it is released; the schedule goes on underneath."""
 
     name = "set_temperature"
     temperature: float
     """> 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseTemperature(Request):
+    """Let the schedule set the Gumbel temperature again."""
+
+    name = "release_temperature"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,4 +145,6 @@ def requested(command: Command) -> Request | None:
         return Mutate()
     if command.name == SetTemperature.name:
         return SetTemperature(temperature=float(command.arguments["temperature"]))
+    if command.name == ReleaseTemperature.name:
+        return ReleaseTemperature()
     return None

@@ -220,7 +220,7 @@ def test_the_size_is_drawn_unsmoothed_with_the_kept_changes(acted: list[Any]) ->
 def test_learning_lines_differ_in_colour_and_dash_and_share_the_steps() -> None:
     series = [make_series(name, [0, 10], [0.5, 0.25]) for name in ("rate", "epsilon", "regret")]
     figure = learning_figure(*series)
-    assert [trace.name for trace in figure.data] == ["accept rate", "exploration ε", "regret so far"]
+    assert [trace.name for trace in figure.data] == ["accept rate, last ten", "exploration ε", "regret so far"]
     assert len({trace.line.color for trace in figure.data}) == 3
     assert len({trace.line.dash for trace in figure.data}) == 3
     assert [trace.yaxis for trace in figure.data] == ["y", "y", "y2"]
@@ -230,3 +230,10 @@ def test_learning_lines_differ_in_colour_and_dash_and_share_the_steps() -> None:
 def test_learning_without_values_says_so() -> None:
     nothing = make_series("x", [], [])
     assert "No values yet" in learning_figure(nothing, nothing, nothing).layout.annotations[0].text
+
+
+def test_a_small_regret_is_written_out_and_not_with_a_prefix() -> None:
+    """Plotly's own choice for 0.0006 nats is 600µ."""
+    series = [make_series(name, [0, 10], [0.5, 0.0006]) for name in ("rate", "epsilon", "regret")]
+    layout = learning_figure(*series).layout
+    assert {axis.exponentformat for axis in (layout.xaxis, layout.yaxis, layout.yaxis2)} == {"none"}

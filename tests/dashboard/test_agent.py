@@ -60,7 +60,7 @@ def test_the_page_shows_the_agents_panels_and_says_that_there_is_no_cell(page: A
         "Epoch": "1",
         "Parameters": "1,500",
         "Actions kept": "1 of 2",
-        "Accept rate": "50%",
+        "Accept rate": "50% of last 2",
         "Regret so far": "0.2500",
         "Stability": "0.90 steady",
         "Decision accuracy": "75.0%",

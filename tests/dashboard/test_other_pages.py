@@ -1,6 +1,7 @@
 """Runs page and Help page."""
 
 import ast
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from components.compare import live_address
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "dashboard" / "app_pages"
@@ -27,6 +29,37 @@ def test_the_list_has_every_run_with_its_state(page: Any, recorder: Callable[...
     table = runs_page(page).app.dataframe[0].value
     states = dict(zip(table["run"], table["state"], strict=True))
     assert states == {"one": "failed", "two": "running", "empty": "unreadable"}
+
+
+def test_each_row_links_to_its_run_and_tells_its_accuracy(page: Any, recorder: Callable[..., Any]) -> None:
+    recorder("one").epoch(3, 0)
+    recorder("three").steps(0, 3)
+    frame = runs_page(page).app.dataframe[0]
+    table = frame.value.set_index("run")
+    assert table["accuracy"].to_dict() == {"one": "75.0%", "three": "–"}
+    assert table["live"].to_dict() == {"one": "./?run=one", "three": "./?run=three"}
+    assert live_address("one & two") == "./?run=one%20%26%20two"
+    assert json.loads(frame.proto.columns)["live"]["type_config"]["type"] == "link"
+
+
+def test_the_runs_page_is_drawn_anew_while_it_is_open(page: Any, recorder: Callable[..., Any]) -> None:
+    one = recorder("one")
+    one.steps(0, 3)
+    runs_page(page)
+    assert page.clocks == [2.0]
+    one.steps(3, 3)
+    two = recorder("two")
+    table = page.tick().app.dataframe[0].value.set_index("run")
+    assert table["last step"].to_dict() == {"one": "5", "two": "–"}
+    for each in (one, two):
+        each.run.finish()
+    assert page.tick().clocks == [5.0]
+
+
+def test_a_runs_page_without_a_run_waits_for_one(page: Any, recorder: Callable[..., Any]) -> None:
+    assert runs_page(page).clocks == [2.0]
+    recorder("one")
+    assert list(page.tick().app.dataframe[0].value["run"]) == ["one"]
 
 
 def test_runs_lie_over_each_other_with_best_values_and_settings(page: Any, recorder: Callable[..., Any]) -> None:

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from components.words import plain
 
-from lab.store import PhaseEvent, control
+from lab.store import PhaseEvent, TemperatureEvent, control
+
+TEMPERED = ["pause", "resume", "stop", "checkpoint", "release_temperature", "set_temperature"]
 
 
 @pytest.mark.parametrize("command", ["mutate", "pause", "checkpoint", "stop"])
@@ -27,6 +29,30 @@ def test_the_temperature_is_sent_with_its_value(page: Any, recorder: Callable[..
     assert [(sent.name, sent.arguments) for sent in control.poll(run.path)] == [
         ("set_temperature", {"temperature": 2.5})
     ]
+
+
+def test_a_held_temperature_has_a_badge_a_mark_and_a_way_to_let_go(page: Any, recorder: Callable[..., Any]) -> None:
+    run = recorder()
+    run.record(0, PhaseEvent(phase="arch_training", epoch=0, epochs=2, cycle=0, offers=TEMPERED))
+    run.steps(0, 3)
+    assert not page.open().enabled("release_temperature")
+    run.record(2, TemperatureEvent(temperature=1.0, schedule="control", held=True))
+    assert "temperature held at 1.0" in page.tick().text
+    assert "τ held at 1.0" in [note["text"] for note in page.charts["temperature"]["layout"]["annotations"]]
+    page.press("release_temperature")
+    assert [(sent.name, sent.arguments) for sent in control.poll(run.path)] == [("release_temperature", {})]
+    run.record(2, TemperatureEvent(temperature=4.0, schedule="cosine"))
+    assert "held at" not in page.tick().text
+    assert not page.enabled("release_temperature")
+
+
+def test_a_temperature_of_an_earlier_version_was_never_held(page: Any, recorder: Callable[..., Any]) -> None:
+    run = recorder()
+    run.steps(0, 3)
+    run.run.event(2, "temperature", {"temperature": 1.0, "schedule": "control"})
+    run.run.flush()
+    assert "held at" not in page.open().text
+    assert not page.enabled("release_temperature")
 
 
 def test_the_page_tells_what_became_of_a_command(page: Any, recorder: Callable[..., Any]) -> None:
@@ -197,17 +223,6 @@ def test_the_changed_edge_is_starred(page: Any, recorder: Callable[..., Any]) ->
     recorder().search()
     notes = page.open().charts["genotype"]["layout"]["annotations"]
     assert [note["text"] for note in notes if note["text"].startswith("★")] == ["★ <b>skip</b> 0.20"]
-
-
-def test_a_zoom_lasts_until_the_view_is_changed(page: Any, recorder: Callable[..., Any]) -> None:
-    run = recorder()
-    run.steps(0, 5)
-    before = page.open().charts["loss"]["view"]
-    run.steps(5, 5)
-    assert page.tick().charts["loss"]["view"] == before
-    page.app.toggle(key="log").set_value(True)
-    assert page.tick().charts["loss"]["view"] != before
-    assert page.charts["loss"]["layout"]["yaxis"]["type"] == "log"
 
 
 def test_scalars_and_the_shown_cell_can_be_downloaded(page: Any, recorder: Callable[..., Any]) -> None:

@@ -7,7 +7,14 @@ import torch
 from scipy import stats
 
 from lab.base import ConfigError, TrainingError
-from lab.explore import GumbelExplorer, LinearSchedule, best_genotype, measure_collapse
+from lab.explore import (
+    AdaptiveSchedule,
+    CosineSchedule,
+    GumbelExplorer,
+    LinearSchedule,
+    best_genotype,
+    measure_collapse,
+)
 from lab.nn import Sample, SuperNet
 from lab.space import DARTS, NB125, NB201
 
@@ -118,6 +125,31 @@ def test_uniform_draws_ignore_alpha():
         for k in explorer.sample_uniform().choices:
             counts[k] += 1
     assert stats.chisquare(counts.numpy()).pvalue > 0.001
+
+
+@pytest.mark.parametrize("kind", [CosineSchedule, AdaptiveSchedule])
+def test_a_held_temperature_stays_and_the_schedule_goes_on_underneath(kind):
+    explorer, free = (make(kind(initial_temp=5.0, min_temp=0.1, epochs=4)) for _ in range(2))
+    explorer.set_temperature(1.0)
+    for score in (0.1, 0.5):
+        for each in (explorer, free):
+            each.sample()
+            each.update_temperature(score)
+        assert explorer.temperature == 1.0
+    resumed = make(kind(initial_temp=5.0, min_temp=0.1, epochs=4))
+    resumed.load_search_state(explorer.search_state())
+    assert resumed.temperature == 1.0
+    resumed.release_temperature()
+    assert resumed.temperature == free.temperature != 1.0
+
+
+def test_a_checkpoint_of_before_a_temperature_could_be_held_has_the_same_state():
+    explorer = make()
+    state = explorer.search_state()
+    assert "held" not in state
+    explorer.set_temperature(0.5)
+    explorer.load_search_state(state)
+    assert explorer.temperature == 1.0
 
 
 def test_wrong_use_is_refused():

@@ -1,4 +1,5 @@
 import contextlib
+import math
 import os
 import sqlite3
 from pathlib import Path
@@ -109,3 +110,16 @@ def test_a_folder_that_may_not_be_read_asks_for_the_permission_to_read(
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(StoreError, match="a readable folder .*Permission denied.*Grant read permission there"):
         list_runs(tmp_path)
+
+
+def test_a_summary_has_the_latest_accuracy_that_stands(tmp_path: Path) -> None:
+    with RunWriter(tmp_path, "run", {}) as run:
+        run.flush()
+        assert RunReader(run.run_dir).summary().accuracy is None
+        run.scalars(1, {"decision/accuracy": 0.5})
+        run.scalars(3, {"decision/accuracy": 0.75})
+        run.flush()
+        assert RunReader(run.run_dir).summary().accuracy == 0.75
+        run.scalars(4, {"decision/accuracy": math.nan})
+        run.flush()
+        assert math.isnan(RunReader(run.run_dir).summary().accuracy)

@@ -142,6 +142,30 @@ def test_commands_are_carried_out_and_answered(make_config, sink):
     assert sink.of("temperature")[0].schedule == "control"
 
 
+def test_a_temperature_stays_until_it_is_released(make_config, sink):
+    loop = make_loop(
+        make_config({"temperature_schedule": "cosine", "warmup_epochs": 0, "arch_training_epochs": 3}), sink
+    )
+    sink.waiting = [Command(name="set_temperature", arguments={"temperature": 1.0})]
+    first = loop.global_step
+    loop.run_epoch()
+    loop.run_epoch()
+    held = [values["temperature"] for step, values in sink.rows if step >= first and "temperature" in values]
+    assert len(held) == loop.global_step - first
+    assert set(held) == {1.0}
+    assert all(event.held and event.schedule == "control" for event in sink.of("temperature")[1:])
+    scheduled = loop.strategy.explorer.state.temperature
+    sink.waiting = [Command(name="release_temperature"), Command(name="release_temperature")]
+    loop.run_epoch()
+    assert [event.text for event in sink.of("control")][1:] == [
+        f"temperature {scheduled:g}, by its schedule again",
+        "nothing changed",
+    ]
+    assert loop.strategy.explorer.temperature == loop.strategy.explorer.state.temperature != 1.0
+    last = sink.of("temperature")[-1]
+    assert (last.held, last.schedule) == (False, "cosine")
+
+
 def test_mutate_now_mutates_the_live_network_without_moving_its_output(make_config, sink):
     loop = make_loop(make_config({"weight_training_epochs": 4}), sink)
     while loop.strategy.live.child is None:
@@ -268,7 +292,7 @@ def test_a_phase_tells_which_commands_the_run_serves(make_config, sink):
     loop = make_loop(make_config(), sink)
     loop.run()
     offers = {(event.phase, event.cycle): event.offers for event in sink.of("phase")}
-    assert offers["warmup", 0] == ["pause", "resume", "stop", "checkpoint", "set_temperature"]
+    assert offers["warmup", 0] == ["pause", "resume", "stop", "checkpoint", "release_temperature", "set_temperature"]
     assert "mutate" in offers["weight_retraining", 0]
     assert "mutate" not in offers["finished", 2]
     fixed = make_loop(make_config(recipe="fixed", epochs=1), sink)
