@@ -18,11 +18,12 @@ from lab.asose.controller import LiveNetworkController
 from lab.asose.live_network import Discrete
 from lab.asose.phases import Phases
 from lab.asose.stopping import Stopping
+from lab.asose.temperature import TemperatureControl
 from lab.base import TrainingError
 from lab.nn import SuperNet, train_mode
 from lab.space import Table
 from lab.state import clone_state
-from lab.store import AlertEvent, Record, TemperatureEvent
+from lab.store import AlertEvent, Record
 from lab.train import (
     Criterion,
     EpochData,
@@ -96,6 +97,7 @@ class ASOSEStrategy:
         self.records: list[Record] = []
         # One list, so that the events of both stay in order.
         self.controller.records = self.records
+        self.temperature = TemperatureControl(self.explorer, config.temperature_schedule, self.records)
         self.weight_step = options.weight_step(self.live.optimizer, grad_clip=weights.grad_clip, records=self.records)
         self.phases = Phases(config, mutator=self.mutator, remedies=self.architecture.remedies, records=self.records)
         self.rate = LearningRate(
@@ -157,7 +159,7 @@ class ASOSEStrategy:
                 self.controller.set_restore_point(step)
             if self.phases.name == "arch_training":
                 self.architecture.set_rate(data)
-                self._tell_temperature()
+                self.temperature.tell()
         self.compute.measure(self._trained, data)
         if self.phases.structure_is_final and not self.compute.has_epoch_left(data):
             self._stop(f"the budget of {self.compute.budget:.3g} operations is spent")
@@ -199,7 +201,7 @@ class ASOSEStrategy:
         evaluation = None
         if self.phases.name == "arch_training":
             self.architecture.end_epoch()
-            self._tell_temperature()
+            self.temperature.tell()
             self.controller.tell_genotype("epoch")
             self._end_exploration()
         elif self.phases.name == "weight_retraining" and self._is_read(data):
@@ -280,8 +282,8 @@ class ASOSEStrategy:
             ReduceLR: self._reduce_lr,
             ReduceMutationStrength: self._reduce_mutation_strength,
             Rollback: self.rollback,
-            SetTemperature: self._set_temperature,
-            ReleaseTemperature: self._release_temperature,
+            SetTemperature: self.temperature.hold,
+            ReleaseTemperature: self.temperature.release,
         }
         if self.live.child is not None and self.phases.name != "finished" and not self.phases.structure_is_final:
             offered[Mutate] = self.mutate
@@ -325,27 +327,6 @@ class ASOSEStrategy:
         if self.phases.name == "weight_retraining":
             self.phases.left = max(self.phases.left, self.config.weight_training_epochs)
         return Outcome(text=f"mutation {self.mutator.number} applied")
-
-    def _set_temperature(self, request: SetTemperature, moment: RequestContext) -> Outcome:
-        before = self.explorer.temperature
-        self.explorer.set_temperature(request.temperature)
-        self._tell_temperature()
-        text = f"temperature held at {request.temperature:g} until it is released"
-        return Outcome(text=text, before=before, after=request.temperature)
-
-    def _release_temperature(self, request: ReleaseTemperature, moment: RequestContext) -> Outcome | None:
-        before = self.explorer.held
-        if before is None:
-            return None
-        self.explorer.release_temperature()
-        self._tell_temperature()
-        after = self.explorer.temperature
-        return Outcome(text=f"temperature {after:g}, by its schedule again", before=before, after=after)
-
-    def _tell_temperature(self) -> None:
-        held = self.explorer.held is not None
-        schedule = "control" if held else self.config.temperature_schedule
-        self.records.append(TemperatureEvent(temperature=self.explorer.temperature, schedule=schedule, held=held))
 
     def state(self) -> StrategyState:
         """Supernet, live network, explorer, optimizers, phase, and every growth so far."""
