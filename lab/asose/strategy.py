@@ -96,7 +96,6 @@ class ASOSEStrategy:
         self.temperature = TemperatureControl(self.explorer, config.temperature_schedule, self.records)
         # One list, so that the events of both stay in order.
         self.controller.records = self.records
-        self.temperature = TemperatureControl(self.explorer, config.temperature_schedule, self.records)
         self.weight_step = options.weight_step(self.live.optimizer, grad_clip=weights.grad_clip, records=self.records)
         self.phases = Phases(config, mutator=self.mutator, remedies=self.architecture.remedies, records=self.records)
         self.rate = LearningRate(

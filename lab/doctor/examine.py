@@ -161,7 +161,10 @@ def _forward_takes(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, An
         # Asked only now: hooks may change the arguments, and a forward may take strings.
         if not takes(model.forward, *args, **kwargs):
             got = f"{len(args)} by position" + (f", and {', '.join(kwargs)} by name" if kwargs else "")
-            hint = "a batch is a tensor, a tuple with an item for each argument, or a mapping of them; a target is none"
+            hint = (
+                "a batch holds forward's arguments alone: a tensor, a tuple with an item for each, or a mapping of them; "
+                "a target belongs into the loss (make_loss) or into your own step (make_step)"
+            )
             raise ConfigError(f"the arguments of forward{inspect.signature(model.forward)}", got, hint) from error
         if not any(True for _ in named_tensors((args, kwargs))):
             kinds = ", ".join(type(value).__name__ for value in (*args, *kwargs.values())) or "nothing"
