@@ -6,11 +6,12 @@ from components.feed import Snapshot
 from components.figures import Drawing
 from components.plot import draw, load_plotly
 from components.resources import feed_of, root_of_page
+from components.studies import runs_and_studies
 from components.words import plain
 
 from lab.base import LabError
 from lab.charts import CurveView, compare_figure
-from lab.store import RunSummary, list_runs
+from lab.store import RunSummary
 
 
 def run_list(runs: tuple[RunSummary, ...]) -> None:
@@ -66,10 +67,13 @@ def page() -> None:
     """List, then compare."""
     root = root_of_page()
     try:
-        runs = list_runs(root)
+        runs, studies = runs_and_studies(root)
     except LabError as error:
         st.error(plain(str(error)), icon=":material/error:")
         return
+    if studies:
+        names = ", ".join(study.name for study in studies)
+        st.caption(plain(f"Studies are not in this list; the Studies page shows them: {names}."))
     if not runs:
         st.info(f"No run yet in {plain(str(root.absolute()))}.", icon=":material/hourglass_empty:")
         return

@@ -28,6 +28,15 @@ from .probabilities import chosen_columns, probability_figure, probability_table
 from .search import entropy_series, health_word, stability_figure, temperature_figure, timeline_figure
 from .series import Series, count_note, make_series, smooth, thin
 from .shares import share_figure
+from .study import (
+    StudyTrial,
+    best_trial,
+    coordinates_figure,
+    importance_figure,
+    logical_trials,
+    study_figure,
+    study_trials,
+)
 from .style import (
     COLORS,
     INK,
@@ -61,12 +70,14 @@ __all__ = [
     "LineStyle",
     "Mark",
     "Series",
+    "StudyTrial",
     "Surgery",
     "action_counts",
     "action_figure",
     "action_marks",
     "action_table",
     "agent_actions",
+    "best_trial",
     "cell_edges",
     "change_table",
     "chosen_columns",
@@ -74,6 +85,7 @@ __all__ = [
     "component_bytes",
     "component_figure",
     "component_table",
+    "coordinates_figure",
     "count_note",
     "curve_figure",
     "edge_label",
@@ -83,7 +95,9 @@ __all__ = [
     "genotype_dot",
     "genotype_figure",
     "health_word",
+    "importance_figure",
     "learning_figure",
+    "logical_trials",
     "make_series",
     "memory_figure",
     "mutation_changes",
@@ -102,6 +116,8 @@ __all__ = [
     "smooth",
     "stability_figure",
     "step_range",
+    "study_figure",
+    "study_trials",
     "task_figure",
     "temperature_figure",
     "thin",
