@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from components.feed import SnapshotFeed
+from components.studies import StudyPicture, resume_command, runs_and_studies, trial_names, trial_rows
 
 from lab.store import AlertEvent, ImportanceEvent, RunWriter, StudyEvent, TrialEvent
 
@@ -79,6 +81,10 @@ def study(root: Path) -> Any:
         each.run.finish()
 
 
+def picture(path: Path) -> StudyPicture:
+    return StudyPicture.of(SnapshotFeed(path).refresh())
+
+
 def studies_page(page: Any, **parameters: str) -> Any:
     page.open()
     page.app.switch_page("app_pages/studies.py")
@@ -127,19 +133,32 @@ def test_the_page_of_studies_follows_one_and_then_stands_still(page: Any, study:
     assert "lab tune --resume --study small --outdir" in page.text
 
 
-def test_a_complete_study_offers_no_resume(page: Any, study: Callable[..., Study]) -> None:
+def test_only_a_study_with_trials_left_offers_to_resume(study: Callable[..., Study], root: Path) -> None:
     made = study()
-    for number in range(4):
-        made.trial(number, "complete", values={"accuracy": 0.1})
+    made.some()
+    assert resume_command(picture(root / "small")) is None, "a supervisor works on it"
     made.run.finish()
-    assert "--resume" not in studies_page(page).text
+    assert resume_command(picture(root / "small")) == f"lab tune --resume --study small --outdir {root}"
+    whole = study("whole")
+    for number in range(4):
+        whole.trial(number, "complete", values={"accuracy": 0.1})
+    whole.run.finish()
+    assert resume_command(picture(root / "whole")) is None, "every trial has ended"
 
 
-def test_a_trial_left_by_its_supervisor_is_not_running(page: Any, study: Callable[..., Study]) -> None:
+def test_a_trial_left_by_its_supervisor_is_not_running(study: Callable[..., Study], root: Path) -> None:
     made = study()
     made.some()
     made.run.finish()
-    assert table(studies_page(page), "retry of")["state"][0] == "⏸ left"
+    assert trial_rows(picture(root / "small"), 10)[0]["state"] == "⏸ left"
+
+
+def test_a_field_with_the_name_of_a_column_has_one_of_its_own(study: Callable[..., Study], root: Path) -> None:
+    made = study()
+    fields = {"params": {"reason": 3, "accuracy": 0.1}, "values": {"accuracy": 0.9}, "run": ""}
+    made.tell(TrialEvent(number=0, root=0, attempt=0, state="complete", **fields))
+    row = trial_rows(picture(root / "small"), 10)[0]
+    assert [row[name] for name in ("reason", "reason (field)", "accuracy", "accuracy (field)")] == ["", 3, 0.9, 0.1]
 
 
 def test_an_objective_is_chosen_in_the_address(page: Any, study: Callable[..., Study]) -> None:
@@ -149,12 +168,7 @@ def test_an_objective_is_chosen_in_the_address(page: Any, study: Callable[..., S
     assert "Best accuracy" in studies_page(page).kpis
     page.app.selectbox(key="objective").select("parameters")
     assert page.tick().kpis["Best parameters"] == "10 in trial 0"
-    assert page.app.query_params["objective"] == ["parameters"]
-
-
-def test_a_study_that_is_not_there_is_said(page: Any, study: Callable[..., Study]) -> None:
-    study().some()
-    assert "No study named gone in" in studies_page(page, study="gone").text
+    assert page.app.query_params["objective"] == "parameters"
 
 
 def test_the_studies_page_without_a_study_says_how_to_start_one(page: Any, recorder: Callable[..., Any]) -> None:
@@ -164,12 +178,13 @@ def test_the_studies_page_without_a_study_says_how_to_start_one(page: Any, recor
     assert "lab dashboard --save-dir studies" in text
 
 
-def test_a_study_with_foreign_settings_is_said(page: Any, root: Path) -> None:
+def test_a_study_with_foreign_settings_or_none_is_said(page: Any, root: Path) -> None:
     with RunWriter(root, "odd", {"study": {"objectives": ["accuracy"]}}):
         pass
     text = studies_page(page).text
     assert "Study odd cannot be read" in text
     assert "KeyError: 'directions'" in text
+    assert "No study named gone in" in page.open(study="gone").text
 
 
 def test_a_study_is_no_broken_run(page: Any, study: Callable[..., Study], recorder: Callable[..., Any]) -> None:
@@ -201,10 +216,18 @@ def test_a_trial_opens_on_the_live_page(page: Any, study: Callable[..., Study], 
     assert page.app.selectbox(key="run").value == "small/trials/trial-0001"
 
 
-@pytest.mark.parametrize("asked", ["../runs/one", "small/../one", "/", "small/trials/none"])
-def test_an_address_leads_to_listed_runs_alone(
-    page: Any, study: Callable[..., Study], recorder: Callable[..., Any], asked: str
+@pytest.mark.parametrize("asked", ["../runs/one", "one/x", "/", ""])
+def test_an_address_outside_the_studies_has_no_trials(
+    study: Callable[..., Study], recorder: Callable[..., Any], root: Path, asked: str
 ) -> None:
     recorder("one").steps(0, 2)
     study().some()
-    assert f"No run named {asked} in" in page.open(run=asked).text
+    assert trial_names(root, asked, runs_and_studies(root)[1]) == []
+
+
+def test_an_address_leads_to_trials_that_are_there(study: Callable[..., Study], root: Path) -> None:
+    study().some()
+    with RunWriter(root / "small" / "trials", "trial-0001", {}):
+        pass
+    found = runs_and_studies(root)[1]
+    assert trial_names(root, "small/../one", found) == ["small/trials/trial-0001"]
