@@ -143,8 +143,9 @@ def kpis(picture: StudyPicture, objective: str) -> tuple[Kpi, ...]:
             help="Logical trials that have begun; another attempt at a trial is no further trial.",
         ),
         Kpi(
-            label=f"Best {objective}",
-            value=NOTHING if best is None else f"{number(best.values[objective])} in trial {best.number}",
+            # The number alone is the value: a card has no room for more.
+            label=f"Best {objective}" if best is None else f"Best {objective} · trial {best.number}",
+            value=NOTHING if best is None else number(best.values[objective]),
             help=f"Of the complete trials; the study is to {picture.objectives[objective]} it.",
         ),
         Kpi(label="Ended well", value=f"{ended:,}", help=f"{states['pruned']:,} of them were pruned: ended early."),
@@ -165,7 +166,7 @@ def trial_rows(picture: StudyPicture, limit: int) -> list[dict[str, Any]]:
             "trial": trial.number,
             "state": TRIAL_SIGNS["left" if left else trial.state],
             "run": _link(picture.snapshot.summary, trial),
-            "retry of": None if trial.root == trial.number else trial.root,
+            "retry of": "" if trial.root == trial.number else str(trial.root),
             "seconds taken": None if trial.seconds is None else round(trial.seconds, 2),
             "cause": trial.cause,
             "tried again": "yes" if trial.retried else "",
