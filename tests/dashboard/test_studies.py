@@ -222,6 +222,9 @@ def test_an_address_outside_the_studies_has_no_trials(
 ) -> None:
     recorder("one").steps(0, 2)
     study().some()
+    # Runs at the very places that such an address could lead to.
+    for place in (root.parent, root, root / "one"):
+        RunWriter(place / "trials", "secret", {}).finish()
     assert trial_names(root, asked, runs_and_studies(root)[1]) == []
 
 
