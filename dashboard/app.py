@@ -31,6 +31,12 @@ page = st.navigation(
             help="Every run with its state; two or more of them side by side.",
         ),
         st.Page(
+            "app_pages/studies.py",
+            title="Studies",
+            icon=":material/science:",
+            help="Studies of lab tune: the best trial so far, what matters, what failed.",
+        ),
+        st.Page(
             "app_pages/help.py",
             title="Help",
             icon=":material/help:",

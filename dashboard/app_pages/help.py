@@ -48,6 +48,15 @@ BUTTONS = {
 }
 
 
+STUDIES = (
+    "A study of `lab tune` tries other settings of a recipe; each trial is a run, which opens on the live page. "
+    "*History* has the value of each complete trial and the best so far. *Importances* say how much of the difference "
+    "between good and bad trials each setting explains. *Parallel coordinates* draw a line for each trial across its "
+    "settings to its value. The *retry policy* says which failed attempts are tried again, always with the same "
+    "settings; a retry is no further trial."
+)
+
+
 def page() -> None:
     """Panels, buttons, the glossary of the agent and of several losses, zooming and pausing."""
     st.markdown("\n".join(f"- **{name}** is {text}" for name, text in PROJECTS.items()))
@@ -70,6 +79,8 @@ def page() -> None:
     st.subheader("Sentences")
     st.markdown("A run of recipe text trains a classifier of sentences on an encoder; its page has no cell to show.")
     st.markdown("\n".join(f"- **{name}**: {text}" for name, text in TASKS.items()))
+    st.subheader("Studies")
+    st.markdown(STUDIES)
     st.subheader("Zooming and pausing")
     st.markdown(zoom_text())
 

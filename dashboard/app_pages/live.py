@@ -1,7 +1,7 @@
 """Live page: one run, followed while it trains in another process."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from components.figures import drawn_edges, history_label, shown_genotype
 from components.plot import load_plotly
 from components.resources import drawing_cache, feed_of, root_of_page
 from components.root import run_folders
-from components.sidebar import pick_follow, pick_run, pick_view
+from components.sidebar import asked_run, pick_follow, pick_run, pick_view
+from components.studies import runs_and_studies, trial_names
 from components.words import has_no_cell, held_temperature, is_agent, is_multitask, is_text, plain, shown_state
 
 from lab.base import LabError
@@ -28,9 +29,11 @@ LOOK_SECONDS = 1.0
 ENDED = ("finished", "failed")
 
 
-def empty_store(root: Path) -> None:
+def empty_store(root: Path, studies: Sequence[str]) -> None:
     """What a person sees before the first run; the page looks for one by itself."""
     st.info(f"No run yet in {plain(str(root.absolute()))}.", icon=":material/hourglass_empty:")
+    if studies:
+        st.markdown(plain(f"Studies lie there; the Studies page shows them: {', '.join(studies)}."))
     st.markdown("Start one in a terminal; this page shows it as soon as it begins:")
     st.code("lab train --dataset digits\nlab train agent --dataset digits\nlab demo", language="bash")
     known = run_folders(root)
@@ -165,12 +168,14 @@ def page() -> None:
     """Choose a run and follow it."""
     root = root_of_page()
     try:
-        names = [run.name for run in list_runs(root)]
+        runs, studies = runs_and_studies(root)
+        # Of a study, which is no run itself, the trials are runs: those of the one that the address asks for.
+        names = [*(run.name for run in runs), *trial_names(root, asked_run(), studies)]
     except LabError:
         unreadable(lambda: list_runs(root), "", ":material/error:")
         return
     if not names:
-        empty_store(root)
+        empty_store(root, [study.name for study in studies])
         return
     name = pick_run(root, names)
     follow, view = pick_follow(), pick_view()

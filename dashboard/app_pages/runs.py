@@ -10,11 +10,12 @@ from components.feed import Snapshot
 from components.figures import Drawing
 from components.plot import draw, load_plotly
 from components.resources import feed_of, root_of_page
+from components.studies import runs_and_studies
 from components.words import plain
 
 from lab.base import LabError
 from lab.charts import CurveView, compare_figure
-from lab.store import RunSummary, list_runs
+from lab.store import RunSummary
 
 # Between two looks at the folder of runs. (A text of its own would be shown on the page.)
 LIVE_SECONDS, STILL_SECONDS = 2.0, 5.0
@@ -101,7 +102,7 @@ def empty_store(root: Path) -> None:
     st.info(f"No run yet in {plain(str(root.absolute()))}.", icon=":material/hourglass_empty:")
 
     def wait() -> None:
-        if list_runs(root):
+        if runs_and_studies(root)[0]:
             st.rerun()
 
     repeat(wait, LIVE_SECONDS)
@@ -111,10 +112,13 @@ def page() -> None:
     """List, then compare."""
     root = root_of_page()
     try:
-        runs = list_runs(root)
+        runs, studies = runs_and_studies(root)
     except LabError as error:
         st.error(plain(str(error)), icon=":material/error:")
         return
+    if studies:
+        names = ", ".join(study.name for study in studies)
+        st.caption(plain(f"Studies are not in this list; the Studies page shows them: {names}."))
     if not runs:
         empty_store(root)
         return
@@ -124,7 +128,7 @@ def page() -> None:
 
     def live() -> None:
         try:
-            now = list_runs(root)
+            now = runs_and_studies(root)[0]
         except LabError as error:
             st.error(plain(str(error)), icon=":material/error:")
             return

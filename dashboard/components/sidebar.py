@@ -1,4 +1,4 @@
-"""The sidebar of the live page: which run, how fast, how drawn. Every choice stands in the address, to be shared."""
+"""The sidebar: which run or study, how fast, how drawn. Every choice stands in the address, to be shared."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,25 +29,52 @@ class Follow:
         return self.interval if self.on else None
 
 
+def asked_run() -> str:
+    """The run that the address asks for, else the one of before; empty where there is none."""
+    return str(st.query_params.get("run") or st.session_state.get(REMEMBERED) or "")
+
+
 def pick_run(root: Path, names: Sequence[str]) -> str | None:
     """The chosen run, which the address then names.
 
     At first that of the address, else the one of before, else the newest; a name that is not there is said, never
     replaced.
     """
-    asked = st.query_params.get("run") or st.session_state.get(REMEMBERED) or names[0]
+    return _pick("run", names, REMEMBERED, f"in {root}", "The newest run is first.")
+
+
+def pick_study(root: Path, names: Sequence[str]) -> str | None:
+    """The chosen study, by the same rules as a run."""
+    before = st.query_params.get("study")
+    chosen = _pick("study", names, "watched_study", f"in {root}", "The newest study is first.")
+    if before not in (None, chosen):
+        # Another study has other objectives.
+        st.query_params.pop("objective", None)
+    return chosen
+
+
+def pick_objective(study: str, names: Sequence[str]) -> str | None:
+    """The objective that the page shows of a study; there is nothing to choose of one alone."""
+    if len(names) == 1 and st.query_params.get("objective") is None:
+        return names[0]
+    return _pick("objective", names, f"watched_objective {study}", f"in {study}", "What figures and best trial are of.")
+
+
+def _pick(what: str, names: Sequence[str], remembered: str, place: str, help: str) -> str | None:
+    asked = st.query_params.get(what) or st.session_state.get(remembered) or names[0]
     if asked not in names:
-        st.warning(plain(f"No run named {asked} in {root}. Choose one in the sidebar."), icon=":material/search_off:")
+        told = f"No {what} named {asked} {place}. Choose one in the sidebar."
+        st.warning(plain(told), icon=":material/search_off:")
     chosen: str | None = st.sidebar.selectbox(
-        "Run",
+        what.capitalize(),
         list(names),
         index=names.index(asked) if asked in names else None,
-        key="run",
-        placeholder="Choose a run",
-        help="The newest run is first.",
+        key=what,
+        placeholder=f"Choose {'an' if what == 'objective' else 'a'} {what}",
+        help=help,
     )
     if chosen is not None:
-        st.session_state[REMEMBERED] = st.query_params["run"] = chosen
+        st.session_state[remembered] = st.query_params[what] = chosen
     return chosen
 
 

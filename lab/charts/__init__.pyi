@@ -29,6 +29,15 @@ from .probabilities import chosen_columns, probability_figure, probability_table
 from .search import HEALTH_BANDS, health_word, stability_figure, temperature_figure, timeline_figure
 from .series import Series, count_note, make_series, smooth, thin
 from .shares import share_figure
+from .study import (
+    StudyTrial,
+    best_trial,
+    coordinates_figure,
+    importance_figure,
+    logical_trials,
+    study_figure,
+    study_trials,
+)
 from .style import (
     COLORS,
     INK,
@@ -63,12 +72,14 @@ __all__ = [
     "LineStyle",
     "Mark",
     "Series",
+    "StudyTrial",
     "Surgery",
     "action_counts",
     "action_figure",
     "action_marks",
     "action_table",
     "agent_actions",
+    "best_trial",
     "cell_edges",
     "change_table",
     "chosen_columns",
@@ -76,6 +87,7 @@ __all__ = [
     "component_bytes",
     "component_figure",
     "component_table",
+    "coordinates_figure",
     "count_note",
     "curve_figure",
     "drawable_columns",
@@ -89,7 +101,9 @@ __all__ = [
     "health_word",
     "held_text",
     "hold_marks",
+    "importance_figure",
     "learning_figure",
+    "logical_trials",
     "make_series",
     "memory_figure",
     "mutation_changes",
@@ -108,6 +122,8 @@ __all__ = [
     "smooth",
     "stability_figure",
     "step_range",
+    "study_figure",
+    "study_trials",
     "task_figure",
     "temperature_figure",
     "thin",

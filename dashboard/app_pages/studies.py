@@ -1,0 +1,254 @@
+"""Studies page: each study of `lab tune`, and one of them followed while its trials run."""
+
+from functools import partial
+from pathlib import Path
+
+import streamlit as st
+from components import studies
+from components.clock import repeat
+from components.feed import Snapshot, SnapshotFeed
+from components.panels import MOST_ROWS, PageFrame, card, headline
+from components.plot import load_plotly
+from components.resources import drawing_cache, feed_of, root_of_page
+from components.root import run_folders
+from components.sidebar import pick_follow, pick_objective, pick_study
+from components.studies import StudyPicture
+from components.words import STATE_SIGNS, number, plain, sign_of_life
+
+from lab.base import LabError
+from lab.charts import CurveView, best_trial, coordinates_figure, importance_figure, study_figure
+from lab.store import RunSummary
+
+# Between two looks for a study, or at one that cannot be read.
+LOOK_SECONDS = 1.0
+# States in which a study has no rows to come.
+ENDED = ("finished", "failed")
+
+
+def no_study(root: Path) -> None:
+    """What a person sees before the first study; the page looks for one by itself."""
+    st.info(f"No study yet in {plain(str(root.absolute()))}.", icon=":material/hourglass_empty:")
+    st.markdown("A study tries other settings of a recipe, several trials at once. Start one in a terminal:")
+    st.code("lab tune --dataset digits --search weight_lr=1e-3:1e-1:log --n-trials 20", language="bash")
+    st.markdown("Studies lie in a folder of their own unless *\\-\\-outdir* says otherwise; this shows them:")
+    st.code("lab dashboard --save-dir studies", language="bash")
+    known = run_folders(root)
+
+    def wait() -> None:
+        if run_folders(root) != known:
+            st.rerun()
+        st.caption("Looking for a study every second.")
+
+    repeat(wait, LOOK_SECONDS)
+
+
+def unreadable(name: str, path: Path) -> None:
+    """Says why a study cannot be read, and draws the whole page once it can be."""
+
+    def look() -> None:
+        try:
+            StudyPicture.of(feed_of(str(path)).refresh())
+        except LabError as error:
+            st.error(plain(f"Study {name} cannot be read: {error}"), icon=":material/folder_off:")
+            return
+        st.rerun()
+
+    repeat(look, LOOK_SECONDS)
+
+
+def status(picture: StudyPicture) -> None:
+    """One line of badges: state, sampler, storage, freshness."""
+    summary = picture.snapshot.summary
+    icon, color, _ = STATE_SIGNS[summary.state]
+    meaning = studies.STATES[summary.state]
+    st.badge(summary.state, icon=f":material/{icon}:", color=color, help=meaning)  # type: ignore[arg-type]
+    st.badge(plain(f"sampler: {picture.sampler}"), icon=":material/casino:", color="gray")
+    event = picture.snapshot.latest("study")
+    if event is not None:
+        st.badge(plain(f"pruner: {event.payload['pruner']}"), icon=":material/content_cut:", color="gray")
+        st.badge(plain(str(event.payload["storage"])), icon=":material/database:", color="gray")
+    st.badge(sign_of_life(summary), icon=":material/favorite:", color="gray")
+
+
+def notices(picture: StudyPicture) -> None:
+    """How the study ended and how to go on with it; what is still to come."""
+    summary = picture.snapshot.summary
+    if summary.reason:
+        st.warning(plain(summary.reason), icon=f":material/{STATE_SIGNS[summary.state][0]}:")
+    command = studies.resume_command(picture)
+    if command is not None:
+        st.caption("Trials are left. This goes on with them:")
+        st.code(command, language="bash")
+    if picture.running and all(trial.state == "running" for trial in picture.trials):
+        st.info("The study has begun; no trial has ended yet.", icon=":material/hourglass_top:")
+    if not picture.snapshot.complete:
+        st.info("Reading a long study: the rest is still loading.", icon=":material/hourglass_top:")
+
+
+def body(picture: StudyPicture, objective: str) -> None:
+    """Headline numbers, what needs attention, the three figures, the trials, the retry policy."""
+    notices(picture)
+    headline(studies.kpis(picture, objective))
+    alerts = studies.alert_rows(picture.snapshot)
+    if alerts:
+        with card("Alerts", "What was repaired, given back or refused, newest first."):
+            st.dataframe(alerts, hide_index=True, alt="Alerts with level, time, title and reason")
+    left, right = st.columns(2)
+    with left:
+        history(picture, objective)
+    with right:
+        importances(picture, objective)
+    coordinates(picture, objective)
+    trials(picture)
+    with card("Retry policy", "What becomes of an attempt that did not end well, and how many there were."):
+        st.dataframe(picture.policy_rows(), hide_index=True, alt="Cause, whether it is tried again, meaning, attempts")
+
+
+def frame(picture: StudyPicture) -> PageFrame:
+    """The study as what draws figures and keeps them."""
+    return PageFrame(snapshot=picture.snapshot, view=CurveView(), history=None, cache=drawing_cache())
+
+
+def history(picture: StudyPicture, objective: str) -> None:
+    """The value of each trial, and the best so far."""
+    direction = picture.objectives[objective]
+    best = best_trial(picture.trials, objective, direction)
+    told = "none yet" if best is None else f"{number(best.values[objective])} in trial {best.number}"
+    with card("History", "A point is a complete trial; the line is the best value so far."):
+        frame(picture).figure(
+            f"study {objective}",
+            picture.snapshot.version,
+            lambda: study_figure(picture.trials, objective, direction),
+            f"{objective} of each trial; best {told}",
+        )
+
+
+def importances(picture: StudyPicture, objective: str) -> None:
+    """What the searched fields matter."""
+    shares, told = picture.importances(objective)
+    alt = ", ".join(f"{name} {share:.0%}" for name, share in shares.items()) or "not worked out yet"
+    with card("Importances", "How much of the difference between good and bad trials each field explains."):
+        frame(picture).figure(
+            f"importances {objective}", picture.snapshot.version, lambda: importance_figure(shares), alt
+        )
+        if told:
+            st.caption(plain(f"{told}."))
+
+
+def coordinates(picture: StudyPicture, objective: str) -> None:
+    """All complete trials across all searched fields."""
+    direction = picture.objectives[objective]
+    with card("Parallel coordinates", "A line is a complete trial. Drag along an axis to keep what passes there."):
+        frame(picture).figure(
+            f"coordinates {objective}",
+            picture.snapshot.version,
+            lambda: coordinates_figure(picture.trials, picture.space, objective, direction),
+            f"Each complete trial across {', '.join(each['field'] for each in picture.space)} to its {objective}; "
+            "the table of trials has the same numbers",
+        )
+
+
+def trials(picture: StudyPicture) -> None:
+    """The table of attempts."""
+    with card("Trials", "Every attempt, the latest first; a retry names the trial whose values it has."):
+        rows = studies.trial_rows(picture, MOST_ROWS)
+        if not rows:
+            st.caption("No trial has begun yet.")
+            return
+        link = st.column_config.LinkColumn("run", display_text="Live", help="Opens the trial's run in a new tab.")
+        st.dataframe(rows, hide_index=True, column_config={"run": link}, alt="Attempts with state, values, settings")
+        if len(picture.trials) > MOST_ROWS:
+            st.caption(f"The latest {MOST_ROWS} of {len(picture.trials):,}.")
+
+
+def open_trial(picture: StudyPicture) -> None:
+    """The way from a trial to its run on the Live page."""
+    summary = picture.snapshot.summary
+    runs = {trial.number: trial.run for trial in reversed(picture.trials) if studies.has_run(summary, trial)}
+    if not runs:
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen = st.selectbox("Run of trial", list(runs), key="open_trial")
+        if st.button("Open", icon=":material/visibility:", key="open"):
+            st.switch_page("app_pages/live.py", query_params={"run": f"{summary.name}/{runs[chosen]}"})
+
+
+def follow_study(root: Path, feed: SnapshotFeed, picture: StudyPicture, run_every: float | None) -> None:
+    """Name and choices stand still; status and body are drawn anew at each tick, by one fragment."""
+    snapshot = picture.snapshot
+    line = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    line.subheader(plain(snapshot.summary.name), width="content")
+    objective = pick_objective(snapshot.summary.name, list(picture.objectives))
+    if objective is None:
+        st.info("Choose an objective in the sidebar.", icon=":material/arrow_back:")
+        return
+    open_trial(picture)
+    # What stands outside the live part depends on these: list of studies, trials to open.
+    drawn_for = (snapshot.summary.state, len(picture.trials), run_folders(root))
+
+    def live() -> None:
+        try:
+            now = StudyPicture.of(feed.refresh())
+        except LabError as error:
+            st.error(plain(f"This study can no longer be read: {error}"), icon=":material/error:")
+            return
+        if (now.snapshot.summary.state, len(now.trials), run_folders(root)) != drawn_for:
+            st.rerun()
+        if now.snapshot.complete and not snapshot.complete:
+            st.rerun()
+        with line:
+            status(now)
+        body(now, objective)
+
+    if snapshot.summary.state in ENDED and snapshot.complete:
+        # Nothing comes any more: drawn once. A resumed study is found by a look that draws nothing.
+        repeat(live, None)
+        repeat(partial(look_again, root, feed, snapshot, drawn_for[2]), run_every)
+    else:
+        repeat(live, run_every)
+    load_plotly()
+
+
+def look_again(root: Path, feed: SnapshotFeed, snapshot: Snapshot, folders: frozenset[str]) -> None:
+    """Draw the whole page where a study that had ended goes on, or another one has begun."""
+    try:
+        now = feed.refresh()
+    except LabError:
+        st.rerun()
+    if now.version != snapshot.version or now.summary.state != snapshot.summary.state or run_folders(root) != folders:
+        st.rerun()
+
+
+def study_list(found: tuple[RunSummary, ...]) -> None:
+    """The table of studies."""
+    st.dataframe(studies.study_rows(found), hide_index=True, alt="Studies with state, start and reason")
+
+
+def page() -> None:
+    """List, choose, follow."""
+    root = root_of_page()
+    try:
+        found = studies.runs_and_studies(root)[1]
+    except LabError as error:
+        st.error(plain(str(error)), icon=":material/error:")
+        return
+    if not found:
+        no_study(root)
+        return
+    study_list(found)
+    name = pick_study(root, [study.name for study in found])
+    follow = pick_follow()
+    if name is None:
+        st.info("Choose a study in the sidebar.", icon=":material/arrow_back:")
+        return
+    path = root / name
+    try:
+        feed = feed_of(str(path))
+        picture = StudyPicture.of(feed.refresh())
+    except LabError:
+        unreadable(name, path)
+        return
+    follow_study(root, feed, picture, follow.run_every)
+
+
+page()
