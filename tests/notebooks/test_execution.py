@@ -176,6 +176,16 @@ WRONG = {
         "    error = difference.std().item() / len(difference) ** 0.5\n"
         "    return mean <= error, mean, error": "['better']: off by 0.06: got 0.03, wanted -0.03",
     },
+    "14_tuning": {
+        "def due(trials):\n"
+        "    return [t['root'] for t in trials if t['cause'] and POLICY[t['cause']].retried != 'never']": "ended well",
+        "def due(trials):\n    last = {t['root']: t['cause'] for t in trials}\n"
+        "    return [root for root in last if last[root] and POLICY[last[root]].retried != 'never']": "killed twice",
+        "def due(trials):\n    causes = {}\n    for t in trials:\n"
+        "        causes.setdefault(t['root'], []).append(t['cause'])\n"
+        "    return [root for root, own in causes.items() if own[-1] and len(own) <= 1 "
+        "and POLICY[own[-1]].retried != 'never']": "after Ctrl-C had ended it",
+    },
     "15_own_model": {
         "def forward(self, x):\n    gate = torch.sigmoid(self.mix(x))\n"
         "    gate.data.mul_(torch.linspace(0, 1, 6, device=x.device))\n"
