@@ -162,7 +162,7 @@ def _forward_takes(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, An
         if not takes(model.forward, *args, **kwargs):
             got = f"{len(args)} by position" + (f", and {', '.join(kwargs)} by name" if kwargs else "")
             hint = (
-                "a batch holds forward's arguments alone: a tensor, a tuple with an item for each, or a mapping of them; "
+                "a batch holds forward's arguments alone: a tensor, a tuple with an item for each, or a mapping; "
                 "a target belongs into the loss (make_loss) or into your own step (make_step)"
             )
             raise ConfigError(f"the arguments of forward{inspect.signature(model.forward)}", got, hint) from error
