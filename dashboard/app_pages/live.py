@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 from components import agent, multitask, panels, text
-from components.clock import repeat
+from components.clock import ENDED, LOOK_SECONDS, look_again, repeat
 from components.controls import control_row
 from components.export import scalars_csv
 from components.feed import Snapshot, SnapshotFeed
@@ -22,11 +22,6 @@ from components.words import has_no_cell, held_temperature, is_agent, is_multita
 from lab.base import LabError
 from lab.charts import CurveView, genotype_dot
 from lab.store import list_runs
-
-# Between two looks for a run, or at one that cannot be read. (A text of its own would be shown on the page.)
-LOOK_SECONDS = 1.0
-# States in which a run has no rows to come.
-ENDED = ("finished", "failed")
 
 
 def empty_store(root: Path, studies: Sequence[str]) -> None:
@@ -152,16 +147,6 @@ def follow_run(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: CurveVi
 def outside(snapshot: Snapshot) -> tuple[str, bool, float | None]:
     """What buttons and history depend on: state, whether there is a history, the temperature that is held."""
     return shown_state(snapshot), len(snapshot.of("genotype")) > 1, held_temperature(snapshot)
-
-
-def look_again(root: Path, feed: SnapshotFeed, snapshot: Snapshot, folders: frozenset[str]) -> None:
-    """Draw the whole page where a run that had ended goes on, or another one has begun."""
-    try:
-        now = feed.refresh()
-    except LabError:
-        st.rerun()
-    if now.version != snapshot.version or now.summary.state != snapshot.summary.state or run_folders(root) != folders:
-        st.rerun()
 
 
 def page() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import streamlit as st
 from components import studies
-from components.clock import repeat
-from components.feed import Snapshot, SnapshotFeed
+from components.clock import ENDED, LOOK_SECONDS, look_again, repeat
+from components.feed import SnapshotFeed
 from components.panels import MOST_ROWS, PageFrame, card, headline
 from components.plot import load_plotly
 from components.resources import drawing_cache, feed_of, root_of_page
@@ -18,11 +18,6 @@ from components.words import STATE_SIGNS, number, plain, sign_of_life
 from lab.base import LabError
 from lab.charts import CurveView, best_trial, coordinates_figure, importance_figure, study_figure
 from lab.store import RunSummary
-
-# Between two looks for a study, or at one that cannot be read.
-LOOK_SECONDS = 1.0
-# States in which a study has no rows to come.
-ENDED = ("finished", "failed")
 
 
 def no_study(root: Path) -> None:
@@ -207,16 +202,6 @@ def follow_study(root: Path, feed: SnapshotFeed, picture: StudyPicture, run_ever
     else:
         repeat(live, run_every)
     load_plotly()
-
-
-def look_again(root: Path, feed: SnapshotFeed, snapshot: Snapshot, folders: frozenset[str]) -> None:
-    """Draw the whole page where a study that had ended goes on, or another one has begun."""
-    try:
-        now = feed.refresh()
-    except LabError:
-        st.rerun()
-    if now.version != snapshot.version or now.summary.state != snapshot.summary.state or run_folders(root) != folders:
-        st.rerun()
 
 
 def study_list(found: tuple[RunSummary, ...]) -> None:

@@ -10,6 +10,14 @@ from pathlib import Path
 
 import streamlit as st
 
+from components.feed import Snapshot, SnapshotFeed
+from components.root import run_folders
+from lab.base import LabError
+
+LOOK_SECONDS = 1.0
+"""Between two looks for a run, or at one that cannot be read."""
+ENDED = ("finished", "failed")
+"""States in which a run or a study has no rows to come."""
 LATE = 10.0
 """Seconds without a tick after which the page asks for a full run, at least; a busy machine may be slow."""
 LATE_TICKS = 5
@@ -43,3 +51,13 @@ def repeat(draw: Callable[[], None], every: float | None) -> None:
             _CLOCK(key="clock_guard", data={"late": late}, height=1, on_late_change=lambda: None)
     with place:
         again()
+
+
+def look_again(root: Path, feed: SnapshotFeed, snapshot: Snapshot, folders: frozenset[str]) -> None:
+    """Draw the whole page where a run or a study that had ended goes on, or another one has begun."""
+    try:
+        now = feed.refresh()
+    except LabError:
+        st.rerun()
+    if now.version != snapshot.version or now.summary.state != snapshot.summary.state or run_folders(root) != folders:
+        st.rerun()

@@ -16,16 +16,7 @@ class TrainingProgress:
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
-        shown = self.console.is_terminal and not os.environ.get("LAB_PLAIN")
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeRemainingColumn(),
-            console=self.console,
-            disable=not shown,
-            refresh_per_second=4,
-        )
+        self.progress = _bar(self.console)
         self.task = self.progress.add_task("starting", total=1.0)
 
     def __enter__(self) -> "TrainingProgress":
@@ -63,9 +54,7 @@ class StudyProgress:
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
-        shown = self.console.is_terminal and not os.environ.get("LAB_PLAIN")
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-        self.progress = Progress(*columns, console=self.console, disable=not shown, refresh_per_second=4)
+        self.progress = _bar(self.console)
         self.task = self.progress.add_task("loading once for all trials", total=1.0)
 
     def __enter__(self) -> "StudyProgress":
@@ -86,3 +75,10 @@ class StudyProgress:
     def on_text(self, text: str) -> None:
         """Say `text` above the bar."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _bar(console: Console) -> Progress:
+    """A bar with a text and the time left; nothing is drawn where the console is no terminal."""
+    shown = console.is_terminal and not os.environ.get("LAB_PLAIN")
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, disable=not shown, refresh_per_second=4)
