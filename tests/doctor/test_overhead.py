@@ -17,7 +17,8 @@ def test_the_cost_of_the_watch_is_measured_on_three_networks_without_a_finding()
             assert figures[kind]["low"] <= figures[kind]["ratio"] <= figures[kind]["high"]
         assert figures["watched"]["ratio"] > 1
         assert 1 <= figures["training_peak_ratio"] <= 1.3
-        assert figures["operations"] > 20
+        # Those that are watched: in a backward that runs no Python there is nothing to watch.
+        assert figures["operations"] > 10
     assert len(summary(result).rows) == 3
 
 
