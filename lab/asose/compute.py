@@ -84,7 +84,9 @@ class ComputeMeter:
     def set_rate(self, rate: LearningRate, phases: Phases, epoch: int, data: EpochData, split: Split) -> None:
         """Set the learning rate of an epoch on `split`, and how each of its steps moves it."""
         steps = data.length(split)
-        begins, ends = self.share(epoch, data), self.share(epoch + 1, data, self.epoch(data, split))
+        # Without a budget no batch is drawn to see its size.
+        costs = 0.0 if self.budget is None else self.epoch(data, split)
+        begins, ends = self.share(epoch, data), self.share(epoch + 1, data, costs)
         self._selection = _held_out(data)
         rate.begin(
             begins * self.epochs,

@@ -73,7 +73,8 @@ def test_actions_are_told_with_what_was_measured_and_the_network_learns(whole):
         info = action["info"]
         if action["applied"]:
             assert info["structure"][0] != info["structure"][1] or info["weights"][0] != info["weights"][1]
-            assert info["probe_steps"] == 3
+            # A trial ends early where it is clear that the change makes it worse.
+            assert info["probe_steps"] == 3 or "worse" in info["error"]
             assert (info["max_difference"] <= 1e-10) is info["exact"] or not info["exact"]
         else:
             assert info["error"]

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 def tiny(tmp_path_factory):
     return GrowthBench(
         dataset="digits",
-        train_limit=500,
+        train_limit=800,
         channels=2,
         cycles=3,
         cycle_epochs=2,

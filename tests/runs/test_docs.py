@@ -31,13 +31,13 @@ def test_the_flags_of_the_page_are_flags_of_its_commands(capsys, monkeypatch):
     text = PAGE.read_text(encoding="utf-8")
     rows = re.findall(r"`--([a-z-]+)", text)
     torchruns = {"nproc-per-node", "nnodes", "rdzv-endpoint"}
-    train = help_of(["train"], capsys)
+    train = help_of(["train"], capsys) + help_of(["train", "text"], capsys)
     assert len(rows) > 12
     for flag in set(rows) - torchruns:
         assert f"--{flag}" in train, flag
     for line in re.findall(r"^lab (.*)$", text, re.MULTILINE):
         words = line.split()
-        command = words[:2] if words[0] == "runs" else words[:1]
+        command = words[:2] if words[0] == "runs" or words[:2] == ["train", "text"] else words[:1]
         shown = help_of(command, capsys)
         for flag in re.findall(r"--[a-z-]+", line):
             assert flag in shown, line
