@@ -14,7 +14,8 @@ def list_runs(root: Path | str = RUNS_ROOT) -> tuple[RunSummary, ...]:
     """All folders in `root`, the latest begun first; a foreign or damaged one has state unreadable and the reason.
 
     Args:
-        root: folder of runs; a folder in it whose name begins with a dot is none.
+        root: folder of runs; a folder in it whose name begins with a dot is none, and neither is one that holds
+            folders alone, such as that of measurements.
 
     Raises:
         StoreError: `root` is no folder, or cannot be read; a missing one is an empty list.
@@ -27,6 +28,7 @@ def list_runs(root: Path | str = RUNS_ROOT) -> tuple[RunSummary, ...]:
     try:
         with os.scandir(folder) as entries:
             paths = [Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+        paths = [path for path in paths if not _holds_folders_alone(path)]
     except OSError as error:
         raise StoreError(f"a readable folder {folder}", str(error), "grant read permission there") from error
     found = [_summary(path) for path in paths]
@@ -53,6 +55,16 @@ def _summary(path: Path) -> RunSummary:
         return RunReader(path).summary()
     except StoreError as error:
         return RunSummary(name=path.name, path=path, state="unreadable", reason=str(error), started=_changed(path))
+
+
+def _holds_folders_alone(path: Path) -> bool:
+    try:
+        with os.scandir(path) as entries:
+            kinds = [entry.is_dir() for entry in entries]
+    except OSError:
+        # Gone since, or not ours to read: the summary says so.
+        return False
+    return bool(kinds) and all(kinds)
 
 
 def _changed(path: Path) -> float:

@@ -59,8 +59,8 @@ def test_ratios_are_told_of_long_steps_and_milliseconds_of_short_ones():
     assert found.rows == (("Widen", "3 of 4", "5.5", "9.0", "2", "400 ms", "400 ms"),)
 
 
-def test_pruning_counts_only_where_the_width_is_halved_and_backward_runs(zoo):
-    result = morph.run(MorphBench(zoo=zoo, names=("tiny",), peers=True))["results"]
+def test_pruning_counts_only_where_the_width_is_halved_and_backward_runs(zoo, tmp_path):
+    result = morph.run(MorphBench(zoo=zoo, names=("tiny",), folder=str(tmp_path / "pieces"), peers=True))["results"]
     assert [(site["site"], site["lab.morph"]["ok"]) for site in result["pruning"]] == [("0", True), ("2", True)]
     widened = result["growth"]["lab.morph Widen"]
     assert widened["output_difference"] < 1e-5
