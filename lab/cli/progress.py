@@ -1,14 +1,16 @@
-"""Progress of a training run on a terminal; nothing where the output is no terminal."""
+"""Progress of a run or a study on a terminal; nothing is drawn where the output is no terminal."""
 
 import os
+from abc import ABC, abstractmethod
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 
-class TrainingProgress:
-    """A bar over all steps of a run, with phase and loss; messages above it.
+class Bar(ABC):
+    """A bar on a terminal, with messages above it; where there is no terminal, the messages alone.
 
     Args:
         console: where to draw; the error stream by default, so that results on the output stream stay clean.
@@ -16,10 +18,17 @@ class TrainingProgress:
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
-        self.progress = _bar(self.console)
-        self.task = self.progress.add_task("starting", total=1.0)
+        shown = self.console.is_terminal and not os.environ.get("LAB_PLAIN")
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        self.progress = Progress(*columns, console=self.console, disable=not shown, refresh_per_second=4)
+        self.task = self.progress.add_task(self._begins, total=1.0)
 
-    def __enter__(self) -> "TrainingProgress":
+    @property
+    @abstractmethod
+    def _begins(self) -> str:
+        """What is shown before there is a number."""
+
+    def __enter__(self) -> Self:
         self.progress.start()
         return self
 
@@ -27,6 +36,19 @@ class TrainingProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.progress.stop()
+
+    def on_text(self, text: str) -> None:
+        """Say `text` above the bar."""
+        # A line of a log stays one line; a terminal wraps it itself.
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+class TrainingProgress(Bar):
+    """A bar over all steps of a run, with phase and loss."""
+
+    @property
+    def _begins(self) -> str:
+        return "starting"
 
     def on_step(self, epoch: int, epochs: int, phase: str, batch: int, batches: int, loss: float) -> None:
         """Move the bar."""
@@ -39,46 +61,16 @@ class TrainingProgress:
             description=f"epoch {epoch + 1}/{epochs} {phase} loss {loss:.3f}",
         )
 
-    def on_text(self, text: str) -> None:
-        """Say `text` above the bar."""
-        # A line of a log stays one line; a terminal wraps it itself.
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
+class StudyProgress(Bar):
+    """A bar over the trials of a study, with the best value."""
 
-class StudyProgress:
-    """A bar over the trials of a study, with the best value; messages above it.
-
-    Args:
-        console: where to draw; the error stream by default, so that results on the output stream stay clean.
-    """
-
-    def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True)
-        self.progress = _bar(self.console)
-        self.task = self.progress.add_task("loading once for all trials", total=1.0)
-
-    def __enter__(self) -> "StudyProgress":
-        self.progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.progress.stop()
+    @property
+    def _begins(self) -> str:
+        return "loading once for all trials"
 
     def on_trials(self, ended: int, total: int, running: int, best: float | None) -> None:
         """Move the bar."""
         found = "" if best is None else f", best {best:.5g}"
         text = f"trial {ended}/{total}, {running} running{found}"
         self.progress.update(self.task, total=float(total), completed=float(ended), description=text)
-
-    def on_text(self, text: str) -> None:
-        """Say `text` above the bar."""
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-
-def _bar(console: Console) -> Progress:
-    """A bar with a text and the time left; nothing is drawn where the console is no terminal."""
-    shown = console.is_terminal and not os.environ.get("LAB_PLAIN")
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, disable=not shown, refresh_per_second=4)

@@ -130,8 +130,8 @@ def run(arguments: Sequence[str]) -> int:
         check_new_run(flags.outdir, name)
     work = WorkConfig(
         outdir=flags.outdir,
-        storage=flags.storage or _saved_storage(flags, name),
-        n_trials=_saved_trials(flags, name) if flags.n_trials is None else flags.n_trials,
+        storage=flags.storage or _saved_setting(flags, name, "storage", ""),
+        n_trials=_saved_setting(flags, name, "n_trials", DEFAULT_TRIALS) if flags.n_trials is None else flags.n_trials,
         parallel=flags.parallel,
         trial_timeout=flags.trial_timeout,
         resume=flags.resume,
@@ -163,8 +163,6 @@ def _recipe(words: Sequence[str]) -> str:
     meant = AGENTS[agent] if agent else named or DEFAULT_RECIPE
     if named and named != meant:
         raise ConfigError(f"recipe {meant} with --agent {agent}", f"--recipe {named}", "remove one of the two")
-    if meant not in RECIPES and agent:
-        raise ConfigError(f"recipe {meant} for --agent {agent}", f"none among {', '.join(RECIPES)}", "choose --recipe")
     if meant not in RECIPES:
         raise unknown("a recipe", meant, RECIPES, "lab tune --help")
     return meant
@@ -283,15 +281,9 @@ def _saved(words: Sequence[str], flags: TuneFlags, name: str) -> StudyConfig | N
     return StudyConfig.from_json(RunReader(folder).config()["study"])
 
 
-def _saved_trials(flags: TuneFlags, name: str) -> int:
+def _saved_setting(flags: TuneFlags, name: str, key: str, default: Any) -> Any:
+    """What the study was told when it last ran, with --resume; else `default`."""
     folder = flags.outdir / name
     if flags.resume and (folder / "events.db").is_file():
-        return int(RunReader(folder).config()["n_trials"])
-    return DEFAULT_TRIALS
-
-
-def _saved_storage(flags: TuneFlags, name: str) -> str:
-    folder = flags.outdir / name
-    if flags.resume and (folder / "events.db").is_file():
-        return str(RunReader(folder).config()["storage"])
-    return ""
+        return RunReader(folder).config()[key]
+    return default

@@ -25,8 +25,8 @@ TRAIN: tuple[str, ...] = (sys.executable, "-m", "lab.cli", "train")
 """The program that trains; it takes `--save-dir ROOT --name NAME` behind it."""
 KILL_SECONDS = 5.0
 """Time between SIGTERM and SIGKILL."""
-BEHIND = 10
-"""Niceness of the training process."""
+NICENESS = 10
+"""Of the training process."""
 ASK_SECONDS = 2.0
 """Time after which a command that was taken, yet not obeyed, is sent again."""
 OWN_OPTIONS = ("--save-dir", "--save_dir", "--name")
@@ -196,7 +196,7 @@ def start_run(
     if os.name == "posix":
         # The reader's own cells go first: a run of a lesson may train for as long as the lesson is read.
         with contextlib.suppress(psutil.NoSuchProcess):
-            psutil.Process(process.pid).nice(BEHIND)
+            psutil.Process(process.pid).nice(NICENESS)
     return RunHandle(process, run_dir, log_path)
 
 

@@ -6,8 +6,12 @@ import time
 from pathlib import Path
 
 from lab.base import StoreError
+from lab.store.control import FOLDER as COMMANDS
 from lab.store.place import RUNS_ROOT
 from lab.store.reader import RunReader, RunSummary
+
+RUN_FOLDERS = ("checkpoints", COMMANDS)
+"""Folders of a run: one that has lost its files is still to be seen by them."""
 
 
 def list_runs(root: Path | str = RUNS_ROOT) -> tuple[RunSummary, ...]:
@@ -15,7 +19,7 @@ def list_runs(root: Path | str = RUNS_ROOT) -> tuple[RunSummary, ...]:
 
     Args:
         root: folder of runs; a folder in it whose name begins with a dot is none, and neither is one that holds
-            folders alone, such as that of measurements.
+            folders alone and none of a run's, such as that of measurements.
 
     Raises:
         StoreError: `root` is no folder, or cannot be read; a missing one is an empty list.
@@ -28,7 +32,7 @@ def list_runs(root: Path | str = RUNS_ROOT) -> tuple[RunSummary, ...]:
     try:
         with os.scandir(folder) as entries:
             paths = [Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
-        paths = [path for path in paths if not _holds_folders_alone(path)]
+        paths = [path for path in paths if not _holds_other_folders(path)]
     except OSError as error:
         raise StoreError(f"a readable folder {folder}", str(error), "grant read permission there") from error
     found = [_summary(path) for path in paths]
@@ -57,10 +61,10 @@ def _summary(path: Path) -> RunSummary:
         return RunSummary(name=path.name, path=path, state="unreadable", reason=str(error), started=_changed(path))
 
 
-def _holds_folders_alone(path: Path) -> bool:
+def _holds_other_folders(path: Path) -> bool:
     try:
         with os.scandir(path) as entries:
-            kinds = [entry.is_dir() for entry in entries]
+            kinds = [entry.is_dir() and entry.name not in RUN_FOLDERS for entry in entries]
     except OSError:
         # Gone since, or not ours to read: the summary says so.
         return False

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from lab.asose import ASOSEConfig
 from lab.asose.prior import find_prior
 from lab.base import ConfigError
+from lab.checkpoint import load_checkpoint
 from lab.explore import GumbelExplorer
-from lab.runs import Run, find_checkpoint
+from lab.runs import Run, find_checkpoint, saved_config
 from lab.space import DARTS, NB125, NB201
 from lab.state import rng_state, state_digest
-from lab.store import RunReader
+from lab.store import RunReader, control
 from lab.train import Mutate
 
 PRIOR = {"prior": "scores", "prior_evaluations": 25, "warmup_epochs": 0}
@@ -129,6 +130,30 @@ def test_a_run_ends_where_its_budget_is_spent(make_config, tmp_path):
     assert 0.01 <= rates[-1] / rates[0] < 0.02
     text = [e.payload["text"] for e in RunReader(tmp_path / "short").events(kinds=("alert",)).events]
     assert any("operations is spent" in each for each in text)
+
+
+def test_a_run_stopped_where_its_budget_cuts_an_epoch_off_ends_with_the_same_bits(make_config, tmp_path, finished):
+    _, report, _ = finished
+    config = make_config(PRIOR | {"retraining_epochs": 6}, budget=0.83 * report.network["compute"])
+    through = Run(config, save_dir=tmp_path, name="through").execute()
+    steps = []
+
+    class Stopper:
+        def on_step(self, epoch, epochs, phase, batch, batches, loss):
+            steps.append((batch, batches))
+            if len(steps) == through.steps - 1:
+                control.send(tmp_path / "cut", "stop")
+
+        def on_text(self, text):
+            pass
+
+    assert Run(config, save_dir=tmp_path, name="cut", observer=Stopper()).execute().state == "stopped"
+    batch, batches = steps[-1]
+    assert 0 < batch < batches - 1, "the budget must end inside an epoch: the test would show less"
+    path = find_checkpoint(str(tmp_path / "cut"), tmp_path)
+    assert load_checkpoint(path).step == through.steps - 1
+    resumed = Run(saved_config(path), save_dir=tmp_path, resume=path).execute()
+    assert (resumed.steps, resumed.digest) == (through.steps, through.digest)
 
 
 def test_mutate_is_offered_before_the_last_retraining(finished):

@@ -36,13 +36,12 @@ def test_foreign_and_damaged_folders_are_listed_with_the_reason(tmp_path: Path) 
         assert reason in runs[name].reason
 
 
-def test_a_folder_that_holds_folders_alone_is_no_run(tmp_path: Path) -> None:
+def test_a_folder_that_holds_other_folders_alone_is_no_run(tmp_path: Path) -> None:
     RunWriter(tmp_path, "good").finish()
     (tmp_path / "bench" / "morph").mkdir(parents=True)
     assert [run.name for run in list_runs(tmp_path)] == ["good"]
-    # A run whose database is gone has its settings still.
+    # A run whose files are gone has its checkpoints still.
     (tmp_path / "lost" / "checkpoints").mkdir(parents=True)
-    (tmp_path / "lost" / "config.json").write_text("{}")
     assert {run.name: run.state for run in list_runs(tmp_path)} == {"good": "finished", "lost": "unreadable"}
 
 
