@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 
-class Bar(ABC):
+class TerminalBar(ABC):
     """A bar on a terminal, with messages above it; where there is no terminal, the messages alone.
 
     Args:
@@ -43,7 +43,7 @@ class Bar(ABC):
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-class TrainingProgress(Bar):
+class TrainingProgress(TerminalBar):
     """A bar over all steps of a run, with phase and loss."""
 
     @property
@@ -62,7 +62,7 @@ class TrainingProgress(Bar):
         )
 
 
-class StudyProgress(Bar):
+class StudyProgress(TerminalBar):
     """A bar over the trials of a study, with the best value."""
 
     @property
