@@ -1,12 +1,12 @@
 """Progress of a run or a study on a terminal; nothing is drawn where the output is no terminal."""
 
-import os
 from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from lab.results.record import make_progress
 
 
 class TerminalBar(ABC):
@@ -18,9 +18,7 @@ class TerminalBar(ABC):
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
-        shown = self.console.is_terminal and not os.environ.get("LAB_PLAIN")
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-        self.progress = Progress(*columns, console=self.console, disable=not shown, refresh_per_second=4)
+        self.progress = make_progress(self.console)
         self.task = self.progress.add_task(self._begins, total=1.0)
 
     @property

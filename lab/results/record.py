@@ -110,8 +110,12 @@ class Bar:
 @contextmanager
 def progress_bar(total: float) -> Iterator[Bar]:
     """A bar on the error stream; nothing is drawn where that is no terminal."""
-    console = Console(stderr=True)
+    with make_progress(Console(stderr=True)) as progress:
+        yield Bar(progress, total)
+
+
+def make_progress(console: Console) -> Progress:
+    """Bars with a text and the time left; nothing is drawn where `console` is no terminal, or LAB_PLAIN is set."""
     shown = console.is_terminal and not os.environ.get("LAB_PLAIN")
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not shown, refresh_per_second=4) as progress:
-        yield Bar(progress, total)
+    return Progress(*columns, console=console, disable=not shown, refresh_per_second=4)
