@@ -14,7 +14,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from types import CellType, FunctionType, GeneratorType, MethodType, ModuleType
+from types import (
+    CellType,
+    FunctionType,
+    GeneratorType,
+    MappingProxyType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+    WrapperDescriptorType,
+)
 from typing import Any
 
 import numpy as np
@@ -29,6 +38,7 @@ _MOST_OBJECTS = 300_000
 _PATTERN, _FOLDED = 4, 3
 """Steps in a pattern, at most, and how often it has to repeat to be folded."""
 _CACHE = type(functools.lru_cache(lambda: None))
+_SEQUENCES = (list, tuple, set, frozenset, deque)
 _LEAVES = (str, bytes, bytearray, int, float, complex, bool, type(None), torch.dtype, torch.device, torch.Size)
 
 
@@ -135,6 +145,45 @@ def names_of_user_modules() -> dict[str, object]:
     return names
 
 
+def slots_of_kind(kind: type) -> dict[str, MemberDescriptorType]:
+    """The places that a class keeps for `__slots__`, its bases' too, by name.
+
+    Source: the descriptors of slots (Python's data model, `__slots__`).
+    """
+    places: dict[str, MemberDescriptorType] = {}
+    for base in reversed(kind.__mro__):
+        if "__slots__" in base.__dict__:
+            places |= {name: at for name, at in base.__dict__.items() if isinstance(at, MemberDescriptorType)}
+    return places
+
+
+def slot_values(thing: object) -> dict[str, Any]:
+    """The values in the `__slots__` of an instance, read past its `__getattr__`: none of its code runs."""
+    found: dict[str, Any] = {}
+    for name, place in slots_of_kind(type(thing)).items():
+        with suppress(AttributeError):  # a slot that has no value yet
+            found[name] = place.__get__(thing)
+    return found
+
+
+def dict_of(thing: object) -> Mapping[str, Any]:
+    """The `__dict__` of an instance, or an empty one; none of its code runs, for which `getattr` may call."""
+    reader = type(thing).__getattribute__
+    # One written in C is called: that of a thread's local data alone knows where its dict is.
+    if not isinstance(reader, WrapperDescriptorType):
+        reader = object.__getattribute__
+    try:
+        own = reader(thing, "__dict__")
+    except AttributeError:
+        return {}
+    return own if isinstance(own, dict | MappingProxyType) else {}
+
+
+def own_attributes(thing: object) -> dict[str, Any]:
+    """The attributes that an instance keeps itself, those in its `__slots__` too; none of its code runs."""
+    return {**dict_of(thing), **slot_values(thing)}
+
+
 def describe_referrers(tensor: Tensor, own: object) -> tuple[str, ...]:
     """The kinds of objects that hold a tensor directly, for one that no name leads to; `own` is left out."""
     holders = [thing for thing in gc.get_referrers(tensor) if thing is not own and type(thing).__name__ != "frame"]
@@ -149,16 +198,18 @@ def _children(thing: Any) -> Iterator[tuple[str, Any]]:
         yield from _of_node(thing)
     elif isinstance(thing, nn.Module):
         yield from _of_module(thing)
-    elif isinstance(thing, Mapping):
-        for number, (key, value) in enumerate(list(thing.items())):
+    elif isinstance(thing, dict | MappingProxyType):
+        # Not by the `items` of a class of the user's, which may run anything; other mappings are objects.
+        pairs = dict.items(thing) if isinstance(thing, dict) else thing.items()
+        for number, (key, value) in enumerate(list(pairs)):
             yield f"[{key!r}]" if isinstance(key, str | int) else f"[key {number}]", value
             if not isinstance(key, _LEAVES):
                 yield f".key {number}", key
     elif isinstance(thing, np.ndarray):
         if thing.dtype.hasobject:
             yield from ((f"[{', '.join(map(str, place))}]", value) for place, value in np.ndenumerate(thing))
-    elif isinstance(thing, list | tuple | set | frozenset | deque):
-        for number, value in enumerate(list(thing)):
+    elif isinstance(thing, _SEQUENCES):
+        for number, value in enumerate(list(_base_of(thing).__iter__(thing))):
             yield f"[{number}]", value
     elif isinstance(thing, FunctionType):
         yield from _closure(thing)
@@ -171,6 +222,11 @@ def _children(thing: Any) -> Iterator[tuple[str, Any]]:
             yield from ((f".{name}", value) for name, value in thing.gi_frame.f_locals.items())
     elif not isinstance(thing, ModuleType):
         yield from _of_object(thing)
+
+
+def _base_of(thing: Any) -> Any:
+    """The sequence class of Python's own that `thing` is, of which the user's may redefine the iteration."""
+    return next(kind for kind in _SEQUENCES if isinstance(thing, kind))
 
 
 def _of_tensor(tensor: Tensor) -> Iterator[tuple[str, Any]]:
@@ -199,15 +255,9 @@ def _of_module(module: nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 def _of_object(thing: Any) -> Iterator[tuple[str, Any]]:
-    names = list(getattr(thing, "__dict__", {}).items())
-    for name, value in names:
+    for name, value in own_attributes(thing).items():
         if not (isinstance(thing, nn.Module) and name in ("_parameters", "_buffers", "_modules")):
             yield f".{name}", value
-    for kind in type(thing).__mro__:
-        slots = kind.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if hasattr(thing, name):
-                yield f".{name}", getattr(thing, name)
     kind = type(thing)
     home = kind.__module__.split(".")[0]
     if home in ("builtins", "functools", "itertools") and not isinstance(thing, type):

@@ -5,7 +5,6 @@ attributes, also behind an operation that made a new tensor of them. A helper ob
 user's own, or of the package that the module's class is from. Not covered: what a closure or a foreign object holds.
 """
 
-import copyreg
 import dataclasses
 import sys
 from collections import deque
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lab.device import HeldTensor, inventory
+from lab.device.holders import own_attributes
 from lab.device.inventory import PLAIN_ATTRIBUTE
 from lab.doctor.place import is_installed, is_users
 
@@ -123,7 +123,7 @@ def is_helper(value: object, owner: nn.Module) -> bool:
     package = kind.__module__.partition(".")[0]
     if package in ("torch", "lab", "builtins", "numpy") or package in sys.stdlib_module_names - {"__main__"}:
         return False
-    if not attributes_of(value):
+    if not own_attributes(value):
         return False
     home = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
     own = is_users(home) and not is_installed(home)
@@ -133,14 +133,6 @@ def is_helper(value: object, owner: nn.Module) -> bool:
 def set_attribute(helper: object, name: str, value: object) -> None:
     """Give an attribute of a helper object a value, past what its class says about that."""
     object.__setattr__(helper, name, value)
-
-
-def attributes_of(value: Any) -> list[tuple[str, Any]]:
-    """The attributes of an object by name, those in `__slots__` too."""
-    own = getattr(value, "__dict__", None)
-    slots = copyreg._slotnames(type(value))  # type: ignore[attr-defined]
-    found = list(own.items()) if isinstance(own, dict) else []
-    return found + [(name, getattr(value, name)) for name in slots if hasattr(value, name)]
 
 
 def _attributes(prefix: str, module: nn.Module) -> Iterator[_Found]:
@@ -164,7 +156,7 @@ def _below(value: Any, path: str, owner: nn.Module, seen: dict[int, object], *, 
     elif isinstance(value, list | tuple | set | frozenset | deque):
         items = [(f"[{number}]", item) for number, item in enumerate(value)]
     elif is_helper(value, owner):
-        items = [(f".{name}", item) for name, item in attributes_of(value)]
+        items = [(f".{name}", item) for name, item in own_attributes(value).items()]
         in_object = True
     else:
         return

@@ -6,7 +6,6 @@ covered: torch itself, what an extension written in C keeps, generators, and loc
 over.
 """
 
-import copyreg
 import functools
 import gc
 import sys
@@ -18,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lab.device.holders import dict_of, slot_values
 from lab.doctor.place import is_installed, is_users
 
 CACHE = type(functools.lru_cache(lambda: None))
@@ -170,10 +170,8 @@ def is_opened(kind: type) -> bool:
 
 
 def _below_instance(value: Any) -> Iterator[tuple[str, Any]]:
-    own = getattr(value, "__dict__", None)
-    if isinstance(own, dict):
-        yield "", own
-    for name, item in slots_of(value).items():
+    yield "", dict_of(value)
+    for name, item in slot_values(value).items():
         yield f".{name}", item
 
 
@@ -196,17 +194,6 @@ def cell_content(cell: CellType) -> tuple[Any, ...]:
         return (cell.cell_contents,)
     except ValueError:
         return ()
-
-
-def slots_of(value: Any) -> dict[str, Any]:
-    """The values in the `__slots__` of an instance."""
-    return {name: getattr(value, name) for name in slot_names(value) if hasattr(value, name)}
-
-
-def slot_names(value: Any) -> list[str]:
-    """The names in the `__slots__` of an instance's class."""
-    names: list[str] = copyreg._slotnames(type(value))  # type: ignore[attr-defined]
-    return names
 
 
 def _step(key: Any) -> str:

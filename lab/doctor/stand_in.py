@@ -18,9 +18,9 @@ from torch.nn.parameter import is_lazy
 
 from lab.base import PlacementError, sequence_like
 from lab.device import offloaded
+from lab.device.holders import own_attributes
 from lab.doctor.hidden import (
     all_modules,
-    attributes_of,
     full_inventory,
     hidden_modules,
     is_helper,
@@ -165,7 +165,7 @@ def _exchange(data: Any, change: Callable[[str, Tensor], Tensor], path: str, own
         return sequence_like(data, items) if changed else data
     if is_helper(data, owner):
         seen.add(id(data))
-        for name, value in attributes_of(data):
+        for name, value in own_attributes(data).items():
             changed = _exchange(value, change, f"{path}.{name}", owner, seen)
             if changed is not value:
                 set_attribute(data, name, changed)

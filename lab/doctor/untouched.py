@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils import _pytree as pytree
 
+from lab.device.holders import slot_values, slots_of_kind
 from lab.doctor.fake_device import FakeDeviceTensor
-from lab.doctor.reach import CACHE, Reached, cell_content, is_opened, reach, slot_names, slots_of
+from lab.doctor.reach import CACHE, Reached, cell_content, is_opened, reach
 
 _FIXED = frozenset(["__dict__", "__weakref__", "__abstractmethods__", "_abc_impl"])
 _LARGE = 2**20
@@ -90,8 +91,8 @@ def _restorer(here: Reached) -> Restore | None:
         return _of_names(value, lambda: vars(value), type.__setattr__, type.__delattr__)
     if isinstance(value, Tensor):
         return _of_tensor(value)
-    if is_opened(type(value)) and slot_names(value):
-        return _of_names(value, lambda: slots_of(value), object.__setattr__, object.__delattr__)
+    if is_opened(type(value)) and slots_of_kind(type(value)):
+        return _of_names(value, lambda: slot_values(value), object.__setattr__, object.__delattr__)
     return None
 
 

@@ -4,7 +4,8 @@ import functools
 import gc
 import re
 import warnings
-from collections import deque
+from collections import OrderedDict, UserDict, deque
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 
 from lab.device import measure_leak
-from lab.device.holders import find_holders
+from lab.device.holders import find_holders, storage_of_tensor
 
 pytestmark = pytest.mark.usefixtures("no_other_tests")
 DEPTH = 10
@@ -146,6 +147,41 @@ def test_a_gradient_with_a_graph_holds_its_parameter():
     assert not report.ok
     assert all(leak.holders for leak in report.leaks)
     assert all("kept by its own gradient of create_graph=True" in leak.holders[0] for leak in report.leaks)
+
+
+class Memoized:
+    """Makes an attribute when it is read, as an empty event listener of SQLAlchemy does; here that raises."""
+
+    __slots__ = ("__hidden", "tensor", "unset")
+
+    def __init__(self, tensor):
+        self.tensor, self.__hidden = tensor, [tensor.clone()]
+
+    def __getattr__(self, name):
+        raise TypeError(f"code of the user's ran for {name}")
+
+
+class Lazy(OrderedDict):
+    """Gives its items by loading them, as the registries of transformers do; here that raises."""
+
+    def items(self):
+        raise TypeError("code of the user's ran for items")
+
+
+def test_the_search_runs_no_code_of_what_it_meets():
+    kept = Memoized(torch.zeros(3))
+    lazy = Lazy(kept=torch.zeros(4))
+    data = UserDict(kept=torch.zeros(5))
+    weak = WeakValueDictionary(kept=kept.tensor)
+    tensors = [kept.tensor, kept._Memoized__hidden[0], lazy["kept"], data["kept"]]
+    roots = {"weak": weak, "listeners": [kept, object()], "lazy": lazy, "data": data}
+    found = find_holders(roots, frozenset(storage_of_tensor(tensor) for tensor in tensors))
+    assert [found[storage_of_tensor(tensor)] for tensor in tensors] == [
+        "listeners[0].tensor",
+        "listeners[0]._Memoized__hidden[0]",
+        "lazy['kept']",
+        "data.data['kept']",
+    ]
 
 
 def test_an_array_of_objects_is_looked_through():

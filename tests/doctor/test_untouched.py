@@ -51,7 +51,12 @@ class Holder:
 
 
 class Slotted:
-    __slots__ = ("table",)
+    __slots__ = ("table", "unset")
+
+    def __getattr__(self, name: str) -> Tensor:
+        if name == "unset":
+            raise TypeError("code of the user's ran")
+        raise AttributeError(name)
 
 
 _HOLDER, _SLOTTED = Holder(), Slotted()
