@@ -1,5 +1,6 @@
 """What all tests share: the browser, which tests run here and in which order, processes that need no import."""
 
+import contextlib
 import gc
 import json
 import os
@@ -53,9 +54,11 @@ LONGEST = (
 )
 # Reads one task a line, and runs its code in a fork of itself: a process of its own, which need not import torch again.
 FORKS = """
-import json, os, sys, traceback
+import importlib, json, os, sys, traceback
 import sklearn.datasets, torch._dynamo
 import lab.runs.build
+for name in sys.argv[1:]:
+    importlib.import_module(name)
 for line in sys.stdin:
     task = json.loads(line)
     child = os.fork()
@@ -150,13 +153,37 @@ def chromium(pytestconfig: pytest.Config) -> Path:
     return path
 
 
+@contextlib.contextmanager
+def forks_of(*modules):
+    """A process that has imported `modules` beside the engine, and runs code in forks of itself."""
+    command = [sys.executable, "-c", FORKS, *modules]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+
+        def run(code, output, *arguments):
+            """The exit status (minus a signal that killed it); what it wrote goes to the file `output`."""
+            task = {"code": code, "arguments": [str(argument) for argument in arguments], "output": str(output)}
+            process.stdin.write(json.dumps(task) + "\n")
+            process.stdin.flush()
+            answer = process.stdout.readline()
+            assert answer, "the process that forks has ended"
+            return int(answer)
+
+        yield run
+        process.stdin.close()
+
+
 @pytest.fixture(scope="session")
 def forks():
-    """The process that `run_code` forks."""
-    command = [sys.executable, "-c", FORKS]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield process
-        process.stdin.close()
+    """What `run_code` calls."""
+    with forks_of() as run:
+        yield run
+
+
+@pytest.fixture(scope="session")
+def lesson_forks():
+    """Runs code in a fork of a process that has imported what lessons use."""
+    with forks_of("lab.lesson", "plotly.graph_objects", "ipywidgets", "IPython.core.interactiveshell") as run:
+        yield run
 
 
 @pytest.fixture
@@ -165,12 +192,7 @@ def run_code(forks, tmp_path_factory):
 
     def run(code, *arguments):
         output = tmp_path_factory.mktemp("code") / "output"
-        task = {"code": code, "arguments": [str(argument) for argument in arguments], "output": str(output)}
-        forks.stdin.write(json.dumps(task) + "\n")
-        forks.stdin.flush()
-        answer = forks.stdout.readline()
-        assert answer, "the process that forks has ended"
-        return int(answer), output.read_text()
+        return forks(code, output, *arguments), output.read_text()
 
     return run
 

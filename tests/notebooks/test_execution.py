@@ -6,6 +6,7 @@ import json
 import os
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,13 @@ CELL_SECONDS = 120
 """Longest time of one cell: many times what it takes, so that a busy machine is no failure."""
 LESSON_SECONDS = 180
 """Longest time of a lesson: four times the 45 seconds that it may take on two idle cores, for the same reason."""
+
+SHELL = Path(__file__).with_name("shell.py")
+LARGE = bool(os.environ.get("LAB_LARGE"))
+"""The long form: every lesson in a kernel of its own. Each kernel costs some five seconds for its imports."""
+IN_KERNEL = ("05_memory",)
+"""In a kernel always: its limit on memory counts what a fork brings along. The tour and the lesson on temperature run
+in Jupyter Lab itself, in `test_browser.py`."""
 
 # Two typical wrong answers to each lesson's exercise, and what the check says of each.
 WRONG = {
@@ -256,6 +264,21 @@ def run_notebook(cells: list[NotebookNode], folder: Path) -> list[NotebookNode]:
     return list(notebook.cells)
 
 
+def run_cells(cells: list[NotebookNode], folder: Path, forks: Callable[..., int], files: Path) -> list[NotebookNode]:
+    """Run cells from top to bottom in a fork of a process that has imported what lessons use; the executed cells."""
+    codes = [cell for cell in cells if cell.cell_type == "code"]
+    sources = files / "sources.json"
+    sources.write_text(json.dumps([cell.source for cell in codes]))
+    status = forks(SHELL.read_text(encoding="utf-8"), files / "log", sources, folder, LESSON_SECONDS)
+    outputs = json.loads((files / "outputs.json").read_text())
+    assert not outputs[-1]["error"], f"cell {len(outputs)}:\n{codes[len(outputs) - 1].source}\n{outputs[-1]['error']}"
+    assert (status, len(outputs)) == (0, len(codes)), (files / "log").read_text()
+    for number, (cell, given) in enumerate(zip(codes, outputs, strict=True), start=1):
+        cell.execution_count = number
+        cell.outputs = [nbformat.v4.new_output("stream", text=given["text"])]
+    return cells
+
+
 def judge(answer: str) -> str:
     """A cell that gives `answer` to the lesson's exercise, beside the notebook's own names."""
     name = re.match(r"def (\w+)", answer)
@@ -280,13 +303,17 @@ def pids_cell() -> str:
 
 
 @pytest.fixture(scope="session")
-def outcome(lesson: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def outcome(lesson: Path, lesson_forks: Callable[..., int], tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """The lesson run once, its exercise then given every wrong answer and the solution."""
     cells = nbformat.read(lesson, as_version=4).cells
     answers = [*WRONG[lesson.stem], solution_of(cells)]
     extra = [nbformat.v4.new_code_cell(source) for source in (*map(judge, answers), pids_cell())]
     begin = time.monotonic()
-    ran = run_notebook([*cells, *extra], tmp_path_factory.mktemp(lesson.stem))
+    folder, files = tmp_path_factory.mktemp(lesson.stem), tmp_path_factory.mktemp("files")
+    if LARGE or lesson.stem in IN_KERNEL:
+        ran = run_notebook([*cells, *extra], folder)
+    else:
+        ran = run_cells([*cells, *extra], folder, lesson_forks, files)
     *judged, pids = [ast.literal_eval(output_text(cell)) for cell in ran[len(cells) :]]
     return Outcome(
         cells=ran[: len(cells)],
