@@ -166,8 +166,8 @@ def slot_values(thing: object) -> dict[str, Any]:
     return found
 
 
-def dict_of(thing: object) -> Mapping[str, Any]:
-    """The `__dict__` of an instance, or an empty one; none of its code runs, for which `getattr` may call."""
+def dict_of(thing: object) -> Mapping[str, Any] | None:
+    """The `__dict__` of an instance, None where it has none; none of its code runs, as it might for `getattr`."""
     reader = type(thing).__getattribute__
     # One written in C is called: that of a thread's local data alone knows where its dict is.
     if not isinstance(reader, WrapperDescriptorType):
@@ -175,13 +175,13 @@ def dict_of(thing: object) -> Mapping[str, Any]:
     try:
         own = reader(thing, "__dict__")
     except AttributeError:
-        return {}
-    return own if isinstance(own, dict | MappingProxyType) else {}
+        return None
+    return own if isinstance(own, dict | MappingProxyType) else None
 
 
 def own_attributes(thing: object) -> dict[str, Any]:
     """The attributes that an instance keeps itself, those in its `__slots__` too; none of its code runs."""
-    return {**dict_of(thing), **slot_values(thing)}
+    return {**(dict_of(thing) or {}), **slot_values(thing)}
 
 
 def describe_referrers(tensor: Tensor, own: object) -> tuple[str, ...]:

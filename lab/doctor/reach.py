@@ -2,16 +2,29 @@
 
 Covered: globals, class and function attributes, defaults, closures, `functools` caches, instances with `__dict__` or
 `__slots__`, and containers in any of these, in the user's own modules and in installed ones that use torch. Not
-covered: torch itself, what an extension written in C keeps, generators, and local variables that no function closes
-over.
+covered: torch itself, parts of the lab that run in no forward, what an extension written in C keeps, generators, and
+local variables that no function closes over.
 """
 
+import dataclasses
 import functools
 import gc
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, MutableSequence, MutableSet, Sequence
-from types import CellType, FunctionType, MethodType, ModuleType
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from types import (
+    CellType,
+    CodeType,
+    FunctionType,
+    GenericAlias,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+    UnionType,
+    WrapperDescriptorType,
+)
 from typing import Any
 
 import torch
@@ -25,11 +38,19 @@ CACHE = type(functools.lru_cache(lambda: None))
 
 _COLLECTIONS = (MutableMapping, MutableSequence, MutableSet)
 _PLAIN = (str, bytes, int, float, complex, type(None), torch.dtype, torch.device, torch.Size)
-_SKIPPED = frozenset([*_PLAIN, bool, type(Ellipsis), type(NotImplemented)])
+_SKIPPED = frozenset(
+    [
+        *(*_PLAIN, bool, type(Ellipsis), type(NotImplemented), ModuleSpec, SourceFileLoader, dataclasses.Field),
+        *(GenericAlias, UnionType, GetSetDescriptorType, MemberDescriptorType, WrapperDescriptorType, CodeType),
+    ]
+)
+"""Instances of exactly these hold nothing that a run of the user's code could leave something in."""
 _CODE = (
     *(FunctionType, CellType, MethodType, CACHE, staticmethod, classmethod, property),
     *(functools.partial, functools.cached_property),
 )
+_OF_NETWORKS = ("lab.nn", "lab.mahia", "lab.morph", "lab.text")
+"""The lab's modules that run inside a forward; what the others hold is the instruments' own."""
 _OF_STANDARD = frozenset(["weakref", "_weakrefset", "_thread", "_threading_local", "types", "collections"])
 
 
@@ -148,7 +169,9 @@ def _below_code(value: Any) -> Iterable[tuple[str, Any]]:
     if isinstance(value, FunctionType):
         cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
         defaults = [("(defaults)", value.__defaults__), ("(defaults)", value.__kwdefaults__)]
-        return [*((f"(closure).{name}", cell) for name, cell in cells), *defaults, ("", vars(value))]
+        # One without attributes, as almost all are, has an empty dict: `untouched` looks at that one itself.
+        own = [("", value.__dict__)] if value.__dict__ else []
+        return [*((f"(closure).{name}", cell) for name, cell in cells), *defaults, *own]
     if isinstance(value, CACHE):
         return [("(cache)", item) for item in _cached(value)]
     if isinstance(value, functools.partial):
@@ -170,7 +193,9 @@ def is_opened(kind: type) -> bool:
 
 
 def _below_instance(value: Any) -> Iterator[tuple[str, Any]]:
-    yield "", dict_of(value)
+    own = dict_of(value)
+    if own is not None:
+        yield "", own
     for name, item in slot_values(value).items():
         yield f".{name}", item
 
@@ -210,6 +235,8 @@ def _is_searched(module: ModuleType | None) -> bool:
     path = getattr(module, "__file__", None) or ""
     if name == "torch" or name in sys.stdlib_module_names or not is_users(path):
         return False
+    if name == "lab":
+        return module.__name__.startswith(_OF_NETWORKS)
     return not is_installed(path) or _uses_torch(module.__name__, len(vars(module)))
 
 

@@ -11,7 +11,7 @@ import operator
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import CellType, ModuleType
+from types import CellType, FunctionType, ModuleType
 from typing import Any
 
 import torch
@@ -76,24 +76,23 @@ def _without_collector() -> Iterator[None]:
 
 def _restorer(here: Reached) -> Restore | None:
     value = here.value
+    kind = type(value)
+    if kind is FunctionType:
+        # Its attributes, where it has any, are a dict that `reach` finds.
+        return None if value.__dict__ else _of_bare(value)
     if isinstance(value, dict):
         module = here.parent is not None and isinstance(here.parent.value, ModuleType)
         return _of_dict(value, keeps_modules=module)
-    if isinstance(value, list | deque):
-        return _of_sequence(value)
-    if isinstance(value, set):
-        return _of_set(value)
-    if isinstance(value, CellType):
-        return _of_cell(value)
-    if isinstance(value, CACHE):
-        return _of_cache(value)
-    if isinstance(value, type):
-        return _of_names(value, lambda: vars(value), type.__setattr__, type.__delattr__)
-    if isinstance(value, Tensor):
-        return _of_tensor(value)
-    if is_opened(type(value)) and slots_of_kind(type(value)):
+    for kinds, restorer in _RESTORERS:
+        if issubclass(kind, kinds):
+            return restorer(value)
+    if is_opened(kind) and slots_of_kind(kind):
         return _of_names(value, lambda: slot_values(value), object.__setattr__, object.__delattr__)
     return None
+
+
+def _of_nothing(value: Any) -> None:
+    """What cannot change, or is changed through what it leads to."""
 
 
 def _of_dict(value: dict[Any, Any], *, keeps_modules: bool) -> Restore:
@@ -159,6 +158,17 @@ def _of_cell(cell: CellType) -> Restore:
     return restore
 
 
+def _of_bare(function: FunctionType) -> Restore:
+    """A function without attributes."""
+
+    def restore() -> list[Any]:
+        added = list(function.__dict__.values())
+        function.__dict__.clear()
+        return added
+
+    return restore
+
+
 def _of_cache(cache: Any) -> Restore | None:
     """A cache without a limit is a dict, which is noted as such; one with a limit can only be emptied."""
     if cache.cache_parameters()["maxsize"] is None:
@@ -173,6 +183,10 @@ def _of_cache(cache: Any) -> Restore | None:
         return [item for item in held if isinstance(item, Tensor)]
 
     return restore
+
+
+def _of_class(value: type) -> Restore:
+    return _of_names(value, lambda: vars(value), type.__setattr__, type.__delattr__)
 
 
 def _of_names(
@@ -214,3 +228,15 @@ def _of_tensor(tensor: Tensor) -> Restore | None:
 
 def _same(before: Any, after: Any) -> bool:
     return len(before) == len(after) and all(map(operator.is_, before, after))
+
+
+_RESTORERS: tuple[tuple[Any, Callable[[Any], Restore | None]], ...] = (
+    (CellType, _of_cell),
+    ((tuple, frozenset, ModuleType), _of_nothing),
+    ((list, deque), _of_sequence),
+    (set, _of_set),
+    (CACHE, _of_cache),
+    (type, _of_class),
+    (Tensor, _of_tensor),
+)
+"""How instances of a class are put back, by the first row that fits it."""
