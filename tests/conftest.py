@@ -78,6 +78,23 @@ for line in sys.stdin:
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
+# Goes before code that `run_code` runs: two ranks do it, each a fork, with the environment that torchrun gives them.
+RANKS = """
+import os, socket
+with socket.socket() as probe:
+    probe.bind(("127.0.0.1", 0))
+    port = probe.getsockname()[1]
+pids = []
+for rank in ("0", "1"):
+    pids.append(os.fork())
+    if not pids[-1]:
+        os.environ.update(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE="2", LOCAL_WORLD_SIZE="2")
+        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+        break
+else:
+    os._exit(any([os.waitpid(pid, 0)[1] for pid in pids]))
+"""
+
 # Each process that a test starts would compile the lab anew where the environment forbids to keep what was compiled.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
@@ -195,6 +212,12 @@ def run_code(forks, tmp_path_factory):
         return forks(code, output, *arguments), output.read_text()
 
     return run
+
+
+@pytest.fixture
+def run_ranks(run_code):
+    """Runs code on two ranks; 0 where both ended well, and what they wrote."""
+    return lambda code, *arguments: run_code(RANKS + code, *arguments)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """The learner learns: a bandit, a chain that needs patience, and the formulas by hand."""
 
+import os
 from random import Random
 
 import pytest
@@ -10,7 +11,7 @@ from lab.agent import Experience, LearnerConfig, QLearner
 from lab.base import ConfigError
 
 ARMS = 7
-SEEDS = 20
+SEEDS = 20 if os.environ.get("LAB_LARGE") else 10
 
 
 def pull(learner, generator, means, *, steps):
@@ -36,8 +37,8 @@ def test_a_bandit_of_seven_arms_is_solved_in_most_seeds():
         rewards = pull(learner, generator, means, steps=200)
         best += learner.select(torch.ones(1), training=False) == means.index(max(means))
         trends.append(stats.spearmanr(range(len(rewards)), rewards).statistic)
-    assert best >= 18, f"{best} of {SEEDS}"
-    assert stats.ttest_1samp(trends, 0.0, alternative="greater").pvalue < 1e-6
+    assert best >= 0.9 * SEEDS, f"{best} of {SEEDS}"
+    assert stats.ttest_1samp(trends, 0.0, alternative="greater").pvalue < 1e-4
 
 
 LENGTH = 5

@@ -1,10 +1,7 @@
 """The evolution agent inside the one training loop: real changes, the same bits after a kill, equal on two ranks."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -215,16 +212,9 @@ def test_a_factory_of_ones_own_is_evolved(make_agent_config, tmp_path, monkeypat
 
 
 @pytest.mark.slow
-def test_two_ranks_make_the_same_changes(make_agent_config, tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", str(script)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-    arguments = [str(tmp_path), json.dumps(make_agent_config(epochs=2).to_json()), "-1", "-1"]
-    done = subprocess.run(
-        [*command, *arguments], capture_output=True, text=True, timeout=300, env=environment, check=False
-    )
-    assert done.returncode == 0, done.stderr
+def test_two_ranks_make_the_same_changes(make_agent_config, run_ranks, tmp_path):
+    status, output = run_ranks(SCRIPT, tmp_path, json.dumps(make_agent_config(epochs=2).to_json()), -1, -1)
+    assert status == 0, output
     actions = actions_of(tmp_path / "run")
     assert len(actions) == 2
     assert any(action["accepted"] for action in actions)

@@ -78,6 +78,8 @@ CHANGED = {
     "performance_threshold": (IMPATIENT, 0.9),
     "target_accuracy": ({}, 0.01),
 }
+LONG = ("growth_factor", "growth_units")
+"""Runs that grow take longest: two of the four settings of growth stay."""
 ELSEWHERE = {
     "trial_steps": "tests/asose/test_mutation_trial.py::test_a_run_tells_what_its_trials_said",
     "reading_share": "tests/runs/test_plan.py::test_readings_after_an_epoch_take_their_share_of_the_budget",
@@ -140,7 +142,9 @@ def test_the_same_settings_give_the_same_end(end):
     assert state_digest(run().strategy.state().tensors) == end()
 
 
-@pytest.mark.parametrize("name", CHANGED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.large if name in LONG else ()) for name in CHANGED]
+)
 def test_a_changed_setting_changes_the_run(end, name):
     base, value = CHANGED[name]
     record = ASOSEConfig() if hasattr(ASOSEConfig(), name) else OptimizerConfig()

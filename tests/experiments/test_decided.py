@@ -3,8 +3,8 @@
 import pytest
 
 from lab.base import ConfigError
-from lab.experiments import decided, evolved
-from lab.experiments.compute_settings import EVOLVED_ARMS, DecidedBench, EvolvedBench
+from lab.experiments import decided
+from lab.experiments.compute_settings import DecidedBench
 
 pytestmark = pytest.mark.slow
 
@@ -41,13 +41,3 @@ def test_a_repeated_call_trains_nothing_again(result, monkeypatch):
 def test_another_setting_is_refused():
     with pytest.raises(ConfigError, match="digits"):
         DecidedBench(settings=("mnist",))
-
-
-def test_every_fixed_arm_runs_on_a_set_with_few_images(tmp_path):
-    config = EvolvedBench(images=("digits",), budgets=(1.0,), channels=2, seeds=1, first_seed=100, folder=tmp_path)
-    (figures,) = evolved.run(config)["results"].values()
-    assert set(EVOLVED_ARMS) < set(figures)
-    budget = figures["evolved"]["operations"]
-    assert figures["six"]["operations"] == pytest.approx(budget, rel=0.1)
-    # A network on every image sees each of them less often.
-    assert figures["six_all"]["epochs"] < figures["six"]["epochs"]

@@ -27,6 +27,8 @@ def test_every_network_has_the_operations_that_the_search_spent(result):
         # To the nearest step.
         assert arms[name]["operations"] == pytest.approx(spent, rel=0.05), name
     assert all(0.1 < arms[name]["mean"] <= 1.0 for name in EVOLVED_ARMS)
+    # A network on every image sees each of them less often.
+    assert arms["six_all"]["epochs"] < arms["six"]["epochs"]
 
 
 def test_six_convolutions_get_the_seconds_of_the_search(result):

@@ -148,11 +148,11 @@ def test_no_thread_of_the_group_outlives_it(reports):
         assert [name for name in rank["threads"] if "gloo" in name] == []
 
 
-def test_a_run_on_two_ranks_is_the_run_that_takes_their_parts_in_turn(make_config, tmp_path):
+def test_a_run_on_two_ranks_is_the_run_that_takes_their_parts_in_turn(make_config, run_ranks, tmp_path):
     search = {"warmup_epochs": 1, "arch_training_epochs": 1, "weight_training_epochs": 1, "total_cycles": 6}
     config = make_config(search)
-    done = torchrun(RUN, tmp_path, str(tmp_path), json.dumps(config.to_json()), "-1")
-    assert done.returncode == 0, done.stderr
+    status, output = run_ranks(RUN, tmp_path, json.dumps(config.to_json()), -1)
+    assert status == 0, output
     alone = Run(make_config(search, grad_accum_steps=2), save_dir=tmp_path, name="alone").execute()
     together = json.loads((tmp_path / "ranks" / "report.json").read_text())
     assert together["network"]["mutations"]["applied"] == 5
@@ -168,11 +168,11 @@ def test_a_run_on_two_ranks_is_the_run_that_takes_their_parts_in_turn(make_confi
     assert len({text.split("digest ")[1] for text in agreed}) > 5, "the digest did not follow the network"
 
 
-def test_a_rank_that_dies_ends_the_run_with_an_error_and_a_checkpoint_to_go_on_from(make_config, tmp_path):
+def test_a_rank_that_dies_ends_the_run_with_an_error_and_a_checkpoint_to_go_on_from(make_config, run_ranks, tmp_path):
     config = make_config()
-    done = torchrun(RUN, tmp_path, str(tmp_path), json.dumps(config.to_json()), "1")
-    assert done.returncode != 0
-    assert "all 2 ranks until the end, got a rank that is gone" in done.stderr, done.stderr
+    status, output = run_ranks(RUN, tmp_path, json.dumps(config.to_json()), 1)
+    assert status != 0
+    assert "all 2 ranks until the end, got a rank that is gone" in output
     reader = RunReader(tmp_path / "ranks")
     assert reader.state() == "failed"
     path = find_checkpoint(str(tmp_path / "ranks"), tmp_path)
