@@ -58,6 +58,8 @@ class RunFlags:
     """Resume on another machine, torch build or thread count; results may then differ in the last bits."""
     detect_anomaly: bool = False
     """Run under torch's anomaly detection: slower, reports the operation whose gradient is NaN."""
+    export: tuple[str, ...] = ()
+    """Tell the run to another tool too: tensorboard or trackio, where it is installed; or both."""
     json: bool = False
     """Print the report as JSON."""
     describe: bool = False

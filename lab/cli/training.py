@@ -2,16 +2,30 @@
 
 import dataclasses
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from lab.base import ConfigError
 from lab.cli.budget import parse_budget
 from lab.cli.progress import TrainingProgress
 from lab.cli.recipes import PlannedRunFlags, RunFlags
-from lab.runs import RECORDS, Planned, Run, RunConfig, find_checkpoint, plan_run, run_device, saved_config
+from lab.runs import (
+    RECORDS,
+    Exporter,
+    Planned,
+    Run,
+    RunConfig,
+    TensorBoardExporter,
+    TrackioExporter,
+    find_checkpoint,
+    plan_run,
+    run_device,
+    saved_config,
+)
 from lab.runs.plan import WIDTHS
 from lab.store import RUNS_ROOT, check_new_run
 from lab.train import open_group
@@ -20,6 +34,10 @@ BUDGET = "2m"
 """What a run may spend where the command line says nothing of its length."""
 PHASES = ("warmup_epochs", "arch_training_epochs", "weight_training_epochs", "total_cycles", "retraining_epochs")
 """Settings of a search that give its length."""
+EXPORTERS: Mapping[str, type[Exporter]] = MappingProxyType(
+    {"tensorboard": TensorBoardExporter, "trackio": TrackioExporter}
+)
+"""Name after `--export` -> the tool."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +77,7 @@ def execute(given: RunConfig, plain: RunConfig, command: Any, resumed: Resumed |
     if resumed is None and flags.name:
         # A plan takes seconds.
         check_new_run(flags.save_dir, flags.name)
+    exporters = [exporter() for exporter in chosen(flags.export)]
     with open_group(run_device(config)) as group, ExitStack() as stack:
         planned = None
         if resumed is None and isinstance(flags, PlannedRunFlags):
@@ -81,12 +100,25 @@ def execute(given: RunConfig, plain: RunConfig, command: Any, resumed: Resumed |
             planned=planned,
             observer=stack.enter_context(TrainingProgress()) if group.rank == 0 else None,
             group=group,
+            exporters=exporters,
         )
         report = training.execute()
         if group.rank > 0:
             return 0
     sys.stdout.write((report.to_json() if flags.json else str(report)) + "\n")
     return 0
+
+
+def chosen(names: Sequence[str]) -> list[type[Exporter]]:
+    """The tools behind `--export`.
+
+    Raises:
+        ConfigError: another name.
+    """
+    for name in names:
+        if name not in EXPORTERS:
+            raise ConfigError(f"--export with {' or '.join(EXPORTERS)}", repr(name), "give one of these, or both")
+    return [EXPORTERS[name] for name in dict.fromkeys(names)]
 
 
 def plan(given: RunConfig, plain: RunConfig, flags: PlannedRunFlags, width: int | None) -> Planned | None:

@@ -2,6 +2,7 @@
 
 from .build import Parts, build, run_device
 from .config import RECIPES, RECORDS, RunConfig
+from .exporter import Exporter, TensorBoardExporter, TrackioExporter
 from .framework import ASOSEFramework, ASOSETrainer, TrainingReport
 from .network import NetworkInput, restore_network, under_hand_over
 from .plan import Budget, RunPlan
@@ -15,6 +16,7 @@ __all__ = [
     "ASOSEFramework",
     "ASOSETrainer",
     "Budget",
+    "Exporter",
     "NetworkInput",
     "Parts",
     "Planned",
@@ -22,6 +24,8 @@ __all__ = [
     "RunConfig",
     "RunPlan",
     "RunReport",
+    "TensorBoardExporter",
+    "TrackioExporter",
     "TrainingReport",
     "build",
     "epoch_operations",

@@ -3,7 +3,7 @@
 import contextlib
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from lab.checkpoint import (
 from lab.runs.build import Parts, build
 from lab.runs.config import RunConfig
 from lab.runs.environment import check_environment, read_environment
+from lab.runs.exporter import Exporter, check_exporters, exported
 from lab.runs.interrupt import end_undisturbed, interruptible
 from lab.runs.network import describe_input
 from lab.runs.planner import Planned
@@ -65,6 +66,7 @@ class Run:
         observer: shown every step.
         group: the processes that train together, see `open_group`; rank 0 alone reads and writes files.
         on_epoch: called with the report of each epoch when it has ended.
+        exporters: other tools that are told what the run's store is told, on rank 0.
     """
 
     def __init__(
@@ -80,7 +82,10 @@ class Run:
         observer: Observer | None = None,
         group: Group | None = None,
         on_epoch: Callable[[EpochReport], None] = lambda report: None,
+        exporters: Sequence[Exporter] = (),
     ) -> None:
+        check_exporters(exporters)
+        self.exporters = tuple(exporters)
         self.observer = observer
         self.on_epoch = on_epoch
         self.group: Group = group or SingleProcess()
@@ -140,8 +145,12 @@ class Run:
                 self.observer.on_text(f"{self.run_dir} has finished; --extend EPOCHS goes on")
             return self.finished
         began = time.monotonic()
-        with self._open_store() as writer, anomaly_detection(self.config.detect_anomaly):
-            loop = self._make_loop(writer)
+        with (
+            self._open_store() as writer,
+            self._open_sink(writer) as sink,
+            anomaly_detection(self.config.detect_anomaly),
+        ):
+            loop = self._make_loop(writer, sink)
             if self.observer is not None:
                 self.observer.on_text(f"{self.parts.intention(loop.epoch, loop.epochs)}; folder {self.run_dir}")
             try:
@@ -165,7 +174,7 @@ class Run:
             assert report.test_loss is not None
             last = {"test/accuracy": report.test_accuracy, "test/loss": report.test_loss}
             last |= {f"test/loss/{name}": loss for name, loss in report.test_losses.items()}
-            writer.scalars(loop.global_step, last)
+            sink.scalars(loop.global_step, last)
             # The report says that the run has finished, and that it is never taken up again: it comes last.
             self._flush(writer)
             with self._can_go_on():
@@ -229,8 +238,18 @@ class Run:
                 f"look at that rank's own error, then resume with --resume {self.run_dir}",
             ) from error
 
-    def _make_loop(self, writer: RunWriter | None) -> TrainingLoop:
-        sink: Sink = NullSink() if writer is None else StoreSink(writer, self.run_dir)
+    @contextlib.contextmanager
+    def _open_sink(self, writer: RunWriter | None) -> Iterator[Sink]:
+        """Where the run is told: on rank 0 its store and the exporters, elsewhere nowhere."""
+        if writer is None:
+            yield NullSink()
+            return
+        step = None if self.checkpoint is None else self.checkpoint.step
+        sink = StoreSink(writer, self.run_dir)
+        with exported(sink, self.exporters, self.run_dir, self.config.to_json(), step) as told:
+            yield told
+
+    def _make_loop(self, writer: RunWriter | None, sink: Sink) -> TrainingLoop:
         loop = TrainingLoop(
             self.parts.strategy,
             self.parts.data,

@@ -8,7 +8,8 @@ from lab.cli import main
 
 # What every recipe takes.
 SHARED = """
-    allow-different-bits batch-size checkpoint-frequency dataset describe detect-anomaly device epochs extend grad-clip
+    allow-different-bits batch-size checkpoint-frequency dataset describe detect-anomaly device epochs export extend
+    grad-clip
     from-study json max-checkpoints max-rollbacks memory-fraction name precision rate-patience resume save-checkpoints
     save-dir seed threads weight-decay weight-lr weight-momentum weight-schedule
     weight-schedule-interval
