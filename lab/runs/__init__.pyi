@@ -8,7 +8,8 @@ from .network import NetworkInput, restore_network, under_hand_over
 from .plan import Budget, RunPlan
 from .planner import Planned, epoch_operations, plan_run
 from .report import RunReport
-from .run import Run, find_checkpoint, saved_config
+from .resume import find_checkpoint, saved_config
+from .run import Run
 
 __all__ = [
     "RECIPES",

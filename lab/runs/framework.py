@@ -20,7 +20,8 @@ from lab.nn import EvolvableNetwork, SuperNet
 from lab.runs.config import RunConfig
 from lab.runs.environment import read_environment
 from lab.runs.report import RunReport
-from lab.runs.run import Run, find_checkpoint, saved_config
+from lab.runs.resume import find_checkpoint, saved_config
+from lab.runs.run import Run
 from lab.space import Genotype, find_table
 from lab.train import (
     CheckpointConfig,

@@ -2,7 +2,6 @@
 
 import contextlib
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from lab.asose import ASOSEStrategy
 from lab.base import CheckpointError, StoreError, TrainingError, require
 from lab.checkpoint import (
     Checkpoint,
-    latest_checkpoint,
     list_checkpoints,
     load_checkpoint,
     prune_checkpoints,
@@ -27,9 +25,10 @@ from lab.runs.exporter import Exporter, check_exporters, exported
 from lab.runs.interrupt import end_undisturbed, interruptible
 from lab.runs.network import describe_input
 from lab.runs.planner import Planned
-from lab.runs.report import REPORT_FILE, RunReport
+from lab.runs.report import RunReport
+from lab.runs.resume import CHECKPOINTS, find_checkpoint, finished_report
 from lab.state import state_digest
-from lab.store import AlertEvent, CheckpointEvent, RunWriter, list_runs, new_run_name
+from lab.store import AlertEvent, CheckpointEvent, RunWriter, new_run_name
 from lab.train import (
     EpochReport,
     Group,
@@ -47,8 +46,6 @@ from lab.train import (
 from lab.train.anomaly import anomaly_detection
 from lab.train.group import lost_rank
 from lab.train.sink import SharedSink
-
-CHECKPOINTS = "checkpoints"
 
 
 class Run:
@@ -336,64 +333,6 @@ class Run:
             digest=state_digest(_plain(strategy.tensors)),
             **facts,
         )
-
-
-def finished_report(run_dir: Path, checkpoint: Checkpoint) -> RunReport | None:
-    """The report of the run at `run_dir` where it has finished and `checkpoint` is not of a later attempt.
-
-    Raises:
-        StoreError: it cannot be read.
-    """
-    if not (run_dir / REPORT_FILE).is_file():
-        return None
-    report = RunReport.read(run_dir)
-    return report if report.state == "finished" and checkpoint.step <= report.steps else None
-
-
-def find_checkpoint(request: str, save_dir: str | Path) -> Path:
-    """The checkpoint file behind `--resume`.
-
-    Args:
-        request: latest or best (of the newest run in `save_dir` that has one), a run's folder, or a checkpoint file.
-
-    Raises:
-        CheckpointError: there is none, or none that reads whole.
-
-    Warns:
-        UserWarning: newer checkpoints are damaged and were passed over.
-    """
-    if request in ("latest", "best"):
-        reasons = ("best",) if request == "best" else None
-        for summary in list_runs(save_dir):
-            folder = Path(save_dir) / summary.name / CHECKPOINTS
-            if any(reasons is None or file.reason in reasons for file in list_checkpoints(folder)):
-                return _latest(folder, reasons)
-        raise CheckpointError(f"a run with a checkpoint in {save_dir}", "none", "start one with lab train")
-    path = Path(request)
-    if path.is_dir():
-        folder = path if path.name == CHECKPOINTS else path / CHECKPOINTS
-        return _latest(folder, None)
-    load_checkpoint(path)
-    return path.with_suffix(".pt")
-
-
-def _latest(folder: Path, reasons: tuple[str, ...] | None) -> Path:
-    _, file, passed = latest_checkpoint(folder, reasons)
-    for error in passed:
-        warnings.warn(f"passed over a newer checkpoint: {error}", UserWarning, stacklevel=3)
-    return file.path
-
-
-def saved_config(path: Path) -> RunConfig:
-    """The settings of the run that a checkpoint belongs to.
-
-    Raises:
-        CheckpointError: the checkpoint is none of a training run.
-    """
-    base = load_checkpoint(path).base
-    if "config" not in base:
-        raise CheckpointError("a checkpoint of lab train", f"{path} without settings", "give another checkpoint")
-    return RunConfig.from_json(base["config"])
 
 
 def _stated_input(data: RunData) -> dict[str, Any]:
