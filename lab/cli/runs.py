@@ -1,4 +1,4 @@
-"""`lab runs`: the list of runs; `lab runs show` and `lab runs restore` have modules of their own."""
+"""`lab runs`: the list of runs; `lab runs show`, `report` and `restore` have modules of their own."""
 
 import importlib
 import json
@@ -14,14 +14,15 @@ from lab.cli.parse import parse
 from lab.cli.suggest import unknown
 from lab.store import RUNS_ROOT, list_runs
 
-ACTIONS = ("show", "restore")
+ACTIONS = ("show", "report", "restore")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunsCommand:
     """List the runs of a folder, newest first: running, finished, failed, stale (its process is gone), unreadable.
 
-    lab runs show RUN shows one run; lab runs restore RUN makes a new run from a checkpoint of RUN.
+    lab runs show RUN shows one run; lab runs report RUN writes it as an HTML file; lab runs restore RUN makes a new run
+    from a checkpoint of RUN.
     """
 
     save_dir: Path = RUNS_ROOT

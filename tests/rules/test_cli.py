@@ -59,6 +59,7 @@ HELD = {
     "export": "checkpoint json out save-dir to",
     "runs": "json save-dir",
     "runs show": "json save-dir",
+    "runs report": "force out save-dir",
     "runs restore": "checkpoint json name save-dir",
     "doctor": "data-dir follow-data json port simulate",
     "morph": "dilation dry-run groups heads json kernel layer op plan seed to where width",
