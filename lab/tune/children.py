@@ -145,6 +145,11 @@ class ForkServer:
         child.begin(task)
         return child
 
+    @property
+    def waiting(self) -> tuple[Child, ...]:
+        """The children without a task."""
+        return tuple(self._ready)
+
     def keep_ready(self, count: int) -> None:
         """Let so many children wait for a task.
 
