@@ -25,12 +25,14 @@ def run(config: TuneBench) -> dict[str, Any]:
     Kills and overhead are measured on a journal, on SQLite and on PostgreSQL: the database that is given, or a server
     of the bench's own where its programs are installed.
     """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     parts: dict[str, Any] = {}
     with contextlib.ExitStack() as stack:
         # {folder} is that of one study.
         storages = {"journal": "", "sqlite": "sqlite:{folder}/study.db"}
         if set(config.parts) & set(_EACH_STORAGE):
-            storages |= {"postgresql": url for url in stack.enter_context(_postgresql(config))}
+            url = stack.enter_context(_postgresql(config))
+            storages |= {"postgresql": url} if url else {}
         if "kills" in config.parts:
             parts["kills"] = {place: tune_kills.kill_children(config, url) for place, url in storages.items()}
         if "supervisors" in config.parts:
@@ -52,13 +54,13 @@ def run(config: TuneBench) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _postgresql(config: TuneBench) -> Iterator[tuple[str, ...]]:
-    """The URL of a database, none where there is no server."""
+def _postgresql(config: TuneBench) -> Iterator[str]:
+    """The URL of a database, empty where there is no server."""
     if config.postgresql or server_programs() is None:
-        yield tuple(url for url in (config.postgresql,) if url)
+        yield config.postgresql
         return
     with private_server() as url:
-        yield (url,)
+        yield url
 
 
 def result_name(config: TuneBench) -> str:
@@ -95,8 +97,7 @@ def summary(result: dict[str, Any]) -> ReportTable:
     if each := result.get("loads"):
         text = f"{each['complete']} complete, {each['equal']} with every tensor's hash, {each['meta']} meta tensors"
         threads = each["threads_unguarded"]
-        rows += [
-            (f"{each['trials']} trials that load models on 4 children", text),
-            (f"{threads['loads']} loads by 4 threads without the guard", f"{threads['loads'] - threads['good']} spoilt"),
-        ]
+        rows.append((f"{each['trials']} trials that load models on 4 children", text))
+        spoilt = f"{threads['loads'] - threads['good']} spoilt"
+        rows.append((f"{threads['loads']} loads by 4 threads without the guard", spoilt))
     return ReportTable(title="studies", columns=("what", "measured"), rows=tuple(rows))

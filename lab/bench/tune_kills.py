@@ -1,9 +1,4 @@
-"""Studies under SIGKILL: of their children, and of the supervisor itself; what is left is counted by Optuna.
-
-A root that died before it was given its parameters has none; its retry then has those that the root would have had
-to get, and counts as one with other parameters. The supervisor gives parameters before it forks, so that only its own
-death can leave such a root.
-"""
+"""Studies under SIGKILL: of their children, and of the supervisor itself; what is left is counted by Optuna."""
 
 import contextlib
 import random
@@ -38,7 +33,9 @@ def _killed(config: TuneBench, storage: str, folder: Path, seed: int) -> dict[st
     forget(storage)
     moments: list[tuple[str, float]] = []
     base = {"seconds": config.seconds, "reports": 0}
-    with begun(settings(folder, storage, config.trials, seed=seed, base=base)) as process:
+    # A trial may be the one that is killed each time: given up by the policy, it would count as lost here.
+    study = settings(folder, storage, config.trials, seed=seed, base=base, retries=config.kills)
+    with begun(study) as process:
         while process.poll() is None and len(moments) < config.kills:
             time.sleep(rng.uniform(0.1, 2 * config.seconds))
             children = evaluating(process)

@@ -60,7 +60,7 @@ compose.prepare = prepare  # type: ignore[attr-defined]
 
 
 def compare(model: nn.Module, folder: Path) -> dict[str, Any]:
-    """The hash of every tensor of the file in the model, those that differ, those on meta, and whether the tie holds."""
+    """Hashes of the file's tensors in the model, those that differ, what is on meta, whether the tie holds."""
     own = dict(model.state_dict())
     hashes, differing = {}, []
     for name, value in read_weights(weight_files(folder)).items():
@@ -90,7 +90,7 @@ def _train(model: nn.Module, rate: float) -> float:
 
 
 def loads(config: TuneBench) -> dict[str, Any]:
-    """A study of `config.trials` trials on four children, counted over every tensor of every trial; the two controls."""
+    """A study of `config.trials` trials on four children, every tensor of every trial counted; and the two controls."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folders = {key: str(path) for key, path in write_encoders(folder / "encoders").items()}

@@ -1,6 +1,7 @@
 """A bench's study in a process of its own, as a person's is, and what Optuna's own reader finds of it."""
 
 import contextlib
+import itertools
 import json
 import os
 import subprocess
@@ -134,16 +135,25 @@ def sqlalchemy_url(storage: str) -> str:
 
 
 def count(trials: list[optuna.trial.FrozenTrial], wanted: int) -> dict[str, int]:
-    """What is wrong with the trials of a study of `wanted` logical ones."""
+    """What is wrong with the trials of a study of `wanted` logical ones.
+
+    `unequal` counts values that an earlier attempt of the chain has otherwise. `unbegun` are attempts whose supervisor
+    died before it had written all of their parameters: none was evaluated, and a later attempt has the rest.
+    """
     chains: dict[int, list[optuna.trial.FrozenTrial]] = {}
     for trial in trials:
         chains.setdefault(int(trial.user_attrs.get("root", trial.number)), []).append(trial)
     complete = [[trial for trial in chain if trial.state.name == "COMPLETE"] for chain in chains.values()]
-    first = {trial.number: trial.params for trial in trials}
-    unequal = [t for t in trials if t.params != first[int(t.user_attrs.get("root", t.number))]]
+    unequal = sum(
+        later.params[name] != earlier.params[name]
+        for chain in chains.values()
+        for earlier, later in itertools.combinations(chain, 2)
+        for name in earlier.params.keys() & later.params.keys()
+    )
     return {
         "lost": abs(wanted - len(chains)) + sum(not found for found in complete),
         "twice": sum(len(found) > 1 for found in complete),
-        "unequal": len(unequal),
+        "unequal": unequal,
+        "unbegun": sum(len(each.params) < len(chain[-1].params) for chain in chains.values() for each in chain),
         "retries": len(trials) - len(chains),
     }
