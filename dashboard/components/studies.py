@@ -14,7 +14,7 @@ import streamlit as st
 from components.feed import Snapshot
 from components.words import ALERT_SIGNS, NOTHING, STATE_SIGNS, Kpi, clock_text, number
 from lab.base import StoreError
-from lab.charts import StudyTrial, best_trial, logical_trials, study_trials
+from lab.charts import StudyTrial, best_trial, front_trials, logical_trials, study_trials
 from lab.store import RunSummary, holds_study, list_runs
 
 TRIALS = "trials"
@@ -145,6 +145,23 @@ def kpis(picture: StudyPicture, objective: str) -> tuple[Kpi, ...]:
             help=f"For good, or not tried again yet; retries: {retries:,}.",
         ),
     )
+
+
+def front_rows(picture: StudyPicture) -> list[dict[str, Any]]:
+    """One row for each trial that no other one beats in every objective, the best in the first objective on top."""
+    name, direction = next(iter(picture.objectives.items()))
+    found = front_trials(picture.trials, picture.objectives)
+    ranked = sorted(found, key=lambda trial: trial.values[name], reverse=direction == "maximize")
+    rows = []
+    for trial in ranked:
+        row: dict[str, Any] = {
+            "none beats trial": trial.number,
+            **{each: trial.values[each] for each in picture.objectives},
+        }
+        for field, value in trial.params.items():
+            row[_free(field, "field", row)] = value if isinstance(value, int | float) else str(value)
+        rows.append(row)
+    return rows
 
 
 def trial_rows(picture: StudyPicture, limit: int) -> list[dict[str, Any]]:

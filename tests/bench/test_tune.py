@@ -40,7 +40,7 @@ def test_lost_doubled_and_changed_trials_are_counted():
     assert count(partial, 1) == {"lost": 0, "twice": 0, "unequal": 0, "unbegun": 1, "retries": 1}
 
 
-def test_both_sides_of_an_overhead_make_the_same_reports_and_killed_children_are_counted(monkeypatch):
+def test_an_overhead_has_two_sides_and_killed_children_are_counted(monkeypatch):
     monkeypatch.setattr(tune, "server_programs", lambda: None)
     config = TuneBench(parts=("overhead", "kills"), trials=6, seconds=0.15, length=0.02, rounds=1, seeds=1, kills=1)
     result = tune.run(config)
@@ -58,7 +58,7 @@ def test_both_sides_of_an_overhead_make_the_same_reports_and_killed_children_are
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trials", [6, pytest.param(40, marks=pytest.mark.large)])
-def test_every_tensor_of_every_trial_is_the_files_own_and_threads_without_the_guard_spoil_some(trials):
+def test_every_tensor_of_every_trial_is_the_files_own(trials):
     pytest.importorskip("transformers")
     from lab.bench import tune_loads
 

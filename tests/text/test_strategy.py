@@ -102,6 +102,35 @@ def test_a_run_that_was_interrupted_ends_with_the_same_bits(run_config, tmp_path
         NetworkInput.of(load_checkpoint(path))
 
 
+KILLED = """
+import json, os, signal, sys
+from lab.runs import Run, RunConfig
+
+class Killer:
+    def on_step(self, epoch, epochs, phase, batch, batches, loss):
+        if (epoch, batch) == (1, 3):
+            os.kill(os.getpid(), signal.SIGKILL)
+    def on_text(self, text):
+        pass
+
+config = RunConfig.from_json(json.loads(sys.argv[2]))
+Run(config, save_dir=sys.argv[1], name="killed", observer=Killer()).execute()
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_ends_with_the_same_bits(run_config, run_code, tmp_path):
+    config = run_config("share", text={"dropout": 0.2}, checkpoint_frequency=1)
+    whole = Run(config, save_dir=tmp_path, name="whole").execute()
+    status, output = run_code(KILLED, tmp_path, json.dumps(config.to_json()))
+    assert status == -signal.SIGKILL, output
+    assert RunReader(tmp_path / "killed").state() == "stale"
+    path = find_checkpoint(str(tmp_path / "killed"), tmp_path)
+    again = Run(saved_config(path), save_dir=tmp_path, resume=path).execute()
+    assert again.digest == whole.digest
+    assert (again.test_loss, again.test_accuracy) == (whole.test_loss, whole.test_accuracy)
+
+
 def test_a_rollback_restores_the_beginning_of_the_epoch(run_config):
     parts = build(run_config())
     strategy = parts.strategy
