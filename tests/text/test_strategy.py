@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lab.base import CheckpointError, ConfigError
+from lab.base import CheckpointError, ConfigError, MaterializeError
 from lab.checkpoint import list_checkpoints, load_checkpoint
 from lab.cli import main
 from lab.datasets import DataConfig
@@ -200,7 +200,7 @@ def refused(capsys, folder, *arguments):
     return line
 
 
-def test_bad_input_is_one_line_and_nothing_is_written(capsys, tmp_path, encoders):
+def test_bad_input_is_one_line_and_nothing_is_written(capsys, tmp_path, encoders, run_config):
     table = tmp_path / "t.tsv"
     table.write_text("text\tlabel\tspans\na b\tx\t0:1\nb c\tx\t0:9\n")
     given = ("--dataset", str(table))
@@ -213,5 +213,16 @@ def test_bad_input_is_one_line_and_nothing_is_written(capsys, tmp_path, encoders
     assert "a whole safetensors file" in refused(capsys, tmp_path, "--encoder", str(folder))
     file.unlink()
     assert "weights as safetensors" in refused(capsys, tmp_path, "--encoder", str(folder))
+    # The load that a study's fork server makes, before the study has a folder.
+    pytest.importorskip("optuna")
+    from lab.tune.evaluate import prepare
+
+    base = run_config(text={"encoder": str(folder)}).to_json()
+    with pytest.raises(MaterializeError, match=r"weights as safetensors, found no model\.safetensors in"):
+        prepare(base)
+    file.write_bytes(b"cut short")
+    with pytest.raises(MaterializeError, match=r"a whole safetensors file.*model\.safetensors of 9 bytes"):
+        prepare(base)
+    file.unlink()
     assert "a folder with an encoder" in refused(capsys, tmp_path, "--encoder", str(tmp_path / "none"))
     assert "weight_lr <= 0.01" in refused(capsys, tmp_path, "--weight-lr", "0.1")

@@ -14,7 +14,7 @@ import pytest
 
 from lab.base import ConfigError, StudyError
 from lab.store import RunReader, list_runs
-from lab.tune import StudyReport, children, run_study
+from lab.tune import Dimension, StudyReport, children, run_study
 from lab.tune.journal import ENDED
 from lab.tune.storage import StorageAddress, open_storage
 
@@ -134,6 +134,9 @@ def test_a_study_of_another_kind_is_refused_before_the_first_ask(run, tmp_path):
     before = (folder_of(tmp_path) / "journal.log").read_bytes()
     with pytest.raises(StudyError, match="study parabola with sampler: random.*got sampler: tpe"):
         run(n_trials=4, sampler="tpe", work={"resume": True})
+    wider = (Dimension(field="x", low=-5.0, high=9.0),)
+    with pytest.raises(StudyError, match=r"study parabola with space: x=-5\.0:5\.0, got space: x=-5\.0:9\.0"):
+        run(n_trials=4, dimensions=wider, work={"resume": True})
     assert (folder_of(tmp_path) / "journal.log").read_bytes() == before
 
 
