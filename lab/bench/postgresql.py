@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from lab.base import StudyError
 
@@ -37,19 +36,28 @@ def private_server() -> Iterator[str]:
     if programs is None:
         raise StudyError("PostgreSQL's server programs", "no initdb on PATH", "install postgresql, or give a URL")
     # The server refuses to run as root.
-    user: dict[str, Any] = {"user": "nobody"} if os.getuid() == 0 else {}
+    user = "nobody" if os.getuid() == 0 else None
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if user:
-            shutil.chown(folder, "nobody")
+            shutil.chown(folder, user)
         data, port = folder / "data", _free_port()
-        make = [programs / "initdb", "-D", data, "-U", "lab", "--auth=trust", "--no-sync"]
-        subprocess.run(make, check=True, capture_output=True, cwd=folder, **user)
-        options = ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-k", folder, "-p", str(port)]
-        command = [programs / "postgres", "-D", data, *options]
+        make: list[str | Path] = [programs / "initdb", "-D", data, "-U", "lab", "--auth=trust", "--no-sync"]
+        subprocess.run(make, check=True, capture_output=True, cwd=folder, user=user)
+        options: list[str | Path] = [
+            "-c",
+            "listen_addresses=127.0.0.1",
+            "-c",
+            "fsync=off",
+            "-k",
+            folder,
+            "-p",
+            str(port),
+        ]
+        command: list[str | Path] = [programs / "postgres", "-D", data, *options]
         with (
             (folder / "log").open("wb") as log,
-            subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, **user) as server,
+            subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, user=user) as server,
         ):
             try:
                 _wait(port, server)
