@@ -52,7 +52,8 @@ STUDIES = (
     "A study of `lab tune` tries other settings of a recipe; each trial is a run, which opens on the live page. "
     "*History* has the value of each complete trial and the best so far. *Importances* say how much of the difference "
     "between good and bad trials each setting explains. *Parallel coordinates* draw a line for each trial across its "
-    "settings to its value. The *retry policy* says which failed attempts are tried again, always with the same "
+    "settings to its value. With several objectives the *Pareto front* has the trials that no other one "
+    "beats in all of them. The *retry policy* says which failed attempts are tried again, always with the same "
     "settings; a retry is no further trial."
 )
 

@@ -16,7 +16,7 @@ from components.studies import StudyPicture
 from components.words import STATE_SIGNS, number, plain, sign_of_life
 
 from lab.base import LabError
-from lab.charts import CurveView, best_trial, coordinates_figure, importance_figure, study_figure
+from lab.charts import CurveView, best_trial, coordinates_figure, front_figure, importance_figure, study_figure
 from lab.store import RunSummary
 
 
@@ -93,6 +93,8 @@ def body(picture: StudyPicture, objective: str) -> None:
         history(picture, objective)
     with right:
         importances(picture, objective)
+    if len(picture.objectives) > 1:
+        front(picture, objective)
     coordinates(picture, objective)
     trials(picture)
     with card("Retry policy", "What becomes of an attempt that did not end well, and how many there were."):
@@ -116,6 +118,23 @@ def history(picture: StudyPicture, objective: str) -> None:
             lambda: study_figure(picture.trials, objective, direction),
             f"{objective} of each trial; best {told}",
         )
+
+
+def front(picture: StudyPicture, objective: str) -> None:
+    """The trials that no other one beats in every objective, against each of the other objectives."""
+    rows = studies.front_rows(picture)
+    with card("Pareto front", "Orange diamonds are the complete trials that no other trial beats in every objective."):
+        others = [name for name in picture.objectives if name != objective]
+        for across, column in zip(others, st.columns(len(others)), strict=True):
+            with column:
+                frame(picture).figure(
+                    f"front {across} {objective}",
+                    picture.snapshot.version,
+                    partial(front_figure, picture.trials, picture.objectives, across, objective),
+                    f"{objective} against {across}; none beats {len(rows)} trials, which the table below lists",
+                )
+        if rows:
+            st.dataframe(rows[:MOST_ROWS], hide_index=True, alt="Trials that none beats, with all objectives")
 
 
 def importances(picture: StudyPicture, objective: str) -> None:

@@ -13,9 +13,9 @@ import streamlit as st
 
 from components.feed import Snapshot
 from components.words import ALERT_SIGNS, NOTHING, STATE_SIGNS, Kpi, clock_text, number
-from lab.base import LabError, StoreError
-from lab.charts import StudyTrial, best_trial, logical_trials, study_trials
-from lab.store import RunReader, RunSummary, list_runs
+from lab.base import StoreError
+from lab.charts import StudyTrial, best_trial, front_trials, logical_trials, study_trials
+from lab.store import RunSummary, holds_study, list_runs
 
 TRIALS = "trials"
 """Folder of a study with the runs of its trials."""
@@ -98,17 +98,7 @@ class StudyPicture:
 @st.cache_data(max_entries=4096, show_spinner=False)
 def _holds_study(path: str, started: float) -> bool:
     """Whether the store in `path`, whose latest attempt began at `started`, is that of a study."""
-    return isinstance(RunReader(path).config().get("study"), Mapping)
-
-
-def is_study(run: RunSummary) -> bool:
-    """Whether the store is a study's; one that cannot be read is taken as a run, whose page says why."""
-    if run.state == "unreadable":
-        return False
-    try:
-        return _holds_study(str(run.path), run.attempt_started)
-    except LabError:
-        return False
+    return holds_study(path)
 
 
 def runs_and_studies(root: Path) -> tuple[tuple[RunSummary, ...], tuple[RunSummary, ...]]:
@@ -118,7 +108,7 @@ def runs_and_studies(root: Path) -> tuple[tuple[RunSummary, ...], tuple[RunSumma
         StoreError: `root` is no folder, or cannot be read.
     """
     found = list_runs(root)
-    studies = tuple([run for run in found if is_study(run)])
+    studies = tuple([run for run in found if _holds_study(str(run.path), run.attempt_started)])
     return tuple([run for run in found if run not in studies]), studies
 
 
@@ -155,6 +145,23 @@ def kpis(picture: StudyPicture, objective: str) -> tuple[Kpi, ...]:
             help=f"For good, or not tried again yet; retries: {retries:,}.",
         ),
     )
+
+
+def front_rows(picture: StudyPicture) -> list[dict[str, Any]]:
+    """One row for each trial that no other one beats in every objective, the best in the first objective on top."""
+    name, direction = next(iter(picture.objectives.items()))
+    found = front_trials(picture.trials, picture.objectives)
+    ranked = sorted(found, key=lambda trial: trial.values[name], reverse=direction == "maximize")
+    rows = []
+    for trial in ranked:
+        row: dict[str, Any] = {
+            "none beats trial": trial.number,
+            **{each: trial.values[each] for each in picture.objectives},
+        }
+        for field, value in trial.params.items():
+            row[_free(field, "field", row)] = value if isinstance(value, int | float) else str(value)
+        rows.append(row)
+    return rows
 
 
 def trial_rows(picture: StudyPicture, limit: int) -> list[dict[str, Any]]:

@@ -269,22 +269,27 @@ class DashboardBench:
         require_range("clicks", self.clicks, 1, 100)
 
 
-TUNE_PARTS = ("kills", "supervisors", "overhead", "parallel", "opening", "start")
+TUNE_PARTS = ("kills", "supervisors", "overhead", "parallel", "opening", "start", "loads")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuneBench:
     """Settings of `lab bench tune`.
 
-    Studies under SIGKILL, their overhead over bare Optuna, the start of a trial.
+    Studies under SIGKILL, their overhead over bare Optuna, the start of a trial, models loaded in parallel.
     """
 
     parts: tuple[str, ...] = TUNE_PARTS
-    """What is measured: kills (of children), supervisors (killed and resumed), overhead, parallel, opening, start."""
+    """What is measured: kills (of children), supervisors (killed and resumed), overhead, parallel, opening, start (of a
+    text model's trial), loads (of pretrained models in trials). The last two need the extra text."""
     trials: int = 40
     """Trials of a study, >= 4."""
     seconds: float = 0.3
     """Length of a trial that is killed, in (0, 10]."""
+    length: float = 0.1
+    """Length of a trial whose overhead is measured, in (0, 10]."""
+    rounds: int = 3
+    """Rounds in which overheads are measured, >= 1; the medians are told."""
     kills: int = 8
     """Children that are killed in a study, >= 1."""
     supervisor_kills: int = 20
@@ -292,12 +297,14 @@ class TuneBench:
     seeds: int = 10
     """Studies with killed children on each storage, >= 1."""
     postgresql: str = ""
-    """postgresql://USER@HOST/DATABASE of an empty database; empty leaves PostgreSQL out."""
+    """postgresql://USER@HOST/DATABASE of an empty database; empty for a server of the bench's own, where PostgreSQL is
+    installed."""
 
     def __post_init__(self) -> None:
         for part in self.parts:
             require_choice("parts", part, TUNE_PARTS)
         require_range("trials", self.trials, 4)
-        require_range("seconds", self.seconds, 0, 10, open_low=True)
-        for name in ("kills", "supervisor_kills", "seeds"):
+        for name in ("seconds", "length"):
+            require_range(name, getattr(self, name), 0, 10, open_low=True)
+        for name in ("rounds", "kills", "supervisor_kills", "seeds"):
             require_range(name, getattr(self, name), 1)

@@ -25,6 +25,7 @@ from .multitask import (
     task_figure,
     weight_figure,
 )
+from .pareto import pareto_front
 from .probabilities import chosen_columns, probability_figure, probability_table
 from .search import HEALTH_BANDS, health_word, stability_figure, temperature_figure, timeline_figure
 from .series import Series, count_note, make_series, smooth, thin
@@ -33,6 +34,8 @@ from .study import (
     StudyTrial,
     best_trial,
     coordinates_figure,
+    front_figure,
+    front_trials,
     importance_figure,
     logical_trials,
     study_figure,
@@ -96,6 +99,8 @@ __all__ = [
     "edge_table",
     "edge_width",
     "entropy_series",
+    "front_figure",
+    "front_trials",
     "genotype_dot",
     "genotype_figure",
     "health_word",
@@ -111,6 +116,7 @@ __all__ = [
     "named_series",
     "note_figure",
     "parameter_figure",
+    "pareto_front",
     "phase_style",
     "primitive_style",
     "probability_figure",

@@ -11,6 +11,7 @@ from typing import Any
 
 from lab.charts.layout import axis, make_figure, note_figure
 from lab.charts.marks import Event
+from lab.charts.pareto import pareto_front
 from lab.charts.plotly import go
 from lab.charts.style import BLUE, GREEN, ORANGE
 
@@ -106,6 +107,59 @@ def study_figure(
         hovermode="closest",
         xaxis=axis(title={"text": "trial", "standoff": 4}),
         yaxis=axis(title={"text": objective, "standoff": 4}),
+    )
+
+
+def front_trials(trials: Iterable[StudyTrial], objectives: Mapping[str, str]) -> tuple[StudyTrial, ...]:
+    """The complete trials that no other one beats in every objective.
+
+    Args:
+        objectives: name -> minimize or maximize.
+    """
+    shown = [t for t in trials if all(math.isfinite(t.values.get(name, math.nan)) for name in objectives)]
+    values = {trial.number: [trial.values[name] for name in objectives] for trial in shown}
+    front = set(pareto_front(values, list(objectives.values())))
+    return tuple([trial for trial in shown if trial.number in front])
+
+
+def front_figure(
+    trials: Sequence[StudyTrial], objectives: Mapping[str, str], across: str, objective: str, *, height: int = 340
+) -> go.Figure:
+    """Two objectives against each other: every complete trial, and those that none beats, by shape and colour.
+
+    Args:
+        objectives: all of the study, name -> minimize or maximize; with more than two, a trial that none beats may
+            look beaten in these two.
+        across: objective on the horizontal axis.
+        objective: that on the vertical one.
+    """
+    front = front_trials(trials, objectives)
+    if not front:
+        return note_figure(NOTHING_YET, height=height)
+    rest = [t for t in valued(valued(trials, objective), across) if t not in front]
+    groups = (
+        ("beaten by another", rest, {"color": BLUE, "size": 7, "symbol": "circle-open"}),
+        ("none beats it", sorted(front, key=lambda t: t.values[across]), {"color": ORANGE, "size": 11}),
+    )
+    data: list[dict[str, Any]] = [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": name,
+            "x": [trial.values[across] for trial in shown],
+            "y": [trial.values[objective] for trial in shown],
+            "marker": {"symbol": "diamond", **marker},
+            "text": [f"trial {trial.number}<br>{_told(trial.params)}" for trial in shown],
+            "hovertemplate": f"{across} %{{x:.5g}}, {objective} %{{y:.5g}}<br>%{{text}}<extra></extra>",
+        }
+        for name, shown, marker in groups
+    ]
+    return make_figure(
+        data,
+        height=height,
+        hovermode="closest",
+        xaxis=axis(title={"text": f"{across}, {objectives[across]}", "standoff": 4}),
+        yaxis=axis(title={"text": f"{objective}, {objectives[objective]}", "standoff": 4}),
     )
 
 

@@ -22,6 +22,7 @@ EXPERIMENTS: Mapping[str, Measurement] = MappingProxyType(
         "scores": Measurement(settings=experiments.ScoresBench),
         "trials": Measurement(settings=experiments.TrialBench),
         "text": Measurement(settings=experiments.TextBench),
+        "samplers": Measurement(settings=experiments.SamplersBench),
     }
 )
 """Module of `lab.experiments` -> its settings, and what it asks."""

@@ -12,7 +12,7 @@ from typing import Any
 from lab.base import ConfigError, ReportTable
 from lab.cli.parse import parse
 from lab.cli.suggest import unknown
-from lab.store import RUNS_ROOT, list_runs
+from lab.store import RUNS_ROOT, holds_study, list_runs
 
 ACTIONS = ("show", "report", "restore")
 
@@ -40,7 +40,9 @@ def run(arguments: Sequence[str]) -> int:
         raise unknown("an action", arguments[0], ACTIONS, "lab runs --help")
     examples = ("lab runs", "lab runs show NAME", "lab runs restore NAME --checkpoint best")
     command = parse(RunsCommand, arguments, prog="lab runs", examples=examples)
-    runs = list_runs(command.save_dir)
+    found = list_runs(command.save_dir)
+    studies = [summary.name for summary in found if holds_study(summary.path)]
+    runs = [summary for summary in found if summary.name not in studies]
     if command.json:
         payload: list[dict[str, Any]] = [{**asdict(summary), "path": str(summary.path)} for summary in runs]
         for row in payload:
@@ -50,6 +52,7 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     if not runs:
         sys.stdout.write(f"no runs in {command.save_dir}; start one with: lab train --save-dir {command.save_dir}\n")
+        sys.stdout.write(_studies_text(studies, command.save_dir))
         return 0
     rows = tuple(
         (summary.name, summary.state, _number(summary.last_step), f"{summary.attempt}", summary.reason)
@@ -58,8 +61,15 @@ def run(arguments: Sequence[str]) -> int:
     table = ReportTable(
         title=f"runs in {command.save_dir}", columns=("run", "state", "step", "attempt", "why"), rows=rows
     )
-    sys.stdout.write(f"{table}\n")
+    sys.stdout.write(f"{table}\n{_studies_text(studies, command.save_dir)}")
     return 0
+
+
+def _studies_text(names: Sequence[str], folder: Path) -> str:
+    """A line about the studies beside the runs, empty where there are none."""
+    if not names:
+        return ""
+    return f"studies there: {', '.join(names)}; lab tune show --outdir {folder} lists them\n"
 
 
 def find_run(request: str, save_dir: Path) -> Path:

@@ -20,7 +20,7 @@ from lab.cli.recipes import RECIPES, RunFlags, run_config
 from lab.cli.suggest import unknown
 from lab.cli.train import value_of
 from lab.runs import RunConfig
-from lab.store import RunReader, check_new_run, list_runs, new_run_name
+from lab.store import RunReader, check_new_run, holds_study, list_runs, new_run_name
 from lab.tune import (
     OBJECTIVES,
     StudyConfig,
@@ -252,7 +252,7 @@ def _base(recipe: str, command: Any, plain: Any) -> RunConfig:
 def _default_name(flags: TuneFlags) -> str:
     if not flags.resume:
         return new_run_name(flags.outdir, "study")
-    found = list_runs(flags.outdir)
+    found = [summary for summary in list_runs(flags.outdir) if holds_study(summary.path)]
     require(bool(found), expected=f"a study in {flags.outdir} with --resume", got="none", hint="give --outdir")
     return found[0].name
 

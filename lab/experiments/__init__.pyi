@@ -1,6 +1,7 @@
 """Research questions that `lab experiment NAME` answers: each module has a frozen configuration."""
 
 from .compute_settings import DecidedBench, EvolvedBench, LadderBench
+from .sampler_settings import SamplersBench
 from .table_settings import (
     AgentBench,
     RemediesBench,
@@ -26,6 +27,7 @@ __all__ = [
     "GrowthBench",
     "LadderBench",
     "RemediesBench",
+    "SamplersBench",
     "ScoresBench",
     "SearchBench",
     "StrategiesBench",

@@ -28,7 +28,7 @@ from .records import (
     TemperatureEvent,
     TrialEvent,
 )
-from .runs import list_runs, new_run_name
+from .runs import holds_study, list_runs, new_run_name
 from .translation import (
     recipe_of,
     translate_config,
@@ -78,6 +78,7 @@ __all__ = [
     "TrialEvent",
     "check_new_run",
     "control",
+    "holds_study",
     "list_runs",
     "new_run_name",
     "recipe_of",

@@ -3,6 +3,7 @@
 import math
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from lab.base import StoreError
@@ -37,6 +38,17 @@ def list_runs(root: Path | str = RUNS_ROOT) -> tuple[RunSummary, ...]:
         raise StoreError(f"a readable folder {folder}", str(error), "grant read permission there") from error
     found = [_summary(path) for path in paths]
     return tuple(sorted(found, key=lambda run: (-max(run.attempt_started, run.started), run.name)))
+
+
+def holds_study(path: Path | str) -> bool:
+    """Whether the store in the folder `path` is that of a study, whose trials are runs in folders of their own.
+
+    What cannot be read is taken for a run, whose summary has the reason.
+    """
+    try:
+        return isinstance(RunReader(path).config().get("study"), Mapping)
+    except StoreError:
+        return False
 
 
 def new_run_name(root: Path | str = RUNS_ROOT, prefix: str = "run") -> str:

@@ -1,4 +1,8 @@
-"""The supervisor's side of its children: the fork server, and a handle for each trial that is being evaluated."""
+"""The supervisor's side of its children: the fork server, and a handle for each child.
+
+Children are forked before their trials are asked for, so that a trial does not wait for its fork. A child evaluates one
+trial and ends: nothing of it is left to the next one.
+"""
 
 import contextlib
 import json
@@ -8,7 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -30,9 +35,8 @@ class Child:
     number: int
     """Given by the supervisor, not the operating system."""
     pipe: Connection
-    task: EvaluationTask
     began: float = field(default_factory=time.monotonic)
-    """Seconds of the monotonic clock."""
+    """When it was given its task, seconds of the monotonic clock."""
     pid: int | None = None
     """None until the fork server has told it."""
     status: int | None = None
@@ -43,6 +47,16 @@ class Child:
     """Why it was asked to end: pruned or time-out."""
     lost: float | None = None
     """When its pipe ended without an outcome, seconds of the monotonic clock."""
+
+    def begin(self, task: EvaluationTask) -> bool:
+        """Give it the trial that it has waited for; False where it has died in the meantime."""
+        self.began = time.monotonic()
+        try:
+            # The pipe's buffer holds the task until the child reads it.
+            self.pipe.send_bytes(json.dumps(asdict(task)).encode())
+        except OSError:
+            return False
+        return True
 
     def stop(self, why: str) -> None:
         """Ask it to end by itself."""
@@ -68,15 +82,18 @@ class ForkServer:
     Args:
         target: MODULE:FUNCTION of the trials.
         settings: base of their settings, which it loads once.
+        numbers: of its children; a server that takes the place of another goes on with them.
 
     Raises:
         LabError: what the load raised; no trial could be begun.
     """
 
-    def __init__(self, target: str, settings: Mapping[str, Any]) -> None:
+    def __init__(self, target: str, settings: Mapping[str, Any], numbers: Iterator[int]) -> None:
         if not hasattr(os, "fork"):
             raise StudyError("a system with fork, for the children of a study", sys.platform, "use Linux or macOS")
-        began = time.monotonic()
+        self.numbers = numbers
+        self._ready: deque[Child] = deque()
+        self._living: dict[int, Child] = {}
         # Closed with the server.
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self.control, theirs = Pipe()
@@ -106,50 +123,78 @@ class ForkServer:
             self.close()
             kind: type[LabError] = getattr(base, answer["error"])
             raise kind(answer["expected"], answer["got"], answer["hint"])
-        self.seconds = time.monotonic() - began
 
     @property
     def pid(self) -> int:
         """Of the server's process."""
         return self._process.pid
 
-    def fork(self, number: int, task: EvaluationTask) -> Child:
-        """A child for `task`, begun at once; its process number is told later, by `messages`.
+    def begin(self, task: EvaluationTask) -> Child:
+        """A child that evaluates `task`: one that waits already, or a new one.
 
         Raises:
             BrokenPipeError: the server is gone.
         """
+        while self._ready:
+            child = self._ready.popleft()
+            if child.status is None and child.begin(task):
+                return child
+            # Killed while it waited: no trial has lost anything.
+            child.close()
+        child = self._fork()
+        child.begin(task)
+        return child
+
+    @property
+    def waiting(self) -> tuple[Child, ...]:
+        """The children without a task."""
+        return tuple(self._ready)
+
+    def keep_ready(self, count: int) -> None:
+        """Let so many children wait for a task.
+
+        Raises:
+            BrokenPipeError: the server is gone.
+        """
+        while len(self._ready) < count:
+            self._ready.append(self._fork())
+
+    def _fork(self) -> Child:
+        """A child without a task; its process number is told later, to `hear`."""
+        number = next(self.numbers)
         ours, theirs = Pipe()
         try:
             self.control.send_bytes(json.dumps({"child": number}).encode())
             send_handle(self.control, theirs.fileno(), self.pid)
-            # Its buffer holds the task until the child reads it.
-            ours.send_bytes(json.dumps(asdict(task)).encode())
         except OSError as error:
             ours.close()
             raise BrokenPipeError(GONE) from error
         finally:
             theirs.close()
-        return Child(number=number, pipe=ours, task=task)
+        self._living[number] = Child(number=number, pipe=ours)
+        return self._living[number]
 
-    def messages(self) -> list[dict[str, Any]]:
-        """What the server tells: `forked` with a process number, `ended` with a status.
+    def hear(self) -> None:
+        """Note in the children what the server tells of them: process numbers, and how each has ended.
 
         Raises:
             BrokenPipeError: the server is gone.
         """
-        found = []
         try:
             while self.control.poll():
-                found.append(json.loads(self.control.recv_bytes()))
+                message = json.loads(self.control.recv_bytes())
+                if message["kind"] == "forked":
+                    self._living[message["child"]].pid = message["pid"]
+                else:
+                    self._living.pop(message["child"]).status = message["status"]
         except (EOFError, OSError) as error:
-            if found:
-                return found
             raise BrokenPipeError(GONE) from error
-        return found
 
     def close(self) -> None:
         """End the server, and with it every child that is left."""
+        for child in self._ready:
+            child.close()
+        self._ready.clear()
         self.control.close()
         try:
             self._process.wait(timeout=10)

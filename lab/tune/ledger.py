@@ -8,7 +8,8 @@ What the lab keeps with a trial (user attributes): `root`, number of the first a
 counted from 0; `owner`, ordinal of the supervisor that asked; `cause` and `reason` of a failure.
 """
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,61 +58,89 @@ class NextAttempt:
     """Parameters that it must have; empty for those that the sampler gives."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Ledger:
-    """The chains of a study.
+    """The chains of a study, kept up to date row by row: no question to it reads the whole study.
 
-    Args of `of`:
-        rows: every trial of the study; those of other programs are left out of all counts.
+    Args:
         n_trials: logical trials that the study is to have.
         retries: further attempts after failures with a counted cause.
     """
 
-    chains: Mapping[int, tuple[TrialRow, ...]]
-    """Number of the root -> attempts in order."""
-    n_trials: int
-    retries: int
+    def __init__(self, n_trials: int, retries: int) -> None:
+        self.n_trials = n_trials
+        self.retries = retries
+        self.chains: dict[int, list[TrialRow]] = {}
+        """Number of the root -> attempts in order."""
+        self._running: dict[int, TrialRow] = {}
+        self._due: set[int] = set()
+        self._given_up: set[int] = set()
+        self._ended: set[int] = set()
 
     @classmethod
-    def of(cls, rows: Sequence[TrialRow], n_trials: int, retries: int) -> "Ledger":
-        """The chains among `rows`."""
-        found: dict[int, list[TrialRow]] = {}
-        for row in sorted(rows, key=lambda each: each.number):
-            if row.owner is not None:
-                found.setdefault(row.root, []).append(row)
-        return cls(chains={key: tuple(chain) for key, chain in found.items()}, n_trials=n_trials, retries=retries)
+    def of(cls, rows: Iterable[TrialRow], n_trials: int, retries: int) -> "Ledger":
+        """The chains among `rows`, which are every trial of the study."""
+        ledger = cls(n_trials, retries)
+        for row in sorted(rows, key=_number):
+            ledger.put(row)
+        return ledger
+
+    def put(self, row: TrialRow) -> None:
+        """Take in an attempt as it is now; those of other programs are left out of all counts."""
+        if row.owner is None:
+            return
+        root, chain = row.root, self.chains.setdefault(row.root, [])
+        place = bisect_left(chain, row.number, key=_number)
+        if place < len(chain) and chain[place].number == row.number:
+            chain[place] = row
+        else:
+            chain.insert(place, row)
+        self._running.pop(row.number, None)
+        if row.state == "RUNNING":
+            self._running[row.number] = row
+        for group in (self._due, self._given_up, self._ended):
+            group.discard(root)
+        if self.is_due(root):
+            self._due.add(root)
+        elif chain[-1].state == "FAIL":
+            self._given_up.add(root)
+        elif chain[-1].state in ENDED:
+            self._ended.add(root)
 
     @property
     def unreserved(self) -> int:
         """Logical trials that nobody has asked for yet."""
         return max(0, self.n_trials - len(self.chains))
 
+    @property
+    def decided(self) -> int:
+        """Logical trials that ended well or failed for good."""
+        return len(self._ended) + len(self._given_up)
+
     def due(self) -> tuple[NextAttempt, ...]:
         """The further attempts that the policy wants, the oldest chain first."""
-        return tuple(
-            NextAttempt(root=root, number=len(chain), params=_parameters(chain))
-            for root, chain in self.chains.items()
-            if self._is_due(chain)
-        )
+        chains = ((root, self.chains[root]) for root in sorted(self._due))
+        return tuple(NextAttempt(root=root, number=len(chain), params=_parameters(chain)) for root, chain in chains)
 
     def given_up(self) -> tuple[int, ...]:
         """Roots of the chains that failed for good."""
-        return tuple(r for r, chain in self.chains.items() if chain[-1].state == "FAIL" and not self._is_due(chain))
+        return tuple(sorted(self._given_up))
 
     def running(self) -> tuple[TrialRow, ...]:
         """Attempts that some supervisor has under way."""
-        return tuple(row for chain in self.chains.values() for row in chain if row.state == "RUNNING")
+        return tuple(self._running.values())
 
     def ended(self) -> tuple[TrialRow, ...]:
         """The last attempt of every chain that ended well."""
-        return tuple(chain[-1] for chain in self.chains.values() if chain[-1].state in ENDED)
+        return tuple(self.chains[root][-1] for root in sorted(self._ended))
 
     @property
     def complete(self) -> bool:
         """Whether every logical trial has been asked for and decided."""
-        return not (self.unreserved or self.running() or self.due())
+        return not (self.unreserved or self._running or self._due)
 
-    def _is_due(self, chain: tuple[TrialRow, ...]) -> bool:
+    def is_due(self, root: int) -> bool:
+        """Whether the policy wants another attempt of the chain."""
+        chain = self.chains[root]
         last = chain[-1]
         if last.state != "FAIL":
             return False
@@ -122,7 +151,11 @@ class Ledger:
         return rule.retried == "always" or len(counted) <= self.retries
 
 
-def _parameters(chain: tuple[TrialRow, ...]) -> dict[str, Any]:
+def _number(row: TrialRow) -> int:
+    return row.number
+
+
+def _parameters(chain: Sequence[TrialRow]) -> dict[str, Any]:
     """Of each field the first value that the chain has: a root can die before it is given all of its own."""
     found: dict[str, Any] = {}
     for row in chain:

@@ -1,11 +1,11 @@
 """What a study has found so far, read from the events in its folder; needs neither Optuna nor torch."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lab.base import Report, ReportTable, StudyError
+from lab.charts import pareto_front
 from lab.store import RunReader
 from lab.tune.config import StudyConfig
 from lab.tune.dimension import with_settings
@@ -160,18 +160,6 @@ def best_settings(folder: Path) -> dict[str, Any]:
 def better(direction: str, one: float, two: float) -> bool:
     """Whether `one` is better than `two`."""
     return one > two if direction == "maximize" else one < two
-
-
-def pareto_front(values: Mapping[int, Sequence[float]], directions: Sequence[str]) -> list[int]:
-    """Trials that no other one beats in every objective, in order of their numbers."""
-    signs = [-1.0 if direction == "maximize" else 1.0 for direction in directions]
-    costs = {number: [s * v for s, v in zip(signs, each, strict=True)] for number, each in values.items()}
-    return [n for n, own in sorted(costs.items()) if not any(_dominates(other, own) for other in costs.values())]
-
-
-def _dominates(one: Sequence[float], two: Sequence[float]) -> bool:
-    pairs = list(zip(one, two, strict=True))
-    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
 
 
 def _short(value: Any) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import optuna
 from optuna.study import StudyDirection
-from optuna.trial import Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from lab.base import StudyError
 from lab.store import ProcessIdentity
@@ -72,6 +72,8 @@ class StoredStudy:
         self._hearts: dict[int, _Heart] = {}
         self._storage = place.storage
         self._id = self._storage.get_study_id_from_name(config.name)
+        self.ledger = self._read()
+        """The logical trials, as this process last read or wrote them; of a storage that is its own, as they are."""
 
     def _open(self) -> optuna.Study:
         name = self.config.name
@@ -102,26 +104,21 @@ class StoredStudy:
 
     def rows(self) -> list[TrialRow]:
         """Every trial of the study."""
-        return [
-            TrialRow(
-                number=trial.number,
-                state=trial.state.name,
-                params=trial.params,
-                attrs=trial.user_attrs,
-                fixed=trial.system_attrs.get(FIXED_PARAMS, {}),
-                values=tuple(trial.values or ()),
-            )
-            for trial in self.study.get_trials(deepcopy=False)
-        ]
+        return [_row_of(trial) for trial in self.study.get_trials(deepcopy=False)]
 
-    def ledger(self) -> Ledger:
-        """The study's logical trials."""
+    def _read(self) -> Ledger:
         return Ledger.of(self.rows(), self.work.n_trials, self.config.retries)
+
+    def _refresh(self) -> Ledger:
+        """The ledger with what other supervisors have done; a storage of our own is not read again."""
+        if self.place.address.shared:
+            self.ledger = self._read()
+        return self.ledger
 
     def ask(self) -> AskedTrial | None:
         """Reserve the next attempt and give it its parameters; None where nothing is left to reserve now."""
         with self.place.alone():
-            ledger = self.ledger()
+            ledger = self._refresh()
             due = ledger.due()
             if not due and not ledger.unreserved:
                 return None
@@ -132,12 +129,15 @@ class StoredStudy:
             system = {FIXED_PARAMS: dict(attempt.params)} if attempt.params else {}
             template = create_trial(state=TrialState.RUNNING, user_attrs=attrs, system_attrs=system)
             trial_id = self._storage.create_new_trial(self._id, template_trial=template)
+            number = self._storage.get_trial_number_from_id(trial_id)
+            self.ledger.put(TrialRow(number=number, state="RUNNING", attrs=attrs, fixed=dict(attempt.params)))
         # As `Study.ask` does: the sampler must see the trials that were begun since it last looked.
         self.study._thread_local.cached_all_trials = None
         trial = Trial(self.study, trial_id)
         params = suggest(trial, self.config.dimensions)
-        root = trial.number if attempt.root is None else attempt.root
-        return AskedTrial(trial=trial, number=trial.number, root=root, attempt=attempt.number, params=params)
+        self.ledger.put(TrialRow(number=number, state="RUNNING", attrs=attrs, params=params))
+        root = number if attempt.root is None else attempt.root
+        return AskedTrial(trial=trial, number=number, root=root, attempt=attempt.number, params=params)
 
     def _first(self, place: int) -> NextAttempt:
         return NextAttempt(root=None, number=0, params=self._grid[place] if self._grid else {})
@@ -155,7 +155,12 @@ class StoredStudy:
     def tell(self, asked: AskedTrial, state: str, values: Sequence[float] = ()) -> bool:
         """End a trial as COMPLETE or PRUNED; whether the result was taken: False where it was given up before."""
         wanted = TrialState[state]
-        told = self.study.tell(asked.trial, list(values) or None, state=wanted, skip_if_finished=True)
+        try:
+            told = self.study.tell(asked.trial, list(values) or None, state=wanted, skip_if_finished=True)
+        except optuna.exceptions.UpdateFinishedTrialError:
+            # Another supervisor has ended it since `tell` looked.
+            return False
+        self.ledger.put(_row_of(told))
         return told.state == wanted and told.user_attrs.get("cause") is None
 
     def fail(self, asked: AskedTrial, cause: str, reason: str) -> bool:
@@ -167,15 +172,17 @@ class StoredStudy:
             # The cause first: a trial that has failed without one would never be tried again.
             self._storage.set_trial_user_attr(trial_id, "cause", cause)
             self._storage.set_trial_user_attr(trial_id, "reason", reason)
-            return self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
+            taken = self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
         except optuna.exceptions.UpdateFinishedTrialError:
-            return False
+            taken = False
+        self.ledger.put(_row_of(self._storage.get_trial(trial_id)))
+        return taken
 
     def reconcile(self) -> list[TrialRow]:
         """Give back the running trials whose supervisor is dead; those that were."""
         with self.place.alone():
             found = []
-            for row in self.ledger().running():
+            for row in self._refresh().running():
                 if row.owner == self.ordinal or not (why := self._why_dead(row.owner)):
                     continue
                 trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._id, row.number)
@@ -212,6 +219,17 @@ class StoredStudy:
         pairs = zip(self.config.objectives, self.config.directions, strict=True)
         found = {name: importances(self.study, place, way) for place, (name, way) in enumerate(pairs)}
         return {name: shares for name, shares in found.items() if shares}
+
+
+def _row_of(trial: FrozenTrial) -> TrialRow:
+    return TrialRow(
+        number=trial.number,
+        state=trial.state.name,
+        params=trial.params,
+        attrs=trial.user_attrs,
+        fixed=trial.system_attrs.get(FIXED_PARAMS, {}),
+        values=tuple(trial.values or ()),
+    )
 
 
 def stored_settings(place: OpenStorage, name: str) -> StudyConfig:

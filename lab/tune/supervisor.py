@@ -5,6 +5,7 @@ ends. What becomes of a trial that did not end well is looked up in `retry.POLIC
 """
 
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -71,7 +72,7 @@ def run_study(config: StudyConfig, work: WorkConfig, observer: StudyObserver | N
     check_grid(config, work.n_trials)
     address.check()
     # Before anything is written: it says whether a trial of this study can be composed at all.
-    server = ForkServer(config.target, config.base)
+    server = ForkServer(config.target, config.base, itertools.count(1))
     with contextlib.ExitStack() as stack:
         # The one that there is at the end: it may have been begun anew.
         servers = [server]
@@ -107,7 +108,6 @@ class Supervisor:
         self.config, self.work = study.config, study.work
         self.children: dict[int, Child] = {}
         self.asked: dict[int, AskedTrial] = {}
-        self._forked = 0
         self._restarts = 0
         self._interrupted = False
         self._exhausted = False
@@ -128,7 +128,7 @@ class Supervisor:
             try:
                 while not self._interrupted:
                     self._fill()
-                    if not self.children and self.study.ledger().complete:
+                    if not self.children and self.study.ledger.complete:
                         break
                     self._wait(wake)
                     self._keep_time()
@@ -159,8 +159,17 @@ class Supervisor:
             asked = self.study.ask()
             if asked is None:
                 self._exhausted = True
-                return
+                break
             self._begin(asked)
+        self._keep_ready()
+
+    def _keep_ready(self) -> None:
+        """Let children wait for the trials to come, so that none of these waits for its fork."""
+        ledger = self.study.ledger
+        try:
+            self.server.keep_ready(min(self.work.parallel, ledger.unreserved + len(ledger.due())))
+        except BrokenPipeError:
+            self._restart_server()
 
     def _begin(self, asked: AskedTrial) -> None:
         folder = self.journal.folder
@@ -174,12 +183,11 @@ class Supervisor:
             objectives=self.config.objectives,
             log=str(log_file(folder, asked.number)),
         )
-        self._forked += 1
         try:
-            child = self.server.fork(self._forked, task)
+            child = self.server.begin(task)
         except BrokenPipeError:
             self._restart_server()
-            child = self.server.fork(self._forked, task)
+            child = self.server.begin(task)
         self.children[child.number], self.asked[child.number] = child, asked
         self.journal.trial(self._facts(child, ended=False), "running")
         self._show()
@@ -203,16 +211,9 @@ class Supervisor:
 
     def _hear_server(self) -> None:
         try:
-            messages = self.server.messages()
+            self.server.hear()
         except BrokenPipeError:
             self._restart_server()
-            return
-        for message in messages:
-            child = self.children.get(message["child"])
-            if child is not None and message["kind"] == "forked":
-                child.pid = message["pid"]
-            elif child is not None:
-                child.status = message["status"]
 
     def _hear(self, child: Child) -> None:
         """Read what a child has said, all of it: its outcome may stand behind many reports."""
@@ -267,7 +268,7 @@ class Supervisor:
         if not self.study.fail(asked, cause, reason):
             self._refuse_late(child)
             return
-        retried = any(attempt.root == asked.root for attempt in self.study.ledger().due())
+        retried = self.study.ledger.is_due(asked.root)
         self.journal.trial(self._facts(child), "failed", cause=cause, reason=reason, retried=retried)
         self.observer.on_text(
             f"trial {asked.number} failed: {cause} ({reason}){', to be tried again' if retried else ''}"
@@ -341,7 +342,7 @@ class Supervisor:
             )
         self.alert("Fork server", "it has ended; another one makes the load again")
         self.server.close()
-        self.servers.append(ForkServer(self.config.target, self.config.base))
+        self.servers.append(ForkServer(self.config.target, self.config.base, self.server.numbers))
 
     def _give_back(self) -> None:
         """End every child, and fail its trial so that a resumed study tries it again."""
@@ -354,8 +355,7 @@ class Supervisor:
         self.journal.importances(found, sum(row.state == "COMPLETE" for row in self.study.rows()))
 
     def _show(self) -> None:
-        ledger = self.study.ledger()
-        ended = len(ledger.ended()) + len(ledger.given_up())
+        ended = self.study.ledger.decided
         self.observer.on_trials(ended, self.work.n_trials, len(self.children), self.journal.best)
 
     def _facts(self, child: Child, *, ended: bool = True) -> TrialFacts:

@@ -9,6 +9,8 @@ from lab.charts import (
     StudyTrial,
     best_trial,
     coordinates_figure,
+    front_figure,
+    front_trials,
     importance_figure,
     logical_trials,
     study_figure,
@@ -114,3 +116,19 @@ def test_a_wide_logarithmic_axis_has_few_ticks(trials: tuple[StudyTrial, ...]) -
 @pytest.mark.parametrize(("direction", "turned"), [("maximize", False), ("minimize", True)])
 def test_the_better_end_has_one_colour(trials: tuple[StudyTrial, ...], direction: str, turned: bool) -> None:
     assert coordinates_figure(trials, SPACE, "accuracy", direction).data[0].line.reversescale is turned
+
+
+def test_the_front_has_the_trials_that_none_beats_whatever_the_directions(make_event: Callable[..., Any]) -> None:
+    points = [(0.5, 10.0), (0.75, 30.0), (0.4, 20.0), (0.75, 30.0), (0.9, float("nan"))]
+    rows = [told(n, None) | {"values": {"accuracy": a, "parameters": p}} for n, (a, p) in enumerate(points)]
+    found = study_trials([make_event(step, "trial", **row) for step, row in enumerate(rows)])
+    objectives = {"accuracy": "maximize", "parameters": "minimize"}
+    # Equal ones do not beat each other; one without a value is in no front.
+    assert [trial.number for trial in front_trials(found, objectives)] == [0, 1, 3]
+    both = {"accuracy": "maximize", "parameters": "maximize"}
+    assert [trial.number for trial in front_trials(found, both)] == [1, 3]
+    figure = front_figure(found, objectives, "parameters", "accuracy")
+    beaten, front = figure.data
+    assert (list(beaten.x), list(front.x)) == ([20.0], [10.0, 30.0, 30.0])
+    assert beaten.marker.symbol != front.marker.symbol
+    assert front_figure((), objectives, "parameters", "accuracy").layout.annotations

@@ -173,3 +173,17 @@ def test_a_study_without_one_best_trial_gives_no_settings(studied, tmp_path, cap
         pass
     with pytest.raises(StudyError, match="the folder of a study at .*, got that of a run"):
         StudyReport.read(tmp_path / "run")
+
+
+def test_a_study_is_no_run_of_lab_runs_and_is_the_one_that_is_resumed(studied, asked, capsys):
+    root = studied.parent
+    assert main(["runs", "--save-dir", str(root)]) == 0
+    output = capsys.readouterr().out
+    assert f"no runs in {root}" in output
+    assert f"studies there: a; lab tune show --outdir {root} lists them" in output
+    with RunWriter(root, "later", {"recipe": "fixed"}):
+        pass
+    assert main(["runs", "--save-dir", str(root), "--json"]) == 0
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)] == ["later"]
+    study, work = call(f"--resume --outdir {root}", asked)
+    assert (study.name, work.n_trials) == ("a", 2)

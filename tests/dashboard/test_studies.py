@@ -171,6 +171,24 @@ def test_an_objective_is_chosen_in_the_address(page: Any, study: Callable[..., S
     assert page.app.query_params["objective"] == "parameters"
 
 
+def test_trials_that_none_beats_are_marked_and_listed(page: Any, study: Callable[..., Study]) -> None:
+    made = study(accuracy="maximize", parameters="minimize")
+    for number, (accuracy, parameters) in enumerate([(0.5, 10.0), (0.75, 30.0), (0.4, 20.0), (0.75, 40.0)]):
+        made.trial(number, "complete", values={"accuracy": accuracy, "parameters": parameters})
+    made.trial(4, "pruned")
+    studies_page(page)
+    assert list(table(page, "none beats trial")["none beats trial"]) == [1, 0]
+    name = "front parameters accuracy"
+    assert (page.values(name, 0), page.values(name, 1)) == ([0.4, 0.75], [0.5, 0.75])
+    page.app.selectbox(key="objective").select("parameters")
+    assert "front accuracy parameters" in page.tick().charts
+
+
+def test_one_objective_has_no_front(page: Any, study: Callable[..., Study]) -> None:
+    study().some()
+    assert not any("front" in name for name in studies_page(page).charts)
+
+
 def test_the_studies_page_without_a_study_says_how_to_start_one(page: Any, recorder: Callable[..., Any]) -> None:
     recorder("one").steps(0, 2)
     text = studies_page(page).text

@@ -34,11 +34,11 @@ FLOORS = {
     "runs": 7,
     "results": 7,
     "tune": 8,
-    "bench": 8,
-    "experiments": 8,
     "export": 8,
     "lesson": 8,
-    "cli": 9,
+    "bench": 9,
+    "experiments": 9,
+    "cli": 10,
 }
 TORCH_FREE = ("base", "space", "store", "monitor", "charts")
 DASHBOARD_MAY_IMPORT = ("base", "space", "store", "monitor", "charts")

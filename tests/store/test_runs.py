@@ -8,7 +8,7 @@ import pytest
 
 from lab.base import StoreError
 from lab.cli.main import main
-from lab.store import RUNS_ROOT, RunReader, RunWriter, list_runs, new_run_name
+from lab.store import RUNS_ROOT, RunReader, RunWriter, holds_study, list_runs, new_run_name
 
 
 def test_runs_are_listed_newest_first(tmp_path: Path) -> None:
@@ -132,3 +132,11 @@ def test_a_summary_has_the_latest_accuracy_that_stands(tmp_path: Path) -> None:
         run.scalars(4, {"decision/accuracy": math.nan})
         run.flush()
         assert math.isnan(RunReader(run.run_dir).summary().accuracy)
+
+
+def test_a_studys_store_is_told_from_a_runs_and_from_a_damaged_one(tmp_path: Path) -> None:
+    for name, config in (("run", {"recipe": "fixed"}), ("study", {"study": {"name": "study"}}), ("odd", {"study": 3})):
+        RunWriter(tmp_path, name, config).finish()
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "events.db").write_bytes(b"no database")
+    assert [run.name for run in list_runs(tmp_path) if holds_study(run.path)] == ["study"]

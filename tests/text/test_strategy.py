@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lab.base import CheckpointError, ConfigError
+from lab.base import CheckpointError, ConfigError, MaterializeError
 from lab.checkpoint import list_checkpoints, load_checkpoint
 from lab.cli import main
 from lab.datasets import DataConfig
@@ -102,6 +102,35 @@ def test_a_run_that_was_interrupted_ends_with_the_same_bits(run_config, tmp_path
         NetworkInput.of(load_checkpoint(path))
 
 
+KILLED = """
+import json, os, signal, sys
+from lab.runs import Run, RunConfig
+
+class Killer:
+    def on_step(self, epoch, epochs, phase, batch, batches, loss):
+        if (epoch, batch) == (1, 3):
+            os.kill(os.getpid(), signal.SIGKILL)
+    def on_text(self, text):
+        pass
+
+config = RunConfig.from_json(json.loads(sys.argv[2]))
+Run(config, save_dir=sys.argv[1], name="killed", observer=Killer()).execute()
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_ends_with_the_same_bits(run_config, run_code, tmp_path):
+    config = run_config("share", text={"dropout": 0.2}, checkpoint_frequency=1)
+    whole = Run(config, save_dir=tmp_path, name="whole").execute()
+    status, output = run_code(KILLED, tmp_path, json.dumps(config.to_json()))
+    assert status == -signal.SIGKILL, output
+    assert RunReader(tmp_path / "killed").state() == "stale"
+    path = find_checkpoint(str(tmp_path / "killed"), tmp_path)
+    again = Run(saved_config(path), save_dir=tmp_path, resume=path).execute()
+    assert again.digest == whole.digest
+    assert (again.test_loss, again.test_accuracy) == (whole.test_loss, whole.test_accuracy)
+
+
 def test_a_rollback_restores_the_beginning_of_the_epoch(run_config):
     parts = build(run_config())
     strategy = parts.strategy
@@ -171,7 +200,7 @@ def refused(capsys, folder, *arguments):
     return line
 
 
-def test_bad_input_is_one_line_and_nothing_is_written(capsys, tmp_path, encoders):
+def test_bad_input_is_one_line_and_nothing_is_written(capsys, tmp_path, encoders, run_config):
     table = tmp_path / "t.tsv"
     table.write_text("text\tlabel\tspans\na b\tx\t0:1\nb c\tx\t0:9\n")
     given = ("--dataset", str(table))
@@ -184,5 +213,16 @@ def test_bad_input_is_one_line_and_nothing_is_written(capsys, tmp_path, encoders
     assert "a whole safetensors file" in refused(capsys, tmp_path, "--encoder", str(folder))
     file.unlink()
     assert "weights as safetensors" in refused(capsys, tmp_path, "--encoder", str(folder))
+    # The load that a study's fork server makes, before the study has a folder.
+    pytest.importorskip("optuna")
+    from lab.tune.evaluate import prepare
+
+    base = run_config(text={"encoder": str(folder)}).to_json()
+    with pytest.raises(MaterializeError, match=r"weights as safetensors, found no model\.safetensors in"):
+        prepare(base)
+    file.write_bytes(b"cut short")
+    with pytest.raises(MaterializeError, match=r"a whole safetensors file.*model\.safetensors of 9 bytes"):
+        prepare(base)
+    file.unlink()
     assert "a folder with an encoder" in refused(capsys, tmp_path, "--encoder", str(tmp_path / "none"))
     assert "weight_lr <= 0.01" in refused(capsys, tmp_path, "--weight-lr", "0.1")

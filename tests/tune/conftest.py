@@ -1,17 +1,10 @@
 """Studies whose trials need no torch: a module of small evaluations that the fork server imports."""
 
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import tempfile
-import time
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
+from lab.bench.postgresql import private_server, server_programs
 from lab.tune import Dimension, StudyConfig, WorkConfig, run_study
 
 # Every test of this folder needs the extra `tune`; pytest names the folder as empty where it is not installed.
@@ -94,59 +87,10 @@ def run(toys, tmp_path):
     return run_one
 
 
-def postgresql_programs():
-    """The folder of PostgreSQL's server programs, None where it is not installed."""
-    found = shutil.which("initdb")
-    folders = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    return next((folder for folder in folders if (folder / "initdb").exists()), None)
-
-
 @pytest.fixture(scope="session")
 def postgresql():
-    """URL of a private cluster in a temporary folder; its server ends with the tests."""
-    programs = postgresql_programs()
-    if programs is None:
+    """URL of a private server in a temporary folder; it ends with the tests."""
+    if server_programs() is None:
         pytest.skip("no PostgreSQL server is installed: no initdb on PATH")
-    # The server refuses to run as root.
-    user = {"user": "nobody"} if os.getuid() == 0 else {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        if user:
-            shutil.chown(folder, "nobody")
-        data, port = folder / "data", free_port()
-        make = [programs / "initdb", "-D", data, "-U", "lab", "--auth=trust", "--no-sync"]
-        subprocess.run(make, check=True, capture_output=True, cwd=folder, **user)
-        options = ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-k", folder, "-p", str(port)]
-        command = [programs / "postgres", "-D", data, *options]
-        with (
-            (folder / "log").open("wb") as log,
-            subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, **user) as server,
-        ):
-            try:
-                wait_for_server(port, server)
-                yield f"postgresql://lab@127.0.0.1:{port}/postgres"
-            finally:
-                # At once, whatever connections there are.
-                server.send_signal(signal.SIGQUIT)
-                server.wait(timeout=30)
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
-def wait_for_server(port, server):
-    import psycopg
-
-    deadline = time.monotonic() + 60
-    while True:
-        assert server.poll() is None
-        assert time.monotonic() < deadline
-        try:
-            psycopg.connect(host="127.0.0.1", port=port, user="lab", dbname="postgres", connect_timeout=2).close()
-        except psycopg.OperationalError:
-            time.sleep(0.05)
-        else:
-            return
+    with private_server() as url:
+        yield url

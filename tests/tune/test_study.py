@@ -54,7 +54,7 @@ def test_a_crash_between_the_two_writes_of_a_failure_loses_no_retry(place, study
     asked.trial.set_user_attr("cause", "killed")
     later = supervisor(place, study(), n_trials=1)
     later.reconcile()
-    assert [attempt.root for attempt in later.ledger().due()] == [0]
+    assert [attempt.root for attempt in later.ledger.due()] == [0]
 
 
 def test_a_supervisor_on_another_machine_is_dead_when_its_beat_stops(place, study, monkeypatch):

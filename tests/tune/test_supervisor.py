@@ -14,7 +14,7 @@ import pytest
 
 from lab.base import ConfigError, StudyError
 from lab.store import RunReader, list_runs
-from lab.tune import StudyReport, run_study
+from lab.tune import Dimension, StudyReport, children, run_study
 from lab.tune.journal import ENDED
 from lab.tune.storage import StorageAddress, open_storage
 
@@ -134,6 +134,9 @@ def test_a_study_of_another_kind_is_refused_before_the_first_ask(run, tmp_path):
     before = (folder_of(tmp_path) / "journal.log").read_bytes()
     with pytest.raises(StudyError, match="study parabola with sampler: random.*got sampler: tpe"):
         run(n_trials=4, sampler="tpe", work={"resume": True})
+    wider = (Dimension(field="x", low=-5.0, high=9.0),)
+    with pytest.raises(StudyError, match=r"study parabola with space: x=-5\.0:5\.0, got space: x=-5\.0:9\.0"):
+        run(n_trials=4, dimensions=wider, work={"resume": True})
     assert (folder_of(tmp_path) / "journal.log").read_bytes() == before
 
 
@@ -174,6 +177,31 @@ def wait_for(log, count):
     while not log.exists() or len(log.read_text().splitlines()) < count:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_a_child_waits_for_the_next_trial_and_its_death_costs_none(run, tmp_path, monkeypatch):
+    taken, waiting = [], []
+
+    class Watched(children.ForkServer):
+        def begin(self, task):
+            waiting.append(len(self.waiting))
+            if len(waiting) == 3:
+                # Killed while it waits: a child that has had no trial.
+                (killed,) = self.waiting
+                while killed.pid is None:
+                    self.hear()
+                os.kill(killed.pid, signal.SIGKILL)
+                taken.append(killed.number)
+            child = super().begin(task)
+            taken.append(child.number)
+            return child
+
+    monkeypatch.setattr("lab.tune.supervisor.ForkServer", Watched)
+    report = run(n_trials=5, work={"parallel": 1}, base={"reports": 1})
+    # The first trial has nothing to wait for; behind the last one nobody waits.
+    assert waiting == [0, 1, 1, 1, 1]
+    assert (report.counts()["complete"], report.counts()["attempts"]) == (5, 5)
+    assert len(set(taken)) == 6
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
