@@ -44,6 +44,7 @@ class ReportTable:
             return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
         parts = [f"<p><b>{html.escape(self.title)}</b></p>"] if self.title else []
+
         def table(rows: tuple[tuple[str, ...], ...]) -> str:
             body = "".join(row(cells, "td") for cells in rows)
             # A table wider than the page scrolls by itself, so that the text beside it stays where it is.

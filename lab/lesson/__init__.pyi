@@ -12,7 +12,7 @@ from .graph import GraphDrawing, Operation, SavedValue, draw_graph
 from .memory import MemoryBars, memory_bars
 from .parameters import ParameterRow, ParameterTable, parameter_table
 from .picture import Picture
-from .predict import Prediction, PredictionResult, Score, predict
+from .predict import Prediction, PredictionResult, PredictionScore, predict
 from .run import RunHandle, start_run
 from .session import Session, set_up
 from .shares import Shares, share_bars
@@ -37,11 +37,11 @@ __all__ = [
     "Picture",
     "Prediction",
     "PredictionResult",
+    "PredictionScore",
     "RunFeed",
     "RunHandle",
     "RunSnapshot",
     "SavedValue",
-    "Score",
     "Session",
     "Shares",
     "check",

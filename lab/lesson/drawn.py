@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lab.base import ReportTable
-from lab.charts import fate_figure, lines_figure
 from lab.lesson.report import LessonReport
 
 if TYPE_CHECKING:
@@ -16,7 +15,8 @@ if TYPE_CHECKING:
 class DrawnReport(LessonReport):
     """A report whose picture a notebook shows below its text.
 
-    A dataclass below it says `repr=False`, as below `LessonReport`.
+    A dataclass below it says `repr=False`, as below `LessonReport`. Plotly is imported where a figure is made: it takes
+    longer to import than most reports to compute.
     """
 
     @abstractmethod
@@ -60,6 +60,8 @@ class LineDrawing(DrawnReport):
 
     def figure(self) -> "go.Figure":
         """The lines."""
+        from lab.charts import lines_figure
+
         return lines_figure(
             self.x, self.lines, x_title=self.x_title, y_title=self.y_title, title=self.title, log_y=self.log_y
         )
@@ -114,6 +116,8 @@ class FateMap(DrawnReport):
 
     def figure(self) -> "go.Figure":
         """The map."""
+        from lab.charts import fate_figure
+
         return fate_figure(self.names, self.fates, self.ranks, title=self.title)
 
 

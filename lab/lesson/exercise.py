@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lab.base import ConfigError, ReportTable, require_range
-from lab.charts import comparison_figure
 from lab.lesson.check import CheckResult
 from lab.lesson.drawn import DrawnReport
 from lab.lesson.report import LessonReport
@@ -77,6 +76,9 @@ class Attempt(DrawnReport):
         shown = next((result for result in drawn if not result.ok), drawn[0] if drawn else None)
         if shown is None or shown.pair is None:
             return None
+        # Plotly takes longer to import than most answers to check.
+        from lab.charts import comparison_figure
+
         return comparison_figure(*shown.pair, title=f"{shown.verdict}: {shown.name}")
 
 
@@ -95,7 +97,11 @@ class Hints(LessonReport):
         """One numbered line for each hint, and how many are left."""
         lines = [f"{number}. {hint}" for number, hint in enumerate(self.shown, start=1)]
         left = self.total - len(self.shown)
-        lines.append(f"{left} more: ask for .hint({len(self.shown) + 1})." if left else "That was the last hint; the solution is folded below.")
+        lines.append(
+            f"{left} more: ask for .hint({len(self.shown) + 1})."
+            if left
+            else "That was the last hint; the solution is folded below."
+        )
         return (ReportTable(title="Hints", columns=(), rows=(), notes=tuple(lines)),)
 
 

@@ -37,7 +37,7 @@ class PredictionResult(LessonReport):
 
 
 @dataclass(repr=False)
-class Score(LessonReport):
+class PredictionScore(LessonReport):
     """The predictions of a lesson; a cell that is run again replaces its own."""
 
     predictions: "dict[str, Prediction]" = field(default_factory=dict)
@@ -133,7 +133,7 @@ class Prediction:
         return mime_bundle(self._box, table._repr_html_(), str(self), **options)
 
 
-def predict(question: str, *options: str, score: Score) -> Prediction:
+def predict(question: str, *options: str, score: PredictionScore) -> Prediction:
     """Ask what will come, before the cell that shows it.
 
     Args:

@@ -1,12 +1,12 @@
 import pytest
 
 from lab.base import ConfigError
-from lab.lesson import Score, predict
+from lab.lesson import PredictionScore, predict
 
 
 @pytest.fixture
 def score():
-    return Score()
+    return PredictionScore()
 
 
 def ask(score):
