@@ -9,12 +9,28 @@ from torch import nn
 from lab.lesson import puzzles
 from lab.lesson.notebook import lesson_files, lesson_tasks, lessons_folder, read_cells, solutions
 
+CONV = "nn.Conv2d(into, out, 1, stride=stride)"
+ZEROED = f"[nn.init.zeros_(each) for each in (conv := {CONV}).parameters()]"
 # Wrong answers beside the known mistakes of a task, and what is said of each.
 WRONG = {
     "WITH_STEPS": {
         "lambda x: x + torch.linspace(0, 1, x.shape[1])[:, None]": "give dtype=",
         "lambda x: x + torch.linspace(0, 1, x.shape[1], dtype=x.dtype, device='cpu')[:, None]": "give device=",
         "lambda x: x + torch.linspace(0, 1, x.shape[2], dtype=x.dtype, device=x.device)": "the numbers rise",
+    },
+    "FILL": {
+        "lambda model, state: model.to_empty(device='cpu')": "the head had values, and they are gone",
+        "lambda model, state: (model.load_state_dict(state, assign=True), model)[1]": "the optimizer holds objects",
+        "lambda model, state: (setattr(model.words, 'weight', nn.Parameter(state['words.weight'])), model)[1]": (
+            "the tied pair has come apart"
+        ),
+    },
+    "MAKE_SHORTCUT": {
+        f"lambda into, out, stride: nn.Sequential({CONV}, nn.BatchNorm2d(out))": "exactly 0 at first",
+        "lambda into, out, stride: nn.Conv2d(into, out, 1)": "maps of the wanted shape",
+        f"lambda into, out, stride: ({ZEROED}, nn.Sequential(conv, nn.BatchNorm2d(out)))[1]": "one small step makes",
+        f"lambda into, out, stride: ({ZEROED}, norm := nn.BatchNorm2d(out), nn.init.zeros_(norm.weight), "
+        "nn.Sequential(conv, norm))[3]": "it does not learn",
     },
     "TRANSITION": {"lambda old, new, beta: torch.where(torch.tensor(beta > 0.5), new, old)": "at beta 0.25 three"},
     "STRAIGHT_THROUGH": {"lambda alpha, tau, noise: alpha": "the draw is one operation"},

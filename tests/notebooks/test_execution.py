@@ -25,27 +25,6 @@ LESSON_SECONDS = 180
 # Two typical wrong answers to the exercise of a lesson that writes its check itself, and what that says of each. The
 # tasks of `lab.lesson.puzzles` have theirs in tests/lesson/test_puzzles.py, without a kernel.
 WRONG = {
-    "02_meta_tensors": {
-        "def fill(model, state):\n    model = model.to_empty(device='cpu')\n    model.load_state_dict(state)\n"
-        "    return model": "the head keeps its values",
-        "def fill(model, state):\n    model.load_state_dict(state, assign=True)\n    return model": "optimizer holds",
-        "def fill(model, state):\n    for name, parameter in list(model.named_parameters()):\n"
-        "        if parameter.is_meta:\n            owner, key = name.split('.')\n"
-        "            setattr(getattr(model, owner), key, nn.Parameter(state[name]))\n"
-        "    return model": "words and decode are one tensor",
-    },
-    "03_residual_surgery": {
-        "def make_shortcut(into, out, stride):\n    return nn.Sequential(nn.Conv2d(into, out, 1, stride=stride), "
-        "nn.BatchNorm2d(out))": "adds nothing, train(True)",
-        "def make_shortcut(into, out, stride):\n    shortcut = nn.Sequential(nn.Conv2d(into, out, 1, stride=stride), "
-        "nn.BatchNorm2d(out))\n    for parameter in shortcut.parameters():\n        nn.init.zeros_(parameter)\n"
-        "    return shortcut": "what is missing after 300 steps",
-        "def make_shortcut(into, out, stride):\n    conv = nn.Conv2d(into, out, 1, stride=stride)\n"
-        "    nn.init.zeros_(conv.weight)\n    nn.init.zeros_(conv.bias)\n"
-        "    return nn.Sequential(conv, nn.BatchNorm2d(out))": "size after one small step",
-        "def make_shortcut(into, out, stride):\n    conv = nn.Conv2d(into, out, 1)\n    nn.init.zeros_(conv.weight)\n"
-        "    nn.init.zeros_(conv.bias)\n    return conv": "shape",
-    },
     "04_mutation_and_optimizer": {
         "def merge(weight, bias, outgoing):\n    rows = torch.cat([weight, bias[:, None]], dim=1).tolist()\n"
         "    first = [number for number, row in enumerate(rows) if row not in rows[:number]]\n"

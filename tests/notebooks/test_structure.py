@@ -24,8 +24,6 @@ STEPS = (
 )
 FORMER_STEPS = tuple(step.replace("The fix that many try first", "The documented fix, tried") for step in STEPS)
 NOT_YET = (
-    "02_meta_tensors",
-    "03_residual_surgery",
     "04_mutation_and_optimizer",
     "05_memory",
     "06_checkpoints",

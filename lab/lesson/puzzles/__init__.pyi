@@ -3,19 +3,27 @@
 from .autograd import CHAIN_RULE, DOUBLE_FIRST, MEAN_LOSS
 from .build import GUMBEL_NOISE, STRAIGHT_THROUGH, TRANSITION
 from .devices import REACHED, TWO_HEADS, WITH_STEPS
+from .meta import FATE, FILL, WITHOUT_VALUES
+from .residual import JOIN, MAKE_SHORTCUT, SHORTCUT_SHAPE
 from .tour import HAND_OVER, LARGEST_DIFFERENCE, TWINS
 
 __all__ = [
     "CHAIN_RULE",
     "DOUBLE_FIRST",
+    "FATE",
+    "FILL",
     "GUMBEL_NOISE",
     "HAND_OVER",
+    "JOIN",
     "LARGEST_DIFFERENCE",
+    "MAKE_SHORTCUT",
     "MEAN_LOSS",
     "REACHED",
+    "SHORTCUT_SHAPE",
     "STRAIGHT_THROUGH",
     "TRANSITION",
     "TWINS",
     "TWO_HEADS",
+    "WITHOUT_VALUES",
     "WITH_STEPS",
 ]
