@@ -25,21 +25,6 @@ LESSON_SECONDS = 180
 # Two typical wrong answers to the exercise of a lesson that writes its check itself, and what that says of each. The
 # tasks of `lab.lesson.puzzles` have theirs in tests/lesson/test_puzzles.py, without a kernel.
 WRONG = {
-    "04_mutation_and_optimizer": {
-        "def merge(weight, bias, outgoing):\n    rows = torch.cat([weight, bias[:, None]], dim=1).tolist()\n"
-        "    first = [number for number, row in enumerate(rows) if row not in rows[:number]]\n"
-        "    return weight[first], bias[first], outgoing[:, first]": "output",
-        "def merge(weight, bias, outgoing):\n"
-        "    rows, number, count = torch.unique(torch.cat([weight, bias[:, None]], dim=1), dim=0, "
-        "return_inverse=True, return_counts=True)\n"
-        "    summed = torch.zeros(len(outgoing), len(rows)).to(outgoing).index_add(1, number, outgoing)\n"
-        "    return rows[:, :-1], rows[:, -1], summed / count": "output",
-        "def merge(weight, bias, outgoing):\n    rows, number = torch.unique(weight, dim=0, return_inverse=True)\n"
-        "    first = [number.tolist().index(row) for row in range(len(rows))]\n"
-        "    summed = torch.zeros(len(outgoing), len(rows)).to(outgoing).index_add(1, number, outgoing)\n"
-        "    return rows, bias[first], summed": "got 4, wanted 5",
-        "def merge(weight, bias, outgoing):\n    return weight, bias, outgoing": "got 8, wanted 5",
-    },
     "05_memory": {
         "def padded_step(net, x, y, size):\n    parts, total = range(0, len(y), size), 0.0\n"
         "    for start in parts:\n        part = slice(start, start + size)\n"

@@ -6,8 +6,10 @@ from .devices import REACHED, TWO_HEADS, WITH_STEPS
 from .meta import FATE, FILL, WITHOUT_VALUES
 from .residual import JOIN, MAKE_SHORTCUT, SHORTCUT_SHAPE
 from .tour import HAND_OVER, LARGEST_DIFFERENCE, TWINS
+from .widening import CARRY_MEMORY, MERGE, SHARE_OUT
 
 __all__ = [
+    "CARRY_MEMORY",
     "CHAIN_RULE",
     "DOUBLE_FIRST",
     "FATE",
@@ -18,7 +20,9 @@ __all__ = [
     "LARGEST_DIFFERENCE",
     "MAKE_SHORTCUT",
     "MEAN_LOSS",
+    "MERGE",
     "REACHED",
+    "SHARE_OUT",
     "SHORTCUT_SHAPE",
     "STRAIGHT_THROUGH",
     "TRANSITION",
