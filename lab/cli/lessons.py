@@ -16,6 +16,8 @@ from lab.cli.suggest import unknown
 
 ACTIONS = ("run",)
 HOST = "127.0.0.1"
+END_SECONDS = 20.0
+"""Time that Jupyter Lab gets to end its kernels."""
 # Jupyter Lab shows the table of contents as a page, and asks nothing of the network.
 SETTINGS = {
     "@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"markdown": "Markdown Preview"}},
@@ -116,7 +118,7 @@ def jupyter_command(folder: Path, port: int, settings: Path, *, browser: bool) -
 
 
 def _open(command: LessonsCommand) -> int:
-    from lab.cli.serve import check_port
+    from lab.cli.serve import check_port, ended_by_sigterm
     from lab.lesson.notebook import lesson_files, lessons_folder
 
     require_extra("notebooks", "the lessons")
@@ -124,14 +126,21 @@ def _open(command: LessonsCommand) -> int:
     folder = (command.folder or lessons_folder()).resolve()
     lesson_files(folder)
     with tempfile.TemporaryDirectory() as settings:
-        process = subprocess.Popen(jupyter_command(folder, command.port, Path(settings), browser=command.browser))
+        words = jupyter_command(folder, command.port, Path(settings), browser=command.browser)
+        # Ctrl-C reaches every process of the group of a terminal; this one is ended below, without being asked twice.
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True)
         try:
-            code = process.wait()
+            with ended_by_sigterm():
+                code = process.wait()
         except KeyboardInterrupt:
-            # The terminal has sent it to Jupyter Lab too, which asks nobody where its input is no terminal.
+            code = 0
+        finally:
             process.terminate()
-            process.wait()
-            return 0
+            try:
+                process.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
     if code:
         raise TrainingError("Jupyter Lab to run", f"exit code {code}", "see its message above")
     return 0

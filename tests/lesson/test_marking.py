@@ -69,7 +69,9 @@ def test_planted_answers_get_the_marks_that_they_deserve(folders):
     assert said["raising"] == "ZeroDivisionError: division by zero"
     assert said["leaving"] == "its process ended by itself"
     assert said["broken"].startswith("SyntaxError: expected an indented block")
-    assert psutil.Process().children() == []
+    # Python's own tracker of shared resources stays until the end.
+    left = [each for each in psutil.Process().children() if "spawn_main" in " ".join(each.cmdline())]
+    assert left == []
     lines = marks_text(marks).splitlines()
     assert lines[0] == "lesson,task,mark,what is wrong"
     assert lines[3] == "00_x,wrong,wrong,twice three is six"
