@@ -25,22 +25,6 @@ LESSON_SECONDS = 180
 # Two typical wrong answers to the exercise of a lesson that writes its check itself, and what that says of each. The
 # tasks of `lab.lesson.puzzles` have theirs in tests/lesson/test_puzzles.py, without a kernel.
 WRONG = {
-    "05_memory": {
-        "def padded_step(net, x, y, size):\n    parts, total = range(0, len(y), size), 0.0\n"
-        "    for start in parts:\n        part = slice(start, start + size)\n"
-        "        loss = cross_entropy(net(x[part]), y[part]) / len(parts)\n        loss.backward()\n"
-        "        total += loss.item()\n    return total": "got nan",
-        "def padded_step(net, x, y, size):\n    total = 0.0\n    for start in range(0, len(y), size):\n"
-        "        part = slice(start, start + size)\n        if (y[part] != -100).any():\n"
-        "            loss = cross_entropy(net(x[part]), y[part]) * len(y[part]) / len(y)\n            loss.backward()\n"
-        "            total += loss.item()\n    return total": "gradient",
-        "def padded_step(net, x, y, size):\n    count, total = (y != -100).sum(), 0.0\n"
-        "    for start in range(0, len(y), size):\n        part = slice(start, start + size)\n"
-        '        loss = cross_entropy(net(x[part]), y[part], reduction="sum") / count\n        loss.backward()\n'
-        "        total = total + loss\n    return total": "a graph hangs on the result",
-        "def padded_step(net, x, y, size):\n    loss = cross_entropy(net(x), y)\n    loss.backward()\n"
-        "    return loss.item()": "most rows at a time",
-    },
     "06_checkpoints": {
         "def snapshot(net, optimizer, scheduler):\n    return copy.deepcopy({'net': net.state_dict(), "
         "'optimizer': optimizer.state_dict(), 'scheduler': scheduler.state_dict()})": "it has 3 items; wanted 4",
