@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.base import ConfigError
-from lab.charts.layout import make_figure
+from lab.charts.layout import LEGEND, make_figure
 from lab.charts.plotly import go
 from lab.charts.style import GREY, LineStyle
 
-ROW = 78
+ROW = 92
 """Pixels of one layer."""
 
 
@@ -73,9 +73,9 @@ def graph_figure(nodes: Sequence[GraphNode], *, title: str = "") -> go.Figure:
     arrows = [
         {
             "x": x[number],
-            "y": -layers[number] + 0.28,
+            "y": -layers[number] + 0.36,
             "ax": x[source],
-            "ay": -layers[source] - 0.28,
+            "ay": -layers[source] - 0.36,
             **{"xref": "x", "yref": "y", "axref": "x", "ayref": "y"},
             "text": "",
             "showarrow": True,
@@ -87,7 +87,7 @@ def graph_figure(nodes: Sequence[GraphNode], *, title: str = "") -> go.Figure:
         for source in node.inputs
     ]
     styles = list(dict.fromkeys(node.style for node in nodes))
-    # The boxes are annotations, which a legend does not list and the mouse does not find: squares lie behind them.
+    # The boxes are annotations, which a legend does not list and the mouse does not find: points lie behind them.
     data: list[dict[str, Any]] = []
     for style in styles:
         own = [number for number, node in enumerate(nodes) if node.style == style]
@@ -98,7 +98,7 @@ def graph_figure(nodes: Sequence[GraphNode], *, title: str = "") -> go.Figure:
                 "name": style.label,
                 "x": [x[n] for n in own],
                 "y": [-layers[n] for n in own],
-                "marker": {"symbol": "square", "size": 14, "color": style.color},
+                "marker": {"symbol": "square", "size": 1, "color": style.color},
                 "text": ["<br>".join([nodes[n].name, *nodes[n].lines]) for n in own],
                 "hovertemplate": "%{text}<extra></extra>",
             }
@@ -112,6 +112,7 @@ def graph_figure(nodes: Sequence[GraphNode], *, title: str = "") -> go.Figure:
         hovermode="closest",
         showlegend=True,
         annotations=[*arrows, *labels],
+        legend={**LEGEND, "itemsizing": "constant"},
         xaxis={**hidden, "range": [0, 1]},
         yaxis={**hidden, "range": [-depth - 0.6, 0.6 - min(layers)]},
     )
