@@ -9,8 +9,8 @@ from torch import nn
 from lab.lesson import puzzles
 from lab.lesson.notebook import lesson_files, lesson_tasks, lessons_folder, read_cells, solutions
 
-CONV = "nn.Conv2d(into, out, 1, stride=stride)"
-ZEROED = f"[nn.init.zeros_(each) for each in (conv := {CONV}).parameters()]"
+CONV = "conv := nn.Conv2d(into, out, 1, stride=stride)"
+ZEROED = f"{CONV}, [nn.init.zeros_(each) for each in conv.parameters()]"
 # Wrong answers beside the known mistakes of a task, and what is said of each.
 WRONG = {
     "WITH_STEPS": {
@@ -26,11 +26,11 @@ WRONG = {
         ),
     },
     "MAKE_SHORTCUT": {
-        f"lambda into, out, stride: nn.Sequential({CONV}, nn.BatchNorm2d(out))": "exactly 0 at first",
+        f"lambda into, out, stride: nn.Sequential(({CONV}), nn.BatchNorm2d(out))": "exactly 0 at first",
         "lambda into, out, stride: nn.Conv2d(into, out, 1)": "maps of the wanted shape",
-        f"lambda into, out, stride: ({ZEROED}, nn.Sequential(conv, nn.BatchNorm2d(out)))[1]": "one small step makes",
+        f"lambda into, out, stride: ({ZEROED}, nn.Sequential(conv, nn.BatchNorm2d(out)))[2]": "one small step makes",
         f"lambda into, out, stride: ({ZEROED}, norm := nn.BatchNorm2d(out), nn.init.zeros_(norm.weight), "
-        "nn.Sequential(conv, norm))[3]": "it does not learn",
+        "nn.Sequential(conv, norm))[4]": "it does not learn",
     },
     "TRANSITION": {"lambda old, new, beta: torch.where(torch.tensor(beta > 0.5), new, old)": "at beta 0.25 three"},
     "STRAIGHT_THROUGH": {"lambda alpha, tau, noise: alpha": "the draw is one operation"},
@@ -69,7 +69,7 @@ def test_the_empty_stub_is_not_tried_yet(name):
 
 @pytest.mark.parametrize("name", puzzles.__all__)
 def test_the_folded_solution_is_right_and_gives_the_same_verdict_twice(name):
-    space = {"torch": torch, "nn": nn}
+    space = {"torch": torch, "nn": nn, "cross_entropy": nn.functional.cross_entropy}
     function, solution = FOLDED[name]
     exec(solution, space)
     for _ in range(2):
