@@ -25,7 +25,7 @@ from lab.base import LabError, require_range
 from lab.base.user_code import UserCode
 from lab.lesson.exercise import Attempt
 from lab.lesson.notebook import (
-    Cell,
+    NotebookCell,
     LessonTask,
     cell_names,
     find_lesson,
@@ -72,7 +72,7 @@ class _Work:
     sources: tuple[str, ...]
 
 
-def _answer(name: str, cells: Sequence[Cell]) -> int | None:
+def _answer(name: str, cells: Sequence[NotebookCell]) -> int | None:
     """The last cell of a student's copy that defines `name`."""
     for number in reversed(range(len(cells))):
         with contextlib.suppress(SyntaxError):
@@ -81,7 +81,7 @@ def _answer(name: str, cells: Sequence[Cell]) -> int | None:
     return None
 
 
-def _plan(task: LessonTask, cells: Sequence[Cell], theirs: Sequence[Cell]) -> _Work | TaskMark:
+def _plan(task: LessonTask, cells: Sequence[NotebookCell], theirs: Sequence[NotebookCell]) -> _Work | TaskMark:
     """What is run for a task: what its check needs of the original, the answer with what it needs, the check."""
     place = _answer(task.name, theirs)
     if place is None:
@@ -92,7 +92,7 @@ def _plan(task: LessonTask, cells: Sequence[Cell], theirs: Sequence[Cell]) -> _W
     return _Work(task=task, sources=(*before, *own, cells[task.check].source))
 
 
-def _syntax(cell: Cell | None) -> str:
+def _syntax(cell: NotebookCell | None) -> str:
     if cell is None:
         return "no cell defines it"
     try:

@@ -25,7 +25,7 @@ BUILTINS = frozenset(dir(builtins))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class NotebookCell:
     """One cell of a notebook."""
 
     kind: str
@@ -89,14 +89,14 @@ def find_lesson(request: str, folder: Path) -> Path:
     return found[0]
 
 
-def read_cells(path: Path) -> list[Cell]:
+def read_cells(path: Path) -> list[NotebookCell]:
     """The cells of a notebook.
 
     Raises:
         ConfigError: the file is no notebook.
     """
     return [
-        Cell(
+        NotebookCell(
             kind=cell["cell_type"],
             source="".join(cell["source"]),
             tags=tuple(cell.get("metadata", {}).get("tags", ())),
@@ -115,7 +115,7 @@ def _load(path: Path) -> dict[str, Any]:
     return document
 
 
-def lesson_tasks(lesson: str, cells: Sequence[Cell]) -> list[LessonTask]:
+def lesson_tasks(lesson: str, cells: Sequence[NotebookCell]) -> list[LessonTask]:
     """The tasks of a lesson, in their order.
 
     Raises:
@@ -135,7 +135,7 @@ def lesson_tasks(lesson: str, cells: Sequence[Cell]) -> list[LessonTask]:
     return found
 
 
-def solutions(cells: Sequence[Cell]) -> list[str]:
+def solutions(cells: Sequence[NotebookCell]) -> list[str]:
     """The code of each folded solution."""
     text = "\n".join(cell.source for cell in cells if cell.kind == "markdown")
     return [code for block in SOLUTION.findall(text) for code in re.findall(r"```python\n(.*?)```", block, re.DOTALL)]
@@ -162,7 +162,7 @@ def cell_names(source: str) -> tuple[set[str], set[str]]:
     return bound, read - BUILTINS
 
 
-def needed_cells(cells: Sequence[Cell], number: int) -> list[int]:
+def needed_cells(cells: Sequence[NotebookCell], number: int) -> list[int]:
     """Cells before `number` that bind, by assignment, definition or import, what cell `number` reads; in their order.
 
     Covers names. A cell that only changes a value in place, as `train(net)` does, is not among them, so the check of a
@@ -180,7 +180,7 @@ def needed_cells(cells: Sequence[Cell], number: int) -> list[int]:
     return sorted(needed)
 
 
-def _parses(cell: Cell) -> bool:
+def _parses(cell: NotebookCell) -> bool:
     try:
         cell_names(cell.source)
     except SyntaxError:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lab.lesson.notebook import Cell
+from lab.lesson.notebook import NotebookCell
 
 # What a kernel compiles a cell with, so that `await` may stand outside a function.
 FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
@@ -46,7 +46,7 @@ async def _execute(code: Any, space: dict[str, Any]) -> Any:
     return await value if code.co_flags & inspect.CO_COROUTINE else value
 
 
-def run_cells(cells: Sequence[Cell], show: Show, space: dict[str, Any] | None = None) -> dict[str, Any]:
+def run_cells(cells: Sequence[NotebookCell], show: Show, space: dict[str, Any] | None = None) -> dict[str, Any]:
     """Run all code cells in their order and show each heading and value; the namespace afterwards.
 
     Args:

@@ -4,7 +4,7 @@ import pytest
 
 from lab.base import ConfigError
 from lab.lesson.notebook import (
-    Cell,
+    NotebookCell,
     cell_names,
     find_lesson,
     lesson_files,
@@ -18,13 +18,13 @@ from lab.lesson.notebook import (
 
 
 def code(source, *tags):
-    return Cell(kind="code", source=source, tags=tags)
+    return NotebookCell(kind="code", source=source, tags=tags)
 
 
 CELLS = [
     code("import math\nfrom lab.lesson import Exercise, check"),
     code("noise = 3\nprint(noise)"),
-    Cell(kind="markdown", source="Write it."),
+    NotebookCell(kind="markdown", source="Write it."),
     code("def twice(x): ...", "stub"),
     code("def factor():\n    return math.floor(2.5)"),
     code(

@@ -3,18 +3,18 @@ import linecache
 import pytest
 
 from lab.doctor.place import _NOTEBOOK_CELL
-from lab.lesson.notebook import Cell
+from lab.lesson.notebook import NotebookCell
 from lab.lesson.script import run_cells
 
 
 def code(*sources):
-    return [Cell(kind="code", source=source) for source in sources]
+    return [NotebookCell(kind="code", source=source) for source in sources]
 
 
 def test_cells_share_their_names_and_show_what_a_kernel_shows():
     shown = []
     cells = [
-        Cell(kind="markdown", source="# One\n\ntext\n## Two"),
+        NotebookCell(kind="markdown", source="# One\n\ntext\n## Two"),
         *code("x = 3\nx", "y = x + 1", "y;", "None", "", "y"),
     ]
     space = run_cells(cells, shown.append)
