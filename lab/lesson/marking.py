@@ -25,8 +25,8 @@ from lab.base import LabError, require_range
 from lab.base.user_code import UserCode
 from lab.lesson.exercise import Attempt
 from lab.lesson.notebook import (
-    NotebookCell,
     LessonTask,
+    NotebookCell,
     cell_names,
     find_lesson,
     lesson_files,
