@@ -41,7 +41,7 @@ def comparison_figure(got: ArrayLike, want: ArrayLike, *, title: str = "", heigh
 
 
 def _lines(a: NDArray[Any], b: NDArray[Any], title: str, height: int) -> go.Figure:
-    """Wanted as a broad pale line with rings, came as a thin dashed one with dots."""
+    """Wanted as a broad pale line with rings, came as a thin dashed one with crosses."""
     place = list(range(len(a)))
     wanted = {"color": BLUE, "width": 6}
     data: list[dict[str, Any]] = [
@@ -49,7 +49,7 @@ def _lines(a: NDArray[Any], b: NDArray[Any], title: str, height: int) -> go.Figu
         {"name": "came", "line": {"color": ORANGE, "width": 2, "dash": "dash"}, "marker": {"symbol": "x", "size": 7}},
     ]
     for trace, values in zip(data, (b, a), strict=True):
-        trace |= {"type": "scatter", "mode": "lines+markers", "x": place, "y": values}
+        trace |= {"type": "scatter", "mode": "lines+markers", "x": place, "y": values.tolist()}
     return make_figure(data, height=height, title=title, xaxis=axis(title={"text": "position"}), yaxis=axis())
 
 
@@ -68,7 +68,7 @@ def _maps(a: NDArray[Any], b: NDArray[Any], title: str, height: int) -> go.Figur
         data.append(
             {
                 "type": "heatmap",
-                "z": values,
+                "z": values.tolist(),
                 "zmin": least,
                 "zmax": most,
                 "colorscale": "RdBu" if number == 3 else "Cividis",

@@ -12,7 +12,7 @@ def test_a_row_of_numbers_is_two_lines_and_a_table_three_maps():
     wanted, came = comparison_figure([1.0, 2.0], [1.0, 3.0]).data
     assert (list(wanted.y), list(came.y)) == ([1.0, 3.0], [1.0, 2.0])
     maps = comparison_figure(np.ones((3, 2)), np.zeros((3, 2))).data
-    assert [float(np.max(each.z)) for each in maps] == [1.0, 0.0, 1.0]
+    assert [float(np.max(np.array(each.z))) for each in maps] == [1.0, 0.0, 1.0]
     assert maps[0].zmax == maps[1].zmax == 1.0
     assert maps[2].zmin == -maps[2].zmax
 
