@@ -15,9 +15,6 @@ PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 # The first of these that runs and is Python 3.11 or later builds .venv; `make PYTHON=/path/to/python` names another.
 PYTHON := python3.13 python3.12 python3.11 python3
 NEW_ENOUGH := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
-# Jupyter Lab shows the table of contents as a page, and asks nothing of the network.
-JUPYTER_SETTINGS := {"@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"markdown": "Markdown Preview"}}, \
-	"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +26,7 @@ dashboard: $(STAMP) ## open the dashboard on the runs that are there
 	@$(BIN)/lab dashboard
 
 notebooks: $(STAMP) ## open the lessons in Jupyter Lab
-	@$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/README.md
+	@$(BIN)/lab lessons
 
 test: $(STAMP) ## run the tests and the lessons
 	@$(BIN)/python -m pytest $(PARALLEL)
@@ -81,6 +78,4 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(VERSIONS) --editable '.[$(EXTRAS)]' \
 		|| { echo "the $(if $(NEWEST),newest,tested) versions do not install here; the other way:" \
 			"$(if $(NEWEST),make install,LATEST=1 make install)" >&2; exit 1; }
-	@mkdir -p $(VENV)/share/jupyter/lab/settings
-	@echo '$(JUPYTER_SETTINGS)' > $(VENV)/share/jupyter/lab/settings/overrides.json
 	@touch $@

@@ -30,7 +30,7 @@ def claim(path: Path) -> str:
     if path.suffix == ".ipynb":
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         title = "".join(cells[0]["source"]).splitlines()[0]
-        return re.sub(r"^#\s*\d*\s*", "", title)
+        return re.sub(r"^#\s*(?:\d+[a-z]?\s+)?", "", title)
     if path.suffix == ".md":
         heading = re.search(r"^# (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
         return heading.group(1) if heading else ""

@@ -6,10 +6,16 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
+SHOWN_ROWS = 20
+"""Rows of a table that a page shows; the rest is folded."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReportTable:
-    """A titled table of strings that renders as aligned text and as HTML."""
+    """A titled table of strings that renders as aligned text and as HTML.
+
+    The text has every row; the HTML folds those behind the first `SHOWN_ROWS`.
+    """
 
     title: str
     columns: tuple[str, ...]
@@ -38,9 +44,17 @@ class ReportTable:
             return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
         parts = [f"<p><b>{html.escape(self.title)}</b></p>"] if self.title else []
+
+        def table(rows: tuple[tuple[str, ...], ...]) -> str:
+            body = "".join(row(cells, "td") for cells in rows)
+            # A table wider than the page scrolls by itself, so that the text beside it stays where it is.
+            inner = f"<table><thead>{row(self.columns, 'th')}</thead><tbody>{body}</tbody></table>"
+            return f"<div style='overflow-x:auto;max-width:100%'>{inner}</div>"
+
         if self.rows:
-            body = "".join(row(cells, "td") for cells in self.rows)
-            parts.append(f"<table><thead>{row(self.columns, 'th')}</thead><tbody>{body}</tbody></table>")
+            parts.append(table(self.rows[:SHOWN_ROWS]))
+        if more := self.rows[SHOWN_ROWS:]:
+            parts.append(f"<details><summary>{len(more)} more rows</summary>{table(more)}</details>")
         parts += [f"<p>{html.escape(note)}</p>" for note in self.notes]
         return "".join(parts)
 

@@ -12,11 +12,15 @@ from .actions import (
 )
 from .agent import ACTION_ORDER, action_figure, learning_figure, parameter_figure, trial_figure
 from .changes import Change, change_table, mutation_changes
+from .comparison import comparison_figure
 from .components import COMPONENT, WHOLE, ComponentBytes, component_bytes, component_table
 from .curves import Curve, CurveView, compare_figure, curve_figure, memory_figure, step_range
 from .entropy import drawable_columns, drawn_probabilities, entropy_series, uniform_entropy
+from .fates import fate_figure
 from .genotype import CellEdge, cell_edges, edge_table, edge_width, genotype_dot, genotype_figure
+from .graph import GraphNode, graph_figure
 from .layout import note_figure
+from .lines import lines_figure
 from .marks import Event, Mark, held_text, hold_marks, mutation_marks
 from .multitask import (
     component_figure,
@@ -72,6 +76,7 @@ __all__ = [
     "Curve",
     "CurveView",
     "Event",
+    "GraphNode",
     "LineStyle",
     "Mark",
     "Series",
@@ -87,6 +92,7 @@ __all__ = [
     "change_table",
     "chosen_columns",
     "compare_figure",
+    "comparison_figure",
     "component_bytes",
     "component_figure",
     "component_table",
@@ -99,15 +105,18 @@ __all__ = [
     "edge_table",
     "edge_width",
     "entropy_series",
+    "fate_figure",
     "front_figure",
     "front_trials",
     "genotype_dot",
     "genotype_figure",
+    "graph_figure",
     "health_word",
     "held_text",
     "hold_marks",
     "importance_figure",
     "learning_figure",
+    "lines_figure",
     "logical_trials",
     "make_series",
     "memory_figure",

@@ -13,6 +13,7 @@ from lab.charts.style import INK
 
 GRID = "rgba(127,136,150,0.25)"
 CLEAR = "rgba(0,0,0,0)"
+LEGEND = {"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom"}
 PLOT_WIDTH = 400
 """Pixels of the step axis of a panel of half a page, about."""
 LETTER = 7.5
@@ -87,7 +88,7 @@ def make_figure(data: list[dict[str, Any]], *, height: int, title: str = "", **l
         "template": "none",
         "paper_bgcolor": CLEAR,
         "plot_bgcolor": CLEAR,
-        "legend": {"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom"},
+        "legend": LEGEND,
     }
     if title:
         common["title"] = {"text": title, "x": 0.01, "xanchor": "left", "y": 0.98, "yanchor": "top"}

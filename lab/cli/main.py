@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "dashboard": "open the live page on the runs of a folder",
         "runs": "list, show and restore runs",
         "export": "export the network of a run: torch.export, ONNX, or plain source with weights",
+        "lessons": "open the lessons; a copy for students, their copies marked; lab lessons run NN",
         "doctor": "diagnose your own model (MODULE:FACTORY), or this machine",
         "morph": "change the structure of your own model (MODULE:FACTORY), with the proof",
         "bench": "measure the lab's speed and memory, as ratios within one run",

@@ -74,7 +74,7 @@ def server_command(port: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
+def ended_by_sigterm() -> Iterator[None]:
     """SIGTERM ends the block like an exit, so that what it started is ended too."""
     # Python lets the main thread alone set a handler.
     if threading.current_thread() is not threading.main_thread():
@@ -112,7 +112,7 @@ def dashboard_server(port: int, runs: str | Path) -> Iterator[str]:
     )
     address = f"http://{HOST}:{port}"
     try:
-        with _ended_by_sigterm():
+        with ended_by_sigterm():
             _wait_until_up(process, address)
             yield address
     finally:

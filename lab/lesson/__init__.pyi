@@ -2,14 +2,17 @@
 
 from .check import CheckResult, check
 from .dial import Dial
+from .drawn import DrawnReport, FateMap, LineDrawing, draw_fates, draw_lines
 from .errors import LessonError
 from .exercise import Attempt, Exercise, Hints
 from .expect import Expectation, expect
 from .feed import RunFeed, RunSnapshot
 from .follow import Follower, follow
+from .graph import GraphDrawing, Operation, SavedValue, draw_graph
 from .memory import MemoryBars, memory_bars
 from .parameters import ParameterRow, ParameterTable, parameter_table
 from .picture import Picture
+from .predict import Prediction, PredictionResult, PredictionScore, predict
 from .run import RunHandle, start_run
 from .session import Session, set_up
 from .shares import Shares, share_bars
@@ -18,25 +21,38 @@ __all__ = [
     "Attempt",
     "CheckResult",
     "Dial",
+    "DrawnReport",
     "Exercise",
     "Expectation",
+    "FateMap",
     "Follower",
+    "GraphDrawing",
     "Hints",
     "LessonError",
+    "LineDrawing",
     "MemoryBars",
+    "Operation",
     "ParameterRow",
     "ParameterTable",
     "Picture",
+    "Prediction",
+    "PredictionResult",
+    "PredictionScore",
     "RunFeed",
     "RunHandle",
     "RunSnapshot",
+    "SavedValue",
     "Session",
     "Shares",
     "check",
+    "draw_fates",
+    "draw_graph",
+    "draw_lines",
     "expect",
     "follow",
     "memory_bars",
     "parameter_table",
+    "predict",
     "set_up",
     "share_bars",
     "start_run",

@@ -7,14 +7,18 @@ objects by `==`. Devices may differ: values are compared on the CPU and the diff
 import math
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lab.base import ReportTable, require_range
 from lab.lesson.report import LessonReport
+
+DRAWN = 4096
+"""Largest number of values that a result keeps to be drawn."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -37,6 +41,11 @@ class CheckResult(LessonReport):
     """One sentence for each thing that is off."""
     notes: tuple[str, ...] = ()
     """What is different and does not matter here."""
+    meaning: str = ""
+    """What is wrong where it is off, in the words of whoever wrote the check."""
+    pair: "tuple[NDArray[Any], NDArray[Any]] | None" = field(default=None, compare=False)
+    """The numbers that came and those that were wanted, of the one comparison that is furthest off; None where they are
+    no real numbers of one shape, or more than `DRAWN`."""
 
     @property
     def verdict(self) -> str:
@@ -56,6 +65,7 @@ class CheckResult(LessonReport):
             "atol": self.atol,
             "problems": list(self.problems),
             "notes": list(self.notes),
+            "meaning": self.meaning,
         }
 
     def tables(self) -> tuple[ReportTable, ...]:
@@ -69,7 +79,8 @@ class CheckResult(LessonReport):
             f"{self.atol:g}",
         )
         columns = ("verdict", "exact", "approximate", "max difference", "allowed")
-        notes = (*self.problems, *(f"note: {note}" for note in self.notes))
+        said = (f"what is wrong: {self.meaning}",) if self.meaning and not self.ok else ()
+        notes = (*said, *self.problems, *(f"note: {note}" for note in self.notes))
         return (ReportTable(title=f"Check: {self.name}", columns=columns, rows=(row,), notes=notes),)
 
 
@@ -82,6 +93,7 @@ class _Leaf:
     problem: str = ""
     typed: bool = True
     note: str = ""
+    pair: "tuple[NDArray[Any], NDArray[Any]] | None" = None
 
 
 def _pairs(got: Any, want: Any, path: str) -> Iterator[tuple[str, Any, Any, str]]:
@@ -141,7 +153,14 @@ def _compare(got: Any, want: Any, path: str, atol: float) -> _Leaf:
         here = f" at {index}" if index else ""
         values = f"got {_number(a, index)}, wanted {_number(b, index)}"
         problem = "; ".join(filter(None, (problem, f"{at}off by {difference:.3g}{here}: {values}; allowed {atol:g}")))
-    return _Leaf(exact, difference, problem, typed, note)
+    return _Leaf(exact, difference, problem, typed, note, _drawn(a, b))
+
+
+def _drawn(a: torch.Tensor, b: torch.Tensor) -> "tuple[NDArray[Any], NDArray[Any]] | None":
+    """Copies of the two as numpy arrays; None where they are complex, empty or too many."""
+    if a.is_complex() or b.is_complex() or not 0 < a.numel() <= DRAWN:
+        return None
+    return a.to(torch.float64, copy=True).numpy(), b.to(torch.float64, copy=True).numpy()
 
 
 def _largest(a: torch.Tensor, b: torch.Tensor) -> tuple[float, tuple[int, ...]]:
@@ -172,7 +191,7 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 120 else text[:117] + "..."
 
 
-def check(name: str, got: Any, want: Any, *, atol: float = 0.0) -> CheckResult:
+def check(name: str, got: Any, want: Any, *, atol: float = 0.0, meaning: str = "") -> CheckResult:
     """Compare `got` with `want` and tell exact, approximate, or how far off.
 
     Args:
@@ -180,6 +199,7 @@ def check(name: str, got: Any, want: Any, *, atol: float = 0.0) -> CheckResult:
         got: a tensor, array, number, a nested list, tuple or mapping of these, or any object with `==`.
         want: the value that it should be. Two tensors must have the same dtype; a Python number has none.
         atol: largest absolute difference that passes; 0 asks for equality.
+        meaning: what is wrong where it is off, as a sentence for the reader.
 
     Returns:
         A `CheckResult` with `.ok`; it never raises for a wrong value, so write `assert result.ok, result` where the
@@ -193,6 +213,8 @@ def check(name: str, got: Any, want: Any, *, atol: float = 0.0) -> CheckResult:
     for path, got_leaf, want_leaf, problem in _pairs(got, want, ""):
         leaves.append(_Leaf(False, None, problem) if problem else _compare(got_leaf, want_leaf, path, atol))
     differences = [leaf.difference for leaf in leaves if leaf.difference is not None]
+    drawn = [leaf for leaf in leaves if leaf.pair is not None]
+    worst = max(drawn, key=lambda leaf: leaf.difference or 0.0, default=None)
     close = all(leaf.exact if leaf.difference is None else leaf.difference <= atol for leaf in leaves)
     return CheckResult(
         name=name,
@@ -203,4 +225,6 @@ def check(name: str, got: Any, want: Any, *, atol: float = 0.0) -> CheckResult:
         atol=atol,
         problems=tuple(leaf.problem for leaf in leaves if leaf.problem),
         notes=tuple(leaf.note for leaf in leaves if leaf.note),
+        meaning=meaning,
+        pair=worst.pair if worst else None,
     )

@@ -10,10 +10,8 @@ from typing import Any, Protocol
 
 from lab.base import require_range
 from lab.lesson.picture import Picture
-from lab.lesson.widgets import FloatLogSlider, Layout, VBox, go
+from lab.lesson.widgets import TEXT_COLOR, FloatLogSlider, Layout, VBox, go, mime_bundle
 
-TEXT_COLOR = "#767676"
-"""Contrast over 4 to 1 with a white and with a black page: a widget cannot know the notebook's theme."""
 STEPS = 40
 """Positions of the slider between its ends."""
 
@@ -102,6 +100,4 @@ class Dial:
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         """The widgets, and the same as HTML and text where a page cannot show widgets."""
-        bundle: Any = self._box._repr_mimebundle_(**options)
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
-        return {**data, "text/html": self.shown._repr_html_(), "text/plain": str(self)}
+        return mime_bundle(self._box, self.shown._repr_html_(), str(self), **options)

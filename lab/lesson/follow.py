@@ -25,13 +25,11 @@ from lab.charts import (
 from lab.lesson.feed import RunFeed, RunVersion
 from lab.lesson.picture import Picture
 from lab.lesson.run import RunHandle
-from lab.lesson.widgets import HTML, VBox, go
+from lab.lesson.widgets import HTML, TEXT_COLOR, VBox, go, mime_bundle
 
 VIEW = CurveView(limit=1000)
 CURVES_HEIGHT = 320
 CELL_HEIGHT = 300
-TEXT_COLOR = "#767676"
-"""Contrast over 4 to 1 with a white and with a black page: a widget cannot know the notebook's theme."""
 
 
 class Follower:
@@ -131,10 +129,8 @@ class Follower:
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         """The widgets, and the same as HTML and text where a page cannot show widgets."""
-        bundle: Any = self._box._repr_mimebundle_(**options)
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
         moment = self.feed.snapshot()
-        return {**data, "text/html": moment._repr_html_(), "text/plain": str(moment)}
+        return mime_bundle(self._box, moment._repr_html_(), str(moment), **options)
 
 
 def follow(

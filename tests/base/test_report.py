@@ -45,3 +45,14 @@ def test_a_report_prints_renders_and_gives_its_data():
 def test_a_report_without_tables_or_data_cannot_be_made():
     with pytest.raises(TypeError, match="abstract"):
         Report()
+
+
+def test_a_page_folds_what_is_behind_the_first_twenty_rows():
+    table = ReportTable(title="Long", columns=("n",), rows=tuple((f"row {n}",) for n in range(25)))
+    shown, folded = table._repr_html_().split("<details>")
+    assert "row 19" in shown
+    assert "row 20" not in shown
+    assert "5 more rows" in folded
+    assert "row 24" in folded
+    assert "row 24" in str(table)
+    assert "<details>" not in TABLE._repr_html_()

@@ -54,13 +54,62 @@ def test_torch_saying_not_implemented_is_no_empty_stub(double):
 
 
 def test_hints_come_one_at_a_time_and_the_last_says_so(double):
-    first, second, third = str(double.hint()), str(double.hint()), str(double.hint())
+    first, second, third = str(double.hint()), str(double.hint(2)), str(double.hint(3))
     assert "It is a product." in first
     assert "Two times x." not in first
-    assert "1 more" in first
+    assert "1 more: ask for .hint(2)" in first
     assert "Two times x." in second
     assert "last hint" in second
     assert third == second
+
+
+def test_no_hint_at_all_is_refused(double):
+    with pytest.raises(ConfigError, match="steps >= 1"):
+        double.hint(0)
+
+
+@pytest.fixture
+def square():
+    def compare(answer):
+        x = torch.tensor([1.0, 3.0])
+        return [
+            check("x squared", answer(x), x * x, meaning="each number times itself"),
+            check("of a half", answer(x / 2), x * x / 4),
+        ]
+
+    return Exercise("square", hints=("x",), compare=compare, mistakes={"that is x doubled": lambda x: 2 * x})
+
+
+def test_a_known_mistake_is_told_by_its_results(square):
+    attempt = square.check(lambda x: x + x * 1.0000001)
+    assert attempt.what_is_wrong == ("that is x doubled",)
+    assert "what is wrong: that is x doubled" in str(attempt)
+
+
+def test_an_unknown_mistake_is_told_by_what_the_checks_mean(square):
+    attempt = square.check(lambda x: x * x + 1)
+    assert attempt.what_is_wrong == ("each number times itself", attempt.what_is_wrong[1])
+    assert "of a half: off by 1" in attempt.what_is_wrong[1]
+    assert square.check(lambda x: x * x).what_is_wrong == ()
+
+
+def test_an_answer_of_another_shape_is_no_known_mistake(square):
+    assert square.check(lambda x: x[:1]).mistake == ""
+
+
+def test_the_picture_shows_what_came_beside_what_was_wanted(square):
+    figure = square.check(lambda x: 2 * x).figure()
+    wanted, came = figure.data
+    assert (list(wanted.y), list(came.y)) == ([1.0, 9.0], [2.0, 6.0])
+    assert figure.layout.title.text == "✗ off: x squared"
+    assert square.check(lambda x: ...).figure() is None
+
+
+def test_a_notebook_gets_the_picture_and_the_text(square):
+    bundle = square.check(lambda x: 2 * x)._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+    assert "that is x doubled" in bundle["text/html"]
+    assert set(square.check(lambda x: ...)._repr_mimebundle_()) == {"text/html", "text/plain"}
 
 
 def test_a_value_in_place_of_the_function_is_refused(double):

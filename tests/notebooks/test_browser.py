@@ -1,7 +1,7 @@
 """The tour as a reader sees it: Jupyter Lab in a browser, the curve advancing while the run trains."""
 
-import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -15,12 +15,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
-SETTINGS = {
-    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True},
-}
 # The page gives up on the first widget at once, as it does on a slow machine: it hears none of that widget's messages.
 SLOW_ONCE = """
     const timeout = AbortSignal.timeout.bind(AbortSignal);
@@ -79,15 +76,12 @@ def wait_for(url: str, process: "subprocess.Popen[bytes]", seconds: float) -> No
             time.sleep(0.2)
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    """Jupyter Lab on a free port of this machine alone, with the lessons in a folder of its own; ended afterwards."""
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """`lab lessons` on a free port, with the lessons in a folder of its own; ended afterwards."""
+    tmp_path = tmp_path_factory.mktemp("jupyter")
     folder, home = tmp_path / "lessons", tmp_path / "home"
     shutil.copytree(ROOT / "notebooks", folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "runs"))
-    for name, values in SETTINGS.items():
-        path = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(values))
     port, token = free_port(), os.urandom(16).hex()
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = os.environ | {
@@ -99,8 +93,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
         "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
         "IPYTHONDIR": str(home / "ipython"),
     }
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
-    command += ["--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={folder}"]
+    command = [sys.executable, "-m", "lab", "lessons", "--no-browser", f"--port={port}", f"--folder={folder}"]
     with (tmp_path / "server.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
     try:
@@ -202,5 +195,60 @@ def test_the_sliders_of_the_lesson_on_temperature_move_their_pictures(chromium: 
         assert after[0][1] == before[0][1], "the document's draws do not hear the slider"
         assert after[1][0] != before[1][0]
         assert after[1][1] != before[1][1], "the lab's draws do"
+        assert page.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
+        browser.close()
+
+
+def cell_with(page: Page, text: str) -> Locator:
+    """The first code cell that holds `text`."""
+    return page.locator(".jp-CodeCell", has_text=text).first
+
+
+def run_one(page: Page, cell: Locator) -> None:
+    """Run a cell as a reader does, and wait until it has ended."""
+    cell.locator(".cm-content").click()
+    page.keyboard.press("Control+Enter")
+    handle = cell.locator(".jp-InputPrompt").first
+    expect(handle).to_have_text(re.compile(r"\[\d+\]"), timeout=120_000)
+
+
+def write(page: Page, cell: Locator, source: str) -> None:
+    """Put `source` in place of what a cell holds, and run it."""
+    cell.locator(".cm-content").click()
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text(source)
+    run_one(page, cell)
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(500)
+def test_a_student_predicts_answers_wrong_and_then_right(chromium: Path, server: Server, tmp_path: Path) -> None:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(chromium), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1000, "height": 12000})
+        page.goto(f"{server.origin}/lab/tree/00b_autograd.ipynb?reset&token={server.token}")
+        page.locator(".jp-Notebook h1", has_text="00b Autograd").wait_for(timeout=90_000)
+        page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=90_000)
+        question = cell_with(page, 'predict("What does backward do?"')
+        for text in ("import torch", "def program", 'predict("What does backward do?"'):
+            run_one(page, cell_with(page, text))
+        question.get_by_text("an error", exact=True).last.click()
+        answer = cell_with(page, "modified by an inplace operation")
+        run_one(page, answer)
+        expect(answer.locator(".jp-OutputArea")).to_contain_text("as predicted: an error")
+        run_one(page, cell_with(page, "whole = draw_graph"))
+        page.locator(".js-plotly-plot .annotation-text", has_text="Exp").first.wait_for(timeout=60_000)
+
+        stub, check = cell_with(page, "def gradient(w, x)"), cell_with(page, "puzzles.CHAIN_RULE.check(gradient)")
+        write(page, stub, "def gradient(w, x): return (w * x).exp() ** 2 * x")
+        run_one(page, check)
+        expect(check.locator(".jp-OutputArea")).to_contain_text("the factor 2 of the square is missing")
+        check.locator(".js-plotly-plot .scatterlayer .trace").nth(1).wait_for(timeout=60_000)
+        page.screenshot(path=tmp_path / "wrong.png")
+        write(page, stub, "def gradient(w, x): return 2 * (w * x).exp() ** 2 * x")
+        run_one(page, check)
+        expect(check.locator(".jp-OutputArea")).to_contain_text("ok: every check is green")
+        wide = page.evaluate("document.querySelector('.jp-Notebook').scrollWidth - window.innerWidth")
+        assert wide <= 0, "reports break at 1000 px"
         assert page.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
         browser.close()

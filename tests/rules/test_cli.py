@@ -61,6 +61,8 @@ HELD = {
     "runs show": "json save-dir",
     "runs report": "force out save-dir",
     "runs restore": "checkpoint json name save-dir",
+    "lessons": "browser check folder out port seconds student",
+    "lessons run": "",
     "doctor": "data-dir follow-data json port simulate",
     "morph": "dilation dry-run groups heads json kernel layer op plan seed to where width",
     "tune": IMAGES

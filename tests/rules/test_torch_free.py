@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.cli import lessons
 from lab.cli.bench import BENCHES
 from lab.cli.experiment import EXPERIMENTS
 from lab.cli.main import COMMANDS
@@ -21,6 +22,7 @@ PAGES = [
     *(["train", name] for name in RECIPES),
     *(["train", name, "--help-all"] for name in RECIPES),
     *(["runs", name] for name in ACTIONS),
+    *(["lessons", name] for name in lessons.ACTIONS),
     *(["bench", name] for name in BENCHES),
     *(["experiment", name] for name in EXPERIMENTS),
 ]
