@@ -55,6 +55,11 @@ class Journal:
         for kind, payload in state:
             self._record(step, EVENT_RECORDS[kind](**payload))
 
+    def tell(self, step: int, record: Record | None) -> None:
+        """One event of the loop itself; None is nothing to tell."""
+        if record is not None:
+            self._record(step, record)
+
     def records(self, step: int, records: Sequence[Record], offers: Offers) -> None:
         """A strategy's own events; a phase says which commands the run serves in it."""
         for record in records:

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import nn
 
 from lab.base import LabError
 from lab.monitor import StabilityMonitor, Verdict
+from lab.probe import LayerProbe
 from lab.state import rng_state, set_rng_state
-from lab.store import Command, translate_loop_state
+from lab.store import Command, ImagesEvent, translate_loop_state
 from lab.train.commands import Mutate, Outcome, Request, RequestContext, advised, requested, serve
 from lab.train.group import Group, SingleProcess
 from lab.train.journal import Journal
@@ -21,6 +23,8 @@ from lab.train.sink import Observer, SilentObserver, Sink
 from lab.train.strategy import EpochData, EpochReport, Evaluation, Split, Strategy, StrategyState
 
 PAUSE_SECONDS = 0.05
+LAYERS_EVERY = 64
+"""Steps of an epoch between two looks at the layers; the epoch's first step is looked at."""
 
 
 class Stopped(Exception):
@@ -42,6 +46,7 @@ class TrainingLoop:
         observer: shown every step.
         group: the processes that train together; they are interrupted together.
         on_epoch: called with the report of each epoch, before its checkpoint is written.
+        images: the fixed samples whose predictions are told; None tells neither them nor predictions.
     """
 
     def __init__(
@@ -58,8 +63,10 @@ class TrainingLoop:
         observer: Observer | None = None,
         group: Group | None = None,
         on_epoch: Callable[[EpochReport], None] = lambda report: None,
+        images: ImagesEvent | None = None,
     ) -> None:
         self.on_epoch = on_epoch
+        self.images = images
         self.group: Group = group or SingleProcess()
         self.strategy = strategy
         self.data = data
@@ -80,6 +87,7 @@ class TrainingLoop:
         self._segment = ""
         self._begun = False
         self.ended = False
+        self.images_told = False
         self._verdict: Verdict | None = None
 
     def interrupt(self) -> None:
@@ -115,6 +123,9 @@ class TrainingLoop:
 
     def _begin_epoch(self) -> bool:
         """Let the strategy prepare the epoch; whether there is one."""
+        if self.images is not None and not self.images_told:
+            self.journal.tell(self.global_step, self.images)
+            self.images_told = True
         plan = self.strategy.begin_epoch(self.epoch, self.global_step, self.data)
         self.sums = [0.0, 0.0]
         if plan is not None:
@@ -127,7 +138,10 @@ class TrainingLoop:
         return self._begun
 
     def _step(self, inputs: Any, targets: Any, length: int) -> bool:
+        probe = self._layer_probe()
         report = self.strategy.step(inputs, targets)
+        if probe is not None:
+            self.journal.tell(self.global_step, probe.read())
         verdict = self.monitor.observe(
             step=self.global_step, loss=report.loss, accuracy=report.accuracy, grad_norm=report.grad_norm
         )
@@ -140,6 +154,17 @@ class TrainingLoop:
         self.observer.on_step(self.epoch, self.epochs, self.strategy.phase, self.batch, length, report.loss)
         rolled_back = verdict.advice != "none" and self._act(verdict)
         return rolled_back or report.ends_epoch
+
+    def _layer_probe(self) -> LayerProbe | None:
+        """Looks at the layers over the step to come, where one is due and weights are trained."""
+        if self.batch % LAYERS_EVERY or self._split != Split.TRAIN:
+            return None
+        network = self.strategy.network
+        if network is None:
+            # Of a search the supernet, before there is a live network.
+            roots = [root for root in self.strategy.state().roots if isinstance(root, nn.Module)]
+            network = max(roots, key=lambda root: sum(p.numel() for p in root.parameters()), default=None)
+        return None if network is None else LayerProbe(network)
 
     def _act(self, verdict: Verdict) -> bool:
         """Do what the monitor advises; whether the network was rolled back."""
@@ -180,6 +205,8 @@ class TrainingLoop:
         self._publish(self._last_step)
         parts = {} if evaluation is None else evaluation.parts
         self.journal.epoch(self._last_step, report, parts, self.strategy.state().roots)
+        if self.images_told and evaluation is not None:
+            self.journal.tell(self._last_step, evaluation.predictions)
         if self._verdict is not None:
             self.journal.stability(self._last_step, self._verdict, self.strategy.offers)
         self.on_epoch(report)
@@ -297,4 +324,4 @@ class TrainingLoop:
         self.journal.load_state_dict(state["events"], self.global_step)
 
 
-_NUMBERS = ("epoch", "batch", "global_step", "quiet_until", "best_loss", "_segment", "_begun", "ended")
+_NUMBERS = ("epoch", "batch", "global_step", "quiet_until", "best_loss", "_segment", "_begun", "ended", "images_told")
