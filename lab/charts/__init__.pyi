@@ -16,6 +16,7 @@ from .components import COMPONENT, WHOLE, ComponentBytes, component_bytes, compo
 from .curves import Curve, CurveView, compare_figure, curve_figure, memory_figure, step_range
 from .entropy import drawable_columns, drawn_probabilities, entropy_series, uniform_entropy
 from .genotype import CellEdge, cell_edges, edge_table, edge_width, genotype_dot, genotype_figure
+from .layers import layer_figure, layer_table
 from .layout import note_figure
 from .marks import Event, Mark, held_text, hold_marks, mutation_marks
 from .multitask import (
@@ -26,6 +27,17 @@ from .multitask import (
     weight_figure,
 )
 from .probabilities import chosen_columns, probability_figure, probability_table
+from .proof import proof_figure, proof_heading, proof_table, proof_text
+from .samples import (
+    Sample,
+    class_name,
+    confusion_figure,
+    image_figure,
+    picture_address,
+    sample_table,
+    sample_text,
+    told_samples,
+)
 from .search import HEALTH_BANDS, health_word, stability_figure, temperature_figure, timeline_figure
 from .series import Series, count_note, make_series, smooth, thin
 from .shares import share_figure
@@ -71,6 +83,7 @@ __all__ = [
     "Event",
     "LineStyle",
     "Mark",
+    "Sample",
     "Series",
     "StudyTrial",
     "Surgery",
@@ -83,10 +96,12 @@ __all__ = [
     "cell_edges",
     "change_table",
     "chosen_columns",
+    "class_name",
     "compare_figure",
     "component_bytes",
     "component_figure",
     "component_table",
+    "confusion_figure",
     "coordinates_figure",
     "count_note",
     "curve_figure",
@@ -101,7 +116,10 @@ __all__ = [
     "health_word",
     "held_text",
     "hold_marks",
+    "image_figure",
     "importance_figure",
+    "layer_figure",
+    "layer_table",
     "learning_figure",
     "logical_trials",
     "make_series",
@@ -112,11 +130,18 @@ __all__ = [
     "note_figure",
     "parameter_figure",
     "phase_style",
+    "picture_address",
     "primitive_style",
     "probability_figure",
     "probability_table",
+    "proof_figure",
+    "proof_heading",
+    "proof_table",
+    "proof_text",
     "read_change",
     "router_figure",
+    "sample_table",
+    "sample_text",
     "series_style",
     "share_figure",
     "smooth",
@@ -128,6 +153,7 @@ __all__ = [
     "temperature_figure",
     "thin",
     "timeline_figure",
+    "told_samples",
     "trial_figure",
     "uniform_entropy",
     "weight_figure",
