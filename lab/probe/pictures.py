@@ -5,6 +5,7 @@ P images, C channels, H height, W width.
 
 import base64
 import io
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -13,25 +14,24 @@ from torch import Tensor
 
 MOST_BYTES = 16_384
 """Of all images together, before base64."""
-SIDE = 32
-"""Longer side of a picture in pixels: larger images are made smaller, smaller ones enlarged by whole factors."""
-QUALITIES = (90, 75, 60, 45, 30, 15)
-"""Of a lossy WebP file, tried in this order where the lossless files are too large together."""
+SIDES = (32, 16, 8)
+"""Longer side of a picture in pixels, the first that fits: larger images are made smaller, smaller ones enlarged."""
+QUALITIES = (None, 90, 75, 60, 45, 30)
+"""Of a WebP file, tried in this order at each size until all are small enough together; None is lossless."""
 
 
 def encode_images(x_PCHW: Tensor) -> list[str]:
-    """Each image as a WebP file, base64; together at most `MOST_BYTES`, or as small as the last quality makes them.
+    """Each image as a WebP file, base64; together at most `MOST_BYTES`, as large and as good as that allows.
 
     Args:
         x_PCHW: as the data set stores them: uint8, or float whose least and largest value become black and white.
             One channel is grey, three are red, green and blue; of any other number the mean is shown in grey.
     """
-    pictures = [_picture(x) for x in _bytes(x_PCHW)]
-    found = [_file(picture, None) for picture in pictures]
-    for quality in QUALITIES:
+    found: list[bytes] = []
+    for side, quality in itertools.product(SIDES, QUALITIES):
+        found = [_file(_picture(x, side), quality) for x in _bytes(x_PCHW)]
         if sum(map(len, found)) <= MOST_BYTES:
             break
-        found = [_file(picture, quality) for picture in pictures]
     return [base64.b64encode(each).decode() for each in found]
 
 
@@ -46,16 +46,16 @@ def _bytes(x_PCHW: Tensor) -> Sequence[Tensor]:
     return x.unbind()
 
 
-def _picture(x_CHW: Tensor) -> Image.Image:
+def _picture(x_CHW: Tensor, side: int) -> Image.Image:
     channels, height, width = x_CHW.shape
     array = x_CHW[0].numpy() if channels == 1 else x_CHW.permute(1, 2, 0).contiguous().numpy()
     picture = Image.fromarray(array, "L" if channels == 1 else "RGB").convert("RGB")
     longer = max(height, width)
-    if longer > SIDE:
-        size = (max(1, round(width * SIDE / longer)), max(1, round(height * SIDE / longer)))
+    if longer > side:
+        size = (max(1, round(width * side / longer)), max(1, round(height * side / longer)))
         return picture.resize(size, Image.Resampling.BOX)
     # A browser would blur what it enlarges; the pixels are what a network of such images sees.
-    factor = SIDE // longer
+    factor = side // longer
     return picture.resize((width * factor, height * factor), Image.Resampling.NEAREST) if factor > 1 else picture
 
 

@@ -120,9 +120,9 @@ def test_a_run_of_an_earlier_version_has_no_images_and_says_nothing_wrong(
 
 def test_samples_that_are_no_images_are_a_table_with_the_reason(page: Any, recorder: Callable[..., Any]) -> None:
     run = recorder(recipe="text")
-    run.steps(0, 3)
     note = "This run reads sentences, which are no images."
     run.record(0, images_event(images=[], texts=[f"sentence {place}" for place in range(40)], note=note))
+    run.steps(0, 3)
     run.record(2, PredictionsEvent(samples=[0, 1], right=[True, False]))
     page.open()
     assert note in page.text
@@ -147,7 +147,6 @@ def test_the_class_is_asked_about_the_latest_change_and_its_verdict_is_known_whe
     recorder: Callable[..., Any], question: Callable[[Any], Any], rejection: Any
 ) -> None:
     run = recorder()
-    run.steps(0, 2)
     assert question(run) is None
     run.search()
     asked = question(run)

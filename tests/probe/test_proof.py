@@ -60,7 +60,7 @@ def test_samples_are_taken_once(samples):
 
 
 def test_nothing_can_be_asked_about_before_samples_are_taken(network):
-    with pytest.raises(TrainingError, match="call take first"):
+    with pytest.raises(TrainingError, match="Call take first"):
         ProofSamples().ask(network)
 
 
