@@ -21,10 +21,10 @@ PANELS = {
     "What changed": "A mutation replaces primitives without changing what the network computes at that moment: the "
     "*output difference* proves it. Then the output moves to the new primitives step by step (the transition), and "
     "the selection split decides whether the change is kept (✔ accepted) or rolled back (✘ rejected).",
-    "The proof": "At each change the network is asked about the same ten images of the selection split, right before and "
-    "right after it, before any training. Bars above the line are before, bars below it after: a mirror image means "
-    "that nothing moved. The sentence gives the largest difference, and how many outputs have the same bits. The lower "
-    "bars are what the network says now, when the transition and the training have moved it.",
+    "The proof": "At each change the network is asked about the same ten images of the selection split, right before "
+    "and right after it, before any training. Bars above the line are before, bars below it after: a mirror image "
+    "means that nothing moved. The sentence gives the largest difference, and how many outputs have the same bits. The "
+    "lower bars are what the network says now, when the transition and the training have moved it.",
     "Ask the class": "Let the class guess whether a change is kept or taken back; *Reveal* appears when it is decided. "
     "Answers are counted in this browser tab and are sent nowhere.",
     "Architecture probabilities": "The probability of each primitive on each edge: softmax(α/τ). "

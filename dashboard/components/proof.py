@@ -59,8 +59,7 @@ def proof_panel(picture: "PageFrame") -> None:
         if share is not None:
             st.progress(share, f"Then the transition: {share:.0%} of the way from the old part to the new one")
         proofs = snapshot.of("proof")
-        few = (
-            f"All {len(proofs):,} proofs" if len(proofs) <= MOST_ROWS else f"The latest {MOST_ROWS} of {len(proofs):,}"
-        )
+        whole = "All proofs" if len(proofs) <= MOST_ROWS else f"The latest {MOST_ROWS} proofs"
+        few = f"{whole} ({len(proofs):,} in all)"
         with st.expander(few):
             st.dataframe(proof_table(proofs[-MOST_ROWS:]), hide_index=True, alt=f"{few}, the latest first")

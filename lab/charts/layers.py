@@ -39,7 +39,7 @@ def layer_figure(events: Sequence[Event], *, title: str = "") -> go.Figure:
     gradient, ratio = (_powers(shown, layers, field) for field in ("gradient", "ratio"))
     finite = gradient[np.isfinite(gradient)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (-1.0, 1.0)
-    names = [name if len(name) <= LETTERS else f"…{name[-LETTERS:]}" for name in layers]
+    names = _short_names(layers)
     steps = [event.step for event in shown]
     maps = [
         _heat(gradient, steps, names, bar=0.77, low=low, high=max(high, low + 1e-6), scale=_GRADIENT),
@@ -60,6 +60,17 @@ def layer_figure(events: Sequence[Event], *, title: str = "") -> go.Figure:
             {**heading, "y": 0.45, "text": "update / weights, powers of ten: about -3 is usual"},
         ],
     )
+
+
+def _short_names(layers: Sequence[str]) -> list[str]:
+    """Names without the part that all begin with, cut at their front where they are still long."""
+    parts = [name.split(".") for name in layers]
+    shared = 0
+    while all(len(each) > shared + 1 and each[shared] == parts[0][shared] for each in parts):
+        shared += 1
+    # One layer alone keeps its name.
+    names = [".".join(each[shared:]) for each in parts] if len(layers) > 1 else list(layers)
+    return [name if len(name) <= LETTERS else f"…{name[-LETTERS:]}" for name in names]
 
 
 def layer_rows(events: Sequence[Event]) -> tuple[str, ...]:

@@ -16,7 +16,8 @@ from lab.charts.style import BLUE, GREY, ORANGE
 GAP = 2
 """Empty places between the bars of two samples."""
 NO_PROOF = "No change of the structure yet: the proof comes with the first one."
-_WHOLE = {"tickvals": [-1, -0.5, 0, 0.5, 1], "ticktext": ["100 %", "50 %", "0", "50 %", "100 %"]}
+HEIGHTS = (0.25, 0.5, 1.0)
+"""Ends of the probability axis; the first that holds every bar is taken."""
 
 
 def proof_figure(
@@ -40,6 +41,9 @@ def proof_figure(
     pictures = _pictures(proof, images, slot)
     now = _rows_now(proof, predictions)
     top = 0.8 if pictures else 1.0
+    largest = max((value for rows in (proof["before"], proof["after"]) for row in rows for value in row), default=0.0)
+    end = next((height for height in HEIGHTS if largest <= height), HEIGHTS[-1])
+    both = {"tickvals": [-end, 0, end], "ticktext": [f"{end:.0%}", "0%", f"{end:.0%}"]}
     data = [
         _bars(proof, proof["before"], classes, slot, name="before the change", color=GREY),
         _bars(proof, proof["after"], classes, slot, name="right after it", color=BLUE, sign=-1),
@@ -47,7 +51,9 @@ def proof_figure(
     if now:
         data.append({**_bars(proof, now, classes, slot, name="now", color=ORANGE), "yaxis": "y2"})
     count = len(proof["samples"])
-    layout: dict[str, Any] = {"yaxis2": axis(domain=[0.0, 0.2], range=[0, 1.04], tickformat=".0%")} if now else {}
+    layout: dict[str, Any] = (
+        {"yaxis2": axis(domain=[0.0, 0.2], range=[0, 1.04], tickvals=[0, 1], tickformat=".0%")} if now else {}
+    )
     places = [slot * (place + 0.5) for place in range(count)]
     names = [f"is {class_name(classes, label)}" for label in proof["labels"]]
     return make_figure(
@@ -60,7 +66,13 @@ def proof_figure(
         xaxis=axis(
             range=[0, slot * count], tickvals=places, ticktext=names, showgrid=False, anchor="y2" if now else "y"
         ),
-        yaxis=axis(domain=[0.3 if now else 0.0, top], range=[-1.04, 1.04], zeroline=True, zerolinecolor=GREY, **_WHOLE),
+        yaxis=axis(
+            domain=[0.3 if now else 0.0, top],
+            range=[-1.04 * end, 1.04 * end],
+            zeroline=True,
+            zerolinecolor=GREY,
+            **both,
+        ),
         **layout,
     )
 

@@ -15,6 +15,8 @@ COLUMNS = 10
 """Pictures in a row."""
 LETTERS = 8
 """Of a class's name below a picture."""
+_ROW = 1.25
+"""Height of a row, of which a picture takes 1 and its caption the rest; a column is 1 wide."""
 RIGHT, WRONG, LEARNT, LOST = "right", "wrong", "wrong before, right now", "right before, wrong now"
 STATE_SIGNS: Mapping[str, str] = MappingProxyType({RIGHT: "✔", WRONG: "✘", LEARNT: "▲", LOST: "▼"})
 _FRAMES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
@@ -97,7 +99,7 @@ def told_samples(
 
 
 def image_figure(
-    images: Mapping[str, Any] | None, samples: Sequence[Sample] = (), *, title: str = "", height: int = 430
+    images: Mapping[str, Any] | None, samples: Sequence[Sample] = (), *, title: str = "", height: int = 360
 ) -> go.Figure:
     """The pictures in rows of ten, each in the frame of its state, with the class that the network says below it."""
     if images is None or not images["images"]:
@@ -120,12 +122,13 @@ def image_figure(
         hovermode="closest",
         margin={"l": 8, "r": 8, "t": 34 if title else 8, "b": 40},
         images=[
-            {"source": picture_address(file), "x": place % COLUMNS + 0.5, "y": place // COLUMNS + 0.06}
-            | {"sizex": 0.84, "sizey": 0.66, **size}
+            {"source": picture_address(file), "x": place % COLUMNS + 0.5, "y": _ROW * (place // COLUMNS) + 0.08}
+            | {"sizex": 0.84, "sizey": 0.84, **size}
             for place, file in enumerate(images["images"])
         ],
-        xaxis=axis(range=[0, COLUMNS], **hidden),
-        yaxis=axis(range=[rows, 0], **hidden),
+        xaxis=axis(range=[0, COLUMNS], constrain="domain", **hidden),
+        # Frames as square as the pictures, on a page of any width.
+        yaxis=axis(range=[_ROW * rows, 0], scaleanchor="x", constrain="domain", constraintoward="top", **hidden),
     )
 
 
@@ -134,9 +137,9 @@ def _frames(places: Sequence[int], state: str) -> dict[str, Any]:
     x: list[float | None] = []
     y: list[float | None] = []
     for place in places:
-        left, top = place % COLUMNS + 0.05, place // COLUMNS + 0.03
-        x += [left, left + 0.9, left + 0.9, left, left, None]
-        y += [top, top, top + 0.72, top + 0.72, top, None]
+        left, top = place % COLUMNS + 0.04, _ROW * (place // COLUMNS) + 0.04
+        x += [left, left + 0.92, left + 0.92, left, left, None]
+        y += [top, top, top + 0.92, top + 0.92, top, None]
     return {
         "type": "scatter",
         "mode": "lines",
@@ -154,7 +157,7 @@ def _captions(images: Mapping[str, Any], shown: Sequence[tuple[int, Sample]]) ->
         "type": "scatter",
         "mode": "text",
         "x": [place % COLUMNS + 0.5 for place, _ in shown],
-        "y": [place // COLUMNS + 0.87 for place, _ in shown],
+        "y": [_ROW * (place // COLUMNS) + 1.1 for place, _ in shown],
         "text": [f"{sample.sign} {_said(classes, sample)[:LETTERS]}" for _, sample in shown],
         "textfont": {"size": 12},
         "customdata": [sample_text(classes, sample) for _, sample in shown],
@@ -205,7 +208,8 @@ def confusion_figure(
     names = [class_name(classes, label)[: 2 * LETTERS] for label in predictions["confused"]]
     heat = {
         "type": "heatmap",
-        "z": np.where(np.eye(len(counts), dtype=bool), share, -share),
+        # The root: a single image that is taken for another class is seen beside a hundred that are not.
+        "z": np.where(np.eye(len(counts), dtype=bool), share, -np.sqrt(share)),
         "x": names,
         "y": names,
         "zmin": -1.0,

@@ -38,6 +38,12 @@ def test_layers_that_came_later_and_went_away_have_rows_of_their_own() -> None:
     assert math.isnan(z[2][1])
 
 
+def test_names_are_told_without_the_part_that_all_begin_with() -> None:
+    found = [reading(0, **{"backbone.stem": 1.0, "backbone.cells.0": 1.0})]
+    assert list(layer_figure(found).data[0].y) == ["stem", "cells.0"]
+    assert list(layer_figure([reading(0, **{"a" * 40: 1.0})]).data[0].y) == ["…" + "a" * 26]
+
+
 def test_a_long_run_is_thinned_and_says_so() -> None:
     figure = layer_figure([reading(step, stem=1.0) for step in range(1000)])
     assert len(figure.data[0].x) == MOST_READINGS

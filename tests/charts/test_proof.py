@@ -27,6 +27,12 @@ def test_what_was_said_afterwards_is_the_mirror_image_of_what_was_said_before(pr
     assert [-height for height in after.y] == list(before.y) == [0.7, 0.2, 0.1, 0.1, 0.8, 0.1]
 
 
+def test_the_axis_is_as_high_as_the_bars_ask_for(proof: dict[str, Any]) -> None:
+    assert proof_figure(proof).layout.yaxis.tickvals == (-1.0, 0, 1.0)
+    low = [[0.1, 0.1, 0.2], [0.1, 0.2, 0.1]]
+    assert proof_figure({**proof, "before": low, "after": low}).layout.yaxis.tickvals == (-0.25, 0, 0.25)
+
+
 def test_pictures_stand_over_their_bars_and_names_below(proof: dict[str, Any], images: dict[str, Any]) -> None:
     figure = proof_figure(proof, images)
     assert [picture.source[-4:] for picture in figure.layout.images] == ["aaaa", "bbbb"]
