@@ -179,7 +179,8 @@ def shown(browser: Browser, pages: tuple[str, Any]) -> Iterator[Page]:
     errors: list[str] = []
     page.on("console", lambda message: message.type == "error" and errors.append(message.text))
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(f"{pages[0]}/?run=run")
+    # A page that follows asks for news at each tick; one that stands still sends nothing by itself.
+    page.goto(f"{pages[0]}/?run=run&follow=false")
     yield page
     context.close()
     assert errors == []
@@ -215,8 +216,10 @@ def test_answers_are_counted_in_the_browser_alone_and_the_outcome_is_revealed(
     back.click()
     expect(kept).to_have_text("Kept: 2")
     expect(back).to_have_text("Taken back: 1")
+    shown.wait_for_timeout(1_000)
     assert shown.evaluate("window.sent") == 0
     pages[1].record(31, rejection)
+    shown.get_by_text("Follow", exact=True).click()
     shown.get_by_role("button", name="Reveal").click()
     expect(shown.get_by_text("It was taken back. 1 of 3 answers were right.")).to_be_visible()
     expect(kept).to_be_disabled()
