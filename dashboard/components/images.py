@@ -8,7 +8,7 @@ from components import words
 from components.card import card
 from components.feed import Snapshot
 from lab.charts import (
-    Sample,
+    ToldSample,
     confusion_figure,
     image_figure,
     layer_figure,
@@ -34,7 +34,7 @@ UNTOLD = "This run tells no samples: it was made by an earlier version, or its d
 NOT_READ = "The network has not been read on the selection split yet; predictions come with the first reading."
 
 
-def latest_samples(snapshot: Snapshot) -> tuple[tuple[EventRow | None, ...], tuple[Sample, ...]]:
+def latest_samples(snapshot: Snapshot) -> tuple[tuple[EventRow | None, ...], tuple[ToldSample, ...]]:
     """The images event with the last two readings, and the samples as the last one sees them."""
     readings = snapshot.of("predictions")[-2:]
     now = readings[-1] if readings else None
@@ -43,7 +43,7 @@ def latest_samples(snapshot: Snapshot) -> tuple[tuple[EventRow | None, ...], tup
     return found, told_samples(*(None if event is None else event.payload for event in found))
 
 
-def count_text(samples: tuple[Sample, ...]) -> str:
+def count_text(samples: tuple[ToldSample, ...]) -> str:
     """`37 of 40 right; 3 were wrong at the reading before`."""
     right = sum(sample.sign in "✔▲" for sample in samples)
     learnt, lost = (sum(sample.sign == sign for sample in samples) for sign in "▲▼")

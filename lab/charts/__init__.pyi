@@ -29,7 +29,7 @@ from .multitask import (
 from .probabilities import chosen_columns, probability_figure, probability_table
 from .proof import proof_figure, proof_heading, proof_table, proof_text
 from .samples import (
-    Sample,
+    ToldSample,
     class_name,
     confusion_figure,
     image_figure,
@@ -83,10 +83,10 @@ __all__ = [
     "Event",
     "LineStyle",
     "Mark",
-    "Sample",
     "Series",
     "StudyTrial",
     "Surgery",
+    "ToldSample",
     "action_counts",
     "action_figure",
     "action_marks",

@@ -15,7 +15,7 @@ COLUMNS = 10
 """Pictures in a row."""
 LETTERS = 8
 """Of a class's name below a picture."""
-_ROW = 1.25
+_ROW = 1.42
 """Height of a row, of which a picture takes 1 and its caption the rest; a column is 1 wide."""
 RIGHT, WRONG, LEARNT, LOST = "right", "wrong", "wrong before, right now", "right before, wrong now"
 STATE_SIGNS: Mapping[str, str] = MappingProxyType({RIGHT: "✔", WRONG: "✘", LEARNT: "▲", LOST: "▼"})
@@ -37,7 +37,7 @@ UNREAD = "No predictions: they come when a network is first read on the selectio
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
+class ToldSample:
     """One fixed sample and what the network says of it."""
 
     position: int
@@ -69,7 +69,7 @@ def class_name(classes: Sequence[str], label: int) -> str:
 
 def told_samples(
     images: Mapping[str, Any] | None, predictions: Mapping[str, Any] | None, earlier: Mapping[str, Any] | None = None
-) -> tuple[Sample, ...]:
+) -> tuple[ToldSample, ...]:
     """The samples of a reading, each beside what the reading before said of it.
 
     Args:
@@ -87,7 +87,7 @@ def told_samples(
         state = (LEARNT if right else LOST) if changed else (RIGHT if right else WRONG)
         told = bool(predictions["predicted"])
         found.append(
-            Sample(
+            ToldSample(
                 position=position,
                 label=labels.get(position),
                 predicted=predictions["predicted"][place] if told else None,
@@ -99,7 +99,7 @@ def told_samples(
 
 
 def image_figure(
-    images: Mapping[str, Any] | None, samples: Sequence[Sample] = (), *, title: str = "", height: int = 360
+    images: Mapping[str, Any] | None, samples: Sequence[ToldSample] = (), *, title: str = "", height: int = 380
 ) -> go.Figure:
     """The pictures in rows of ten, each in the frame of its state, with the class that the network says below it."""
     if images is None or not images["images"]:
@@ -151,13 +151,13 @@ def _frames(places: Sequence[int], state: str) -> dict[str, Any]:
     }
 
 
-def _captions(images: Mapping[str, Any], shown: Sequence[tuple[int, Sample]]) -> dict[str, Any]:
+def _captions(images: Mapping[str, Any], shown: Sequence[tuple[int, ToldSample]]) -> dict[str, Any]:
     classes = images["classes"]
     return {
         "type": "scatter",
         "mode": "text",
         "x": [place % COLUMNS + 0.5 for place, _ in shown],
-        "y": [_ROW * (place // COLUMNS) + 1.1 for place, _ in shown],
+        "y": [_ROW * (place // COLUMNS) + 1.2 for place, _ in shown],
         "text": [f"{sample.sign} {_said(classes, sample)[:LETTERS]}" for _, sample in shown],
         "textfont": {"size": 12},
         "customdata": [sample_text(classes, sample) for _, sample in shown],
@@ -166,11 +166,11 @@ def _captions(images: Mapping[str, Any], shown: Sequence[tuple[int, Sample]]) ->
     }
 
 
-def _said(classes: Sequence[str], sample: Sample) -> str:
+def _said(classes: Sequence[str], sample: ToldSample) -> str:
     return "" if sample.predicted is None else class_name(classes, sample.predicted)
 
 
-def sample_text(classes: Sequence[str], sample: Sample) -> str:
+def sample_text(classes: Sequence[str], sample: ToldSample) -> str:
     """`is 7, taken for 1 (62 %): wrong`."""
     truth = f"is {class_name(classes, sample.label)}, " if sample.label is not None else ""
     said = ""
@@ -179,7 +179,7 @@ def sample_text(classes: Sequence[str], sample: Sample) -> str:
     return f"{truth}{said}{sample.state}"
 
 
-def sample_table(images: Mapping[str, Any] | None, samples: Sequence[Sample]) -> list[dict[str, str]]:
+def sample_table(images: Mapping[str, Any] | None, samples: Sequence[ToldSample]) -> list[dict[str, str]]:
     """The samples as rows of text."""
     classes = [] if images is None else images["classes"]
     texts = {} if images is None else dict(zip(images["samples"], images["texts"], strict=False))

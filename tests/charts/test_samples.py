@@ -46,7 +46,7 @@ def test_samples_that_are_no_images_are_a_table() -> None:
     assert "No images" in image_figure(texts).layout.annotations[0].text
 
 
-def test_a_cell_of_the_confusion_matrix_is_a_count_and_right_ones_have_another_colour() -> None:
+def test_a_cell_of_the_confusion_matrix_is_a_count_and_wrong_ones_differ_in_colour() -> None:
     (heat,) = confusion_figure(NOW, IMAGES["classes"]).data
     assert [list(row) for row in heat.text] == [["30", "5"], ["", "40"]]
     assert heat.z[0][0] == pytest.approx(30 / 35)

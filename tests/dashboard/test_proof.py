@@ -143,7 +143,7 @@ def question(page: Any, recorder: Callable[..., Any]) -> Callable[[Any], Any]:
     return ask
 
 
-def test_the_class_is_asked_about_the_latest_change_and_its_verdict_is_known_when_it_is(
+def test_the_class_is_asked_about_the_latest_change_until_it_is_decided(
     recorder: Callable[..., Any], question: Callable[[Any], Any], rejection: Any
 ) -> None:
     run = recorder()
