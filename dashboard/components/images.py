@@ -30,7 +30,7 @@ LAYERS_HELP = (
     "How large the gradient of each layer is, and how far a step moves its weights. A row that stays pale learns "
     "nothing; one that is far darker than the rest may be unstable. Empty: no gradient."
 )
-UNTOLD = "This run tells no samples: it was made by an earlier version, or its data are not known."
+UNTOLD = "This run tells no samples: an earlier version made it, or it was restored from its checkpoints."
 NOT_READ = "The network has not been read on the selection split yet; predictions come with the first reading."
 
 
@@ -58,15 +58,15 @@ def readings(picture: "PageFrame") -> None:
     if snapshot.latest("images") is None and snapshot.latest("layers") is None:
         return
     told = snapshot.latest("images")
+    _samples(picture)
     if told is not None and not told.payload["images"]:
-        _samples(picture)
-    else:
-        left, right = st.columns([3, 2])
-        with left:
-            _samples(picture)
-        with right:
-            _confusion(picture)
-    _layers(picture)
+        _layers(picture)
+        return
+    left, right = st.columns([2, 3])
+    with left:
+        _confusion(picture)
+    with right:
+        _layers(picture)
 
 
 def _samples(picture: "PageFrame") -> None:

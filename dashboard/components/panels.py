@@ -104,7 +104,7 @@ def evidence(picture: PageFrame) -> None:
     """The proof of the latest change, and the question of what becomes of it; nothing where nothing changes."""
     if picture.snapshot.config.get("recipe") == "fixed":
         return
-    left, right = st.columns([3, 1])
+    left, right = st.columns([5, 2])
     with left:
         proof_panel(picture)
     with right:

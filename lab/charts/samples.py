@@ -99,7 +99,7 @@ def told_samples(
 
 
 def image_figure(
-    images: Mapping[str, Any] | None, samples: Sequence[ToldSample] = (), *, title: str = "", height: int = 380
+    images: Mapping[str, Any] | None, samples: Sequence[ToldSample] = (), *, title: str = "", height: int = 420
 ) -> go.Figure:
     """The pictures in rows of ten, each in the frame of its state, with the class that the network says below it."""
     if images is None or not images["images"]:

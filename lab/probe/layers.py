@@ -60,9 +60,9 @@ class LayerProbe:
         moves = [_entries(self._parameters[place]).float() - old for place, old in zip(trained, weights, strict=True)]
         gradients = [self._parameters[place].grad.float() for place in trained]  # type: ignore[union-attr]
         # One wait for the device. The norm of the entries stands for the whole tensor's.
-        sums = torch.stack([torch.stack(torch._foreach_norm(each)).square() for each in (gradients, moves, weights)])
+        norms = torch.stack([torch.stack(torch._foreach_norm(each)) for each in (gradients, moves, weights)])
         share = torch.tensor([self._parameters[place].numel() / len(self._before[place]) for place in trained])
-        gradient, moved, weight = sums.double().cpu()
+        gradient, moved, weight = norms.cpu().double().square()
         rows = zip(trained, gradient.tolist(), (moved * share).tolist(), (weight * share).tolist(), strict=True)
         found = {place: (grad, move, size) for place, grad, move, size in rows}
         return self._event(found)
