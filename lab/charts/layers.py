@@ -56,8 +56,8 @@ def layer_figure(events: Sequence[Event], *, title: str = "") -> go.Figure:
         yaxis=axis(domain=[0.55, 1.0], **rows),
         yaxis2=axis(domain=[0.0, 0.45], **rows),
         annotations=[
-            {**heading, "y": 1.0, "text": "gradient norm, powers of ten"},
-            {**heading, "y": 0.45, "text": "update / weights, powers of ten: about -3 is usual"},
+            {**heading, "y": 1.0, "text": "log10 of the gradient norm"},
+            {**heading, "y": 0.45, "text": "log10 of update / weights (usual: -3)"},
         ],
     )
 

@@ -209,9 +209,10 @@ def translate_loop_state(state: Mapping[str, Any]) -> dict[str, Any]:
     # Before, an epoch had begun where a step of it was done, and nothing was told again.
     numbers.setdefault("_begun", numbers["batch"] > 0)
     numbers.setdefault("ended", False)
-    # Before, no images were told: a run that goes on tells them then.
-    numbers.setdefault("images_told", False)
     found.setdefault("events", [])
+    if isinstance(found["events"], list):
+        # Before, no images were told: a run that goes on tells them then.
+        found["events"] = {"recent": found["events"], "images_told": False}
     if "network" in found["strategy"]:  # of a recipe that searches nothing
         numbers["_segment"] = numbers["_segment"].replace(SEARCH_PHASE, TRAINING)
         monitor = found["monitor"]

@@ -9,22 +9,18 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
 
 from lab.base import LabError
 from lab.monitor import StabilityMonitor, Verdict
-from lab.probe import LayerProbe
 from lab.state import rng_state, set_rng_state
 from lab.store import Command, ImagesEvent, translate_loop_state
 from lab.train.commands import Mutate, Outcome, Request, RequestContext, advised, requested, serve
 from lab.train.group import Group, SingleProcess
-from lab.train.journal import Journal
+from lab.train.journal import LAYERS_EVERY, Journal
 from lab.train.sink import Observer, SilentObserver, Sink
 from lab.train.strategy import EpochData, EpochReport, Evaluation, Split, Strategy, StrategyState
 
 PAUSE_SECONDS = 0.05
-LAYERS_EVERY = 64
-"""Steps of an epoch between two looks at the layers; the epoch's first step is looked at."""
 
 
 class Stopped(Exception):
@@ -66,7 +62,6 @@ class TrainingLoop:
         images: ImagesEvent | None = None,
     ) -> None:
         self.on_epoch = on_epoch
-        self.images = images
         self.group: Group = group or SingleProcess()
         self.strategy = strategy
         self.data = data
@@ -76,7 +71,7 @@ class TrainingLoop:
         self.save = save
         self.save_every = save_every
         self.observer = observer or SilentObserver()
-        self.journal = Journal(sink, self.observer, device)
+        self.journal = Journal(sink, self.observer, device, images)
         self.epoch = self.batch = self.global_step = 0
         self.history: list[dict[str, Any]] = []
         self.sums = [0.0, 0.0]
@@ -87,7 +82,6 @@ class TrainingLoop:
         self._segment = ""
         self._begun = False
         self.ended = False
-        self.images_told = False
         self._verdict: Verdict | None = None
 
     def interrupt(self) -> None:
@@ -123,9 +117,7 @@ class TrainingLoop:
 
     def _begin_epoch(self) -> bool:
         """Let the strategy prepare the epoch; whether there is one."""
-        if self.images is not None and not self.images_told:
-            self.journal.tell(self.global_step, self.images)
-            self.images_told = True
+        self.journal.tell_images(self.global_step)
         plan = self.strategy.begin_epoch(self.epoch, self.global_step, self.data)
         self.sums = [0.0, 0.0]
         if plan is not None:
@@ -138,33 +130,18 @@ class TrainingLoop:
         return self._begun
 
     def _step(self, inputs: Any, targets: Any, length: int) -> bool:
-        probe = self._layer_probe()
+        probe = None if self.batch % LAYERS_EVERY else self.journal.layer_probe(self.strategy, self._split)
         report = self.strategy.step(inputs, targets)
         if probe is not None:
             self.journal.tell(self.global_step, probe.read())
-        verdict = self.monitor.observe(
+        verdict = self._verdict = self.monitor.observe(
             step=self.global_step, loss=report.loss, accuracy=report.accuracy, grad_norm=report.grad_norm
         )
-        self._verdict = verdict
         self.sink.scalars(self.global_step, {**report.scalars(), "health": verdict.health})
-        self.sums[0] += report.loss
-        self.sums[1] += report.accuracy
-        self.batch += 1
-        self.global_step += 1
+        self.sums = [self.sums[0] + report.loss, self.sums[1] + report.accuracy]
+        self.batch, self.global_step = self.batch + 1, self.global_step + 1
         self.observer.on_step(self.epoch, self.epochs, self.strategy.phase, self.batch, length, report.loss)
-        rolled_back = verdict.advice != "none" and self._act(verdict)
-        return rolled_back or report.ends_epoch
-
-    def _layer_probe(self) -> LayerProbe | None:
-        """Looks at the layers over the step to come, where one is due and weights are trained."""
-        if self.batch % LAYERS_EVERY or self._split != Split.TRAIN:
-            return None
-        network = self.strategy.network
-        if network is None:
-            # Of a search the supernet, before there is a live network.
-            roots = [root for root in self.strategy.state().roots if isinstance(root, nn.Module)]
-            network = max(roots, key=lambda root: sum(p.numel() for p in root.parameters()), default=None)
-        return None if network is None else LayerProbe(network)
+        return (verdict.advice != "none" and self._act(verdict)) or report.ends_epoch
 
     def _act(self, verdict: Verdict) -> bool:
         """Do what the monitor advises; whether the network was rolled back."""
@@ -203,10 +180,7 @@ class TrainingLoop:
         report = EpochReport.of(self.epoch, phase, self.batch, self.sums, evaluation)
         self.history.append(report.to_dict())
         self._publish(self._last_step)
-        parts = {} if evaluation is None else evaluation.parts
-        self.journal.epoch(self._last_step, report, parts, self.strategy.state().roots)
-        if self.images_told and evaluation is not None:
-            self.journal.tell(self._last_step, evaluation.predictions)
+        self.journal.epoch(self._last_step, report, evaluation, self.strategy.state().roots)
         if self._verdict is not None:
             self.journal.stability(self._last_step, self._verdict, self.strategy.offers)
         self.on_epoch(report)
@@ -231,8 +205,7 @@ class TrainingLoop:
         return max(self.global_step - 1, 0)
 
     def _publish(self, step: int | None = None) -> None:
-        step = self.global_step if step is None else step
-        self.journal.records(step, self.strategy.records, self.strategy.offers)
+        self.journal.records(self.global_step if step is None else step, self.strategy.records, self.strategy.offers)
         self.strategy.records.clear()  # in place: the steps of the strategy append to this list
 
     def _serve(self) -> None:
@@ -324,4 +297,4 @@ class TrainingLoop:
         self.journal.load_state_dict(state["events"], self.global_step)
 
 
-_NUMBERS = ("epoch", "batch", "global_step", "quiet_until", "best_loss", "_segment", "_begun", "ended", "images_told")
+_NUMBERS = ("epoch", "batch", "global_step", "quiet_until", "best_loss", "_segment", "_begun", "ended")

@@ -1,7 +1,6 @@
 """What a run tells beside its training: fixed images, predictions, layers, proofs; and that its bits are the same."""
 
 import base64
-import importlib
 import io
 
 import numpy as np
@@ -15,8 +14,7 @@ from lab.runs.images import describe_samples
 from lab.state import rng_state, state_digest
 from lab.store import ImagesEvent, LayersEvent, MutationEvent, PhaseEvent, PredictionsEvent, ProofEvent
 from lab.train import TrainingLoop
-
-loop_module = importlib.import_module("lab.train.loop")
+from lab.train.journal import Journal
 
 
 def trained(config, sink, *, images=True):
@@ -107,7 +105,7 @@ def test_every_change_is_proven_on_the_same_ten_samples(told):
 
 def test_a_run_that_tells_all_this_has_the_bits_of_one_that_does_not(told, short, monkeypatch):
     _, sink, digest = told
-    monkeypatch.setattr(loop_module.TrainingLoop, "_layer_probe", lambda loop: None)
+    monkeypatch.setattr(Journal, "layer_probe", lambda *where: None)
     monkeypatch.setattr(ProofSamples, "take", lambda samples, selection: None)
     monkeypatch.setattr(ProofSamples, "ask", lambda samples, model: torch.zeros(1, 10))
     silent = Told()
