@@ -21,6 +21,12 @@ PANELS = {
     "What changed": "A mutation replaces primitives without changing what the network computes at that moment: the "
     "*output difference* proves it. Then the output moves to the new primitives step by step (the transition), and "
     "the selection split decides whether the change is kept (✔ accepted) or rolled back (✘ rejected).",
+    "The proof": "At each change the network is asked about the same ten images of the selection split, right before "
+    "and right after it, before any training. Bars above the line are before, bars below it after: a mirror image "
+    "means that nothing moved. The sentence gives the largest difference, and how many outputs have the same bits. The "
+    "lower bars are what the network says now, when the transition and the training have moved it.",
+    "Ask the class": "Let the class guess whether a change is kept or taken back; *Reveal* appears when it is decided. "
+    "Answers are counted in this browser tab and are sent nowhere.",
     "Architecture probabilities": "The probability of each primitive on each edge: softmax(α/τ). "
     "◆ is what the live network has, ▲ the most probable primitive where it is another one.",
     "Temperature and entropy": "The Gumbel temperature τ controls how much the search explores. As it falls, "
@@ -32,6 +38,14 @@ PANELS = {
     "split is read once, at the end. A red cross is NaN or infinity.",
     "Stability": f"{health_text()} The sentences below it give the "
     "reasons; ⚑ (intervention) and ↺ (rollback) show what the trainer did.",
+    "The images": "Forty fixed images of the selection split, never of the test split, with what the network says now. "
+    "The frame and a sign tell right (✔) from wrong (✘); ▲ was wrong at the reading before and is right now, ▼ the "
+    "other way. A run on texts or tables shows its samples in words.",
+    "Confusion matrix": "Of the whole selection split: how many images of a class (row) were taken for a class "
+    "(column). Blue is right, orange is wrong.",
+    "Layers": "One row for each layer, one column for each reading: the norm of its gradient behind the clipping, and "
+    "how far a step moves its weights, relative to them. It is read at the first step of an epoch that trains weights "
+    "and at every 64th step behind it.",
     "Alerts": "What needs your attention: level (information, warning, error), step and reason.",
     "Memory": "The resident set is all memory of the training process. Live tensors are parameters, buffers, "
     "gradients and optimizer state. Each has an axis of its own. A line that never "

@@ -152,6 +152,7 @@ def body(picture: panels.PageFrame) -> None:
         _timeline(picture, found)
     with right:
         _latest(found)
+    panels.evidence(picture)
     left, right = st.columns([3, 2])
     with left:
         _trials(picture, found)

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import plotly.graph_objects as go
 import streamlit as st
 
 from components import figures, words
+from components.ask import ask_panel
+from components.card import card as card
 from components.controls import command_line
 from components.feed import Snapshot
+from components.images import readings
 from components.plot import draw
+from components.proof import proof_panel
 from lab.charts import (
     Change,
     CurveView,
@@ -86,6 +89,7 @@ def body(picture: PageFrame) -> None:
         _genotype(picture, event, change)
     with right:
         _what_changed(picture, change)
+    evidence(picture)
     left, right = st.columns(2)
     with left:
         _probabilities(picture, event)
@@ -94,6 +98,17 @@ def body(picture: PageFrame) -> None:
     curves(picture)
     if not attention:
         alerts(picture.snapshot)
+
+
+def evidence(picture: PageFrame) -> None:
+    """The proof of the latest change, and the question of what becomes of it; nothing where nothing changes."""
+    if picture.snapshot.config.get("recipe") == "fixed":
+        return
+    left, right = st.columns([5, 2])
+    with left:
+        proof_panel(picture)
+    with right:
+        ask_panel(picture.snapshot)
 
 
 def curves(picture: PageFrame, *, loss: str = LOSS_HELP, accuracy: str = ACCURACY_HELP) -> None:
@@ -108,6 +123,7 @@ def curves(picture: PageFrame, *, loss: str = LOSS_HELP, accuracy: str = ACCURAC
         _stability(picture)
     with right:
         _memory(picture)
+    readings(picture)
 
 
 def headline(kpis: Sequence[words.Kpi]) -> None:
@@ -150,13 +166,6 @@ def _timeline(picture: PageFrame) -> None:
             lambda: figures.timeline_panel(snapshot),
             f"Phases of the run over steps; now {words.phase_text(snapshot)}",
         )
-
-
-def card(title: str, help: str) -> Any:
-    """A framed place with a title; the help stands beside it."""
-    place = st.container(border=True, height="stretch")
-    place.markdown(f"**{title}**", help=help)
-    return place
 
 
 def _dead_run(picture: PageFrame) -> None:

@@ -1,6 +1,7 @@
 """`Attempts`: an action is tried on copies of the network that train, or at once where nothing trains."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,6 +40,7 @@ class Attempts:
         seed: of the further batch orders.
         ranks: processes that share each batch.
         agree: the first process's value, for all.
+        around: what goes on around each change of a network, such as a proof that asks it before and after.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Attempts:
         seed: int,
         ranks: int,
         agree: Callable[[Any], Any],
+        around: Callable[[nn.Module], AbstractContextManager[None]] = lambda model: nullcontext(),
     ) -> None:
         self.tracked = tracked
         self.ledger = ledger
@@ -57,6 +60,7 @@ class Attempts:
         self.seed = seed
         self.ranks = ranks
         self.agree = agree
+        self.around = around
         self.remaining = float("inf")
         """Compute that the run has left, FLOPs."""
 
@@ -75,7 +79,8 @@ class Attempts:
         """
         model = self.tracked.model
         before = read(model, batches)
-        reports = operator.apply(self.tracked.context(taken, excluded), self.tracked.optimizer)
+        with self.around(model):
+            reports = operator.apply(self.tracked.context(taken, excluded), self.tracked.optimizer)
         kept = False
         try:
             _require_change(reports)
@@ -108,7 +113,8 @@ class Attempts:
         made: list[MorphReport] = []
 
         def change(arm: Arm) -> None:
-            made.extend(operator.apply(self.tracked.context(taken, excluded, arm.model), arm.optimizer))
+            with self.around(arm.model):
+                made.extend(operator.apply(self.tracked.context(taken, excluded, arm.model), arm.optimizer))
             _require_change(tuple(made))
 
         task = self._task(batches)

@@ -5,6 +5,7 @@ S features of a state, A actions.
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +75,7 @@ class DynamicArchitecture:
         trials: cost and noise of the run's trials; default: every action that is asked for is tried, whatever it costs.
         ranks: processes that share each training batch.
         agree: the same value for all processes that train together, that of the first.
+        around: what goes on around each change of a network, such as a proof that asks it before and after.
 
     Raises:
         ConfigError: probe steps without an optimizer or without a loader.
@@ -100,6 +102,7 @@ class DynamicArchitecture:
         trials: TrialLedger | None = None,
         ranks: int = 1,
         agree: Callable[[Any], Any] = lambda value: value,
+        around: Callable[[nn.Module], AbstractContextManager[None]] = lambda model: nullcontext(),
     ) -> None:
         own = next((p.device for p in base_model.parameters()), torch.device("cpu"))
         self.device = own if device is None else require_device(device)
@@ -143,6 +146,7 @@ class DynamicArchitecture:
             seed=seed,
             ranks=ranks,
             agree=agree,
+            around=around,
         )
         self.reports: list[MorphReport] = []
         """Changes that stand, in order, their snapshots released."""

@@ -4,7 +4,6 @@ B batch, C channels, H height, W width.
 """
 
 import math
-from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
 from random import Random
@@ -17,6 +16,7 @@ from lab.agent.batch import Labelled
 from lab.agent.dynamic import AgentConfig, DynamicArchitecture
 from lab.agent.evolution import StructuralEvolution
 from lab.agent.learner import LearnerConfig
+from lab.agent.round import ActionProof, ProbeLoader
 from lab.agent.run_config import EvolveConfig
 from lab.agent.trial import GainTest, PairedTest
 from lab.base import CheckpointError, ConfigError, TrainingError, derive_seed
@@ -43,23 +43,8 @@ from lab.train import (
 )
 from lab.trial import TrialConfig, TrialLedger
 
-PROBE_OFFSET = 2_000_000
-"""Epoch number, above any real one, from which trials take the order of their training batches."""
 FEW_ACTIONS = LearnerConfig(batch_size=8, n_step=2, epsilon_decay=15.0)
 """How the policy learns where a run has a few dozen actions."""
-
-
-class ProbeLoader:
-    """The training batches of one round's trials: a function of the seed and of the round."""
-
-    def __init__(self) -> None:
-        self.data: EpochData | None = None
-        self.round = 0
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        if self.data is None:
-            return iter(())
-        return self.data.batches(Split.TRAIN, PROBE_OFFSET + self.round)
 
 
 class AgentStrategy:
@@ -107,6 +92,7 @@ class AgentStrategy:
         """What trials have cost and shown; what a run of epochs plans is known once its data are there."""
         self._copy_steps: dict[int, WeightStep] = {}
         self._told = ""
+        self.proof = ActionProof()
         self.agent = DynamicArchitecture(
             network,
             StructuralEvolution(
@@ -124,6 +110,7 @@ class AgentStrategy:
             trials=self.trials,
             ranks=self.group.size,
             agree=self.group.broadcast,
+            around=self.proof.around,
         )
         self.counts = {"tried": 0, "kept": 0, "refused": 0}
         self.regret = 0.0
@@ -213,6 +200,7 @@ class AgentStrategy:
         self.agent.begin_round()
         self._rounds += 1
         held_out = list(data.selection())
+        self.proof.samples.take(lambda: held_out)
         samples = sum(len(y_B) for _, y_B in held_out)
         events: list[ActionEvent] = []
         metrics: dict[str, float] = {}
@@ -238,6 +226,7 @@ class AgentStrategy:
             if info.get("cannot_tell"):
                 self._tell_none(info["error"])
             events.append(self._account(info))
+            self.records += self.proof.events(info, self.counts["tried"] + self.counts["refused"])
             # Empty: the state is then read from the latest reading of the agent, that of the network as the trial left
             # it.
             metrics = {}

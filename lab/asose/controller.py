@@ -6,14 +6,17 @@ B batch, C channels, H height, W width.
 import math
 from typing import Any
 
+from torch import Tensor
+
 from lab.asose.architecture import ArchitectureTrainer
 from lab.asose.config import ASOSEConfig
-from lab.asose.events import describe_search
+from lab.asose.events import describe_edits, describe_search
 from lab.asose.growth import Growth
 from lab.asose.live_network import LiveNetwork
 from lab.asose.mutation_trial import MutationTrials
 from lab.asose.mutator import Mutator
 from lab.nn import EvolvableNetwork, SuperNet
+from lab.probe import ProofSamples
 from lab.space import Genotype, Table
 from lab.state import clone_state, rng_state, set_rng_state, state_digest
 from lab.store import AlertEvent, Record, RollbackEvent
@@ -69,6 +72,7 @@ class LiveNetworkController:
             grad_clip=weights.grad_clip,
             seed=seed,
         )
+        self.proof = ProofSamples()
         self.records: list[Record] = []
         self.criterion = Criterion()
         self.strength_scale = 1.0
@@ -98,13 +102,7 @@ class LiveNetworkController:
         """Take the live network in the first cycle (0); grow and mutate it in later ones, where they are due."""
         # Before the restore point: a mutation that is rolled back leaves the network as large as it is.
         if self.live.child is not None and self._grows(cycle):
-            self.records += self.growth.grow(
-                self.live.child,
-                self.live.optimizer,
-                probe_BCHW=next(data.selection())[0],
-                statistics=data.statistics(epoch),
-                steps=self._transition_steps(data),
-            )
+            self._grow(epoch, data)
         self.set_restore_point(step)
         if self.live.child is None:
             self.extract_child(epoch, data)
@@ -115,6 +113,32 @@ class LiveNetworkController:
             self._tell_no_candidate()
         self.group.broadcast_buffers(self.child)
         self._check_ranks("network after the mutation phase")
+
+    def _grow(self, epoch: int, data: EpochData) -> None:
+        """Make the next growth, with its proof."""
+        before_PK = self._ask(data)
+        for event in self.growth.grow(
+            self.child,
+            self.live.optimizer,
+            probe_BCHW=next(data.selection())[0],
+            statistics=data.statistics(epoch),
+            steps=self._transition_steps(data),
+        ):
+            self.records.append(event)
+            title = (
+                f"{event.what} at {event.where}: {event.parameters_before:,} -> {event.parameters_after:,} parameters"
+            )
+            self._prove(before_PK, self._ask(data), what="growth", number=len(self.growth.grown), title=title)
+
+    def _ask(self, data: EpochData) -> Tensor:
+        """What the live network says of the proof's samples (P, K)."""
+        self.proof.take(data.selection)
+        return self.proof.ask(self.child)
+
+    def _prove(
+        self, before_PK: Tensor, after_PK: Tensor, *, what: str, number: int, title: str, exact: bool = True
+    ) -> None:
+        self.records.append(self.proof.event(before_PK, after_PK, what=what, number=number, title=title, exact=exact))
 
     def try_mutation(self, epoch: int, data: EpochData, own_step: WeightStep, remaining: float) -> float:
         """Try a cell that differs in one edge, and keep it where it is better; operations that this took.
@@ -133,11 +157,19 @@ class LiveNetworkController:
             return 0.0
         target = Genotype.from_json(serialized)
         paid = self.trials.ledger.spent
+        self.proof.take(data.selection)
         tried = self.trials.run(
-            target, epoch=epoch, data=data, own_step=own_step, criterion=self.criterion, remaining=remaining
+            target,
+            epoch=epoch,
+            data=data,
+            own_step=own_step,
+            criterion=self.criterion,
+            remaining=remaining,
+            proof=self.proof,
         )
         if tried.result.made:
             self.records += self.mutator.tried(target, tried, old, "schedule")
+            self._prove(*tried.asked, what="mutation", number=self.mutator.number, title=describe_edits(old, target))
             self.tell_genotype("mutation")
         else:
             self.records.append(AlertEvent(level="info", title="No trial", text=tried.result.reason))
@@ -158,10 +190,15 @@ class LiveNetworkController:
         chosen = Genotype.from_json(self.group.broadcast(self.architecture.select(data).to_json()))
         if self.config.mutation_test == "restart":
             self.origin = clone_state(self.live.state_dict())
-        difference = self.live.extract(chosen, data.statistics(epoch), probe_BCHW)
+        asked: list[Tensor] = []
+        self.proof.take(data.selection)
+        difference = self.live.extract(
+            chosen, data.statistics(epoch), probe_BCHW, lambda *both: asked.extend(map(self.proof.ask, both))
+        )
         text = f"extracted from the supernet; relative output difference to the supernet's own path {difference:.1e}"
         self.records.append(AlertEvent(level="info", title="Live network", text=text))
         self.tell_genotype("extracted")
+        self._prove(*asked, what="extraction", number=1, title="the live network, taken out of the supernet")
 
     def mutate(self, epoch: int, data: EpochData, *, requested: str) -> bool:
         """Propose a cell and begin the transition to it; whether there was one to go to."""
@@ -176,8 +213,9 @@ class LiveNetworkController:
             old = self.child.genotype
             self.live.load_state_dict(clone_state(self.origin))
             self.live.extract(old, data.statistics(epoch), next(data.selection())[0])
+        old, target, before_PK = self.child.genotype, Genotype.from_json(serialized), self._ask(data)
         event = self.mutator.apply(
-            Genotype.from_json(serialized),
+            target,
             requested=requested,
             steps=self._transition_steps(data) if gradual else 0,
             before=before,
@@ -185,6 +223,8 @@ class LiveNetworkController:
             probe_BCHW=next(data.selection())[0],
         )
         self.records.append(event)
+        title = describe_edits(old, target)
+        self._prove(before_PK, self._ask(data), what="mutation", number=event.number, title=title, exact=gradual)
         self.tell_genotype("mutation")
         return True
 

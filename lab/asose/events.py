@@ -5,6 +5,12 @@ from lab.space import Genotype, Table
 from lab.store import GenotypeEvent
 
 
+def describe_edits(old: Genotype, new: Genotype) -> str:
+    """What makes `new` of `old`, an edge each: `cell 0->1: skip_connect -> nor_conv_3x3`."""
+    edits = old.diff(new)
+    return "; ".join(f"{e.edge.cell} {e.edge.source}->{e.edge.target}: {e.old} -> {e.new}" for e in edits)
+
+
 def describe_search(explorer: GumbelExplorer, live: Genotype, table: Table | None, reason: str) -> GenotypeEvent:
     """What the search believes now; `reason` says why it is told."""
     space = explorer.space

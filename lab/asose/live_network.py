@@ -3,7 +3,7 @@
 B batch, C channels, H height, W width.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from lab.base import CheckpointError, TrainingError
 from lab.nn import EvolvableNetwork, Sample, SuperNet, recalibrate_batchnorm
+from lab.probe import outputs, relative_difference
 from lab.space import Edge, Genotype
 from lab.state import clone_state
-from lab.train import relative_difference
-from lab.train.evaluate import outputs
 from lab.train.optimizer import make_weight_optimizer
 
 TOLERANCE = 1e-5
@@ -35,8 +34,20 @@ class LiveNetwork:
             supernet.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay
         )
 
-    def extract(self, genotype: Genotype, statistics: Iterable[Tensor], probe_BCHW: Tensor) -> float:
+    def extract(
+        self,
+        genotype: Genotype,
+        statistics: Iterable[Tensor],
+        probe_BCHW: Tensor,
+        watch: Callable[[nn.Module, nn.Module], None] = lambda path, child: None,
+    ) -> float:
         """Make the child of `genotype` and give it statistics of its own.
+
+        Args:
+            genotype: of the child.
+            statistics: inputs for its BatchNorm statistics.
+            probe_BCHW: inputs on which the output is compared.
+            watch: called with the supernet's own path and the child while both have the same statistics.
 
         Returns:
             The relative output difference between child and supernet under equal statistics, eval mode.
@@ -45,7 +56,8 @@ class LiveNetwork:
             TrainingError: the two differ by more than `TOLERANCE`; there is then no child.
         """
         child = EvolvableNetwork.from_supernet(self.supernet, genotype)
-        expected = outputs(Discrete(self.supernet, genotype), probe_BCHW)
+        path = Discrete(self.supernet, genotype)
+        expected = outputs(path, probe_BCHW)
         difference = relative_difference(outputs(child, probe_BCHW), expected)
         if not difference <= TOLERANCE:
             raise TrainingError(
@@ -53,6 +65,7 @@ class LiveNetwork:
                 f"a difference of {difference:g}",
                 "report this: the extraction is at fault",
             )
+        watch(path, child)
         recalibrate_batchnorm(child, statistics)
         self.child = child
         return difference

@@ -16,9 +16,9 @@ from lab.asose.live_network import TOLERANCE, LiveNetwork
 from lab.base import TrainingError, derive_seed
 from lab.nn import EvolvableNetwork, measure_flops, recalibrate_batchnorm, train_mode
 from lab.nn.flops import FORWARDS_OF_STEP
+from lab.probe import ProofSamples, outputs, relative_difference
 from lab.space import Genotype
-from lab.train import Criterion, EpochData, Split, StepOptions, WeightStep, evaluate, relative_difference
-from lab.train.evaluate import outputs
+from lab.train import Criterion, EpochData, Split, StepOptions, WeightStep, evaluate
 from lab.trial import Arm, Reading, Trial, TrialConfig, TrialLedger, TrialResult, TrialTask
 
 FIRST_EPOCH = 2_000_000
@@ -36,6 +36,8 @@ class TriedMutation:
     """Relative output difference of the change at its moment, eval mode; NaN where no copy was changed."""
     trained: float
     """Operations of the control copy's steps, which are the run's own training."""
+    asked: tuple[Tensor, ...] = ()
+    """What the copy said of the proof's samples before and after the change, (P, K) each; empty where none was made."""
 
 
 class MutationTrials:
@@ -68,6 +70,7 @@ class MutationTrials:
         own_step: WeightStep,
         criterion: Criterion,
         remaining: float,
+        proof: ProofSamples,
     ) -> TriedMutation:
         """Try `target`; the live network has trained on afterwards, and has the new cell where that is better.
 
@@ -78,6 +81,7 @@ class MutationTrials:
             own_step: the run's own step.
             criterion: how the network is read.
             remaining: operations that the run has left.
+            proof: samples that a changed copy is asked about.
 
         Raises:
             TrainingError: the change moved the output.
@@ -87,10 +91,12 @@ class MutationTrials:
         self.number += 1
         own = Arm(model=child, optimizer=self.live.optimizer, more=self.live.supernet)
         probe_BCHW = next(iter(data.selection()))[0]
-        found = [math.nan]
+        found, asked = [math.nan], list[Tensor]()
 
         def change(arm: Arm) -> None:
+            asked.append(proof.ask(arm.model))
             found[0] = _mutate(arm, target, data, epoch, probe_BCHW)
+            asked.append(proof.ask(arm.model))
 
         orders = [self._batches(data, order) for order in range(self.ledger.config.orders)]
         task = self._task(child.genotype, target, data, own, own_step, criterion, remaining, probe_BCHW[:1])
@@ -110,7 +116,7 @@ class MutationTrials:
             if better:
                 _finish(child, target, self.live)
                 own.take(trial.adopted)
-        return TriedMutation(result=result, difference=found[0], trained=trained)
+        return TriedMutation(result=result, difference=found[0], trained=trained, asked=tuple(asked))
 
     def _batches(self, data: EpochData, order: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Training batches of one order of this trial, without end."""

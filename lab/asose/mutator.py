@@ -11,10 +11,10 @@ from torch import Tensor
 from lab.asose.live_network import LiveNetwork
 from lab.asose.mutation_trial import TriedMutation
 from lab.base import derive_seed
+from lab.probe import outputs, relative_difference
 from lab.space import Edge, Edit, Genotype, mutate
 from lab.store import MutationEvent, Record
-from lab.train import Evaluation, compare, relative_difference
-from lab.train.evaluate import outputs
+from lab.train import Evaluation, compare
 
 DRAWS = 100
 """Samples after which no new genotype is looked for."""

@@ -1,6 +1,7 @@
 """Tiny encoders on disk with random weights: a RoBERTa, and a GPT-2 whose output is tied to its table of words."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -29,7 +30,8 @@ def write_encoders(folder: Path) -> dict[str, Path]:
     plain.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     causal = transformers.PreTrainedTokenizerFast(tokenizer_object=plain, eos_token="[SEP]", unk_token="[UNK]")
     size = len(words)
-    roberta = transformers.RobertaConfig(**SIZES, vocab_size=size, max_position_embeddings=40, pad_token_id=0)
+    sizes: dict[str, Any] = dict(SIZES)
+    roberta = transformers.RobertaConfig(**sizes, vocab_size=size, max_position_embeddings=40, pad_token_id=0)
     gpt2 = transformers.GPT2Config(
         n_embd=16, n_layer=2, n_head=2, n_positions=40, vocab_size=size, bos_token_id=3, eos_token_id=3
     )
@@ -41,7 +43,8 @@ def write_encoders(folder: Path) -> dict[str, Path]:
         found[name] = folder / name
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            state = kind(config).state_dict()
+            model: Any = kind
+            state = model(config).state_dict()
         # The tied output is no tensor of its own in the file.
         own = {key: value.contiguous() for key, value in state.items() if key != "lm_head.weight"}
         config.save_pretrained(found[name])

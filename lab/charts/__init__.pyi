@@ -19,6 +19,7 @@ from .entropy import drawable_columns, drawn_probabilities, entropy_series, unif
 from .fates import fate_figure
 from .genotype import CellEdge, cell_edges, edge_table, edge_width, genotype_dot, genotype_figure
 from .graph import GraphNode, graph_figure
+from .layers import layer_figure, layer_table
 from .layout import note_figure
 from .lines import lines_figure
 from .marks import Event, Mark, held_text, hold_marks, mutation_marks
@@ -31,6 +32,17 @@ from .multitask import (
 )
 from .pareto import pareto_front
 from .probabilities import chosen_columns, probability_figure, probability_table
+from .proof import proof_figure, proof_heading, proof_table, proof_text
+from .samples import (
+    ToldSample,
+    class_name,
+    confusion_figure,
+    image_figure,
+    picture_address,
+    sample_table,
+    sample_text,
+    told_samples,
+)
 from .search import HEALTH_BANDS, health_word, stability_figure, temperature_figure, timeline_figure
 from .series import Series, count_note, make_series, smooth, thin
 from .shares import share_figure
@@ -82,6 +94,7 @@ __all__ = [
     "Series",
     "StudyTrial",
     "Surgery",
+    "ToldSample",
     "action_counts",
     "action_figure",
     "action_marks",
@@ -91,11 +104,13 @@ __all__ = [
     "cell_edges",
     "change_table",
     "chosen_columns",
+    "class_name",
     "compare_figure",
     "comparison_figure",
     "component_bytes",
     "component_figure",
     "component_table",
+    "confusion_figure",
     "coordinates_figure",
     "count_note",
     "curve_figure",
@@ -114,7 +129,10 @@ __all__ = [
     "health_word",
     "held_text",
     "hold_marks",
+    "image_figure",
     "importance_figure",
+    "layer_figure",
+    "layer_table",
     "learning_figure",
     "lines_figure",
     "logical_trials",
@@ -127,11 +145,18 @@ __all__ = [
     "parameter_figure",
     "pareto_front",
     "phase_style",
+    "picture_address",
     "primitive_style",
     "probability_figure",
     "probability_table",
+    "proof_figure",
+    "proof_heading",
+    "proof_table",
+    "proof_text",
     "read_change",
     "router_figure",
+    "sample_table",
+    "sample_text",
     "series_style",
     "share_figure",
     "smooth",
@@ -143,6 +168,7 @@ __all__ = [
     "temperature_figure",
     "thin",
     "timeline_figure",
+    "told_samples",
     "trial_figure",
     "uniform_entropy",
     "weight_figure",

@@ -21,7 +21,7 @@ from lab.experiments.sampler_settings import COMPARED, SamplersBench
 from lab.results import machine
 from lab.results.record import Records, progress_bar
 from lab.runs import RunConfig, build
-from lab.train import NullSink, TrainingLoop, evaluate
+from lab.train import NullSink, StreamData, TrainingLoop, evaluate
 from lab.tune import StudyConfig, parse_space
 from lab.tune.dimension import field_types, with_settings
 from lab.tune.engine import check_grid, grid, make_sampler, suggest
@@ -114,9 +114,10 @@ def _train(settings: RunConfig) -> TrainingLoop:
 
 
 def _test_accuracy(loop: TrainingLoop) -> float:
-    network = loop.strategy.network
+    network, data = loop.strategy.network, loop.data
     assert network is not None
-    return evaluate(network, loop.data.test()).accuracy
+    assert isinstance(data, StreamData)
+    return evaluate(network, data.test()).accuracy
 
 
 def _figures(config: SamplersBench, found: Sequence[dict[str, Any]], base: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from lab.export.module import HEADER, plain_module
 from lab.export.program import export_onnx, export_program, onnx_outputs, require_onnx
 from lab.export.report import ExportReport
 from lab.nn import Cell
+from lab.probe import relative_difference
 from lab.runs import NetworkInput, restore_network, under_hand_over
-from lab.train import relative_difference
 
 FORMATS = {"pt2": "network.pt2", "onnx": "network.onnx", "state": "network.pt"}
 """Form -> the name that its file has where none is given."""

@@ -22,6 +22,7 @@ from lab.runs.build import Parts, build
 from lab.runs.config import RunConfig
 from lab.runs.environment import check_environment, read_environment
 from lab.runs.exporter import Exporter, check_exporters, exported
+from lab.runs.images import describe_samples
 from lab.runs.interrupt import end_undisturbed, interruptible
 from lab.runs.network import describe_input
 from lab.runs.planner import Planned
@@ -259,6 +260,7 @@ class Run:
             observer=self.observer,
             group=self.group,
             on_epoch=self.on_epoch,
+            images=describe_samples(self.parts.data),
         )
         if self.checkpoint is not None:
             saved = self.checkpoint

@@ -3,6 +3,7 @@
 from . import control
 from .attempt import check_new_run
 from .control import COMMANDS, Command
+from .observations import ImagesEvent, LayersEvent, PredictionsEvent, ProofEvent
 from .place import RUNS_ROOT
 from .process import STALE_SECONDS, ProcessIdentity
 from .reader import AttemptRow, Buckets, EventRow, EventRows, RunReader, RunSummary, ScalarRows, ThinnedScalar
@@ -57,14 +58,18 @@ __all__ = [
     "EventRows",
     "GenotypeEvent",
     "GrowthEvent",
+    "ImagesEvent",
     "ImportanceEvent",
     "InterventionEvent",
+    "LayersEvent",
     "MemoryEvent",
     "MutationEvent",
     "OomEvent",
     "PhaseEvent",
     "PlanEvent",
+    "PredictionsEvent",
     "ProcessIdentity",
+    "ProofEvent",
     "Record",
     "RollbackEvent",
     "RunReader",

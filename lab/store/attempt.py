@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lab.base import ConfigError, StoreError
 from lab.store.process import STALE_SECONDS, ProcessIdentity
-from lab.store.schema import DATABASE, choose_journal, create_tables, open_for_writing, reading, transaction
+from lab.store.schema import DATABASE, SCHEMA, choose_journal, create_tables, open_for_writing, reading, transaction
 
 CONFIG = "config.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -147,6 +147,8 @@ def continue_run(run_dir: Path, config: str | None, first_step: int) -> tuple[sq
             # Inside the write transaction: two trainers that resume at once see one another.
             number, old_config = _last_attempt(connection, run_dir)
             attempt = RunAttempt(number=number + 1, first_step=first_step, journal=journal)
+            # Its new rows may be of kinds that the schema of its first ones lacks.
+            connection.execute(f"PRAGMA user_version = {SCHEMA}")
             # min: an attempt that was superseded from an earlier step on stays so.
             connection.execute("UPDATE attempt SET cutoff = min(coalesce(cutoff, :step), :step)", {"step": first_step})
             _insert(connection, attempt, config or old_config)

@@ -7,6 +7,8 @@ An edge is `(cell type, target node, source node)`; a genotype is the JSON form 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from lab.store.observations import ImagesEvent, LayersEvent, PredictionsEvent, ProofEvent
+
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseEvent:
@@ -334,6 +336,10 @@ Record = (
     | AlertEvent
     | OomEvent
     | ControlEvent
+    | ProofEvent
+    | ImagesEvent
+    | PredictionsEvent
+    | LayersEvent
     | StudyEvent
     | TrialEvent
     | ImportanceEvent
@@ -357,6 +363,10 @@ EVENT_RECORDS: dict[str, type[Record]] = {
         AlertEvent,
         OomEvent,
         ControlEvent,
+        ProofEvent,
+        ImagesEvent,
+        PredictionsEvent,
+        LayersEvent,
         StudyEvent,
         TrialEvent,
         ImportanceEvent,

@@ -1,8 +1,9 @@
 """The run database: its tables, and how it is opened for writing and for reading.
 
 One SQLite file for each run, one process that writes it. Covers the file alone: what the rows mean is in `writer` and
-`reader`. The application id tells a run from any other SQLite file, `user_version` holds the schema's number: 1, and 2
-since a file can hold the events of a study. Both have the same tables, and both are read.
+`reader`. The application id tells a run from any other SQLite file, `user_version` holds the schema's number: 1, 2
+since a file can hold the events of a study, and 3 since it can hold proofs, images, predictions and layers. All have
+the same tables, and all are read; a run that goes on is written under the present number.
 """
 
 import os
@@ -17,7 +18,7 @@ from lab.base import StoreError
 DATABASE = "events.db"
 # "LABR" in ASCII; SQLite keeps it in the header of the file.
 APPLICATION_ID = 0x4C414252
-SCHEMA = 2
+SCHEMA = 3
 BUSY_SECONDS = 5.0
 FINITE, NAN, PLUS_INFINITY, MINUS_INFINITY = 0, 1, 2, 3
 

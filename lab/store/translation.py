@@ -210,6 +210,9 @@ def translate_loop_state(state: Mapping[str, Any]) -> dict[str, Any]:
     numbers.setdefault("_begun", numbers["batch"] > 0)
     numbers.setdefault("ended", False)
     found.setdefault("events", [])
+    if isinstance(found["events"], list):
+        # Before, no images were told: a run that goes on tells them then.
+        found["events"] = {"recent": found["events"], "images_told": False}
     if "network" in found["strategy"]:  # of a recipe that searches nothing
         numbers["_segment"] = numbers["_segment"].replace(SEARCH_PHASE, TRAINING)
         monitor = found["monitor"]

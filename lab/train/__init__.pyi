@@ -16,7 +16,7 @@ from .commands import (
 from .compile import Compiler
 from .criterion import BatchLoss, Criterion, PerSampleLoss
 from .data import RecordData, RunData, StreamData
-from .evaluate import Comparison, compare, evaluate, relative_difference
+from .evaluate import Comparison, compare, evaluate
 from .group import Group, Ranks, SingleProcess, open_group
 from .loaders import LoaderData, divide_loader
 from .loop import Stopped, TrainingLoop
@@ -77,6 +77,5 @@ __all__ = [
     "divide_loader",
     "evaluate",
     "open_group",
-    "relative_difference",
     "serve",
 ]

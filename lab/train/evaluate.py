@@ -1,4 +1,4 @@
-"""Reading a network: evaluation on fixed samples, paired comparison, output difference.
+"""Reading a network: evaluation on fixed samples, paired comparison.
 
 N samples, B in a batch, K classes.
 """
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lab.nn import eval_mode
+from lab.probe import PredictionReader
 from lab.train.criterion import Criterion, PerSampleLoss
 from lab.train.strategy import Batches, Evaluation
 
@@ -30,9 +31,11 @@ def evaluate(model: nn.Module, batches: Batches, criterion: PerSampleLoss | None
     losses: list[Tensor] = []
     hits: list[Tensor] = []
     parts: dict[str, list[Tensor]] = {}
+    reader = PredictionReader()
     with eval_mode(model):
         for inputs, targets in batches:
             outputs = model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+            reader.add(outputs, targets)
             losses.append(criterion.each(outputs, targets))
             hits.append(criterion.hits(outputs, targets))
             for name, part_B in criterion.parts(outputs, targets).items():
@@ -45,6 +48,7 @@ def evaluate(model: nn.Module, batches: Batches, criterion: PerSampleLoss | None
         losses_N=losses_N,
         hits_N=hits_N,
         parts={name: float(torch.cat(found).double().mean()) for name, found in parts.items()},
+        predictions=reader.event(hits_N),
     )
 
 
@@ -73,25 +77,3 @@ def compare(before_N: Tensor, after_N: Tensor) -> Comparison:
     difference_N = after_N - before_N
     error = float(difference_N.std()) / math.sqrt(len(difference_N)) if len(difference_N) > 1 else 0.0
     return Comparison(mean=float(difference_N.mean()), error=error)
-
-
-@torch.no_grad()
-def outputs(model: nn.Module, x_BCHW: Tensor) -> Tensor:
-    """The output of `model` in eval mode; the mode is as before afterwards."""
-    with eval_mode(model):
-        out: Tensor = model(x_BCHW)
-    return out
-
-
-def relative_difference(after: Tensor, before: Tensor) -> float:
-    """max|y' - y| / max|y|; infinite where one of the two is not finite.
-
-    Args:
-        after: y', of any shape with a value in it.
-        before: y, of the same shape and device. Where it is zero everywhere, the result is max|y'|.
-    """
-    if not (torch.isfinite(after).all() and torch.isfinite(before).all()):
-        return math.inf
-    scale = float(before.abs().max())
-    gap = float((after - before).abs().max())
-    return gap / scale if scale > 0 else gap

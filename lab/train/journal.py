@@ -1,18 +1,21 @@
 """What the training loop tells of a run: epochs, memory, stability, interventions, answers to commands."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from lab.device import process_memory, tensor_bytes
 from lab.monitor import Verdict
+from lab.probe import LayerProbe
 from lab.store import (
     EVENT_RECORDS,
     AlertEvent,
     Command,
     ControlEvent,
+    ImagesEvent,
     InterventionEvent,
     MemoryEvent,
     PhaseEvent,
@@ -21,7 +24,10 @@ from lab.store import (
 )
 from lab.train.commands import Offers, Outcome, Request, advised, offered
 from lab.train.sink import Observer, Sink
-from lab.train.strategy import EpochReport
+from lab.train.strategy import EpochReport, Evaluation, Split, Strategy
+
+LAYERS_EVERY = 64
+"""Steps of an epoch between two looks at the layers; the epoch's first step is looked at."""
 
 
 class Journal:
@@ -29,12 +35,17 @@ class Journal:
 
     Args:
         device: where the run computes; its allocator is read where it is CUDA.
+        images: the fixed samples whose predictions are told; None tells neither them nor predictions.
     """
 
-    def __init__(self, sink: Sink, observer: Observer, device: torch.device | None) -> None:
+    def __init__(
+        self, sink: Sink, observer: Observer, device: torch.device | None, images: ImagesEvent | None = None
+    ) -> None:
         self.sink = sink
         self.observer = observer
         self.cuda = device if device is not None and device.type == "cuda" else None
+        self.images = images
+        self.images_told = False
         self.recent: list[tuple[int, Record]] = []
         """The events of the latest step that had any, each with that step."""
 
@@ -43,17 +54,41 @@ class Journal:
         self.recent.append((step, record))
         self.sink.record(step, record)
 
-    def state_dict(self, step: int) -> list[list[Any]]:
-        """The events told at `step`, the next one of the training, as JSON data.
+    def state_dict(self, step: int) -> dict[str, Any]:
+        """The events told at `step`, the next one of the training, as JSON data, and whether the images are told.
 
         A run that is resumed there supersedes all rows from that step on, and does not bring these about again.
         """
-        return [[record.kind, asdict(record)] for at, record in self.recent if at >= step]
+        recent = [[record.kind, asdict(record)] for at, record in self.recent if at >= step]
+        return {"recent": recent, "images_told": self.images_told}
 
-    def load_state_dict(self, state: list[list[Any]], step: int) -> None:
+    def load_state_dict(self, state: dict[str, Any], step: int) -> None:
         """Tell the events of `state_dict` once more."""
-        for kind, payload in state:
+        self.images_told = state["images_told"]
+        for kind, payload in state["recent"]:
             self._record(step, EVENT_RECORDS[kind](**payload))
+
+    def tell_images(self, step: int) -> None:
+        """The fixed samples, once in a run."""
+        if self.images is not None and not self.images_told:
+            self._record(step, self.images)
+            self.images_told = True
+
+    def layer_probe(self, strategy: Strategy, split: Split) -> LayerProbe | None:
+        """Looks at the layers over the step to come; None where it trains no weights."""
+        if split != Split.TRAIN:
+            return None
+        network = strategy.network
+        if network is None:
+            # Of a search the supernet, before there is a live network.
+            roots = [root for root in strategy.state().roots if isinstance(root, nn.Module)]
+            network = max(roots, key=lambda root: sum(p.numel() for p in root.parameters()), default=None)
+        return None if network is None else LayerProbe(network)
+
+    def tell(self, step: int, record: Record | None) -> None:
+        """One event of the loop itself; None is nothing to tell."""
+        if record is not None:
+            self._record(step, record)
 
     def records(self, step: int, records: Sequence[Record], offers: Offers) -> None:
         """A strategy's own events; a phase says which commands the run serves in it."""
@@ -64,13 +99,14 @@ class Journal:
             if isinstance(record, AlertEvent):
                 self.observer.on_text(f"{record.title}: {record.text}")
 
-    def epoch(self, step: int, report: EpochReport, parts: Mapping[str, float], roots: tuple[object, ...]) -> None:
-        """An epoch's numbers and the memory at its end.
+    def epoch(self, step: int, report: EpochReport, read: Evaluation | None, roots: tuple[object, ...]) -> None:
+        """An epoch's numbers, the memory at its end, and what the network says of the fixed samples.
 
         Args:
-            parts: mean of each loss on the selection split by its name, where there are several.
+            read: the network on the selection split, where it was read.
             roots: modules and optimizers whose tensors count.
         """
+        parts = {} if read is None else read.parts
         memory = MemoryEvent(
             rss=process_memory(),
             tensors=tensor_bytes(roots),
@@ -79,6 +115,8 @@ class Journal:
         values = {"memory/rss": memory.rss, "memory/tensors": memory.tensors}
         self.sink.scalars(step, {**report.scalars(), **{f"decision/loss/{k}": v for k, v in parts.items()}, **values})
         self._record(step, memory)
+        if self.images_told and read is not None:
+            self.tell(step, read.predictions)
 
     def stability(self, step: int, verdict: Verdict, offers: Offers) -> None:
         """A verdict of the monitor, with the advice that this run can follow."""

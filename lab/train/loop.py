@@ -13,10 +13,10 @@ import torch
 from lab.base import LabError
 from lab.monitor import StabilityMonitor, Verdict
 from lab.state import rng_state, set_rng_state
-from lab.store import Command, translate_loop_state
+from lab.store import Command, ImagesEvent, translate_loop_state
 from lab.train.commands import Mutate, Outcome, Request, RequestContext, advised, requested, serve
 from lab.train.group import Group, SingleProcess
-from lab.train.journal import Journal
+from lab.train.journal import LAYERS_EVERY, Journal
 from lab.train.sink import Observer, SilentObserver, Sink
 from lab.train.strategy import EpochData, EpochReport, Evaluation, Split, Strategy, StrategyState
 
@@ -42,6 +42,7 @@ class TrainingLoop:
         observer: shown every step.
         group: the processes that train together; they are interrupted together.
         on_epoch: called with the report of each epoch, before its checkpoint is written.
+        images: the fixed samples whose predictions are told; None tells neither them nor predictions.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class TrainingLoop:
         observer: Observer | None = None,
         group: Group | None = None,
         on_epoch: Callable[[EpochReport], None] = lambda report: None,
+        images: ImagesEvent | None = None,
     ) -> None:
         self.on_epoch = on_epoch
         self.group: Group = group or SingleProcess()
@@ -69,7 +71,7 @@ class TrainingLoop:
         self.save = save
         self.save_every = save_every
         self.observer = observer or SilentObserver()
-        self.journal = Journal(sink, self.observer, device)
+        self.journal = Journal(sink, self.observer, device, images)
         self.epoch = self.batch = self.global_step = 0
         self.history: list[dict[str, Any]] = []
         self.sums = [0.0, 0.0]
@@ -115,6 +117,7 @@ class TrainingLoop:
 
     def _begin_epoch(self) -> bool:
         """Let the strategy prepare the epoch; whether there is one."""
+        self.journal.tell_images(self.global_step)
         plan = self.strategy.begin_epoch(self.epoch, self.global_step, self.data)
         self.sums = [0.0, 0.0]
         if plan is not None:
@@ -127,19 +130,18 @@ class TrainingLoop:
         return self._begun
 
     def _step(self, inputs: Any, targets: Any, length: int) -> bool:
+        probe = None if self.batch % LAYERS_EVERY else self.journal.layer_probe(self.strategy, self._split)
         report = self.strategy.step(inputs, targets)
-        verdict = self.monitor.observe(
+        if probe is not None:
+            self.journal.tell(self.global_step, probe.read())
+        verdict = self._verdict = self.monitor.observe(
             step=self.global_step, loss=report.loss, accuracy=report.accuracy, grad_norm=report.grad_norm
         )
-        self._verdict = verdict
         self.sink.scalars(self.global_step, {**report.scalars(), "health": verdict.health})
-        self.sums[0] += report.loss
-        self.sums[1] += report.accuracy
-        self.batch += 1
-        self.global_step += 1
+        self.sums = [self.sums[0] + report.loss, self.sums[1] + report.accuracy]
+        self.batch, self.global_step = self.batch + 1, self.global_step + 1
         self.observer.on_step(self.epoch, self.epochs, self.strategy.phase, self.batch, length, report.loss)
-        rolled_back = verdict.advice != "none" and self._act(verdict)
-        return rolled_back or report.ends_epoch
+        return (verdict.advice != "none" and self._act(verdict)) or report.ends_epoch
 
     def _act(self, verdict: Verdict) -> bool:
         """Do what the monitor advises; whether the network was rolled back."""
@@ -178,8 +180,7 @@ class TrainingLoop:
         report = EpochReport.of(self.epoch, phase, self.batch, self.sums, evaluation)
         self.history.append(report.to_dict())
         self._publish(self._last_step)
-        parts = {} if evaluation is None else evaluation.parts
-        self.journal.epoch(self._last_step, report, parts, self.strategy.state().roots)
+        self.journal.epoch(self._last_step, report, evaluation, self.strategy.state().roots)
         if self._verdict is not None:
             self.journal.stability(self._last_step, self._verdict, self.strategy.offers)
         self.on_epoch(report)
@@ -204,8 +205,7 @@ class TrainingLoop:
         return max(self.global_step - 1, 0)
 
     def _publish(self, step: int | None = None) -> None:
-        step = self.global_step if step is None else step
-        self.journal.records(step, self.strategy.records, self.strategy.offers)
+        self.journal.records(self.global_step if step is None else step, self.strategy.records, self.strategy.offers)
         self.strategy.records.clear()  # in place: the steps of the strategy append to this list
 
     def _serve(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from lab.store import Record
+from lab.store import PredictionsEvent, Record
 from lab.train.commands import Offers
 from lab.train.step import StepReport
 
@@ -30,6 +30,8 @@ class Evaluation:
     """1 where a sample was classified correctly, else 0, (N,), on the CPU; empty where that is not known."""
     parts: Mapping[str, float] = field(default_factory=dict)
     """Mean of each loss by its name, where there are several."""
+    predictions: PredictionsEvent | None = None
+    """What it says of the fixed samples, and which classes it confuses."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,6 +84,19 @@ def test_actions_are_told_with_what_was_measured_and_the_network_learns(whole):
     assert set(scalars.name) == {"agent/parameters", "compute"}
 
 
+def test_each_action_that_was_tried_is_proven_on_the_same_ten_samples(whole):
+    events = RunReader(Path(whole.run_dir)).events(kinds=("action", "proof", "images")).events
+    (images,) = [event.payload for event in events if event.kind == "images"]
+    proofs = {event.payload["number"]: event.payload for event in events if event.kind == "proof"}
+    actions = [event.payload for event in events if event.kind == "action"]
+    assert list(proofs) == [number for number, action in enumerate(actions, start=1) if action["applied"]]
+    for number, proof in proofs.items():
+        assert proof["what"] == "action"
+        assert proof["samples"] == images["samples"][:10]
+        assert proof["exact"] is actions[number - 1]["info"]["exact"]
+        assert proof["difference"] <= 1e-5 or not proof["exact"]
+
+
 def test_a_killed_run_ends_with_the_same_bits_after_it_was_resumed(make_agent_config, run_code, tmp_path, whole):
     config = make_agent_config()
     status, output = run_code(SCRIPT, tmp_path, json.dumps(config.to_json()), 3, 2)

@@ -9,6 +9,7 @@ import torch
 
 from lab.asose.mutation_trial import FIRST_EPOCH, MutationTrials
 from lab.nn import train_mode
+from lab.probe import ProofSamples
 from lab.runs import Run, build
 from lab.space import Edge
 from lab.state import clone_state, state_digest
@@ -39,6 +40,8 @@ def trials_of(strategy, config=EVERY):
 
 
 def run_trial(trials, parts, target):
+    proof = ProofSamples()
+    proof.take(parts.data.selection)
     return trials.run(
         target,
         epoch=1,
@@ -46,6 +49,7 @@ def run_trial(trials, parts, target):
         own_step=parts.strategy.weight_step,
         criterion=Criterion(),
         remaining=math.inf,
+        proof=proof,
     )
 
 
@@ -66,6 +70,9 @@ def test_without_a_gain_the_network_has_the_bits_of_plain_training(parts):
     assert tried.result.made
     assert tried.result.verdict != "better"
     assert 0.0 <= tried.difference <= 1e-5
+    before_PK, after_PK = tried.asked
+    assert before_PK.shape == (10, 10)
+    assert float((after_PK - before_PK).abs().max()) <= 1e-5 * float(before_PK.abs().max())
     assert strategy.live.child.genotype == old
     after = state_digest(strategy.live.state_dict())
     strategy.live.load_state_dict(clone_state(before["live"]))

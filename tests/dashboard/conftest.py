@@ -106,6 +106,12 @@ class Recorder:
         self.epoch(30, 2)
 
 
+@pytest.fixture(scope="session")
+def recorder_class() -> type[Recorder]:
+    """For a run that several tests of a file look at; who makes one ends it."""
+    return Recorder
+
+
 @pytest.fixture
 def recorder(tmp_path: Path) -> Iterator[Callable[..., Recorder]]:
     """Makes recorders in tmp_path / "runs"; those still open are closed at the end."""

@@ -7,7 +7,7 @@ import pytest
 
 from lab.store import ActionEvent, AlertEvent, control
 
-CHARTS = {"actions", "trials", "parameters", "learning", "loss", "accuracy", "stability", "memory"}
+CHARTS = {"actions", "proof", "trials", "parameters", "learning", "loss", "accuracy", "stability", "memory"}
 
 
 def action(name: str, *, accepted: bool, change: float = -0.01, **more: Any) -> ActionEvent:

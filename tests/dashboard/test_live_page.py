@@ -10,7 +10,7 @@ import pytest
 
 from lab.store import AlertEvent, GrowthEvent, InterventionEvent, OomEvent, PlanEvent, RollbackEvent, control
 
-CHARTS = {"timeline", "genotype", "probabilities", "temperature", "loss", "accuracy", "stability", "memory"}
+CHARTS = {"timeline", "genotype", "proof", "probabilities", "temperature", "loss", "accuracy", "stability", "memory"}
 
 
 @pytest.mark.parametrize("made", [True, False])

@@ -13,8 +13,8 @@ from lab.checkpoint import list_checkpoints
 from lab.cli import main
 from lab.export import export_onnx, export_program, export_run, onnx_outputs, plain_module, program
 from lab.nn import EvolvableNetwork, eval_mode
+from lab.probe import relative_difference
 from lab.space import DARTS, NB201, Genotype, sample
-from lab.train import relative_difference
 
 needs_onnx = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in program.ONNX_PACKAGES),

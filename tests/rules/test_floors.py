@@ -25,6 +25,7 @@ FLOORS = {
     "explore": 4,
     "morph": 4,
     "trial": 4,
+    "probe": 4,
     "train": 5,
     "asose": 6,
     "agent": 6,

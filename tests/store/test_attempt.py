@@ -1,10 +1,13 @@
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from lab.base import ConfigError, StoreError
-from lab.store import ProcessIdentity, RunReader, RunWriter
+from lab.store import LayersEvent, ProcessIdentity, RunReader, RunWriter
+from lab.store.schema import DATABASE, SCHEMA
 
 
 def write(run: RunWriter, first: int, last: int, value: float) -> None:
@@ -96,3 +99,27 @@ def test_a_writer_on_another_host_counts_by_its_heartbeat(tmp_path: Path, monkey
     monkeypatch.setattr("lab.store.attempt.STALE_SECONDS", 0.0)
     RunWriter(tmp_path, "a", resume=True, step=0).finish()
     run._open = False
+
+
+def test_a_run_of_an_earlier_schema_opens_and_goes_on_under_the_present_one(tmp_path: Path) -> None:
+    with RunWriter(tmp_path, "a") as run:
+        write(run, 0, 3, 1.0)
+
+    def number() -> int:
+        with closing(sqlite3.connect(tmp_path / "a" / DATABASE)) as connection:
+            return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+    with closing(sqlite3.connect(tmp_path / "a" / DATABASE)) as connection:
+        connection.execute("PRAGMA user_version = 2")
+    assert len(RunReader(tmp_path / "a").scalars()) == 3
+    assert number() == 2
+    with RunWriter(tmp_path, "a", resume=True, step=3) as run:
+        run.record(3, LayersEvent(layers=["stem"], gradient=[1.0], ratio=[None]))
+    assert number() == SCHEMA
+    assert RunReader(tmp_path / "a").events(kinds=("layers",)).events[0].record().gradient == [1.0]
+
+
+@pytest.mark.parametrize("kind", ["proof", "images", "predictions", "layers"])
+def test_an_event_about_samples_or_layers_needs_all_its_fields(tmp_path: Path, kind: str) -> None:
+    with RunWriter(tmp_path, "a") as run, pytest.raises(StoreError, match="missing"):
+        run.event(0, kind, {})

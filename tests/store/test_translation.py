@@ -15,6 +15,7 @@ from lab.store import (
     translate_config,
     translate_event,
     translate_head,
+    translate_loop_state,
     translate_piece,
     translate_plan,
     translate_state,
@@ -175,3 +176,10 @@ def test_the_reader_of_a_run_translates(tmp_path):
     with RunWriter(tmp_path, "a", {"recipe": "hybrid", "hybrid": {"weighting": "dwa"}}) as run:
         run.scalars(0, {"loss": 1.0})
     assert RunReader(tmp_path / "a").config()["multitask"] == {"weighting": "dwa"}
+
+
+def test_a_run_from_before_images_were_told_tells_them_when_it_goes_on() -> None:
+    state = {"strategy": {}, "rng": {}, "split": "train", "numbers": {"batch": 1}, "events": [["alert", {}]]}
+    assert translate_loop_state(state)["events"] == {"recent": [["alert", {}]], "images_told": False}
+    present = {**state, "events": {"recent": [], "images_told": True}}
+    assert translate_loop_state(present)["events"] == present["events"]

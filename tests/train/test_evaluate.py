@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lab.train import compare, evaluate, relative_difference
+from lab.train import compare, evaluate
 
 
 def test_evaluation_is_in_eval_mode_and_leaves_no_trace():
@@ -28,11 +28,3 @@ def test_a_clear_rise_is_worse_and_noise_is_not():
     assert not compare(before, before + noise - noise.mean()).worse(1.64)
     assert not compare(before, before - 0.05 + noise).worse(1.64)
     assert compare(before, before + math.nan).worse(1.64)
-
-
-def test_relative_difference_is_of_the_largest_values():
-    old = torch.tensor([1.0, -4.0])
-    assert relative_difference(torch.tensor([1.0, -4.0]), old) == 0.0
-    assert relative_difference(torch.tensor([2.0, -4.0]), old) == 0.25
-    assert relative_difference(torch.tensor([math.nan, -4.0]), old) == math.inf
-    assert relative_difference(torch.tensor([0.5]), torch.tensor([0.0])) == 0.5

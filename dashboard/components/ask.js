@@ -1,0 +1,86 @@
+// Ask the class: two buttons that count, and the outcome once it is known and somebody asks for it.
+// data: id (what is asked about), run, text, verdict ("kept", "taken back", or "" while it is open), reason.
+// The counts live in this tab: nothing is sent, so neither the server nor another tab ever knows them.
+
+const ANSWERS = ["kept", "taken back"];
+
+function counts(data) {
+  const all = (window.labAnswers ??= {});
+  return (all[data.id] ??= { run: data.run, kept: 0, "taken back": 0, verdict: "", shown: false });
+}
+
+function element(kind, text = "") {
+  const made = document.createElement(kind);
+  made.textContent = text;
+  return made;
+}
+
+function button(text, press) {
+  const made = element("button", text);
+  made.type = "button";
+  made.style.cssText =
+    "font:inherit;color:inherit;background:transparent;border:1px solid currentColor;border-radius:.5rem;" +
+    "padding:.5rem .9rem;margin:0 .5rem .5rem 0;cursor:pointer;min-height:2.75rem";
+  made.addEventListener("click", press);
+  return made;
+}
+
+function build(parentElement) {
+  const place = element("div");
+  place.className = "lab-ask";
+  place.question = element("p");
+  place.buttons = ANSWERS.map((answer) =>
+    button("", () => {
+      counts(place.data)[answer] += 1;
+      show(place);
+    }),
+  );
+  place.reveal = button("Reveal", () => {
+    counts(place.data).shown = true;
+    show(place);
+  });
+  place.outcome = element("p");
+  place.outcome.setAttribute("role", "status");
+  place.append(place.question, ...place.buttons, place.reveal, place.outcome);
+  parentElement.appendChild(place);
+  return place;
+}
+
+// Of the questions of this run that were revealed and answered: how often most of the class was right.
+function score(run) {
+  const asked = Object.values(window.labAnswers).filter(
+    (each) => each.run === run && each.shown && each.kept !== each["taken back"],
+  );
+  const right = asked.filter((each) => (each.kept > each["taken back"] ? "kept" : "taken back") === each.verdict);
+  return asked.length > 1 ? ` Most of the class was right in ${right.length} of ${asked.length} questions.` : "";
+}
+
+function show(place) {
+  const { data } = place;
+  const own = counts(data);
+  own.verdict = data.verdict;
+  const shown = own.shown && data.verdict !== "";
+  place.question.textContent = `${data.text} Kept or taken back?`;
+  place.buttons.forEach((each, number) => {
+    const answer = ANSWERS[number];
+    each.textContent = `${answer[0].toUpperCase()}${answer.slice(1)}: ${own[answer]}`;
+    each.disabled = shown;
+    each.style.opacity = shown ? 0.6 : 1;
+  });
+  place.reveal.hidden = data.verdict === "" || shown;
+  if (shown) {
+    const all = own.kept + own["taken back"];
+    const right = all ? ` ${own[data.verdict]} of ${all} answers were right.` : "";
+    const sign = data.verdict === "kept" ? "✔" : "✘";
+    place.outcome.textContent = `${sign} It was ${data.verdict}.${right}${score(data.run)} Why: ${data.reason}`;
+  } else {
+    place.outcome.textContent =
+      data.verdict === "" ? "Not decided yet: the network trains on, then the selection split decides." : "It is decided.";
+  }
+}
+
+export default function ({ data, parentElement }) {
+  const place = parentElement.querySelector(".lab-ask") ?? build(parentElement);
+  place.data = data;
+  show(place);
+}

@@ -1,0 +1,65 @@
+"""The proof of the latest change: what the network said of ten samples before and after, and the transition since."""
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from components import words
+from components.card import card
+from components.feed import Snapshot
+from lab.charts import proof_figure, proof_heading, proof_table, proof_text
+from lab.store import EventRow
+
+if TYPE_CHECKING:
+    from components.panels import PageFrame
+
+HELP = (
+    "Ten fixed images of the selection split. Above the line: what the network said right before the change; below it: "
+    "right after, before any training. A mirror image proves that nothing moved."
+)
+MOST_ROWS = 200
+"""Rows of a table; the run's store has all of them."""
+
+
+def predictions_since(snapshot: Snapshot, proof: EventRow) -> EventRow | None:
+    """The latest reading of the network behind a proof; None where it has not been read since."""
+    reading = snapshot.latest("predictions")
+    return reading if reading is not None and reading.id > proof.id else None
+
+
+def transition_share(snapshot: Snapshot, proof: EventRow) -> float | None:
+    """Share of the new primitives in the change that is proven, in [0, 1]; None where no transition has begun."""
+    beta = snapshot.series("beta").since(proof.step)
+    later = any(event.kind == "rollback" and event.id > proof.id for event in snapshot.events)
+    share = beta.last
+    # A damaged row may hold NaN, which a bar refuses.
+    known = share is not None and 0.0 <= share <= 1.0
+    return share if known and not later and proof.payload["what"] in ("mutation", "growth") else None
+
+
+def proof_panel(picture: "PageFrame") -> None:
+    """The latest proof as bars, in words and as a table; then how far the transition is."""
+    snapshot = picture.snapshot
+    proof, images = snapshot.latest("proof"), snapshot.latest("images")
+    now = None if proof is None else predictions_since(snapshot, proof)
+    title = "The proof" if proof is None else f"The proof: {proof_heading(proof.step, proof.payload)}"
+    with card(title, HELP):
+        told = "" if proof is None else proof_text(proof.payload)
+        picture.figure(
+            "proof",
+            tuple(None if event is None else event.id for event in (proof, images, now)),
+            lambda: proof_figure(*(None if event is None else event.payload for event in (proof, images, now))),
+            f"Probabilities of ten samples before and after the latest change. {told}" if proof else "No proof yet",
+        )
+        if proof is None:
+            return
+        st.markdown(f"**{words.plain(told)}**")
+        st.caption(words.plain(proof.payload["title"]))
+        share = transition_share(snapshot, proof)
+        if share is not None:
+            st.progress(share, f"Then the transition: {share:.0%} of the way from the old part to the new one")
+        proofs = snapshot.of("proof")
+        whole = "All proofs" if len(proofs) <= MOST_ROWS else f"The latest {MOST_ROWS} proofs"
+        few = f"{whole} ({len(proofs):,} in all)"
+        with st.expander(few):
+            st.dataframe(proof_table(proofs[-MOST_ROWS:]), hide_index=True, alt=f"{few}, the latest first")
