@@ -2,7 +2,7 @@
 
 import streamlit as st
 from components.agent import MEANINGS
-from components.behaviour import health_text, phases_text, zoom_text
+from components.behaviour import health_text, phases_text, slider_text, zoom_text
 from components.multitask import WEIGHTINGS
 from components.text import TASKS
 
@@ -96,6 +96,8 @@ def page() -> None:
     st.markdown("\n".join(f"- **{name}**: {text}" for name, text in TASKS.items()))
     st.subheader("Studies")
     st.markdown(STUDIES)
+    st.subheader("Looking back, replay, wall")
+    st.markdown(slider_text())
     st.subheader("Zooming and pausing")
     st.markdown(zoom_text())
 

@@ -1,27 +1,38 @@
 """Live page: one run, followed while it trains in another process."""
 
 import json
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import streamlit as st
 from components import agent, multitask, panels, text
 from components.clock import ENDED, LOOK_SECONDS, look_again, repeat
+from components.compare import live_address, wall_address
 from components.controls import control_row
 from components.export import scalars_csv
 from components.feed import Snapshot, SnapshotFeed
-from components.figures import drawn_edges, history_label, shown_genotype
+from components.figures import drawn_edges
+from components.moment import ShownMoment, go_to, moment_of
 from components.plot import load_plotly
 from components.resources import drawing_cache, feed_of, root_of_page
 from components.root import run_folders
-from components.sidebar import asked_run, pick_follow, pick_run, pick_view
+from components.sidebar import asked_run, on_wall, pick_follow, pick_run, pick_view
+from components.slider import draw_slider
 from components.studies import runs_and_studies, trial_names
-from components.words import has_no_cell, held_temperature, is_agent, is_multitask, is_text, plain, shown_state
+from components.wall import draw_wall
+from components.wall_figures import find_fixed, ghost_of
+from components.words import held_temperature, is_agent, is_multitask, is_text, plain, shown_state
 
 from lab.base import LabError
 from lab.charts import CurveView, genotype_dot
 from lab.store import list_runs
+
+# Between two pictures of a replay. (A text of its own would be shown on the page.)
+REPLAY_SECONDS = 0.5
+WALL_HELP = "The run on one screen for a projector, in a tab of its own: text that is read from afar, keys to steer it."
 
 
 def empty_store(root: Path, studies: Sequence[str]) -> None:
@@ -55,70 +66,97 @@ def unreadable(read: Callable[[], object], text: str, icon: str) -> None:
     repeat(look, LOOK_SECONDS)
 
 
-def pick_history(snapshot: Snapshot) -> int | None:
-    """The position of the genotype to show; None follows the latest."""
-    count = len(snapshot.of("genotype"))
-    if not st.session_state.get("history") or count < 2:
-        return None
-    return int(
-        st.select_slider(
-            "Genotype at this moment of the run",
-            list(range(count)),
-            value=count - 1,
-            format_func=lambda index: plain(history_label(snapshot, index)),
-            key="moment",
-        )
-    )
+def downloads(shown: list[Snapshot]) -> None:
+    """The run's scalars as CSV, the shown cell as DOT and JSON; each is written when it is asked for.
 
-
-def downloads(snapshot: Snapshot, history: int | None) -> None:
-    """The run's scalars as CSV, the shown cell as DOT and JSON; each is written when it is asked for."""
+    Args:
+        shown: one snapshot, that of the page, which each tick replaces.
+    """
+    snapshot = shown[0]
     run_dir, name = snapshot.summary.path, snapshot.summary.name
-    event = shown_genotype(snapshot, history)
+
+    def cell_json() -> str:
+        event = shown[0].latest("genotype")
+        return json.dumps(None if event is None else event.payload["genotype"], indent=2)
+
     with st.sidebar.expander("Download"):
         st.download_button("Scalars (CSV)", lambda: scalars_csv(run_dir), f"{name}.csv", "text/csv", key="download_csv")
-        if event is not None:
-            cell = event.payload["genotype"]
+        if snapshot.latest("genotype") is not None:
             st.download_button(
                 "Genotype (DOT)",
-                lambda: genotype_dot(drawn_edges(event, None), name),
+                lambda: genotype_dot(drawn_edges(shown[0].latest("genotype"), None), name),
                 f"{name}.dot",
                 "text/vnd.graphviz",
                 key="download_dot",
             )
-            st.download_button(
-                "Genotype (JSON)",
-                lambda: json.dumps(cell, indent=2),
-                f"{name}.json",
-                "application/json",
-                key="download_json",
-            )
+            st.download_button("Genotype (JSON)", cell_json, f"{name}.json", "application/json", key="download_json")
+
+
+def body_of(snapshot: Snapshot) -> Callable[[panels.PageFrame], None]:
+    """What draws the panels of a run, by its recipe."""
+    if is_agent(snapshot):
+        return agent.body
+    if is_multitask(snapshot):
+        return multitask.body
+    return text.body if is_text(snapshot) else panels.body
 
 
 def follow_run(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: CurveView, run_every: float | None) -> None:
-    """Name, buttons and history stand still; status and body are drawn anew at each tick, by one fragment."""
+    """Name and buttons stand still; status, slider and body are drawn anew at each tick, by one fragment."""
     line = st.container(horizontal=True, vertical_alignment="center", gap="small")
     line.subheader(plain(snapshot.summary.name), width="content")
     with st.container(horizontal=True, vertical_alignment="center"):
         control_row(snapshot)
-        few = len(snapshot.of("genotype")) < 2
-        help_text = "Show the genotype as it was earlier in the run."
-        if is_agent(snapshot):
-            help_text = "Recipe agent has no genotype history: the table of actions lists what was changed."
-        elif has_no_cell(snapshot):
-            help_text = f"Recipe {snapshot.config.get('recipe')} has no genotype history."
-        st.toggle("History", key="history", disabled=few, help=help_text)
-    history = pick_history(snapshot)
-    downloads(snapshot, history)
-    body = panels.body
-    if is_agent(snapshot):
-        body = agent.body
-    elif is_multitask(snapshot):
-        body = multitask.body
-    elif is_text(snapshot):
-        body = text.body
-    # What stands outside the live part depends on these: buttons, history, list of runs.
-    drawn_for = (*outside(snapshot), run_folders(root))
+        st.link_button("Wall", wall_address(snapshot.summary.name), icon=":material/tv:", help=WALL_HELP)
+    shown = [snapshot]
+    downloads(shown)
+    body = body_of(snapshot)
+
+    def draw(picture: panels.PageFrame, moment: ShownMoment) -> None:
+        shown[0] = picture.snapshot
+        with line:
+            panels.status(picture)
+        draw_slider(picture.whole, moment, picture.snapshot.cut)
+        body(picture)
+
+    keep_drawing(root, feed, snapshot, view, run_every, draw)
+
+
+def show_wall(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: CurveView, run_every: float | None) -> None:
+    """The run on one screen, with the slider at its foot."""
+    name, asked = snapshot.summary.name, st.query_params.get("beside")
+    beside = find_fixed(root, name, asked)
+
+    def draw(picture: panels.PageFrame, moment: ShownMoment) -> None:
+        other = None
+        if beside is not None:
+            # One that has vanished is none to compare with; a look at the folder finds another one.
+            with suppress(LabError):
+                other = feed_of(str(beside)).refresh()
+        missing = asked if beside is None else None
+        draw_wall(picture, ghost_of(picture.snapshot, other), live_address(name), missing)
+        draw_slider(picture.whole, moment, picture.snapshot.cut, wall=True)
+
+    keep_drawing(root, feed, snapshot, view, run_every, draw)
+
+
+def keep_drawing(
+    root: Path,
+    feed: SnapshotFeed,
+    snapshot: Snapshot,
+    view: CurveView,
+    run_every: float | None,
+    draw: Callable[[panels.PageFrame, ShownMoment], None],
+) -> None:
+    """Draw the moment that the page shows, at each tick anew: as often as a replay needs, as the run brings rows."""
+    run_dir = snapshot.summary.path
+    try:
+        moment = moment_of(run_dir)
+    except LabError as error:
+        st.warning(plain(str(error)), icon=":material/link_off:")
+        moment = ShownMoment()
+    # What stands outside the live part depends on these: buttons, list of runs, the clock.
+    drawn_for = (*outside(snapshot), run_folders(root), moment.speed)
 
     def live() -> None:
         try:
@@ -126,32 +164,40 @@ def follow_run(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: CurveVi
         except LabError as error:
             st.error(plain(f"This run can no longer be read: {error}"), icon=":material/error:")
             return
-        if (*outside(now), run_folders(root)) != drawn_for:
+        moment = moment_of(run_dir)
+        step = moment.shown(now, time.time())
+        if moment.speed is not None and step is None:
+            # The replay has reached the latest step.
+            moment = ShownMoment()
+            go_to(run_dir, moment)
+        if (*outside(now), run_folders(root), moment.speed) != drawn_for:
             st.rerun()
         if now.complete and not snapshot.complete and now.summary.state in ENDED:
             st.rerun()  # from now on the page stands still
-        picture = panels.PageFrame(snapshot=now, view=view, history=history, cache=drawing_cache())
-        with line:
-            panels.status(picture)
-        body(picture)
+        draw(panels.PageFrame(snapshot=now.at(step), whole=now, view=view, cache=drawing_cache()), moment)
 
-    if snapshot.summary.state in ENDED and snapshot.complete:
-        # Nothing comes any more: drawn once. A resumed run is found by a look that draws nothing.
-        repeat(live, None)
-        repeat(partial(look_again, root, feed, snapshot, drawn_for[-1]), run_every)
-    else:
-        repeat(live, run_every)
+    replays = moment.speed is not None
+    place = st.container()
+    # Sent first: the browser reads it while the figures are made.
     load_plotly()
+    with place:
+        if snapshot.summary.state in ENDED and snapshot.complete and not replays:
+            # Nothing comes any more: drawn once. A resumed run is found by a look that draws nothing.
+            repeat(live, None)
+            repeat(partial(look_again, root, feed, snapshot, run_folders(root)), run_every)
+        else:
+            repeat(live, REPLAY_SECONDS if replays else run_every)
 
 
 def outside(snapshot: Snapshot) -> tuple[str, bool, float | None]:
-    """What buttons and history depend on: state, whether there is a history, the temperature that is held."""
-    return shown_state(snapshot), len(snapshot.of("genotype")) > 1, held_temperature(snapshot)
+    """What buttons depend on: state, whether there is a cell to download, the temperature that is held."""
+    return shown_state(snapshot), snapshot.latest("genotype") is not None, held_temperature(snapshot)
 
 
 def page() -> None:
     """Choose a run and follow it."""
     root = root_of_page()
+    wall = on_wall()
     try:
         runs, studies = runs_and_studies(root)
         # Of a study, which is no run itself, the trials are runs: those of the one that the address asks for.
@@ -173,7 +219,7 @@ def page() -> None:
     except LabError:
         unreadable(lambda: feed_of(str(root / name)).refresh(), "This run cannot be read: ", ":material/folder_off:")
         return
-    follow_run(root, feed, snapshot, view, follow.run_every)
+    (show_wall if wall else follow_run)(root, feed, snapshot, view, follow.run_every)
 
 
 page()

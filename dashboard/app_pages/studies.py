@@ -103,7 +103,7 @@ def body(picture: StudyPicture, objective: str) -> None:
 
 def frame(picture: StudyPicture) -> PageFrame:
     """The study as what draws figures and keeps them."""
-    return PageFrame(snapshot=picture.snapshot, view=CurveView(), history=None, cache=drawing_cache())
+    return PageFrame(snapshot=picture.snapshot, whole=picture.snapshot, view=CurveView(), cache=drawing_cache())
 
 
 def history(picture: StudyPicture, objective: str) -> None:

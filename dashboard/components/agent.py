@@ -93,7 +93,7 @@ def _accept_rate(snapshot: Snapshot, tried: int) -> str:
 
 def in_window(snapshot: Snapshot, found: Sequence[Action], view: CurveView) -> tuple[Action, ...]:
     """The actions at the steps that the page shows."""
-    first = figures.last_step(snapshot) - view.last if view.last else 0
+    first = snapshot.last_step - view.last if view.last else 0
     return tuple(action for action in found if action.step >= first)
 
 

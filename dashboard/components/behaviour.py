@@ -23,6 +23,16 @@ ZOOM_ENDS: Mapping[str, str] = MappingProxyType(
 )
 """Key -> name of the controls in the sidebar that end a zoom."""
 
+KEYS: Mapping[str, str] = MappingProxyType(
+    {
+        "Space": "pauses the replay; at the latest step of a running run, the training",
+        "← →": "go through the run by a hundredth of it, with Shift by one step",
+        "M": "mutates, as *Mutate now* does",
+        "F": "fills the screen",
+    }
+)
+"""Key of the wall -> what it does."""
+
 
 def phases_text() -> str:
     """The phases of a search, one sentence each."""
@@ -34,6 +44,17 @@ def health_text() -> str:
     """The words of the health score with their bounds."""
     critical, shaky, steady = (health_word((low + high) / 2) for low, high, _ in HEALTH_BANDS)
     return f"Health near 1 is {steady}; below {HEALTH_BANDS[1][1]} {shaky}; below {HEALTH_BANDS[0][1]} {critical}."
+
+
+def slider_text() -> str:
+    """What slider, replay and wall do."""
+    keys = "; ".join(f"*{key}* {text}" for key, text in KEYS.items())
+    return (
+        "The slider goes over the whole run: genotype, heat map, curves, numbers and sentences show what was known at "
+        "its step, while the run goes on; *Now* follows the latest step again. *Play* replays the run from there; at "
+        "speed 1 it takes as long as the training took. *Wall* opens the run on one screen for a projector, beside a "
+        f"fixed network where a run of one is there (its name begins with that of the run). Its keys: {keys}."
+    )
 
 
 def zoom_text() -> str:

@@ -17,6 +17,11 @@ def live_address(name: str) -> str:
     return f"./?run={quote(name, safe='')}"
 
 
+def wall_address(name: str) -> str:
+    """Where the run `name` is shown on one screen."""
+    return f"{live_address(name)}&view=wall"
+
+
 def run_rows(runs: Sequence[RunSummary]) -> list[dict[str, str]]:
     """One row of text for each run."""
     return [

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from components.commands import NAMES, Sent, answer, send
+from components.commands import NAMES, Answer, Sent, answer, send
 from components.feed import Snapshot
 from components.words import has_no_cell, held_temperature, is_agent, offers, plain, policy_of, shown_state
 from lab.base import LabError
@@ -103,15 +103,48 @@ def control_row(snapshot: Snapshot) -> None:
         _button(snapshot, "stop", enabled=live, primary=True, label="Yes, stop the run")
 
 
-def command_line(snapshot: Snapshot) -> None:
-    """One line on what became of the last command; nothing where none was sent to this run."""
+def command_by_key(snapshot: Snapshot, command: str) -> None:
+    """Send the command of a key of the wall where its button would be enabled; else say why it was not sent.
+
+    A run that has ended, as a recorded one, listens to nobody: nothing is written into its folder.
+    """
+    state = shown_state(snapshot)
+    if state not in ("running", "paused"):
+        why = f"the run is {state} and takes no commands"
+    elif not offers(snapshot, command):
+        why = _reason(snapshot, command)
+    else:
+        _press(snapshot, command)
+        return
+    st.session_state.pop(SENT, None)
+    st.session_state[REFUSED] = (snapshot.summary.path, f"{NAMES[command]}: {why}")
+
+
+def _refusal(snapshot: Snapshot) -> str:
     refused: tuple[Path, str] | None = st.session_state.get(REFUSED)
-    if refused is not None and refused[0] == snapshot.summary.path:
-        st.error(plain(f"The command was not sent: {refused[1]}"), icon=":material/error:")
+    return f"The command was not sent: {refused[1]}" if refused and refused[0] == snapshot.summary.path else ""
+
+
+def _latest_answer(snapshot: Snapshot) -> Answer | None:
     sent: Sent | None = st.session_state.get(SENT)
     if sent is None or sent.run_dir != snapshot.summary.path:
+        return None
+    return answer(snapshot, sent, time.time())
+
+
+def command_text(snapshot: Snapshot) -> str:
+    """What became of the last command as one line of text; empty where none was sent to this run."""
+    found = _latest_answer(snapshot)
+    return _refusal(snapshot) or ("" if found is None else found.text)
+
+
+def command_line(snapshot: Snapshot) -> None:
+    """One line on what became of the last command; nothing where none was sent to this run."""
+    if refused := _refusal(snapshot):
+        st.error(plain(refused), icon=":material/error:")
+    found = _latest_answer(snapshot)
+    if found is None:
         return
-    found = answer(snapshot, sent, time.time())
     color, icon = {
         "waiting": ("blue", "hourglass_top"),
         "done": ("green", "check_circle"),

@@ -46,6 +46,30 @@ class Snapshot:
     """Attempt, cursor of the scalars, cursor of the events, scalars whose long past is still to be read."""
     complete: bool
     """False while rows of a long run are still being read."""
+    cut: int | None = None
+    """The step behind which this snapshot knows nothing; None where it knows all."""
+
+    def at(self, step: int | None) -> "Snapshot":
+        """What was known at `step`: rows of that step and of those before; the whole for None.
+
+        All figures, numbers and sentences of a page take their rows from one snapshot: none can show another moment.
+        """
+        if step is None:
+            return self
+        known = {name: series.until(step) for name, series in self.scalars.items()}
+        scalars = {name: series for name, series in known.items() if len(series)}
+        events = tuple(event for event in self.events if event.step <= step)
+        last = self.summary.last_step
+        summary = replace(self.summary, last_step=None if last is None else min(last, step))
+        attempt, cursor, _, to_thin = self.version
+        version = (attempt, cursor, events[-1].id if events else 0, to_thin)
+        return replace(self, summary=summary, scalars=scalars, events=events, version=version, cut=step)
+
+    @property
+    def last_step(self) -> int:
+        """The latest step that any scalar or event has; 0 where there is none."""
+        steps = [int(series.step[-1]) for series in self.scalars.values() if len(series)]
+        return max([*steps, *(event.step for event in self.events[-1:])], default=0)
 
     def series(self, name: str) -> Series:
         """The scalar `name`; without points where the run has none."""

@@ -155,28 +155,23 @@ def memory_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
 
 def timeline_panel(snapshot: Snapshot) -> go.Figure:
     """Phases over steps."""
-    return timeline_figure(snapshot.events, last_step(snapshot))
+    return timeline_figure(snapshot.events, snapshot.last_step)
 
 
-def last_step(snapshot: Snapshot) -> int:
-    """The latest step that any scalar or event has."""
-    steps = [int(series.step[-1]) for series in snapshot.scalars.values() if len(series)]
-    return max([*steps, *(event.step for event in snapshot.events[-1:])], default=0)
-
-
-def shown_genotype(snapshot: Snapshot, index: int | None) -> EventRow | None:
-    """The genotype event that the page shows: the `index`-th of the run, or the latest where `index` is None."""
-    found = snapshot.of("genotype")
-    if not found:
-        return None
-    return found[-1] if index is None else found[min(index, len(found) - 1)]
-
-
-def change_before(snapshot: Snapshot, event: EventRow | None) -> Change | None:
-    """The latest mutation that had been made (or refused) when `event` was written; the latest of all for None."""
-    known = [row for row in snapshot.of("mutation") if event is None or row.id <= event.id or row.step <= event.step]
-    found = mutation_changes(known)
+def latest_change(snapshot: Snapshot) -> Change | None:
+    """The latest mutation that was made or refused; None where there was none."""
+    found = mutation_changes(snapshot.of("mutation"))
     return found[-1] if found else None
+
+
+def transition_share(snapshot: Snapshot, change: Change | None) -> float | None:
+    """How far the output has moved to the primitives of `change`, in [0, 1); None where no transition goes on."""
+    beta = snapshot.series("beta").since(0 if change is None else change.step)
+    if change is None or change.status != "applied" or not len(beta):
+        return None
+    share = float(beta.value[-1])
+    # A damaged row may hold NaN.
+    return share if 0.0 <= share < 1.0 else None
 
 
 def drawn_edges(event: EventRow | None, change: Change | None) -> tuple[CellEdge, ...]:
@@ -189,17 +184,11 @@ def drawn_edges(event: EventRow | None, change: Change | None) -> tuple[CellEdge
     return cell_edges(event.payload["genotype"], event.payload, edits)
 
 
-def genotype_panel(event: EventRow | None, change: Change | None) -> go.Figure:
-    """The cell as a graph."""
-    return genotype_figure(drawn_edges(event, change))
+def genotype_panel(event: EventRow | None, change: Change | None, share: float | None = None) -> go.Figure:
+    """The cell as a graph; while a transition goes on, its changed edges are filled as far as `share` says."""
+    return genotype_figure(drawn_edges(event, change), filled=share)
 
 
 def probability_panel(event: EventRow | None) -> go.Figure:
     """Architecture probabilities as a heat map."""
     return probability_figure(None if event is None else event.payload)
-
-
-def history_label(snapshot: Snapshot, index: int) -> str:
-    """What the history slider says at position `index`: `3: step 480, mutation`."""
-    event = snapshot.of("genotype")[index]
-    return f"{index + 1}: step {event.step:,}, {event.payload['reason']}"

@@ -29,6 +29,7 @@ from lab.store import EventRow
 MOST_ROWS = 200
 """Rows of a table; the run's store has all of them."""
 HELD_HELP = "A person set the Gumbel temperature; it stays there until *Release temperature* is pressed."
+PAST_HELP = "Everything below is of that moment; *Now* beside the slider goes back to the latest step."
 LOSS_HELP = "Cross-entropy of the correct class, in nats."
 ACCURACY_HELP = "Share of images that are classified correctly."
 
@@ -38,25 +39,32 @@ class PageFrame:
     """What one tick draws: a snapshot, how to draw it, and the figures drawn before."""
 
     snapshot: Snapshot
+    """The run at the moment that the page shows: all figures, numbers and sentences are of this one."""
+    whole: Snapshot
+    """The run as it is now: what state, heartbeat and answers to commands are read from."""
     view: CurveView
-    history: int | None
-    """Position of the shown genotype among the run's snapshots; None shows the latest."""
     cache: figures.DrawingCache
 
     def figure(self, name: str, depends: Hashable, build: Callable[[], go.Figure], alt: str) -> None:
         """Draw a figure; the same `depends` gives the same figure, which the browser leaves alone."""
-        drawing = self.cache.get((self.snapshot.summary.path, self.snapshot.version[0], name, depends), build)
+        drawing = self.drawing(name, depends, build)
         draw(drawing, key=f"figure_{name}", label=alt, view=f"{self.snapshot.summary.path} {self.view}")
 
-    def lengths(self, *names: str) -> tuple[int, ...]:
-        """Number of points of these scalars, and the events' cursor: what the curves depend on."""
-        return (*(len(self.snapshot.series(name)) for name in names), self.snapshot.version[2])
+    def drawing(self, name: str, depends: Hashable, build: Callable[[], go.Figure]) -> figures.Drawing:
+        """A figure of this run, the one of before where `depends` is the same."""
+        return self.cache.get((self.snapshot.summary.path, self.snapshot.version[0], name, depends), build)
+
+    def lengths(self, *names: str) -> tuple[object, ...]:
+        """Number of points and last step of these scalars, and the events' cursor: what the curves depend on."""
+        found = [self.snapshot.series(name) for name in names]
+        ends = [(len(series), series.thinned, int(series.step[-1]) if len(series) else -1) for series in found]
+        return (*ends, self.snapshot.version[2])
 
 
 def status(picture: PageFrame) -> None:
     """One line of badges: state, data set, attempt, freshness, the last command."""
-    snapshot = picture.snapshot
-    state = words.shown_state(snapshot)
+    snapshot, whole = picture.snapshot, picture.whole
+    state = words.shown_state(whole)
     icon, color, meaning = words.STATE_SIGNS[state]
     st.badge(state, icon=f":material/{icon}:", color=color, help=meaning)  # type: ignore[arg-type]
     if title := words.dataset_title(snapshot.config):
@@ -64,13 +72,15 @@ def status(picture: PageFrame) -> None:
     if snapshot.summary.attempt > 1:
         st.badge(f"attempt {snapshot.summary.attempt}", icon=":material/replay:", color="gray")
     st.badge(words.sign_of_life(snapshot.summary), icon=":material/favorite:", color="gray")
+    if snapshot.cut is not None:
+        st.badge(f"as it was at step {snapshot.cut:,}", icon=":material/history:", color="violet", help=PAST_HELP)
     held = words.held_temperature(snapshot)
     if held is not None:
         st.badge(f"temperature {held_text(held)}", icon=":material/lock:", color="orange", help=HELD_HELP)
     test = snapshot.series("test/accuracy").last
     if test is not None:
         st.badge(f"test accuracy {words.number(test, '.2%')}", icon=":material/flag:", color="green")
-    command_line(snapshot)
+    command_line(whole)
 
 
 def body(picture: PageFrame) -> None:
@@ -82,8 +92,7 @@ def body(picture: PageFrame) -> None:
     if attention:
         alerts(picture.snapshot)
     _timeline(picture)
-    event = figures.shown_genotype(picture.snapshot, picture.history)
-    change = figures.change_before(picture.snapshot, event if picture.history is not None else None)
+    event, change = picture.snapshot.latest("genotype"), figures.latest_change(picture.snapshot)
     left, right = st.columns([3, 2])
     with left:
         _genotype(picture, event, change)
@@ -136,7 +145,9 @@ def headline(kpis: Sequence[words.Kpi]) -> None:
 def notices(picture: PageFrame) -> None:
     """What a person should know before anything else: how a run ended, values that are no numbers, rows to come."""
     snapshot = picture.snapshot
-    _dead_run(picture)
+    # How a run ended belongs to its end.
+    if snapshot.cut is None:
+        _dead_run(picture)
     for note in words.broken_notes(snapshot):
         st.warning(words.plain(note), icon=":material/warning:")
     if not snapshot.scalars and not snapshot.events and snapshot.summary.state == "running":
@@ -162,7 +173,7 @@ def _timeline(picture: PageFrame) -> None:
     with card("Phases", "Warm-up trains weights only; then the architecture is searched, mutated and retrained."):
         picture.figure(
             "timeline",
-            (figures.last_step(snapshot), events),
+            (snapshot.last_step, events),
             lambda: figures.timeline_panel(snapshot),
             f"Phases of the run over steps; now {words.phase_text(snapshot)}",
         )
@@ -196,12 +207,13 @@ def _genotype(picture: PageFrame, event: EventRow | None, change: Change | None)
     edges = figures.drawn_edges(event, change)
     title = "Genotype" if event is None else f"Genotype at step {event.step:,}"
     with card(title, "The cell of the network. A thick edge is a probable primitive; ★ is new."):
-        depends = (None if event is None else event.id, change)
+        share = figures.transition_share(picture.snapshot, change)
+        depends = (None if event is None else event.id, change, share)
         cells = ", ".join(f"{row['edge']} {row['primitive']}" for row in edge_table(edges))
         picture.figure(
             "genotype",
             depends,
-            lambda: figures.genotype_panel(event, change),
+            lambda: figures.genotype_panel(event, change, share),
             f"Graph of the cell: {cells}" if cells else "No genotype yet",
         )
         if rank := words.rank_text(event):
@@ -226,12 +238,9 @@ def _what_changed(picture: PageFrame, change: Change | None) -> None:
         loss = "" if "decision loss" in change.reason else change.loss_text
         facts = [change.difference_text, loss, change.requested_text, change.reason]
         st.markdown("  \n".join(words.plain(fact) for fact in facts if fact))
-        beta = picture.snapshot.series("beta")
-        if change.status == "applied" and len(beta):
-            share = beta.value[-1]
-            # A damaged row may hold NaN, which a bar refuses.
-            if 0.0 <= share <= 1.0:
-                st.progress(float(share), f"transition to the new primitives: {share:.0%}")
+        share = figures.transition_share(picture.snapshot, change)
+        if share is not None:
+            st.progress(share, f"transition to the new primitives: {share:.0%}")
         found = mutation_changes(picture.snapshot.events)
         latest = found[-MOST_ROWS:]
         few = "All mutations" if len(latest) == len(found) else f"The latest {len(latest)} of {len(found):,} mutations"

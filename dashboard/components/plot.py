@@ -11,12 +11,17 @@ from plotly.offline import get_plotlyjs
 
 from components.figures import Drawing
 
+
+def figure_script(name: str) -> str:
+    """The script `name` behind what all that draw figures share; a component's script can import no other file."""
+    here = Path(__file__)
+    return "\n".join(here.with_name(file).read_text(encoding="utf-8") for file in ("figure.js", name))
+
+
 _LIBRARY = st.components.v2.component(
     "lab_plotly", js=f"{get_plotlyjs()}\nexport default function () {{}}\n", isolate_styles=False
 )
-_CHART = st.components.v2.component(
-    "lab_chart", js=Path(__file__).with_name("chart.js").read_text(encoding="utf-8"), isolate_styles=False
-)
+_CHART = st.components.v2.component("lab_chart", js=figure_script("chart.js"), isolate_styles=False)
 
 
 def load_plotly() -> None:

@@ -34,6 +34,11 @@ def asked_run() -> str:
     return str(st.query_params.get("run") or st.session_state.get(REMEMBERED) or "")
 
 
+def on_wall() -> bool:
+    """Whether the address asks for the wall."""
+    return st.query_params.get("view") == "wall"
+
+
 def pick_run(root: Path, names: Sequence[str]) -> str | None:
     """The chosen run, which the address then names.
 

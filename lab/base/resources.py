@@ -1,4 +1,4 @@
-"""Files that the lab ships beside its code: the page and its settings, the table of 125 cells."""
+"""Files that the lab ships beside its code: the page and its settings, the table of 125 cells, the recorded run."""
 
 from pathlib import Path
 

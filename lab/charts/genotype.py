@@ -14,7 +14,7 @@ import numpy as np
 from lab.charts.layout import make_figure, note_figure
 from lab.charts.plotly import go
 from lab.charts.style import GREY, LineStyle, edge_label, primitive_style
-from lab.space import SPACES
+from lab.space import ABSENT, SPACES
 
 DASH_PIXELS = {
     "solid": "solid",
@@ -44,6 +44,8 @@ class CellEdge:
     """Probability of `primitive` on this edge, in [0, 1]; None where it is not known."""
     changed: bool = False
     """Whether the latest mutation changed this edge."""
+    former: str = ""
+    """What a changed edge had before it; empty where that is not known, `ABSENT` where it had nothing."""
     space: str = ""
     """Name of the genotype's space."""
 
@@ -63,14 +65,14 @@ def cell_edges(
     Args:
         genotype: `{"space": name, "cells": {cell type: [[target, source, primitive], ...]}}`.
         snapshot: payload of a genotype event (`edges`, `primitives`, `probabilities`); None where there is none.
-        changed: edits `[cell type, target, source, ...]` to point out.
+        changed: edits `[cell type, target, source, old primitive, ...]` to point out.
     """
     known: dict[tuple[str, int, int, str], float] = {}
     if snapshot is not None:
         for (cell, target, source), row in zip(snapshot["edges"], snapshot["probabilities"], strict=True):
             for primitive, probability in zip(snapshot["primitives"], row, strict=True):
                 known[cell, int(target), int(source), primitive] = float(probability)
-    edited = {(edit[0], int(edit[1]), int(edit[2])) for edit in changed}
+    edited = {(edit[0], int(edit[1]), int(edit[2])): str(edit[3]) if len(edit) > 3 else "" for edit in changed}
     return tuple(
         CellEdge(
             cell=cell,
@@ -79,6 +81,7 @@ def cell_edges(
             primitive=primitive,
             probability=known.get((cell, int(target), int(source), primitive)),
             changed=(cell, int(target), int(source)) in edited,
+            former=edited.get((cell, int(target), int(source)), ""),
             space=str(genotype.get("space", "")),
         )
         for cell, rows in genotype["cells"].items()
@@ -104,8 +107,15 @@ def edge_width(probability: float | None) -> float:
     return 3.0 if probability is None else 1.5 + 7.5 * min(max(probability, 0.0), 1.0)
 
 
-def genotype_figure(edges: Sequence[CellEdge], *, title: str = "", height: int | None = None) -> go.Figure:
-    """The cell as a graph; several cell types stand one below the other, by default each as high as one alone."""
+def genotype_figure(
+    edges: Sequence[CellEdge], *, title: str = "", height: int | None = None, filled: float | None = None
+) -> go.Figure:
+    """The cell as a graph; several cell types stand one below the other, by default each as high as one alone.
+
+    Args:
+        filled: share of a transition that is done, in [0, 1]: each changed edge is drawn as its new primitive that far
+            from its source, and as its former one beyond; None draws the new one alone.
+    """
     if not edges:
         text = "No genotype: a search writes one after its first architecture epoch."
         return note_figure(text, height=height or CELL_HEIGHT, title=title)
@@ -122,8 +132,8 @@ def genotype_figure(edges: Sequence[CellEdge], *, title: str = "", height: int |
             floor -= 0.6
         base = floor - top
         for edge in own:
-            trace, note = _edge(edge, base, _low(own))
-            data.append(trace)
+            traces, note = _edge(edge, base, _low(own), filled)
+            data += traces
             notes.append(note)
         data.append(_nodes(own, base))
         notes += _end_notes(own, base)
@@ -177,8 +187,8 @@ def _extent(edges: Sequence[CellEdge]) -> tuple[float, float]:
     return max(0.3, *bows) + 0.2, max(0.3, *(-bow for bow in bows)) + 0.2
 
 
-def _edge(edge: CellEdge, base: float, low: float) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Trace and label of one edge: an arc through the two nodes with its top at the bow."""
+def _edge(edge: CellEdge, base: float, low: float, filled: float | None) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Traces and label of one edge: an arc through the two nodes with its top at the bow."""
     style = primitive_style(edge.primitive)
     place = np.linspace(0.0, 1.0, 41)
     bow = _bow(edge.target, edge.source, low)
@@ -192,20 +202,18 @@ def _edge(edge: CellEdge, base: float, low: float) -> tuple[dict[str, Any], dict
         # Between neighbours there is room for half of the label.
         first, _, second = style.label.rpartition(" ")
         name = f"<b>{first}</b><br><b>{second}</b>{share}"
-    trace = {
-        "type": "scatter",
-        "mode": "lines",
-        "x": x,
-        "y": y,
-        "line": {
-            "color": style.color,
-            "width": edge_width(edge.probability),
-            "dash": DASH_PIXELS.get(style.dash, style.dash),
-        },
-        "opacity": 0.6 if edge.primitive == "none" else 1.0,
-        "hoverinfo": "text",
-        "text": f"edge {edge.label}: {style.label}{share}",
-    }
+    text = f"edge {edge.label}: {style.label}{share}"
+    width = edge_width(edge.probability)
+    if filled is None or not (edge.changed and edge.former):
+        traces = [_line(x, y, edge.primitive, width, text)]
+    else:
+        # What is behind this place is of the new primitive; the last point of it is the first of the former one.
+        cut = round(min(max(filled, 0.0), 1.0) * (len(place) - 1))
+        text = f"{text}, {filled:.0%} of the transition"
+        traces = [_line(x[: cut + 1], y[: cut + 1], edge.primitive, width, text)]
+        if edge.former != ABSENT:
+            traces.insert(0, _line(x[cut:], y[cut:], edge.former, edge_width(None), text))
+        name = f"{name} · {filled:.0%}"
     note = {
         "x": (edge.source + edge.target) / 2,
         "y": base + bow,
@@ -214,7 +222,21 @@ def _edge(edge: CellEdge, base: float, low: float) -> tuple[dict[str, Any], dict
         "yshift": 24 if straight else 17 if bow > 0 else -17,
         "font": {"size": 14},
     }
-    return trace, note
+    return traces, note
+
+
+def _line(x: np.ndarray, y: np.ndarray, primitive: str, width: float, text: str) -> dict[str, Any]:
+    style = primitive_style(primitive)
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": x,
+        "y": y,
+        "line": {"color": style.color, "width": width, "dash": DASH_PIXELS.get(style.dash, style.dash)},
+        "opacity": 0.6 if primitive == "none" else 1.0,
+        "hoverinfo": "text",
+        "text": text,
+    }
 
 
 def _nodes(edges: Sequence[CellEdge], base: float) -> dict[str, Any]:

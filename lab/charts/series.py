@@ -72,6 +72,11 @@ class Series:
         left = max(0, self.thinned - start)
         return replace(self, step=self.step[start:], value=self.value[start:], thinned=left)
 
+    def until(self, step: int) -> "Series":
+        """The points at `step` and earlier."""
+        end = int(np.searchsorted(self.step, step, side="right"))
+        return replace(self, step=self.step[:end], value=self.value[:end], thinned=min(self.thinned, end))
+
     def averaged(self, weight: float) -> "Series":
         """The moving average of finite values, see `smooth`; a thinned point counts as all that it stands for."""
         before = smooth(self.value[: self.thinned], weight**self.each)

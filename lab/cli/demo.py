@@ -5,14 +5,14 @@ import math
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import lab.nn
 import lab.runs
 from lab.asose import ASOSEConfig
-from lab.base import ReportTable
+from lab.base import ConfigError, ReportTable
 from lab.cli.dashboard import PORT, show, stay
 from lab.cli.parse import parse
 from lab.datasets import DataConfig
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from lab.runs import RunReport
 
 RESULT = "demo.json"
-
+SHOWS = ("replay", "headless", "port", "browser", "json")
+"""Options that say how something is shown; the others say how it is trained."""
+EXAMPLES = ("lab demo", "lab demo --replay", "lab demo --headless --json")
 
 START, FACTOR = 4, 2.0
 """Channels of the first stage at first, and how much wider each stage becomes."""
@@ -49,6 +51,8 @@ class DemoCommand:
     final width, and the final network from scratch.
     """
 
+    replay: bool = False
+    """Train nothing: show a recorded run on the wall, one screen for a projector, in seconds."""
     headless: bool = False
     """Do not open the dashboard."""
     dataset: str = "digits"
@@ -74,6 +78,14 @@ class DemoCommand:
     """Open a browser window."""
     json: bool = False
     """Print the result as JSON."""
+
+    def __post_init__(self) -> None:
+        if not self.replay:
+            return
+        trains = [row for row in fields(self) if row.name not in SHOWS and getattr(self, row.name) != row.default]
+        if trains:
+            flags = ", ".join(f"--{row.name.replace('_', '-')}" for row in trains)
+            raise ConfigError("no option of a training beside --replay", flags, f"remove {flags}: nothing is trained")
 
 
 def demo_config(command: DemoCommand) -> RunConfig:
@@ -105,7 +117,11 @@ def demo_config(command: DemoCommand) -> RunConfig:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command; the exit code."""
-    command = parse(DemoCommand, arguments, prog="lab demo", examples=("lab demo", "lab demo --headless --json"))
+    command = parse(DemoCommand, arguments, prog="lab demo", examples=EXAMPLES)
+    if command.replay:
+        from lab.cli.replay import replay
+
+        return replay(port=command.port, headless=command.headless, browser=command.browser, as_json=command.json)
     from lab.cli.serve import dashboard_server
 
     name = new_run_name(command.save_dir, "demo")

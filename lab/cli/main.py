@@ -19,7 +19,7 @@ from lab.cli.suggest import unknown
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
-        "demo": "a network grows on real data, live in your browser (--headless: in the terminal)",
+        "demo": "a network grows on real data, live in your browser (--replay: a recorded one, in seconds)",
         "train": "train a network: aso-se, fixed, agent, multitask or text; --resume resumes an interrupted run",
         "search": "search for a cell or a size: scores without training, short trainings where they pay",
         "tune": "search the settings of a recipe: parallel trials, none lost; lab tune show STUDY",

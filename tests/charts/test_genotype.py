@@ -13,7 +13,7 @@ from lab.charts import (
     genotype_figure,
     primitive_style,
 )
-from lab.space import NB201, Genotype
+from lab.space import ABSENT, NB201, Genotype
 
 
 def lines(figure: Any) -> list[Any]:
@@ -39,6 +39,23 @@ def test_every_edge_is_drawn_with_the_colour_dash_and_label_of_its_primitive(
         assert any(f"<b>{style.label}</b>" in label and f" {edge.probability:.2f}" in label for label in labels)
     assert len(set(dashes.values())) == len(dashes) == 5
     assert dashes["nor_conv_3x3"] == "solid"
+
+
+def test_a_transition_fills_a_changed_edge_from_its_source(genotype: dict[str, Any], snapshot: dict[str, Any]) -> None:
+    whole = lines(genotype_figure(cell_edges(genotype, snapshot)))
+    (target, source, primitive), *_ = genotype["cells"]["cell"]
+    edits = [["cell", target, source, "skip_connect", primitive]]
+    edges = cell_edges(genotype, snapshot, edits)
+    figure = genotype_figure(edges, filled=0.25)
+    former, new = lines(figure)[:2]
+    assert len(lines(figure)) == len(whole) + 1
+    assert (former.line.color, new.line.color) == (primitive_style("skip_connect").color, whole[0].line.color)
+    assert (new.x[0], new.x[-1]) == (source, source + 0.25 * (target - source))
+    assert (former.x[0], former.x[-1]) == (new.x[-1], target)
+    assert next(note.text for note in figure.layout.annotations if "· 25%" in note.text).startswith("★")
+    assert len(lines(genotype_figure(edges))) == len(whole)
+    gone = cell_edges(genotype, snapshot, [["cell", target, source, ABSENT, primitive]])
+    assert len(lines(genotype_figure(gone, filled=0.25))) == len(whole), "an edge that is new had nothing before"
 
 
 def test_width_grows_with_probability(genotype: dict[str, Any], snapshot: dict[str, Any]) -> None:

@@ -1,5 +1,7 @@
 """Series: nothing is lost, nothing is invented."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -81,3 +83,12 @@ def test_a_series_of_two_lengths_is_refused() -> None:
 def test_a_limit_too_small_to_hold_a_curve_is_refused() -> None:
     with pytest.raises(ConfigError, match="limit >= 4"):
         thin(make_series("loss", range(9), range(9)), 3)
+
+
+def test_a_series_is_cut_at_a_step_and_what_was_thinned_stays_counted() -> None:
+    series = replace(make_series("loss", [1, 2, 2, 5, 8], [1.0, 2.0, 3.0, 4.0, 5.0]), thinned=3, each=10.0)
+    cut = series.until(2)
+    assert (cut.step.tolist(), cut.thinned, cut.rows) == ([1, 2, 2], 3, 30)
+    assert (series.until(5).step.tolist(), series.until(5).rows) == ([1, 2, 2, 5], 31)
+    assert (series.until(1).thinned, series.until(1).rows) == (1, 10)
+    assert (len(series.until(0)), len(series.until(99))) == (0, 5)

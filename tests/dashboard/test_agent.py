@@ -168,9 +168,6 @@ def test_nothing_of_a_cell_can_be_pressed(page: Any, evolving: Any) -> None:
     assert popovers["Temperature"].disabled
     assert "there is no temperature to set" in popovers["Temperature"].help
     assert not popovers["Stop"].disabled
-    look_back = page.app.toggle(key="history")
-    assert look_back.disabled
-    assert "no genotype" in look_back.help
 
 
 def test_a_run_in_which_nobody_acts_says_so_and_takes_no_action(page: Any, recorder: Callable[..., Any]) -> None:

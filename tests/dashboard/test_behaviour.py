@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from components.behaviour import PHASE_SENTENCES, TRAINED, ZOOM_ENDS, health_text, phases_text, zoom_text
+from components.behaviour import PHASE_SENTENCES, TRAINED, ZOOM_ENDS, health_text, phases_text, slider_text, zoom_text
 
 from lab.charts import PHASE_STYLES, health_word
 from lab.runs import build
@@ -21,6 +21,7 @@ def test_help_has_what_is_tested_here(page: Any) -> None:
     assert phases_text() in text
     assert zoom_text() in text
     assert health_text() in text
+    assert slider_text() in text
     assert set(TRAINED) <= set(PHASE_SENTENCES) <= set(PHASE_STYLES)
     assert "architecture parameters alone" in text
 

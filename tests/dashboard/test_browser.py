@@ -204,6 +204,38 @@ def test_pause_holds_the_step_and_resume_lets_it_go(watched: Watched) -> None:
     assert watched.wait_for_step(held + 1) > held
 
 
+def test_keys_of_the_wall_pause_mutate_and_resume_the_training(browser: Browser, address: str, training: Path) -> None:
+    reader = RunReader(training)
+    context = browser.new_context(viewport={"width": 1280, "height": 720})
+    seen = Watched(context.new_page())
+    seen.page.goto(f"{address}/?run={training.name}&view=wall")
+    seen.page.locator(".lab-wall .lab-chart .main-svg").first.wait_for()
+    answer = seen.page.locator(".lab-wall-answer")
+    shown = seen.page.locator(".lab-slider-range")
+    first = int(shown.input_value())
+    seen.until(lambda: int(shown.input_value()) > first)
+    known = mutations(reader)
+    seen.page.keyboard.press("m")
+    numbers = seen.until(lambda: {number for number, requested in mutations(reader) - known if requested == "control"})
+    expect(answer).to_contain_text("Mutate now: done after")
+    expect(seen.page.locator(".lab-wall-story")).to_contain_text(f"mutation {max(numbers)} is applied")
+    expect(seen.page.locator(".lab-wall-story")).to_contain_text("a person asked for it")
+    seen.page.keyboard.press("Space")
+    expect(answer).to_contain_text("Pause: done after")
+    expect(seen.page.locator(".lab-wall-state")).to_contain_text("paused")
+    seen.page.keyboard.press("Space")
+    expect(answer).to_contain_text("Resume: done after")
+    # One look back does not stop the training, and it stays while rows come.
+    seen.page.keyboard.press("Shift+ArrowLeft")
+    seen.until(lambda: "step=" in seen.page.url)
+    held = shown.input_value()
+    last = int(shown.get_attribute("max") or 0)
+    seen.until(lambda: int(shown.get_attribute("max") or 0) > last)
+    assert shown.input_value() == held
+    assert seen.errors == []
+    context.close()
+
+
 def test_text_of_the_charts_follows_the_theme(browser: Browser, address: str, training: Path) -> None:
     light: dict[str, int] = {}
     for scheme in ("light", "dark"):

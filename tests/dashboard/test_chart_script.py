@@ -9,7 +9,8 @@ from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.browser
 
-SCRIPT = Path(__file__).resolve().parents[2] / "dashboard" / "components" / "chart.js"
+COMPONENTS = Path(__file__).resolve().parents[2] / "dashboard" / "components"
+SCRIPT = "\n".join((COMPONENTS / name).read_text(encoding="utf-8") for name in ("figure.js", "chart.js"))
 PLOTLY = """() => {
   window.calls = [];
   window.Plotly = {
@@ -39,7 +40,7 @@ def blank(browser: Browser) -> Iterator[Page]:
     """A page with the script and its stand-in for Plotly."""
     page = browser.new_page()
     page.evaluate(PLOTLY)
-    page.evaluate(SET_UP, SCRIPT.read_text(encoding="utf-8"))
+    page.evaluate(SET_UP, SCRIPT)
     yield page
     page.close()
 

@@ -95,6 +95,23 @@ def test_events_are_found_by_kind_and_the_latest_is_the_last(recorder: Callable[
     assert snapshot.last_event_id == latest.id
 
 
+def test_at_a_step_nothing_is_known_of_later(recorder: Callable[..., Any]) -> None:
+    run = recorder()
+    run.search()
+    whole = SnapshotFeed(run.path).refresh()
+    cut = whole.at(20)
+    assert cut.last_step == 20
+    assert cut.summary.last_step == 20
+    assert [event.step for event in cut.events] == [event.step for event in whole.events if event.step <= 20]
+    assert cut.last_event_id == cut.version[2] == cut.events[-1].id
+    assert cut.of("mutation")
+    before = whole.at(9)
+    assert "decision/loss" not in before.scalars
+    assert not before.of("genotype", "mutation")
+    assert whole.at(None) is whole
+    assert whole.cut is None
+
+
 def test_an_unknown_scalar_is_a_series_without_points(recorder: Callable[..., Any]) -> None:
     assert len(SnapshotFeed(recorder().path).refresh().series("nothing")) == 0
 

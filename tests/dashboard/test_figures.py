@@ -5,7 +5,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 from components.feed import SnapshotFeed
-from components.figures import DrawingCache, change_before, curves_of, drawn_edges, last_step, shown_genotype
+from components.figures import DrawingCache, curves_of, drawn_edges, latest_change, transition_share
 
 
 def figure() -> go.Figure:
@@ -70,8 +70,7 @@ def test_a_rejected_mutation_stars_no_edge(recorder: Callable[..., Any], rejecti
     run.search()
     run.record(31, rejection)
     snapshot = SnapshotFeed(run.path).refresh()
-    event = shown_genotype(snapshot, None)
-    change = change_before(snapshot, None)
+    event, change = snapshot.latest("genotype"), latest_change(snapshot)
     assert change is not None
     assert change.status == "rejected"
     assert not any(edge.changed for edge in drawn_edges(event, change))
@@ -81,22 +80,36 @@ def test_an_earlier_moment_knows_nothing_of_later_mutations(recorder: Callable[.
     run = recorder()
     run.search()
     snapshot = SnapshotFeed(run.path).refresh()
-    assert change_before(snapshot, shown_genotype(snapshot, 0)) is None
-    later = change_before(snapshot, shown_genotype(snapshot, 1))
+    assert latest_change(snapshot.at(19)) is None
+    later = latest_change(snapshot.at(20))
     assert later is not None
     assert later.number == 1
 
 
-def test_a_position_beyond_the_last_genotype_is_the_last(recorder: Callable[..., Any]) -> None:
+def test_a_transition_has_a_share_until_it_is_done_or_judged(recorder: Callable[..., Any], rejection: Any) -> None:
     run = recorder()
+    run.steps(0, 1, beta=0.7)  # of an earlier transition
     run.search()
-    snapshot = SnapshotFeed(run.path).refresh()
-    assert shown_genotype(snapshot, 99) == shown_genotype(snapshot, None)
+
+    def share() -> float | None:
+        snapshot = SnapshotFeed(run.path).refresh()
+        return transition_share(snapshot, latest_change(snapshot))
+
+    assert share() is None
+    run.steps(30, 1, beta=0.25)
+    assert share() == 0.25
+    run.steps(31, 1, beta=float("nan"))
+    assert share() is None
+    run.steps(32, 1, beta=1.0)
+    assert share() is None
+    run.steps(33, 1, beta=0.5)
+    run.record(34, rejection)
+    assert share() is None
 
 
 def test_the_last_step_is_that_of_scalars_and_events(recorder: Callable[..., Any]) -> None:
     run = recorder()
-    assert last_step(SnapshotFeed(run.path).refresh()) == 0
+    assert SnapshotFeed(run.path).refresh().last_step == 0
     run.steps(0, 5)
     run.phase(7, "warmup")
-    assert last_step(SnapshotFeed(run.path).refresh()) == 7
+    assert SnapshotFeed(run.path).refresh().last_step == 7

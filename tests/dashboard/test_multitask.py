@@ -81,7 +81,6 @@ def test_what_this_recipe_cannot_do_cannot_be_pressed(page: Any, learning: Any) 
     assert popovers["Temperature"].disabled
     assert not popovers["Stop"].disabled
     assert page.enabled("pause")
-    assert page.app.toggle(key="history").disabled
 
 
 def test_a_run_that_has_just_begun_says_when_numbers_come(page: Any, recorder: Callable[..., Any]) -> None:

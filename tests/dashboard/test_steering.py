@@ -1,11 +1,11 @@
-"""Buttons, address, history: what a person does on the live page."""
+"""Buttons and address: what a person does on the live page."""
 
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from components.feed import SnapshotFeed
-from components.words import held_temperature, plain
+from components.words import held_temperature
 
 from lab.store import PhaseEvent, TemperatureEvent, control
 
@@ -200,24 +200,16 @@ def test_the_interval_sets_the_clock(page: Any, recorder: Callable[..., Any]) ->
     assert page.tick().clocks == [5.0]
 
 
-def test_looking_back_shows_an_earlier_cell_and_what_was_known_then(page: Any, recorder: Callable[..., Any]) -> None:
+def test_a_step_in_the_address_shows_the_cell_and_what_was_known_then(page: Any, recorder: Callable[..., Any]) -> None:
     recorder().search()
     page.open()
     assert "0→2 skip" in page.charts["genotype"]["label"]
-    page.app.toggle(key="history").set_value(True)
-    page.tick()
-    slider = page.app.select_slider(key="moment")
-    assert slider.options == [plain(text) for text in ("1: step 10, epoch", "2: step 20, mutation")]
-    slider.set_value(0)
-    page.tick()
+    page.open(step="15")
     assert "0→2 conv 3×3" in page.charts["genotype"]["label"]
     assert "Genotype at step 10" in page.text
     assert "No mutation yet" in page.text
-
-
-def test_there_is_nothing_to_look_back_at_with_one_genotype(page: Any, recorder: Callable[..., Any]) -> None:
-    recorder().steps(0, 3)
-    assert page.open().app.toggle(key="history").disabled
+    assert "as it was at step 15" in page.text
+    assert page.kpis["Step"] == "15"
 
 
 def test_the_changed_edge_is_starred(page: Any, recorder: Callable[..., Any]) -> None:

@@ -30,7 +30,6 @@ def test_the_page_says_what_the_model_says_and_that_there_is_no_cell(page: Any, 
     assert list(rows["what"]) == ["Encoder proven"]
     assert not page.enabled("mutate")
     assert "keeps the structure" in page.app.button(key="press_mutate").help
-    assert page.app.toggle(key="history").disabled
 
 
 def test_both_losses_are_drawn_when_they_are_known(page: Any, training: Any) -> None:

@@ -1,4 +1,4 @@
-"""The wheel holds the package, the page and the table of 125 cells, and works without a checkout."""
+"""The wheel holds the package, the page, the table of 125 cells and the recorded run; it works without a checkout."""
 
 import json
 import os
@@ -45,10 +45,12 @@ def run(environment: Path, folder: Path, *command: str, seconds: float = 500) ->
 
 def test_the_wheel_holds_every_file_of_the_package_and_of_the_page(contents: frozenset[str]) -> None:
     inside = {"lab": "lab", "dashboard": "lab/dashboard", ".streamlit": "lab/dashboard/.streamlit"}
+    inside["data/recorded"] = "lab/data/recorded"
     expected = {"lab/py.typed", "lab/data/nb125_digits.csv"}
     for folder, place in inside.items():
         files = [path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
         expected |= {f"{place}/{path.relative_to(ROOT / folder).as_posix()}" for path in files}
+    assert {"lab/data/recorded/digits/events.db", "lab/data/recorded/digits-fixed/events.db"} <= expected
     assert len(expected) > 250
     assert expected <= contents
 

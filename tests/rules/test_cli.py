@@ -43,7 +43,7 @@ TEXT = """
 """
 # Command -> its flags, without --help and the --no- forms.
 HELD = {
-    "demo": """browser cycles data-dir dataset device headless json port save-dir seed threads train-limit""",
+    "demo": """browser cycles data-dir dataset device headless json port replay save-dir seed threads train-limit""",
     "train": SHARED + IMAGES + SEARCH + PLAN,
     "train aso-se": SHARED + IMAGES + SEARCH + PLAN,
     "train fixed": SHARED + IMAGES + PLAN + "space layers fixed-cell",

@@ -1,0 +1,81 @@
+"""One slider over the whole run: genotype, heat map, curves, numbers and sentences go together; Now goes back."""
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from components.controls import command_by_key
+from components.feed import Snapshot
+from components.moment import SPEEDS, ShownMoment, go_to
+from components.words import shown_state
+from lab.charts import mutation_marks
+
+_HERE = Path(__file__)
+_SLIDER = st.components.v2.component(
+    "lab_slider",
+    js=_HERE.with_suffix(".js").read_text(encoding="utf-8"),
+    css=_HERE.with_suffix(".css").read_text(encoding="utf-8"),
+    isolate_styles=False,
+)
+KEY, HEARD, SPEED = "slider", "slider_heard", "slider_speed"
+KEY_NAMES = ("Space: pause", "← →: look back", "M: mutate", "F: full screen")
+"""The keys of the wall, as its foot tells them."""
+MOST_MARKS = 200
+"""Changes that are marked above the slider, the latest ones."""
+
+
+def draw_slider(whole: Snapshot, moment: ShownMoment, step: int | None, *, wall: bool = False) -> None:
+    """Draw the slider at `step`; None stands at the end.
+
+    Args:
+        whole: the run as it is now.
+        moment: what the page shows; a replay changes it.
+        wall: at the foot of the wall, where it listens to keys.
+    """
+    data = {
+        "last": whole.last_step,
+        "step": whole.last_step if step is None else step,
+        "now": step is None,
+        "playing": moment.speed is not None,
+        "speed": moment.speed or st.session_state.get(SPEED, SPEEDS[1]),
+        "speeds": list(SPEEDS),
+        "marks": [[mark["step"], mark["text"]] for mark in change_marks(whole)],
+        "wall": wall,
+        "keys": " · ".join(KEY_NAMES) if wall else "",
+        "live": whole.summary.state == "running",
+        "heard": st.session_state.get(HEARD, 0),
+    }
+    _SLIDER(
+        key=KEY,
+        data=data,
+        on_move_change=partial(_moved, whole),
+        on_press_change=partial(_pressed, whole),
+        height="content",
+    )
+
+
+def change_marks(snapshot: Snapshot) -> list[dict[str, Any]]:
+    """Steps at which the network changed, in order, with a name: mutations that were made, and growth."""
+    found = [{"step": mark.step, "text": mark.text} for mark in mutation_marks(snapshot.events)]
+    found += [{"step": event.step, "text": f"grew in {event.payload['what']}"} for event in snapshot.of("growth")]
+    return sorted(found, key=lambda mark: int(mark["step"]))[-MOST_MARKS:]
+
+
+def _moved(whole: Snapshot) -> None:
+    told = st.session_state[KEY].move
+    step, speed = told["step"], told["speed"]
+    st.session_state[HEARD] = int(told["number"])
+    if speed is not None:
+        st.session_state[SPEED] = speed
+    moment = ShownMoment(step=step, speed=speed, since=time.time())
+    go_to(whole.summary.path, moment, tell=bool(told["final"]))
+
+
+def _pressed(whole: Snapshot) -> None:
+    command = str(st.session_state[KEY].press["command"])
+    if command == "pause" and shown_state(whole) == "paused":
+        command = "resume"
+    command_by_key(whole, command)

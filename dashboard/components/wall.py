@@ -1,0 +1,71 @@
+"""The wall: one screen that a teacher projects. Genotype, what happened last and why, probabilities, four curves.
+
+It is drawn by one script over the whole window; sizes are shares of the screen, so that 1280x720 shows the picture of
+1920x1080, and its text is as large on the wall.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from components import words
+from components.controls import command_text
+from components.feed import Snapshot
+from components.panels import PageFrame
+from components.plot import figure_script
+from components.story import latest_story
+from components.wall_figures import Ghost, Panel, wall_panels
+
+_WALL = st.components.v2.component(
+    "lab_wall",
+    js=figure_script("wall.js"),
+    css=Path(__file__).with_suffix(".css").read_text(encoding="utf-8"),
+    isolate_styles=False,
+)
+
+
+def draw_wall(picture: PageFrame, ghost: Ghost | None, live: str, missing: str | None = None) -> None:
+    """Draw the wall.
+
+    Args:
+        ghost: draws a line beside the accuracy; None draws none.
+        live: address of the live page of the same run.
+        missing: run of a fixed network that the address asks for and that is not there.
+    """
+    snapshot, whole = picture.snapshot, picture.whole
+    told = latest_story(snapshot)
+    state, title = words.shown_state(whole), words.dataset_title(snapshot.config)
+    data = {
+        "name": snapshot.summary.name,
+        "live": live,
+        "state": state if snapshot.cut is None else f"{state}, shown at step {snapshot.cut:,}",
+        "about": f"data: {title}" if title else "",
+        "facts": [[kpi.label, kpi.value] for kpi in wall_kpis(snapshot)],
+        "sign": told.sign,
+        "story": told.text,
+        "now": told.now,
+        "answer": command_text(whole) or (f"No run of a fixed network is named {missing}." if missing else ""),
+        "view": str(snapshot.summary.path),
+        "panels": [_drawn(picture, panel) for panel in wall_panels(picture, ghost)],
+    }
+    _WALL(key="wall", data=data, height="content")
+
+
+def _drawn(picture: PageFrame, panel: Panel) -> dict[str, str]:
+    drawing = picture.drawing(f"wall_{panel.area}", panel.depends, panel.build)
+    return {"area": panel.area, "title": panel.title, "label": panel.label, "figure": drawing.text}
+
+
+def wall_kpis(snapshot: Snapshot) -> Sequence[words.Kpi]:
+    """The headline numbers, few enough to be read from afar."""
+    found = {kpi.label: kpi for kpi in words.kpis(snapshot)}
+    phases = [label for label in found if label.startswith("Phase")]
+    labels = [*phases, "Epoch", "Decision accuracy", "Stability"]
+    if words.held_temperature(snapshot) is not None:
+        labels.insert(1, "Temperature τ")
+    kpis = [found[label] for label in labels]
+    test = snapshot.series("test/accuracy").last
+    if test is not None:
+        kpis.append(words.Kpi(label="Test accuracy", value=words.number(test, ".1%"), help="Read once, at the end."))
+    return kpis

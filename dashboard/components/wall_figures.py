@@ -1,0 +1,258 @@
+"""The figures of the wall, by recipe; the accuracy stands beside that of a fixed network where there is one."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import plotly.graph_objects as go
+
+from components import agent, figures, multitask, words
+from components.feed import Snapshot
+from components.panels import PageFrame
+from components.root import run_folders
+from lab.base import LabError
+from lab.charts import (
+    COLORS,
+    Curve,
+    LineStyle,
+    Series,
+    action_figure,
+    agent_actions,
+    curve_figure,
+    entropy_series,
+    named_series,
+    router_figure,
+    task_figure,
+    trial_figure,
+    weight_figure,
+)
+from lab.store import RunReader
+
+SMOOTHING = 0.9
+"""Of the batches' curve: from afar only its course is seen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ghost:
+    """A run of a fixed network beside which the shown one is drawn."""
+
+    name: str
+    accuracy: Series
+    """On the selection split."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One figure of the wall."""
+
+    area: str
+    """main, side, left, middle or right."""
+    title: str
+    label: str
+    """What it shows, for those who cannot see it."""
+    depends: tuple[object, ...]
+    build: Callable[[], go.Figure]
+
+
+def wall_panels(picture: PageFrame, ghost: Ghost | None) -> tuple[Panel, ...]:
+    """The figures of the wall, for the recipe of the run."""
+    snapshot = picture.snapshot
+    if words.is_agent(snapshot):
+        first = _agent_panels(picture)
+    elif words.is_multitask(snapshot):
+        first = _multitask_panels(picture)
+    elif words.is_text(snapshot):
+        first = _text_panels(picture)
+    else:
+        first = _search_panels(picture)
+    return (*first, _accuracy(picture, ghost), _stability(picture))
+
+
+def _search_panels(picture: PageFrame) -> tuple[Panel, ...]:
+    snapshot = picture.snapshot
+    event, change = snapshot.latest("genotype"), figures.latest_change(snapshot)
+    share = figures.transition_share(snapshot, change)
+    cells = ", ".join(f"{edge.label} {edge.primitive}" for edge in figures.drawn_edges(event, change))
+    entropy = entropy_series(snapshot.events)
+    moving = "" if share is None else f": transition {share:.0%}"
+    return (
+        Panel(
+            area="main",
+            title=f"Genotype{moving}",
+            label=f"Graph of the cell: {cells}" if cells else "No genotype yet",
+            depends=(None if event is None else event.id, change, share),
+            build=lambda: figures.genotype_panel(event, change, share),
+        ),
+        Panel(
+            area="side",
+            title="Probabilities: ◆ has, ▲ most probable",
+            label="Probability of each primitive on each edge",
+            depends=(None if event is None else event.id,),
+            build=lambda: figures.probability_panel(event),
+        ),
+        Panel(
+            area="middle",
+            title="Temperature τ, entropy (nats) by step",
+            label=f"Gumbel temperature, now {words.number(snapshot.series('temperature').last, '.3f')}, above entropy "
+            f"per edge, now {words.number(entropy.last, '.3f')} nats",
+            depends=(picture.view, picture.lengths("temperature")),
+            build=lambda: low(figures.temperature_panel(snapshot, picture.view)),
+        ),
+    )
+
+
+def _agent_panels(picture: PageFrame) -> tuple[Panel, ...]:
+    snapshot = picture.snapshot
+    found = agent_actions(snapshot.events)
+    return (
+        Panel(
+            area="main",
+            title="Actions of the agent",
+            label=f"{len(found)} actions in order, by kind and outcome",
+            depends=(len(found), picture.lengths()),
+            build=lambda: action_figure(found),
+        ),
+        Panel(
+            area="side",
+            title="Trials: loss change, reward",
+            label="Loss change and reward of each trial",
+            depends=(len(found), picture.lengths()),
+            build=lambda: trial_figure(found),
+        ),
+        Panel(
+            area="middle",
+            title="Parameters by step",
+            label=f"Parameters of the network, now {words.number(snapshot.series('agent/parameters').last, ',.0f')}",
+            depends=(picture.view, picture.lengths("agent/parameters")),
+            build=lambda: low(agent.parameter_panel(snapshot, picture.view)),
+        ),
+    )
+
+
+def _multitask_panels(picture: PageFrame) -> tuple[Panel, ...]:
+    scalars, view = picture.snapshot.scalars, picture.view
+    loads, weights, losses = (named_series(scalars, name) for name in ("router/load/", "weight/", "loss/"))
+    depends = (view, picture.lengths("loss"), picture.lengths("decision/loss"))
+    return (
+        Panel(
+            area="main",
+            title="Router load",
+            label=f"Share of load of {len(loads)} experts over steps",
+            depends=depends,
+            build=lambda: router_figure(loads, view=view),
+        ),
+        Panel(
+            area="side",
+            title="Weights of the losses",
+            label=f"Weight of {len(weights)} losses over steps. {multitask.weighting_text(picture.snapshot)}",
+            depends=depends,
+            build=lambda: weight_figure(weights, view=view),
+        ),
+        Panel(
+            area="middle",
+            title="Loss of each task by step",
+            label=f"Loss of {len(losses)} tasks over steps",
+            depends=depends,
+            build=lambda: low(task_figure(losses, (), view=view)),
+        ),
+    )
+
+
+def _text_panels(picture: PageFrame) -> tuple[Panel, ...]:
+    snapshot, view = picture.snapshot, picture.view
+    parts = named_series(snapshot.scalars, "decision/loss/")
+    lengths = picture.lengths("loss", "decision/loss", "test/loss")
+    return (
+        Panel(
+            area="main",
+            title="Loss",
+            label="Loss over steps",
+            depends=(view, lengths),
+            build=lambda: figures.loss_panel(snapshot, view),
+        ),
+        Panel(
+            area="side",
+            title="Loss of class and span",
+            label=f"Loss of {len(parts)} parts over steps",
+            depends=(view, lengths),
+            build=lambda: task_figure((), parts, view=view),
+        ),
+        Panel(
+            area="middle",
+            title="Memory (MiB) by step",
+            label="Memory over steps",
+            depends=(view.last, picture.lengths("memory/rss", "memory/tensors")),
+            build=lambda: low(figures.memory_panel(snapshot, view)),
+        ),
+    )
+
+
+def _accuracy(picture: PageFrame, ghost: Ghost | None) -> Panel:
+    snapshot = picture.snapshot
+    last = words.number(snapshot.series("decision/accuracy").last, ".1%")
+    beside = ""
+    if ghost is not None and len(ghost.accuracy):
+        then = words.number(ghost.accuracy.last, ".1%")
+        beside = f", beside the fixed network {ghost.name}, at the same step {then}"
+    return Panel(
+        area="left",
+        title="Accuracy by step",
+        label=f"Accuracy over steps, on the selection split now {last}{beside}",
+        depends=(
+            picture.view,
+            picture.lengths("accuracy", "decision/accuracy", "test/accuracy"),
+            None if ghost is None else (ghost.name, len(ghost.accuracy)),
+        ),
+        build=lambda: accuracy_figure(snapshot, picture, ghost),
+    )
+
+
+def accuracy_figure(snapshot: Snapshot, picture: PageFrame, ghost: Ghost | None) -> go.Figure:
+    """Accuracy of the run over steps; the fixed network's on the selection split is a grey dotted line."""
+    view = replace(picture.view, log_y=False, smoothing=SMOOTHING)
+    # From afar two curves are enough: the headline has the test split, and a step of an architecture phase is of
+    # another network.
+    curves = [curve for curve in figures.curves_of(snapshot, "accuracy") if curve.joined]
+    if ghost is not None and len(ghost.accuracy):
+        style = LineStyle(label="fixed network", color=COLORS[-1], dash="dot")
+        curves.append(Curve(series=ghost.accuracy, style=style, dense=False))
+    return low(curve_figure(curves, y_title="", view=view, marks=figures.marks_of(snapshot), percent=True))
+
+
+def low(figure: go.Figure) -> go.Figure:
+    """A figure of curves for a low panel whose title names its axes: the room of their titles goes to the curves."""
+    figure.update_layout(margin={"l": 6, "r": 22, "t": 20, "b": 38})
+    figure.update_xaxes(title=None)
+    figure.update_yaxes(title=None)
+    return figure
+
+
+def _stability(picture: PageFrame) -> Panel:
+    snapshot = picture.snapshot
+    return Panel(
+        area="right",
+        title="Stability by step",
+        label=f"Health score over steps, now {words.number(snapshot.series('health').last, '.2f')}",
+        depends=(picture.view, picture.lengths("health")),
+        build=lambda: low(figures.stability_panel(snapshot, picture.view)),
+    )
+
+
+def find_fixed(root: Path, name: str, asked: str | None) -> Path | None:
+    """Folder of a fixed network's run to draw beside the run `name`: `asked`, else the first named `NAME-...`."""
+    others = sorted(other for other in run_folders(root) if other == asked or other.startswith(f"{name}-"))
+    for other in [asked] if asked is not None else others:
+        # One that cannot be read is none to compare with; the page of runs says why.
+        with suppress(LabError):
+            if other in others and RunReader(root / other).config().get("recipe") == "fixed":
+                return root / other
+    return None
+
+
+def ghost_of(snapshot: Snapshot, other: Snapshot | None) -> Ghost | None:
+    """The accuracy of the fixed network `other`, up to the latest step of `snapshot`; None where there is none."""
+    if other is None:
+        return None
+    accuracy = other.series("decision/accuracy").until(snapshot.last_step)
+    return Ghost(name=other.summary.name, accuracy=accuracy)
