@@ -4,6 +4,7 @@ The control is what the lab's guard is for: the same loads by four threads of on
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -31,12 +32,13 @@ OBJECTIVES = ("loss", "meta", "differing")
 def evaluate(task: Any, link: Any) -> Mapping[str, float]:
     """Load the trial's model, count what is not the file's, train it for a few steps.
 
-    Its log has what was found of every tensor: `{"model": ..., "hashes": {name: SHA-256}, "tied": ...}`.
+    A file in the folder `found` has what was found of every tensor: `{"model": ..., "hashes": {name: SHA-256}, ...}`.
     """
     name = task.params["model"]
     model, _ = load_pretrained(task.base["folders"][name], HEADS[name])
     found = compare(model, Path(task.base["folders"][name]))
-    sys.stdout.write(json.dumps({"model": name, **found}) + "\n")
+    # A trial is a process of its own.
+    Path(task.base["found"], f"{os.getpid()}.json").write_text(json.dumps({"model": name, **found}))
     loss = _train(model, task.params["lr"])
     return {"loss": loss, "meta": float(len(found["meta"])), "differing": float(len(found["differing"]))}
 
@@ -94,11 +96,12 @@ def loads(config: TuneBench) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folders = {key: str(path) for key, path in write_encoders(folder / "encoders").items()}
+        (folder / "found").mkdir()
         given = settings(
             folder,
             "",
             config.trials,
-            base={"folders": folders},
+            base={"folders": folders, "found": str(folder / "found")},
             dimensions=(
                 Dimension(field="model", choices=tuple(HEADS)),
                 Dimension(field="lr", low=1e-3, high=1e-1, log=True),
@@ -109,8 +112,7 @@ def loads(config: TuneBench) -> dict[str, Any]:
         )
         with begun(given) as process:
             study = finish(process)
-        logs = sorted((folder / "bench" / "logs").glob("trial-*.log"))
-        told = [json.loads(line) for log in logs for line in log.read_text().splitlines() if line.startswith("{")]
+        told = [json.loads(path.read_text()) for path in sorted((folder / "found").iterdir())]
         wanted = {key: _file_hashes(Path(path)) for key, path in folders.items()}
         return {
             "trials": config.trials,
@@ -132,10 +134,12 @@ def _file_hashes(folder: Path) -> dict[str, str]:
 
 def _threads(folders: Mapping[str, str], count: int, *, guarded: bool) -> dict[str, int]:
     """The same number of loads by four threads of a process of their own; how many were not what their file says."""
-    request = json.dumps({"folders": dict(folders), "count": count, "guarded": guarded})
-    command = [sys.executable, "-m", "lab.bench.tune_loads", request]
-    run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
-    found: dict[str, int] = json.loads(run.stdout.splitlines()[-1])
+    with tempfile.TemporaryDirectory() as name:
+        out = Path(name, "found.json")
+        request = json.dumps({"folders": dict(folders), "count": count, "guarded": guarded, "out": str(out)})
+        command = [sys.executable, "-m", "lab.bench.tune_loads", request]
+        subprocess.run(command, capture_output=True, check=True, env=environment())
+        found: dict[str, int] = json.loads(out.read_text())
     return found
 
 
@@ -167,4 +171,5 @@ def load_in_threads(folders: Mapping[str, str], count: int, *, guarded: bool) ->
 
 if __name__ == "__main__":
     given = json.loads(sys.argv[1])
-    sys.stdout.write(json.dumps(load_in_threads(given["folders"], given["count"], guarded=given["guarded"])) + "\n")
+    counts = load_in_threads(given["folders"], given["count"], guarded=given["guarded"])
+    Path(given["out"]).write_text(json.dumps(counts))
