@@ -230,8 +230,8 @@ def test_halves_of_two_checkpoints_make_none(tmp_path):
 
 def test_a_checkpoint_of_a_form_without_the_digest_still_reads():
     stored = sorted((Path(__file__).resolve().parents[1] / "stored").glob("*/checkpoints/*.pt"))
-    assert stored
-    assert all("head_sha256" not in json.loads(path.with_suffix(".json").read_text()) for path in stored)
+    without = [path for path in stored if "head_sha256" not in json.loads(path.with_suffix(".json").read_text())]
+    assert len(without) >= 6
     assert all(load_checkpoint(path).step > 0 for path in stored)
 
 

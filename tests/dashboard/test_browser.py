@@ -85,7 +85,7 @@ def training(runs: Path) -> Iterator[Path]:
     with (runs.parent / f"{runs.name}.log").open("w+") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         # It trains for as long as the tests look at it: what else runs here goes first.
-        psutil.Process(process.pid).nice(19)
+        psutil.Process(process.pid).nice(5)
         try:
             end = time.monotonic() + 120
             while not any(run.state == "running" for run in list_runs(runs)):

@@ -113,7 +113,7 @@ def test_a_recorded_run_of_the_engine_is_drawn(page: Any, root: Any) -> None:
     )
     Run(config, save_dir=root, name="engine").execute()
     charts = page.open().charts
-    assert charts.keys() == CHARTS
+    assert charts.keys() == CHARTS | {"layers"}
     assert [trace["name"] for trace in charts["router"]["data"] if "raw" not in trace["name"]][-1] == "even: 1/4"
     assert page.kpis["Tasks"] == "3"
     assert {trace["name"] for trace in charts["weights"]["data"]} == {"diagnosis", "worst_area", "worst_texture"}

@@ -114,8 +114,8 @@ def test_an_epoch_that_had_begun_when_the_run_was_stopped_begins_once(
     config, whole = recipe_config(make_config, recipe), whole_run(recipe)
     observer, make_loop = Interrupt(), Run._make_loop
 
-    def kept(run, writer):
-        observer.loop = make_loop(run, writer)
+    def kept(run, *told):
+        observer.loop = make_loop(run, *told)
         return observer.loop
 
     monkeypatch.setattr(Run, "_make_loop", kept)

@@ -93,8 +93,8 @@ def test_an_extended_run_goes_on_and_is_resumed_to_the_same_bits(make_config, fi
     assert "Extended" in {event.payload["title"] for event in reader.events(kinds=("alert",)).events}
     observer, make_loop = Stop(report.epochs + 1), Run._make_loop
 
-    def kept(run, writer):
-        observer.loop = make_loop(run, writer)
+    def kept(run, *told):
+        observer.loop = make_loop(run, *told)
         return observer.loop
 
     monkeypatch.setattr(Run, "_make_loop", kept)

@@ -48,7 +48,7 @@ def test_a_resumed_run_draws_on_where_it_was_stopped(make_config, tmp_path, monk
     whole = Run(config, save_dir=tmp_path, name="whole").execute()
     loops = []
     inner = Run._make_loop
-    monkeypatch.setattr(Run, "_make_loop", lambda self, writer: loops.append(inner(self, writer)) or loops[-1])
+    monkeypatch.setattr(Run, "_make_loop", lambda self, *told: loops.append(inner(self, *told)) or loops[-1])
     stopped = Run(config, save_dir=tmp_path, name="stopped", observer=Stop(lambda: loops[-1])).execute()
     assert stopped.state == "stopped"
     torch.rand(3), module.np.random.rand(3), module.random.random()
