@@ -24,7 +24,7 @@ from components.slider import draw_slider
 from components.studies import runs_and_studies, trial_names
 from components.wall import draw_wall
 from components.wall_figures import find_fixed, ghost_of
-from components.words import held_temperature, is_agent, is_multitask, is_text, plain, shown_state
+from components.words import held_temperature, is_agent, is_multitask, is_text, offers, plain, shown_state
 
 from lab.base import LabError
 from lab.charts import CurveView, genotype_dot
@@ -189,9 +189,10 @@ def keep_drawing(
             repeat(live, REPLAY_SECONDS if replays else run_every)
 
 
-def outside(snapshot: Snapshot) -> tuple[str, bool, float | None]:
-    """What buttons depend on: state, whether there is a cell to download, the temperature that is held."""
-    return shown_state(snapshot), snapshot.latest("genotype") is not None, held_temperature(snapshot)
+def outside(snapshot: Snapshot) -> tuple[str, bool, tuple[bool, ...], float | None]:
+    """What buttons depend on: state, whether there is a cell to download, what is offered, the held temperature."""
+    offered = tuple(offers(snapshot, command) for command in ("mutate", "set_temperature"))
+    return shown_state(snapshot), snapshot.latest("genotype") is not None, offered, held_temperature(snapshot)
 
 
 def page() -> None:

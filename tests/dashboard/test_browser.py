@@ -180,7 +180,7 @@ def test_mutate_now_makes_the_trainer_mutate_and_the_new_cell_appears(watched: W
     numbers = {number for number, requested in mutations(reader) - known if requested == "control"}
     assert numbers
     expect(watched.page.get_by_text(re.compile("Mutate now: done after"))).to_be_visible()
-    expect(watched.page.get_by_text(re.compile(f"Mutation {max(numbers)} at step"))).to_be_visible()
+    expect(watched.page.get_by_text(re.compile(f"^Mutation {max(numbers)} at step")).first).to_be_visible()
     watched.until(lambda: watched.chart("genotype").get_attribute("aria-label") != before)
 
 
