@@ -5,7 +5,9 @@ from .build import GUMBEL_NOISE, STRAIGHT_THROUGH, TRANSITION
 from .devices import REACHED, TWO_HEADS, WITH_STEPS
 from .memory import BYTES_KEPT, LET_GO, PADDED_STEP
 from .meta import FATE, FILL, WITHOUT_VALUES
+from .phases import PHASES, RANDOM_SEARCH, RANK
 from .residual import JOIN, MAKE_SHORTCUT, SHORTCUT_SHAPE
+from .temperature import CHANCES, COOLING, SLOPE
 from .tour import HAND_OVER, LARGEST_DIFFERENCE, TWINS
 from .widening import CARRY_MEMORY, MERGE, SHARE_OUT
 
@@ -13,6 +15,8 @@ __all__ = [
     "BYTES_KEPT",
     "CARRY_MEMORY",
     "CHAIN_RULE",
+    "CHANCES",
+    "COOLING",
     "DOUBLE_FIRST",
     "FATE",
     "FILL",
@@ -25,9 +29,13 @@ __all__ = [
     "MEAN_LOSS",
     "MERGE",
     "PADDED_STEP",
+    "PHASES",
+    "RANDOM_SEARCH",
+    "RANK",
     "REACHED",
     "SHARE_OUT",
     "SHORTCUT_SHAPE",
+    "SLOPE",
     "STRAIGHT_THROUGH",
     "TRANSITION",
     "TWINS",
