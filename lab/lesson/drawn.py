@@ -164,7 +164,8 @@ class HeatMap(DrawnReport):
             (str(self.y[number]), *(f"{self.values[number][place]:.3g}" for place in places))
             for number in reversed(numbers)
         )
-        columns = (f"{self.y_title}, {self.x_title} →", *(str(self.x[place]) for place in places))
+        corner = ", ".join(filter(None, (self.y_title, f"{self.x_title} →")))
+        columns = (corner, *(str(self.x[place]) for place in places))
         notes = (f"the numbers: {self.unit}",) if self.unit else ()
         return (ReportTable(title=self.title, columns=columns, rows=rows, notes=notes),)
 

@@ -54,20 +54,6 @@ WRONG = {
         "    levels = [sorted(accuracies[i : i + 3])[1] for i in range(len(accuracies) - 2)]\n"
         "    return (max(levels) - levels[-1]) / max(levels)": "NaN just once",
     },
-    "10_router_and_experts": {
-        "def your_balance(probabilities, chosen):\n    mean = probabilities.mean(dim=0)\n"
-        "    return len(mean) * (mean * mean).sum()": "a random gate",
-        "def your_balance(probabilities, chosen):\n    experts = probabilities.shape[1]\n"
-        "    share = torch.bincount(chosen.flatten(), minlength=experts) / len(chosen)\n"
-        "    return experts * (share * probabilities.mean(dim=0)).sum()": "a random gate",
-        "def your_balance(probabilities, chosen):\n    experts = probabilities.shape[1]\n"
-        "    share = torch.bincount(chosen.flatten(), minlength=experts) / chosen.numel()\n"
-        "    return (share * probabilities.mean(dim=0)).mean()": "even load",
-        "def your_balance(probabilities, chosen):\n    experts = probabilities.shape[1]\n"
-        "    share = torch.bincount(chosen.flatten(), minlength=experts) / chosen.numel()\n"
-        "    loss = experts * (share * probabilities.detach().mean(dim=0)).sum()\n"
-        "    return loss + 0 * probabilities.sum()": "its gradient",
-    },
     "11_in_place": {
         "def stored(memory, row, value):\n    memory[row] = value.detach()\n    return memory": "index write",
         "def stored(memory, row, value):\n    memory.data[row] = value.detach()\n"

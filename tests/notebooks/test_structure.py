@@ -26,7 +26,6 @@ FORMER_STEPS = tuple(step.replace("The fix that many try first", "The documented
 NOT_YET = (
     "06_checkpoints",
     "09_stability",
-    "10_router_and_experts",
     "11_in_place",
     "12_backward_twice",
     "13_evolution_agent",

@@ -7,11 +7,13 @@ from .memory import BYTES_KEPT, LET_GO, PADDED_STEP
 from .meta import FATE, FILL, WITHOUT_VALUES
 from .phases import PHASES, RANDOM_SEARCH, RANK
 from .residual import JOIN, MAKE_SHORTCUT, SHORTCUT_SHAPE
+from .router import BALANCE, LOAD_SHARES, STRANGERS
 from .temperature import CHANCES, COOLING, SLOPE
 from .tour import HAND_OVER, LARGEST_DIFFERENCE, TWINS
 from .widening import CARRY_MEMORY, MERGE, SHARE_OUT
 
 __all__ = [
+    "BALANCE",
     "BYTES_KEPT",
     "CARRY_MEMORY",
     "CHAIN_RULE",
@@ -25,6 +27,7 @@ __all__ = [
     "JOIN",
     "LARGEST_DIFFERENCE",
     "LET_GO",
+    "LOAD_SHARES",
     "MAKE_SHORTCUT",
     "MEAN_LOSS",
     "MERGE",
@@ -37,6 +40,7 @@ __all__ = [
     "SHORTCUT_SHAPE",
     "SLOPE",
     "STRAIGHT_THROUGH",
+    "STRANGERS",
     "TRANSITION",
     "TWINS",
     "TWO_HEADS",
