@@ -33,16 +33,6 @@ in Jupyter Lab itself, in `test_browser.py`."""
 # Two typical wrong answers to the exercise of a lesson that writes its check itself, and what that says of each. The
 # tasks of `lab.lesson.puzzles` have theirs in tests/lesson/test_puzzles.py, without a kernel.
 WRONG = {
-    "06_checkpoints": {
-        "def snapshot(net, optimizer, scheduler):\n    return copy.deepcopy({'net': net.state_dict(), "
-        "'optimizer': optimizer.state_dict(), 'scheduler': scheduler.state_dict()})": "it has 3 items; wanted 4",
-        "def snapshot(net, optimizer, scheduler):\n    parts = {'net': net.state_dict(), "
-        "'optimizer': optimizer.state_dict(), 'scheduler': scheduler.state_dict()}\n"
-        "    return {**parts, 'rng': torch.get_rng_state()}": "loss of the first step",
-        "def snapshot(net, optimizer, scheduler):\n    state = {'net': copy.deepcopy(net.state_dict()), "
-        "'optimizer': optimizer.state_dict(), 'scheduler': scheduler.state_dict()}\n"
-        "    return {**state, 'rng': torch.get_rng_state()}": "all five losses",
-    },
     "09_stability": {
         "def lost(accuracies):\n    return max(0.0, (accuracies[0] - accuracies[-1]) / accuracies[0])": "0.666667",
         "def lost(accuracies):\n    if any(math.isnan(value) for value in accuracies[-3:]):\n        return 1.0\n"

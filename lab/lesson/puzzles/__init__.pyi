@@ -2,6 +2,7 @@
 
 from .autograd import CHAIN_RULE, DOUBLE_FIRST, MEAN_LOSS
 from .build import GUMBEL_NOISE, STRAIGHT_THROUGH, TRANSITION
+from .checkpoints import BYTES_IN, IS_WHOLE, SNAPSHOT
 from .devices import REACHED, TWO_HEADS, WITH_STEPS
 from .memory import BYTES_KEPT, LET_GO, PADDED_STEP
 from .meta import FATE, FILL, WITHOUT_VALUES
@@ -14,6 +15,7 @@ from .widening import CARRY_MEMORY, MERGE, SHARE_OUT
 
 __all__ = [
     "BALANCE",
+    "BYTES_IN",
     "BYTES_KEPT",
     "CARRY_MEMORY",
     "CHAIN_RULE",
@@ -24,6 +26,7 @@ __all__ = [
     "FILL",
     "GUMBEL_NOISE",
     "HAND_OVER",
+    "IS_WHOLE",
     "JOIN",
     "LARGEST_DIFFERENCE",
     "LET_GO",
@@ -39,6 +42,7 @@ __all__ = [
     "SHARE_OUT",
     "SHORTCUT_SHAPE",
     "SLOPE",
+    "SNAPSHOT",
     "STRAIGHT_THROUGH",
     "STRANGERS",
     "TRANSITION",
