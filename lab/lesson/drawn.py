@@ -174,8 +174,17 @@ class HeatMap(DrawnReport):
         from lab.charts import heat_figure
 
         low, high = self.limits or (None, None)
-        axes = {"x": self.x, "y": self.y, "x_title": self.x_title, "y_title": self.y_title}
-        return heat_figure(self.values, **axes, unit=self.unit, title=self.title, low=low, high=high)
+        return heat_figure(
+            self.values,
+            x=self.x,
+            y=self.y,
+            x_title=self.x_title,
+            y_title=self.y_title,
+            unit=self.unit,
+            title=self.title,
+            low=low,
+            high=high,
+        )
 
 
 def draw_heat(

@@ -33,17 +33,6 @@ in Jupyter Lab itself, in `test_browser.py`."""
 # Two typical wrong answers to the exercise of a lesson that writes its check itself, and what that says of each. The
 # tasks of `lab.lesson.puzzles` have theirs in tests/lesson/test_puzzles.py, without a kernel.
 WRONG = {
-    "09_stability": {
-        "def lost(accuracies):\n    return max(0.0, (accuracies[0] - accuracies[-1]) / accuracies[0])": "0.666667",
-        "def lost(accuracies):\n    if any(math.isnan(value) for value in accuracies[-3:]):\n        return 1.0\n"
-        "    return (max(accuracies) - accuracies[-1]) / max(accuracies)": "one lucky epoch",
-        "def lost(accuracies):\n    if any(math.isnan(value) for value in accuracies[-3:]):\n        return 1.0\n"
-        "    levels = [sum(accuracies[i : i + 3]) / 3 for i in range(len(accuracies) - 2)]\n"
-        "    return (max(levels) - levels[-1]) / max(levels)": "one bad epoch",
-        "def lost(accuracies):\n    if math.isnan(accuracies[-1]):\n        return 1.0\n"
-        "    levels = [sorted(accuracies[i : i + 3])[1] for i in range(len(accuracies) - 2)]\n"
-        "    return (max(levels) - levels[-1]) / max(levels)": "NaN just once",
-    },
     "11_in_place": {
         "def stored(memory, row, value):\n    memory[row] = value.detach()\n    return memory": "index write",
         "def stored(memory, row, value):\n    memory.data[row] = value.detach()\n"

@@ -24,7 +24,6 @@ STEPS = (
 )
 FORMER_STEPS = tuple(step.replace("The fix that many try first", "The documented fix, tried") for step in STEPS)
 NOT_YET = (
-    "09_stability",
     "11_in_place",
     "12_backward_twice",
     "13_evolution_agent",

@@ -9,6 +9,7 @@ from .meta import FATE, FILL, WITHOUT_VALUES
 from .phases import PHASES, RANDOM_SEARCH, RANK
 from .residual import JOIN, MAKE_SHORTCUT, SHORTCUT_SHAPE
 from .router import BALANCE, LOAD_SHARES, STRANGERS
+from .stability import FIRST_BAD, GO_BACK, LOST
 from .temperature import CHANCES, COOLING, SLOPE
 from .tour import HAND_OVER, LARGEST_DIFFERENCE, TWINS
 from .widening import CARRY_MEMORY, MERGE, SHARE_OUT
@@ -24,6 +25,8 @@ __all__ = [
     "DOUBLE_FIRST",
     "FATE",
     "FILL",
+    "FIRST_BAD",
+    "GO_BACK",
     "GUMBEL_NOISE",
     "HAND_OVER",
     "IS_WHOLE",
@@ -31,6 +34,7 @@ __all__ = [
     "LARGEST_DIFFERENCE",
     "LET_GO",
     "LOAD_SHARES",
+    "LOST",
     "MAKE_SHORTCUT",
     "MEAN_LOSS",
     "MERGE",
