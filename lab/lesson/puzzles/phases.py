@@ -8,6 +8,7 @@ from math import comb
 
 import numpy as np
 
+from lab.base import ConfigError
 from lab.lesson.check import CheckResult, check
 from lab.lesson.exercise import Answer, Exercise
 from lab.space import NB125, Genotype, find_table
@@ -94,6 +95,8 @@ def _random_search(answer: Answer) -> list[CheckResult]:
         want = statistics.fmean(tested[place] for place in winners)
         found.append(check(f"{n} of 6 cells", answer(valid, tested, n), want, atol=1e-9, meaning=meaning))
     table = find_table(NB125)
+    if table is None:
+        raise ConfigError("the table of nb125", "none", "install the package with its data")
     cells = [Genotype(NB125, primitives) for primitives in product(NB125.primitives, repeat=3)]
     # Two cells with the same validation accuracy are told apart by their places.
     ranked = [table.query(cell, "digits_validation") + 1e-9 * place for place, cell in enumerate(cells)]
