@@ -19,6 +19,7 @@ from .entropy import drawable_columns, drawn_probabilities, entropy_series, unif
 from .fates import fate_figure
 from .genotype import CellEdge, cell_edges, edge_table, edge_width, genotype_dot, genotype_figure
 from .graph import GraphNode, graph_figure
+from .heat import heat_figure
 from .layers import layer_figure, layer_table
 from .layout import note_figure
 from .lines import lines_figure
@@ -31,6 +32,7 @@ from .multitask import (
     weight_figure,
 )
 from .pareto import pareto_front
+from .paths import path_figure
 from .probabilities import chosen_columns, probability_figure, probability_table
 from .proof import proof_figure, proof_heading, proof_table, proof_text
 from .samples import (
@@ -127,6 +129,7 @@ __all__ = [
     "genotype_figure",
     "graph_figure",
     "health_word",
+    "heat_figure",
     "held_text",
     "hold_marks",
     "image_figure",
@@ -144,6 +147,7 @@ __all__ = [
     "note_figure",
     "parameter_figure",
     "pareto_front",
+    "path_figure",
     "phase_style",
     "picture_address",
     "primitive_style",

@@ -2,7 +2,7 @@
 
 from .check import CheckResult, check
 from .dial import Dial
-from .drawn import DrawnReport, FateMap, LineDrawing, draw_fates, draw_lines
+from .drawn import DrawnReport, FateMap, HeatMap, LineDrawing, draw_fates, draw_heat, draw_lines
 from .errors import LessonError
 from .exercise import Attempt, Exercise, Hints
 from .expect import Expectation, expect
@@ -11,6 +11,7 @@ from .follow import Follower, follow
 from .graph import GraphDrawing, Operation, SavedValue, draw_graph
 from .memory import MemoryBars, memory_bars
 from .parameters import ParameterRow, ParameterTable, parameter_table
+from .paths import PathDrawing, draw_paths
 from .picture import Picture
 from .predict import Prediction, PredictionResult, PredictionScore, predict
 from .run import RunHandle, start_run
@@ -27,6 +28,7 @@ __all__ = [
     "FateMap",
     "Follower",
     "GraphDrawing",
+    "HeatMap",
     "Hints",
     "LessonError",
     "LineDrawing",
@@ -34,6 +36,7 @@ __all__ = [
     "Operation",
     "ParameterRow",
     "ParameterTable",
+    "PathDrawing",
     "Picture",
     "Prediction",
     "PredictionResult",
@@ -47,7 +50,9 @@ __all__ = [
     "check",
     "draw_fates",
     "draw_graph",
+    "draw_heat",
     "draw_lines",
+    "draw_paths",
     "expect",
     "follow",
     "memory_bars",

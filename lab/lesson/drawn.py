@@ -11,6 +11,9 @@ from lab.lesson.report import LessonReport
 if TYPE_CHECKING:
     from lab.lesson.widgets import go
 
+TOLD = 9
+"""Most rows and columns that a map has as a text."""
+
 
 class DrawnReport(LessonReport):
     """A report whose picture a notebook shows below its text.
@@ -134,3 +137,83 @@ def draw_fates(
     """
     rows = {treatment: tuple(row) for treatment, row in fates.items()}
     return FateMap(names=tuple(names), fates=rows, ranks=dict(ranks), title=title)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class HeatMap(DrawnReport):
+    """A table of numbers, drawn as colours."""
+
+    values: tuple[tuple[float, ...], ...]
+    """One row for each of `y`."""
+    x: tuple[Any, ...]
+    y: tuple[Any, ...]
+    x_title: str
+    y_title: str
+    unit: str
+    title: str
+    limits: tuple[float, float] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """`title`, `x`, `y` and `values`."""
+        return {"title": self.title, "x": list(self.x), "y": list(self.y), "values": [list(row) for row in self.values]}
+
+    def tables(self) -> tuple[ReportTable, ...]:
+        """At most `TOLD` rows and columns, evenly spread; the last of `y` is the first row, as in the picture."""
+        places, numbers = (range(0, len(axis), max(1, -(-len(axis) // TOLD))) for axis in (self.x, self.y))
+        rows = tuple(
+            (str(self.y[number]), *(f"{self.values[number][place]:.3g}" for place in places))
+            for number in reversed(numbers)
+        )
+        corner = ", ".join(filter(None, (self.y_title, f"{self.x_title} →")))
+        columns = (corner, *(str(self.x[place]) for place in places))
+        notes = (f"the numbers: {self.unit}",) if self.unit else ()
+        return (ReportTable(title=self.title, columns=columns, rows=rows, notes=notes),)
+
+    def figure(self) -> "go.Figure":
+        """The colours."""
+        from lab.charts import heat_figure
+
+        low, high = self.limits or (None, None)
+        return heat_figure(
+            self.values,
+            x=self.x,
+            y=self.y,
+            x_title=self.x_title,
+            y_title=self.y_title,
+            unit=self.unit,
+            title=self.title,
+            low=low,
+            high=high,
+        )
+
+
+def draw_heat(
+    values: Sequence[Sequence[float]],
+    *,
+    x: Sequence[Any],
+    y: Sequence[Any],
+    x_title: str,
+    y_title: str = "",
+    unit: str = "",
+    title: str = "",
+    limits: tuple[float, float] | None = None,
+) -> HeatMap:
+    """Draw a table of numbers as colours, for instance a loss over two parameters.
+
+    Args:
+        values: one row for each of `y`, one number for each of `x`.
+        x: numbers or names of the columns.
+        y: numbers or names of the rows, the first at the bottom.
+        x_title: what `x` is.
+        y_title: what `y` is.
+        unit: what the numbers are.
+        title: above the picture.
+        limits: the numbers of the darkest and of the brightest colour, so that several maps can be compared; None for
+            the least and the largest one.
+
+    Raises:
+        ConfigError: rows or numbers of another count than `y` and `x`, when it is drawn.
+    """
+    rows = tuple(tuple(float(value) for value in row) for row in values)
+    titles = {"x_title": x_title, "y_title": y_title, "unit": unit, "title": title}
+    return HeatMap(values=rows, x=tuple(x), y=tuple(y), **titles, limits=limits)

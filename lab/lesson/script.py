@@ -6,12 +6,15 @@ Python as a syntax error.
 
 import ast
 import asyncio
+import contextlib
 import inspect
 import linecache
 import os
+import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from lab.lesson.notebook import NotebookCell
@@ -46,20 +49,29 @@ async def _execute(code: Any, space: dict[str, Any]) -> Any:
     return await value if code.co_flags & inspect.CO_COROUTINE else value
 
 
-def run_cells(cells: Sequence[NotebookCell], show: Show, space: dict[str, Any] | None = None) -> dict[str, Any]:
+@contextlib.contextmanager
+def _main_module() -> Iterator[dict[str, Any]]:
+    """The names of a fresh module `__main__`, as a kernel has one: pickle looks up the classes of a cell in it."""
+    former, module = sys.modules["__main__"], ModuleType("__main__")
+    sys.modules["__main__"] = module
+    try:
+        yield vars(module)
+    finally:
+        sys.modules["__main__"] = former
+
+
+def run_cells(cells: Sequence[NotebookCell], show: Show) -> dict[str, Any]:
     """Run all code cells in their order and show each heading and value; the namespace afterwards.
 
     Args:
         cells: of a notebook.
         show: is told each heading and each value as text.
-        space: namespace to run in; None takes a fresh one whose `__name__` is `__main__`.
 
     Raises:
         BaseException: whatever a cell raises; the cells behind it are not run.
     """
-    space = {"__name__": "__main__"} if space is None else space
 
-    async def run() -> None:
+    async def run(space: dict[str, Any]) -> None:
         for number, cell in enumerate(cells):
             if cell.kind == "markdown":
                 for heading in (line for line in cell.source.splitlines() if line.startswith("#")):
@@ -69,5 +81,6 @@ def run_cells(cells: Sequence[NotebookCell], show: Show, space: dict[str, Any] |
                 if value is not None:
                     show(str(value))
 
-    asyncio.run(run())
-    return space
+    with _main_module() as space:
+        asyncio.run(run(space))
+        return space

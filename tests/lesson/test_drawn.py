@@ -1,7 +1,8 @@
 import pytest
 
 from lab.base import ConfigError
-from lab.lesson import draw_fates, draw_lines
+from lab.lesson import draw_fates, draw_heat, draw_lines, draw_paths
+from lab.space import DARTS, NB125
 
 
 def test_lines_have_a_text_beside_the_picture():
@@ -24,3 +25,61 @@ def test_a_fate_without_a_rank_and_a_short_line_are_refused():
         draw_fates(["a"], {"x": ["odd"]}, {}).figure()
     with pytest.raises(ConfigError, match="2 values of y"):
         draw_lines([1, 2], x_title="x", y=[1.0]).figure()
+
+
+def test_a_map_of_numbers_is_thinned_in_its_text_and_whole_in_its_picture():
+    values = [[row + column for column in range(20)] for row in range(3)]
+    drawn = draw_heat(values, x=range(20), y=["a", "b", "c"], x_title="step", y_title="expert", unit="share")
+    heat = drawn.figure().data[0]
+    assert [list(row) for row in heat.z] == values
+    (table,) = drawn.tables()
+    assert [row[0] for row in table.rows] == ["c", "b", "a"]
+    assert table.rows[0][1:] == ("2", "5", "8", "11", "14", "17", "20")
+    assert "the numbers: share" in str(drawn)
+
+
+def test_limits_of_a_map_are_the_ends_of_its_colours():
+    heat = draw_heat([[1.0]], x=[0], y=[0], x_title="x", limits=(0.0, 2.0)).figure().data[0]
+    assert (heat.zmin, heat.zmax) == (0.0, 2.0)
+
+
+def test_a_map_with_a_row_too_few_or_too_short_is_refused():
+    with pytest.raises(ConfigError, match="2 rows of numbers"):
+        draw_heat([[1.0]], x=[0], y=[0, 1], x_title="x").figure()
+    with pytest.raises(ConfigError, match="2 numbers in a row"):
+        draw_heat([[1.0]], x=[0, 1], y=[0], x_title="x").figure()
+
+
+def test_the_paths_of_a_supernet_count_each_operation_and_mark_the_drawn_one():
+    draws = [(0, 1, 2), (0, 3, 2), (4, 3, 2)]
+    drawn = draw_paths(NB125, draws, draws[-1], title="three draws")
+    data = drawn.to_dict()
+    assert data["counts"]["cell 1<-0"] == {
+        "none": 2,
+        "skip_connect": 0,
+        "nor_conv_1x1": 0,
+        "nor_conv_3x3": 0,
+        "avg_pool_3x3": 1,
+    }
+    assert data["path"] == {"cell 1<-0": "avg_pool_3x3", "cell 2<-0": "nor_conv_3x3", "cell 2<-1": "nor_conv_1x1"}
+    assert "nor_conv_1x1     0          0          → 3" in str(drawn)
+    figure = drawn.figure()
+    lanes = [trace for trace in figure.data if trace.mode == "lines"]
+    assert [lane.line.dash for lane in lanes].count("solid") == 3
+    assert sum("· drawn" in note.text for note in figure.layout.annotations) == 3
+
+
+def test_paths_without_a_drawn_one_mark_none():
+    drawn = draw_paths(NB125, [])
+    assert drawn.to_dict()["path"] == {}
+    assert "→" not in str(drawn)
+    assert not any("drawn" in note.text for note in drawn.figure().layout.annotations)
+
+
+def test_paths_of_another_number_of_edges_or_of_two_types_of_cells_are_refused():
+    with pytest.raises(ConfigError, match="draws of 3 edges"):
+        draw_paths(NB125, [(0, 1)])
+    with pytest.raises(ConfigError, match="3 drawn operations"):
+        draw_paths(NB125, [], (0, 1)).figure()
+    with pytest.raises(ConfigError, match="a space with one type of cell"):
+        draw_paths(DARTS, [])

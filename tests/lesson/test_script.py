@@ -1,4 +1,5 @@
 import linecache
+import sys
 
 import pytest
 
@@ -41,3 +42,11 @@ def test_an_error_ends_the_script_and_its_traceback_has_the_line():
     name = frame.frame.code.raw.co_filename
     assert linecache.getline(name, frame.lineno + 1) == "1 / x"
     assert _NOTEBOOK_CELL.search(name)
+
+
+def test_a_class_of_a_cell_can_be_pickled_and_the_former_main_module_comes_back():
+    former = sys.modules["__main__"]
+    shown = []
+    run_cells(code("import pickle\nclass Own:\n    x = 3", "pickle.loads(pickle.dumps(Own())).x"), shown.append)
+    assert shown == ["3"]
+    assert sys.modules["__main__"] is former

@@ -173,10 +173,17 @@ def test_the_curve_of_the_tour_advances_in_jupyter_lab(chromium: Path, server: S
         browser.close()
 
 
-# Heights of the bars of one picture, rounded.
-BARS = """number => [...document.querySelectorAll('.js-plotly-plot')][number].data.map(
-    bars => Array.from(bars.y).map(height => Math.round(1000 * height))
-)"""
+# Heights of the bars of one picture with bars, rounded.
+BARS = """number => [...document.querySelectorAll('.js-plotly-plot')].filter(
+    plot => plot.data?.[0]?.type === 'bar'
+)[number].data.map(bars => Array.from(bars.y).map(height => Math.round(1000 * height)))"""
+# Corners of the landscape, rounded.
+LANDSCAPE = """() => {
+    const plots = [...document.querySelectorAll('.js-plotly-plot')];
+    const rows = plots.find(plot => plot.data?.[0]?.type === 'heatmap').data[0].z;
+    return [rows[0], rows[rows.length - 1]].flatMap(row => [row[0], row[row.length - 1]])
+        .map(z => Math.round(1000 * z));
+}"""
 
 
 @pytest.mark.browser
@@ -193,10 +200,15 @@ def test_the_sliders_of_the_lesson_on_temperature_move_their_pictures(chromium: 
             "document.querySelectorAll('.js-plotly-plot .barlayer .bars').length >= 6", timeout=180_000
         )
         handles = page.locator(".noUi-handle")
-        assert handles.count() == 3
+        assert handles.count() == 4
+        flat = page.evaluate(LANDSCAPE)
+        handles.first.focus()
+        for _ in range(8):
+            page.keyboard.press("ArrowLeft")
+        page.wait_for_function(f"before => `${{({LANDSCAPE})()}}` !== `${{before}}`", arg=flat, timeout=60_000)
         before = [page.evaluate(BARS, number) for number in range(3)]
         for number in range(3):
-            handles.nth(number).focus()
+            handles.nth(number + 1).focus()
             for _ in range(8):
                 page.keyboard.press("ArrowLeft")
             page.wait_for_function(
@@ -204,9 +216,9 @@ def test_the_sliders_of_the_lesson_on_temperature_move_their_pictures(chromium: 
             )
         after = [page.evaluate(BARS, number) for number in range(3)]
         assert after[0][0] != before[0][0], "what the temperature asks for"
-        assert after[0][1] == before[0][1], "the document's draws do not hear the slider"
+        assert after[0][1] == before[0][1], "draws that divide last do not hear the slider"
         assert after[1][0] != before[1][0]
-        assert after[1][1] != before[1][1], "the lab's draws do"
+        assert after[1][1] != before[1][1], "draws that divide alpha do"
         assert page.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
         browser.close()
 

@@ -33,62 +33,6 @@ in Jupyter Lab itself, in `test_browser.py`."""
 # Two typical wrong answers to the exercise of a lesson that writes its check itself, and what that says of each. The
 # tasks of `lab.lesson.puzzles` have theirs in tests/lesson/test_puzzles.py, without a kernel.
 WRONG = {
-    "06_checkpoints": {
-        "def snapshot(net, optimizer, scheduler):\n    return copy.deepcopy({'net': net.state_dict(), "
-        "'optimizer': optimizer.state_dict(), 'scheduler': scheduler.state_dict()})": "it has 3 items; wanted 4",
-        "def snapshot(net, optimizer, scheduler):\n    parts = {'net': net.state_dict(), "
-        "'optimizer': optimizer.state_dict(), 'scheduler': scheduler.state_dict()}\n"
-        "    return {**parts, 'rng': torch.get_rng_state()}": "loss of the first step",
-        "def snapshot(net, optimizer, scheduler):\n    state = {'net': copy.deepcopy(net.state_dict()), "
-        "'optimizer': optimizer.state_dict(), 'scheduler': scheduler.state_dict()}\n"
-        "    return {**state, 'rng': torch.get_rng_state()}": "all five losses",
-    },
-    "07_gumbel_softmax": {
-        "def next_temperature(temperature, better, epoch, epochs):\n"
-        "    return max(temperature * 0.98, 0.1) if better else min(temperature * 1.05, 5.0)": "one epoch",
-        "def next_temperature(temperature, better, epoch, epochs):\n    p = epoch / epochs\n"
-        "    moved = temperature * 0.98 if better else temperature / 0.98\n"
-        "    return max(0.1, min(moved, 5.0 * (1 - p) + 0.1 * p))": "never better, 40 epochs",
-        "def next_temperature(temperature, better, epoch, epochs):\n    p = epoch / max(epochs - 1, 1)\n"
-        "    moved = temperature * 0.98 if better else temperature / 0.98\n"
-        "    return max(0.1, min(moved, 5.0 * (1 - p) + 0.1 * p))": "got 4.9, wanted 0.1",
-    },
-    "08_phases_and_table": {
-        "def expected(validation, test, n):\n    ranked = [a for _, a in sorted(zip(validation, test, strict=True))]\n"
-        "    size = len(ranked)\n    chances = [((m + 1) / size) ** n - (m / size) ** n for m in range(size)]\n"
-        "    return sum(p * a for p, a in zip(chances, ranked, strict=True))": "6 of 6 cells",
-        "def expected(validation, test, n):\n    from math import comb\n\n    ranked = sorted(test)\n"
-        "    return sum(comb(m, n - 1) * a for m, a in enumerate(ranked)) / comb(len(ranked), n)": "2 of 6 cells",
-        "def expected(validation, test, n):\n    return sum(test) / len(test)": "2 of 6 cells",
-        "def expected(validation, test, n):\n    draws = [random.sample(range(len(test)), n) for _ in range(2000)]\n"
-        "    winners = [max(draw, key=lambda i: validation[i]) for draw in draws]\n"
-        "    return statistics.fmean(test[i] for i in winners)": "off by 0.0",
-    },
-    "09_stability": {
-        "def lost(accuracies):\n    return max(0.0, (accuracies[0] - accuracies[-1]) / accuracies[0])": "0.666667",
-        "def lost(accuracies):\n    if any(math.isnan(value) for value in accuracies[-3:]):\n        return 1.0\n"
-        "    return (max(accuracies) - accuracies[-1]) / max(accuracies)": "one lucky epoch",
-        "def lost(accuracies):\n    if any(math.isnan(value) for value in accuracies[-3:]):\n        return 1.0\n"
-        "    levels = [sum(accuracies[i : i + 3]) / 3 for i in range(len(accuracies) - 2)]\n"
-        "    return (max(levels) - levels[-1]) / max(levels)": "one bad epoch",
-        "def lost(accuracies):\n    if math.isnan(accuracies[-1]):\n        return 1.0\n"
-        "    levels = [sorted(accuracies[i : i + 3])[1] for i in range(len(accuracies) - 2)]\n"
-        "    return (max(levels) - levels[-1]) / max(levels)": "NaN just once",
-    },
-    "10_router_and_experts": {
-        "def your_balance(probabilities, chosen):\n    mean = probabilities.mean(dim=0)\n"
-        "    return len(mean) * (mean * mean).sum()": "a random gate",
-        "def your_balance(probabilities, chosen):\n    experts = probabilities.shape[1]\n"
-        "    share = torch.bincount(chosen.flatten(), minlength=experts) / len(chosen)\n"
-        "    return experts * (share * probabilities.mean(dim=0)).sum()": "a random gate",
-        "def your_balance(probabilities, chosen):\n    experts = probabilities.shape[1]\n"
-        "    share = torch.bincount(chosen.flatten(), minlength=experts) / chosen.numel()\n"
-        "    return (share * probabilities.mean(dim=0)).mean()": "even load",
-        "def your_balance(probabilities, chosen):\n    experts = probabilities.shape[1]\n"
-        "    share = torch.bincount(chosen.flatten(), minlength=experts) / chosen.numel()\n"
-        "    loss = experts * (share * probabilities.detach().mean(dim=0)).sum()\n"
-        "    return loss + 0 * probabilities.sum()": "its gradient",
-    },
     "11_in_place": {
         "def stored(memory, row, value):\n    memory[row] = value.detach()\n    return memory": "index write",
         "def stored(memory, row, value):\n    memory.data[row] = value.detach()\n"

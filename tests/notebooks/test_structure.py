@@ -24,11 +24,6 @@ STEPS = (
 )
 FORMER_STEPS = tuple(step.replace("The fix that many try first", "The documented fix, tried") for step in STEPS)
 NOT_YET = (
-    "06_checkpoints",
-    "07_gumbel_softmax",
-    "08_phases_and_table",
-    "09_stability",
-    "10_router_and_experts",
     "11_in_place",
     "12_backward_twice",
     "13_evolution_agent",
