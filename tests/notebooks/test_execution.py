@@ -89,22 +89,6 @@ WRONG = {
         "    loss = experts * (share * probabilities.detach().mean(dim=0)).sum()\n"
         "    return loss + 0 * probabilities.sum()": "its gradient",
     },
-    "11_in_place": {
-        "def stored(memory, row, value):\n    memory[row] = value.detach()\n    return memory": "index write",
-        "def stored(memory, row, value):\n    memory.data[row] = value.detach()\n"
-        "    return memory": "gradient of the read",
-        "def stored(memory, row, value):\n    memory = memory.clone()\n    memory[row] = value\n"
-        "    return memory": "carries a graph",
-        "def stored(memory, row, value):\n    return memory.detach().clone()": "the new memory\n",
-    },
-    "12_backward_twice": {
-        "def finish(first, second, new):\n    first.backward(retain_graph=True)\n    second.backward()\n"
-        "    return new": "got 'carried state'; wanted 'nothing'",
-        "def finish(first, second, new):\n    (first + second).backward(retain_graph=True)\n"
-        "    return new": "got 'optimizer step'; wanted 'nothing'",
-        "def finish(first, second, new):\n    first.backward()\n    return new.detach()": "gradients of three steps",
-        "def finish(first, second, new):\n    ((first + second) / 2).backward()\n    return new.detach()": "off by 0.",
-    },
     "13_evolution_agent": {
         "def decide(twin, changed):\n    difference = changed - twin\n    mean = difference.mean().item()\n"
         "    error = difference.std().item() / len(difference) ** 0.5\n"

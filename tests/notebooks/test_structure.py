@@ -29,8 +29,6 @@ NOT_YET = (
     "08_phases_and_table",
     "09_stability",
     "10_router_and_experts",
-    "11_in_place",
-    "12_backward_twice",
     "13_evolution_agent",
     "14_tuning",
     "15_own_model",
