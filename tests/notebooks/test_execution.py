@@ -89,54 +89,6 @@ WRONG = {
         "    loss = experts * (share * probabilities.detach().mean(dim=0)).sum()\n"
         "    return loss + 0 * probabilities.sum()": "its gradient",
     },
-    "13_evolution_agent": {
-        "def decide(twin, changed):\n    difference = changed - twin\n    mean = difference.mean().item()\n"
-        "    error = difference.std().item() / len(difference) ** 0.5\n"
-        "    return not mean > error, mean, error": "['broken']: off by 1: got True, wanted False",
-        "def decide(twin, changed):\n    mean = (changed.mean() - twin.mean()).item()\n"
-        "    error = ((twin.var() + changed.var()).item() / len(twin)) ** 0.5\n"
-        "    return mean <= error, mean, error": "standard error",
-        "def decide(twin, changed):\n    difference = changed - twin\n"
-        "    mean, error = difference.mean().item(), difference.std().item()\n"
-        "    return mean <= error, mean, error": "['worse']: off by 1: got True, wanted False",
-        "def decide(twin, changed):\n    difference = changed - twin\n    mean = difference.mean().item()\n"
-        "    error = difference.std().item() / len(difference) ** 0.5\n"
-        "    return mean <= 0, mean, error": "['within the noise']: off by 1: got False, wanted True",
-        "def decide(twin, changed):\n    difference = twin - changed\n    mean = difference.mean().item()\n"
-        "    error = difference.std().item() / len(difference) ** 0.5\n"
-        "    return mean <= error, mean, error": "['better']: off by 0.06: got 0.03, wanted -0.03",
-    },
-    "14_tuning": {
-        "def due(trials):\n"
-        "    return [t['root'] for t in trials if t['cause'] and POLICY[t['cause']].retried != 'never']": "ended well",
-        "def due(trials):\n    last = {t['root']: t['cause'] for t in trials}\n"
-        "    return [root for root in last if last[root] and POLICY[last[root]].retried != 'never']": "killed twice",
-        "def due(trials):\n    causes = {}\n    for t in trials:\n"
-        "        causes.setdefault(t['root'], []).append(t['cause'])\n"
-        "    return [root for root, own in causes.items() if own[-1] and len(own) <= 1 "
-        "and POLICY[own[-1]].retried != 'never']": "after Ctrl-C had ended it",
-    },
-    "15_own_model": {
-        "def forward(self, x):\n    gate = torch.sigmoid(self.mix(x))\n"
-        "    gate.data.mul_(torch.linspace(0, 1, 6, device=x.device))\n"
-        "    state = 0.5 * self.state + gate.mean(0)\n    self.state = state.detach()\n"
-        "    return x * gate + state": "got 'write through .data'; wanted 'nothing found'",
-        "def forward(self, x):\n    gate = torch.sigmoid(self.mix(x)) * torch.linspace(0, 1, 6)\n"
-        "    state = 0.5 * self.state + gate.mean(0)\n    self.state = state.detach()\n"
-        "    return x * gate + state": "got 'tensor made in forward'; wanted 'nothing found'",
-        "def forward(self, x):\n    gate = torch.sigmoid(self.mix(x)) * torch.linspace(0, 1, 6, device=x.device)\n"
-        "    self.state = (0.5 * self.state + gate.mean(0)).detach()\n"
-        "    return x * gate + self.state": "gradient of the bias",
-    },
-    "16_why_it_does_not_learn": {
-        "def unit(x):\n    return x / x.square().sum(-1, keepdim=True).sqrt()": "the rows",
-        "def unit(x):\n    squared = x.square().sum(-1, keepdim=True)\n"
-        "    return torch.where(squared > 0, x / squared.sqrt(), 0.0)": "the gradient",
-        "def unit(x):\n    squared = x.square().sum(-1, keepdim=True)\n"
-        "    return x / torch.where(squared > 0, squared, 1.0).sqrt()": "off by 4 at (1, 1): got 4, wanted 0",
-        "def unit(x):\n    length = torch.where(x.any(-1, True), x.square().sum(-1, keepdim=True), 1.0).sqrt()\n"
-        "    return torch.where(x.any(-1, True), x / length.detach(), 0.0)": "the gradient",
-    },
 }
 
 

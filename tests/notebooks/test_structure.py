@@ -29,10 +29,6 @@ NOT_YET = (
     "08_phases_and_table",
     "09_stability",
     "10_router_and_experts",
-    "13_evolution_agent",
-    "14_tuning",
-    "15_own_model",
-    "16_why_it_does_not_learn",
 )
 """Lessons in the former form; one that has the present form leaves the list."""
 LINES = 12

@@ -1,5 +1,6 @@
 """Tasks of the lessons, each an `Exercise`: its hints, its checks, and what is wrong with typical answers."""
 
+from .agent import ATTEMPT, DECIDE, PAIRED_ERROR, UNSTEPPED
 from .autograd import CHAIN_RULE, DOUBLE_FIRST, MEAN_LOSS
 from .backward_twice import FINISH, LOSS_WEIGHTS, NOT_AGAINST, WITH_GRAPH
 from .build import GUMBEL_NOISE, STRAIGHT_THROUGH, TRANSITION
@@ -7,39 +8,55 @@ from .devices import REACHED, TWO_HEADS, WITH_STEPS
 from .in_place import OVERWRITTEN, SLOPE, STORE_ROW
 from .memory import BYTES_KEPT, LET_GO, PADDED_STEP
 from .meta import FATE, FILL, WITHOUT_VALUES
+from .own_model import FARTHEST, GATE, IN_LISTS
 from .residual import JOIN, MAKE_SHORTCUT, SHORTCUT_SHAPE
+from .silence import ROOT, SILENCE, UNIT_ROWS
 from .tour import HAND_OVER, LARGEST_DIFFERENCE, TWINS
+from .tuning import DUE, LEFT_BEHIND, LOST
 from .widening import CARRY_MEMORY, MERGE, SHARE_OUT
 
 __all__ = [
+    "ATTEMPT",
     "BYTES_KEPT",
     "CARRY_MEMORY",
     "CHAIN_RULE",
+    "DECIDE",
     "DOUBLE_FIRST",
+    "DUE",
+    "FARTHEST",
     "FATE",
     "FILL",
     "FINISH",
+    "GATE",
     "GUMBEL_NOISE",
     "HAND_OVER",
+    "IN_LISTS",
     "JOIN",
     "LARGEST_DIFFERENCE",
+    "LEFT_BEHIND",
     "LET_GO",
     "LOSS_WEIGHTS",
+    "LOST",
     "MAKE_SHORTCUT",
     "MEAN_LOSS",
     "MERGE",
     "NOT_AGAINST",
     "OVERWRITTEN",
     "PADDED_STEP",
+    "PAIRED_ERROR",
     "REACHED",
+    "ROOT",
     "SHARE_OUT",
     "SHORTCUT_SHAPE",
+    "SILENCE",
     "SLOPE",
     "STORE_ROW",
     "STRAIGHT_THROUGH",
     "TRANSITION",
     "TWINS",
     "TWO_HEADS",
+    "UNIT_ROWS",
+    "UNSTEPPED",
     "WITHOUT_VALUES",
     "WITH_GRAPH",
     "WITH_STEPS",
