@@ -13,7 +13,8 @@ from lab.lesson.exercise import Answer, Exercise
 
 def _in_lists(answer: Answer) -> list[CheckResult]:
     model, inner = nn.Module(), nn.Module()
-    model.inner, model.known, model.sizes = inner, nn.ModuleList([nn.Linear(2, 2)]), [2, 3]
+    model.inner, model.known = inner, nn.ModuleList([nn.Linear(2, 2)])
+    vars(model)["sizes"] = [2, 3]
     vars(model)["heads"] = [nn.Linear(2, 2), "a name"]
     vars(inner)["tails"] = [nn.Linear(2, 2)]
     meaning = "wanted are the paths of the layers in plain lists, as in heads[0] or inner.tails[0]"
@@ -105,6 +106,8 @@ FARTHEST = Exercise(
 
 class Gate(nn.Module):
     """A module with three faults; its outputs and the gradients of its formula are what is wanted."""
+
+    state: Tensor
 
     def __init__(self) -> None:
         super().__init__()
