@@ -104,7 +104,7 @@ FARTHEST = Exercise(
 )
 
 
-class Gate(nn.Module):
+class _GatedInput(nn.Module):
     """A module with three faults; its outputs and the gradients of its formula are what is wanted."""
 
     state: Tensor
@@ -130,7 +130,7 @@ def _faults(report: DoctorReport) -> str:
 
 
 @torch.no_grad()
-def _slopes(net: Gate, x: Tensor, step: float = 1e-6) -> Tensor:
+def _slopes(net: _GatedInput, x: Tensor, step: float = 1e-6) -> Tensor:
     """Slope of the summed output in each bias, by moving it a little."""
     slopes = []
     for index in range(6):
@@ -146,8 +146,8 @@ def _slopes(net: Gate, x: Tensor, step: float = 1e-6) -> Tensor:
 def _gate(answer: Answer) -> list[CheckResult]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        given, x = Gate().double(), torch.randn(5, 6, dtype=torch.float64)
-    net = type("Answer", (Gate,), {"forward": lambda self, x: answer(self, x)})().double()
+        given, x = _GatedInput().double(), torch.randn(5, 6, dtype=torch.float64)
+    net = type("Answer", (_GatedInput,), {"forward": lambda self, x: answer(self, x)})().double()
     net.load_state_dict(given.state_dict())
     copy.deepcopy(net)(x)  # an empty answer ends here
     said = _faults(examine(net, x, placements=["cuda:0"]))
@@ -161,7 +161,7 @@ def _gate(answer: Answer) -> list[CheckResult]:
     return [doctor, outputs, check("gradient of the bias", net.mix.bias.grad, want, atol=1e-6, meaning=meaning)]
 
 
-def _hidden_write(self: Gate, x: Tensor) -> Tensor:
+def _hidden_write(self: _GatedInput, x: Tensor) -> Tensor:
     gate = torch.sigmoid(self.mix(x))
     gate.data.mul_(torch.linspace(0, 1, 6, device=x.device))
     state = 0.5 * self.state + gate.mean(0)
@@ -169,14 +169,14 @@ def _hidden_write(self: Gate, x: Tensor) -> Tensor:
     return x * gate + state
 
 
-def _on_cpu(self: Gate, x: Tensor) -> Tensor:
+def _on_cpu(self: _GatedInput, x: Tensor) -> Tensor:
     gate = torch.sigmoid(self.mix(x)) * torch.linspace(0, 1, 6)
     state = 0.5 * self.state + gate.mean(0)
     self.state = state.detach()
     return x * gate + state
 
 
-def _all_detached(self: Gate, x: Tensor) -> Tensor:
+def _all_detached(self: _GatedInput, x: Tensor) -> Tensor:
     gate = torch.sigmoid(self.mix(x)) * torch.linspace(0, 1, 6, device=x.device)
     self.state = (0.5 * self.state + gate.mean(0)).detach()
     return x * gate + self.state
