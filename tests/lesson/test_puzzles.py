@@ -1,5 +1,6 @@
 """Every task of the lessons tells the empty stub, typical wrong answers and its folded solution from each other."""
 
+import copy
 import re
 
 import pytest
@@ -8,6 +9,9 @@ from torch import nn
 
 from lab.lesson import puzzles
 from lab.lesson.notebook import lesson_files, lesson_tasks, lessons_folder, read_cells, solutions
+from lab.lesson.puzzles import tuning
+from lab.tune import POLICY
+from lab.tune.ledger import Ledger, TrialRow
 
 CONV = "conv := nn.Conv2d(into, out, 1, stride=stride)"
 ZEROED = f"{CONV}, [nn.init.zeros_(each) for each in conv.parameters()]"
@@ -69,7 +73,7 @@ def test_the_empty_stub_is_not_tried_yet(name):
 
 @pytest.mark.parametrize("name", puzzles.__all__)
 def test_the_folded_solution_is_right_and_gives_the_same_verdict_twice(name):
-    space = {"torch": torch, "nn": nn, "cross_entropy": nn.functional.cross_entropy}
+    space = {"POLICY": POLICY, "copy": copy, "torch": torch, "nn": nn, "cross_entropy": nn.functional.cross_entropy}
     function, solution = FOLDED[name]
     exec(solution, space)
     for _ in range(2):
@@ -95,3 +99,21 @@ def test_other_wrong_answers_are_told_what_is_wrong(name, answer):
 @pytest.mark.parametrize("name", puzzles.__all__)
 def test_every_puzzle_knows_at_least_two_wrong_answers(name):
     assert len(getattr(puzzles, name).mistakes) + len(WRONG.get(name, {})) >= 2
+
+
+@pytest.mark.parametrize("name", tuning.STUDIES)
+def test_the_trials_that_are_due_are_those_of_the_ledger(name):
+    pairs, wanted = tuning.STUDIES[name]
+    rows = [
+        TrialRow(
+            number=number,
+            state="FAIL" if cause else "COMPLETE",
+            attrs={"owner": 0, "root": root, "cause": cause},
+        )
+        for number, (root, cause) in enumerate(pairs)
+    ]
+    assert [each.root for each in Ledger.of(rows, n_trials=len(rows), retries=1).due()] == wanted
+
+
+def test_the_task_on_retries_knows_what_is_never_tried_again():
+    assert all(POLICY[cause].retried == "never" for cause in tuning.NEVER)

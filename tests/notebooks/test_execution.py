@@ -1,4 +1,4 @@
-"""Every lesson runs headless from top to bottom, and an exercise that it checks itself tells right from wrong."""
+"""Every lesson runs headless from top to bottom; its tasks are tried in tests/lesson/test_puzzles.py."""
 
 import ast
 import contextlib
@@ -30,84 +30,13 @@ IN_KERNEL = ("05_memory",)
 """In a kernel always: its limit on memory counts what a fork brings along. The tour and the lesson on temperature run
 in Jupyter Lab itself, in `test_browser.py`."""
 
-# Two typical wrong answers to the exercise of a lesson that writes its check itself, and what that says of each. The
-# tasks of `lab.lesson.puzzles` have theirs in tests/lesson/test_puzzles.py, without a kernel.
-WRONG = {
-    "11_in_place": {
-        "def stored(memory, row, value):\n    memory[row] = value.detach()\n    return memory": "index write",
-        "def stored(memory, row, value):\n    memory.data[row] = value.detach()\n"
-        "    return memory": "gradient of the read",
-        "def stored(memory, row, value):\n    memory = memory.clone()\n    memory[row] = value\n"
-        "    return memory": "carries a graph",
-        "def stored(memory, row, value):\n    return memory.detach().clone()": "the new memory\n",
-    },
-    "12_backward_twice": {
-        "def finish(first, second, new):\n    first.backward(retain_graph=True)\n    second.backward()\n"
-        "    return new": "got 'carried state'; wanted 'nothing'",
-        "def finish(first, second, new):\n    (first + second).backward(retain_graph=True)\n"
-        "    return new": "got 'optimizer step'; wanted 'nothing'",
-        "def finish(first, second, new):\n    first.backward()\n    return new.detach()": "gradients of three steps",
-        "def finish(first, second, new):\n    ((first + second) / 2).backward()\n    return new.detach()": "off by 0.",
-    },
-    "13_evolution_agent": {
-        "def decide(twin, changed):\n    difference = changed - twin\n    mean = difference.mean().item()\n"
-        "    error = difference.std().item() / len(difference) ** 0.5\n"
-        "    return not mean > error, mean, error": "['broken']: off by 1: got True, wanted False",
-        "def decide(twin, changed):\n    mean = (changed.mean() - twin.mean()).item()\n"
-        "    error = ((twin.var() + changed.var()).item() / len(twin)) ** 0.5\n"
-        "    return mean <= error, mean, error": "standard error",
-        "def decide(twin, changed):\n    difference = changed - twin\n"
-        "    mean, error = difference.mean().item(), difference.std().item()\n"
-        "    return mean <= error, mean, error": "['worse']: off by 1: got True, wanted False",
-        "def decide(twin, changed):\n    difference = changed - twin\n    mean = difference.mean().item()\n"
-        "    error = difference.std().item() / len(difference) ** 0.5\n"
-        "    return mean <= 0, mean, error": "['within the noise']: off by 1: got False, wanted True",
-        "def decide(twin, changed):\n    difference = twin - changed\n    mean = difference.mean().item()\n"
-        "    error = difference.std().item() / len(difference) ** 0.5\n"
-        "    return mean <= error, mean, error": "['better']: off by 0.06: got 0.03, wanted -0.03",
-    },
-    "14_tuning": {
-        "def due(trials):\n"
-        "    return [t['root'] for t in trials if t['cause'] and POLICY[t['cause']].retried != 'never']": "ended well",
-        "def due(trials):\n    last = {t['root']: t['cause'] for t in trials}\n"
-        "    return [root for root in last if last[root] and POLICY[last[root]].retried != 'never']": "killed twice",
-        "def due(trials):\n    causes = {}\n    for t in trials:\n"
-        "        causes.setdefault(t['root'], []).append(t['cause'])\n"
-        "    return [root for root, own in causes.items() if own[-1] and len(own) <= 1 "
-        "and POLICY[own[-1]].retried != 'never']": "after Ctrl-C had ended it",
-    },
-    "15_own_model": {
-        "def forward(self, x):\n    gate = torch.sigmoid(self.mix(x))\n"
-        "    gate.data.mul_(torch.linspace(0, 1, 6, device=x.device))\n"
-        "    state = 0.5 * self.state + gate.mean(0)\n    self.state = state.detach()\n"
-        "    return x * gate + state": "got 'write through .data'; wanted 'nothing found'",
-        "def forward(self, x):\n    gate = torch.sigmoid(self.mix(x)) * torch.linspace(0, 1, 6)\n"
-        "    state = 0.5 * self.state + gate.mean(0)\n    self.state = state.detach()\n"
-        "    return x * gate + state": "got 'tensor made in forward'; wanted 'nothing found'",
-        "def forward(self, x):\n    gate = torch.sigmoid(self.mix(x)) * torch.linspace(0, 1, 6, device=x.device)\n"
-        "    self.state = (0.5 * self.state + gate.mean(0)).detach()\n"
-        "    return x * gate + self.state": "gradient of the bias",
-    },
-    "16_why_it_does_not_learn": {
-        "def unit(x):\n    return x / x.square().sum(-1, keepdim=True).sqrt()": "the rows",
-        "def unit(x):\n    squared = x.square().sum(-1, keepdim=True)\n"
-        "    return torch.where(squared > 0, x / squared.sqrt(), 0.0)": "the gradient",
-        "def unit(x):\n    squared = x.square().sum(-1, keepdim=True)\n"
-        "    return x / torch.where(squared > 0, squared, 1.0).sqrt()": "off by 4 at (1, 1): got 4, wanted 0",
-        "def unit(x):\n    length = torch.where(x.any(-1, True), x.square().sum(-1, keepdim=True), 1.0).sqrt()\n"
-        "    return torch.where(x.any(-1, True), x / length.detach(), 0.0)": "the gradient",
-    },
-}
-
 
 @dataclass(frozen=True)
 class Outcome:
-    """A lesson that was run, and what its exercise said to other answers."""
+    """A lesson that was run."""
 
     cells: list[NotebookNode]
     seconds: float
-    attempts: dict[str, str]
-    """Answer -> text of the attempt."""
     pids: list[int]
     """Processes that the lesson started."""
 
@@ -123,14 +52,6 @@ def with_tag(cells: list[NotebookNode], tag: str) -> list[NotebookNode]:
     found = [cell for cell in cells if tag in cell.metadata.get("tags", [])]
     assert found, f"no cell has the tag {tag}"
     return found
-
-
-def solution_of(cells: list[NotebookNode]) -> str:
-    """The code inside the folded solution."""
-    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    found = re.search(r"<details>.*?```python\n(.*?)```.*?</details>", text, re.DOTALL)
-    assert found, "no folded solution with a python block"
-    return found.group(1)
 
 
 def run_notebook(cells: list[NotebookNode], folder: Path) -> list[NotebookNode]:
@@ -161,13 +82,6 @@ def run_cells(cells: list[NotebookNode], folder: Path, forks: Callable[..., int]
     return cells
 
 
-def judge(answer: str) -> str:
-    """A cell that gives `answer` to the lesson's exercise, beside the notebook's own names."""
-    name = re.match(r"def (\w+)", answer)
-    assert name, f"no function: {answer}"
-    return f"exec({answer!r}, own := dict(globals()))\nstr(exercise.check(own[{name.group(1)!r}]))"
-
-
 def ends(pid: int, seconds: float = 30.0) -> bool:
     """Whether the process is gone, or goes within `seconds`: it may still be writing its last checkpoint."""
     deadline = time.monotonic() + seconds
@@ -186,29 +100,21 @@ def pids_cell() -> str:
 
 @pytest.fixture(scope="session")
 def outcome(lesson: Path, lesson_forks: Callable[..., int], tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    """The lesson run once, its exercise then given every wrong answer and the solution."""
+    """The lesson run once, as it stands: its tasks are not filled in."""
     cells = nbformat.read(lesson, as_version=4).cells
-    answers = [*WRONG[lesson.stem], solution_of(cells)] if lesson.stem in WRONG else []
-    extra = [nbformat.v4.new_code_cell(source) for source in (*map(judge, answers), pids_cell())]
+    last = nbformat.v4.new_code_cell(pids_cell())
     begin = time.monotonic()
     folder, files = tmp_path_factory.mktemp(lesson.stem), tmp_path_factory.mktemp("files")
     if LARGE or lesson.stem in IN_KERNEL:
-        ran = run_notebook([*cells, *extra], folder)
+        ran = run_notebook([*cells, last], folder)
     else:
-        ran = run_cells([*cells, *extra], folder, lesson_forks, files)
-    *judged, pids = [ast.literal_eval(output_text(cell)) for cell in ran[len(cells) :]]
+        ran = run_cells([*cells, last], folder, lesson_forks, files)
+    pids = ast.literal_eval(output_text(ran[-1]))
     return Outcome(
-        cells=ran[: len(cells)],
+        cells=ran[:-1],
         seconds=time.monotonic() - begin,
-        attempts=dict(zip(answers, judged, strict=True)),
         pids=json.loads(pids),
     )
-
-
-def test_a_check_that_a_lesson_writes_itself_has_wrong_answers(lesson: Path) -> None:
-    own = "Exercise(" in lesson.read_text(encoding="utf-8")
-    assert own == (lesson.stem in WRONG)
-    assert len(WRONG.get(lesson.stem, ())) != 1
 
 
 def test_a_lesson_runs_from_top_to_bottom_in_its_time(outcome: Outcome) -> None:
@@ -226,19 +132,6 @@ def test_a_lesson_asserts_what_it_claims(lesson: Path) -> None:
 def test_the_empty_exercise_is_not_tried_yet(outcome: Outcome) -> None:
     for cell in with_tag(outcome.cells, "check"):
         assert "○ not tried yet" in output_text(cell), cell.source
-
-
-def test_the_wrong_answers_are_told_how_far_off_they_are(lesson: Path, outcome: Outcome) -> None:
-    for answer, says in WRONG.get(lesson.stem, {}).items():
-        text = outcome.attempts[answer]
-        assert "✗ not yet" in text, answer
-        off = [part for part in text.split("Check: ") if "✗ off" in part]
-        assert any(says in part for part in off), text
-
-
-def test_the_folded_solution_is_right(outcome: Outcome) -> None:
-    for solution in list(outcome.attempts.values())[-1:]:
-        assert "✓ ok" in solution, solution
 
 
 def test_a_lesson_leaves_no_process_behind(lesson: Path, outcome: Outcome) -> None:

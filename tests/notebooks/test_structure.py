@@ -1,7 +1,6 @@
 """The shape of every lesson: eight steps, short cells, a claim before each, nothing stored but the source.
 
-The lessons of NOT_YET keep the former form: one task at the end and longer cells. Each of the others has tasks,
-predictions and pictures throughout.
+Each has tasks, predictions and pictures throughout.
 """
 
 import ast
@@ -22,18 +21,7 @@ STEPS = (
     "The fix that holds",
     "Try it yourself",
 )
-FORMER_STEPS = tuple(step.replace("The fix that many try first", "The documented fix, tried") for step in STEPS)
-NOT_YET = (
-    "11_in_place",
-    "12_backward_twice",
-    "13_evolution_agent",
-    "14_tuning",
-    "15_own_model",
-    "16_why_it_does_not_learn",
-)
-"""Lessons in the former form; one that has the present form leaves the list."""
 LINES = 12
-FORMER_LINES = 20
 TASKS = 3
 BYTES = 100_000
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
@@ -84,11 +72,11 @@ def rhythm_violations(notebook: NotebookNode) -> list[str]:
     return found
 
 
-def violations(notebook: NotebookNode, size: int, steps: tuple[str, ...] = STEPS) -> list[str]:
+def violations(notebook: NotebookNode, size: int) -> list[str]:
     """What of a lesson's shape does not hold."""
     cells = notebook.cells
     found = []
-    if tuple(headings(cells)) != steps:
+    if tuple(headings(cells)) != STEPS:
         found.append(f"headings {headings(cells)}")
     if size >= BYTES:
         found.append(f"{size} bytes")
@@ -97,8 +85,6 @@ def violations(notebook: NotebookNode, size: int, steps: tuple[str, ...] = STEPS
     for number, cell in enumerate(cells):
         if cell.cell_type != "code":
             continue
-        if len(cell.source.splitlines()) > FORMER_LINES:
-            found.append(f"cell {number}: {len(cell.source.splitlines())} lines")
         if cell.outputs or cell.execution_count is not None:
             found.append(f"cell {number}: stored outputs")
         if not cell.source.strip():
@@ -109,17 +95,13 @@ def violations(notebook: NotebookNode, size: int, steps: tuple[str, ...] = STEPS
 
 
 def test_a_lesson_has_its_shape(lesson: Path) -> None:
-    steps = FORMER_STEPS if lesson.stem in NOT_YET else STEPS
-    found = violations(nbformat.read(lesson, as_version=4), lesson.stat().st_size, steps)
+    found = violations(nbformat.read(lesson, as_version=4), lesson.stat().st_size)
     assert not found, "\n".join(found)
 
 
 def test_a_lesson_has_tasks_predictions_and_pictures_throughout(lesson: Path) -> None:
     found = rhythm_violations(nbformat.read(lesson, as_version=4))
-    if lesson.stem in NOT_YET:
-        assert found, f"{lesson.stem} has the present form: take it out of NOT_YET"
-    else:
-        assert not found, "\n".join(found)
+    assert not found, "\n".join(found)
 
 
 def test_a_lesson_is_a_valid_notebook_for_python(lesson: Path) -> None:
@@ -173,7 +155,6 @@ def test_the_rule_sees_each_fault(sound: NotebookNode) -> None:
 
     assert "headings" in faults(lambda n: n.cells.pop(0))[0]
     assert "headings" in faults(lambda n: n.cells.reverse())[0]
-    assert faults(lambda n: n.cells[1].update(source="x = 1\n" * 21)) == ["cell 1: 21 lines"]
     assert faults(lambda n: n.cells[1].update(execution_count=3)) == ["cell 1: stored outputs"]
     assert faults(output) == ["cell 1: stored outputs"]
     assert faults(lambda n: n.cells[1].update(source=" ")) == ["cell 1: empty"]

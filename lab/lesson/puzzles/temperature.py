@@ -69,7 +69,7 @@ def _one_hot(soft: Tensor, k: int) -> Tensor:
     return torch.eye(len(soft), dtype=soft.dtype)[k]
 
 
-SLOPE = Exercise(
+TEMPERATURE_SLOPE = Exercise(
     "the gradient of a draw",
     hints=(
         "Without a temperature the gradient of softmax is y_k * (1 - y_k) for j = k, and -y_k * y_j for the others.",
