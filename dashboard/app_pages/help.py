@@ -35,7 +35,9 @@ PANELS = {
     "Loss and accuracy": "Thick: moving average; pale: raw. *Batches* are the training batches of the weights; "
     "in architecture phases (diamonds) a step trains the architecture on the search split, with randomly sampled "
     "cells. The *selection split* trains nothing and decides about mutations. No image is in two splits. The test "
-    "split is read once, at the end. A red cross is NaN or infinity.",
+    "split is read once, at the end. A red cross is NaN or infinity. *Horizontal axis* in the sidebar draws the "
+    "curves over steps, epochs or seconds of training. *Robust value axis* leaves out the few values far from all "
+    "others. *Points of a line* sets how closely a long curve is drawn. Below the chart stands what is left out.",
     "Stability": f"{health_text()} The sentences below it give the "
     "reasons; ⚑ (intervention) and ↺ (rollback) show what the trainer did.",
     "The images": "Forty fixed images of the selection split, never of the test split, with what the network says now. "
