@@ -48,6 +48,9 @@ PANELS = {
     "Layers": "One row for each layer, one column for each reading: the norm of its gradient behind the clipping, and "
     "how far a step moves its weights, relative to them. It is read at the first step of an epoch that trains weights "
     "and at every 64th step behind it.",
+    "All metrics": "Every number that the run writes, in groups by the part of its name before the first slash. "
+    "*Metrics* in the sidebar finds some of them by a part of their name, or by a regular expression such as "
+    "`loss|accuracy`.",
     "Alerts": "What needs your attention: level (information, warning, error), step and reason.",
     "Memory": "The resident set is all memory of the training process. Live tensors are parameters, buffers, "
     "gradients and optimizer state. Each has an axis of its own. A line that never "

@@ -175,8 +175,12 @@ def keep_drawing(
         if now.complete and not snapshot.complete and now.summary.state in ENDED:
             st.rerun()  # from now on the page stands still
         shown = now.at(step)
-        frame = panels.PageFrame(snapshot=shown, whole=now, view=view.curves, x=view.x, cache=drawing_cache())
-        draw(frame, moment)
+        draw(
+            panels.PageFrame(
+                snapshot=shown, whole=now, view=view.curves, x=view.x, metrics=view.metrics, cache=drawing_cache()
+            ),
+            moment,
+        )
 
     replays = moment.speed is not None
     place = st.container()

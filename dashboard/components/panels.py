@@ -13,6 +13,7 @@ from components.card import card as card
 from components.controls import command_line
 from components.feed import Snapshot
 from components.images import readings
+from components.metrics import all_metrics
 from components.plot import draw
 from components.proof import proof_panel
 from lab.charts import (
@@ -49,6 +50,8 @@ class PageFrame:
     cache: figures.DrawingCache
     x: str = "step"
     """What the horizontal axis of the curves measures: step, epoch, or time."""
+    metrics: str = ""
+    """What is looked for in the names of all metrics."""
 
     def figure(self, name: str, depends: Hashable, build: Callable[[], go.Figure], alt: str) -> None:
         """Draw a figure; the same `depends` gives the same figure, which the browser leaves alone."""
@@ -148,7 +151,7 @@ def evidence(picture: PageFrame) -> None:
 
 
 def curves(picture: PageFrame, *, loss: str = LOSS_HELP, accuracy: str = ACCURACY_HELP) -> None:
-    """What every run has: loss, accuracy, stability, memory; what the first two are stands beside them."""
+    """What every run has: loss, accuracy, stability, memory, all metrics; what the first two are stands beside them."""
     left, right = st.columns(2)
     with left:
         _curve(picture, "loss", loss)
@@ -160,6 +163,7 @@ def curves(picture: PageFrame, *, loss: str = LOSS_HELP, accuracy: str = ACCURAC
     with right:
         _memory(picture)
     readings(picture)
+    all_metrics(picture)
 
 
 def headline(kpis: Sequence[words.Kpi]) -> None:

@@ -40,6 +40,8 @@ class PageView:
     curves: CurveView
     x: str
     """One of `AXES`."""
+    metrics: str
+    """A part of the names of the metrics to list, or a regular expression."""
 
 
 def asked_run() -> str:
@@ -113,7 +115,7 @@ def pick_follow() -> Follow:
 
 
 def pick_view() -> PageView:
-    """Window, horizontal axis, smoothing, value axis and points of the curves."""
+    """Window, horizontal axis, smoothing, value axis and points of the curves, and which metrics are listed."""
     with st.sidebar:
         window = st.selectbox(
             "Steps shown", list(WINDOWS), key="window", bind="query-params", help="How far back the curves reach."
@@ -152,5 +154,12 @@ def pick_view() -> PageView:
             help="A longer curve is drawn by the lowest and the highest value of each piece; the chart tells of how "
             "many points.",
         )
+        metrics = st.text_input(
+            "Metrics",
+            key="metrics",
+            bind="query-params",
+            placeholder="decision, or loss|accuracy",
+            help="Finds metrics under *All metrics* by a part of their name, or by a regular expression.",
+        )
     view = CurveView(smoothing=smoothing, log_y=log_y, robust_y=robust_y, last=WINDOWS[window], limit=limit)
-    return PageView(curves=view, x=x)
+    return PageView(curves=view, x=x, metrics=metrics)
