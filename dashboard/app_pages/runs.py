@@ -5,13 +5,20 @@ from pathlib import Path
 
 import streamlit as st
 from components.clock import repeat
-from components.compare import best_rows, common_scalars, config_rows, run_rows
+from components.compare import (
+    MOST_POINTS,
+    MOST_RUNS,
+    best_rows,
+    common_scalars,
+    config_rows,
+    matching_runs,
+    run_rows,
+)
 from components.feed import Snapshot
-from components.figures import Drawing
 from components.plot import draw, load_plotly
-from components.resources import feed_of, root_of_page
+from components.resources import drawing_cache, feed_of, root_of_page
 from components.studies import runs_and_studies
-from components.words import plain
+from components.words import STATE_SIGNS, plain
 
 from lab.base import LabError
 from lab.charts import CurveView, compare_figure
@@ -29,7 +36,21 @@ def run_table(runs: tuple[RunSummary, ...]) -> None:
         "accuracy": st.column_config.TextColumn("accuracy", help="Latest on the selection split."),
     }
     text = "Runs with a link, state, start, last heartbeat, accuracy and reason"
+    if not runs:
+        st.info("No run matches this filter.", icon=":material/search_off:")
+        return
     st.dataframe(run_rows(runs), hide_index=True, column_config=columns, alt=text)
+
+
+def pick_filter() -> tuple[str, list[str]]:
+    """Text and states of the runs to list; the address has both."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        text = st.text_input(
+            "Filter", key="filter", bind="query-params", placeholder="part of a name or a reason", width=320
+        )
+        known = [state for state in STATE_SIGNS if state != "paused"]
+        states = st.pills("State", known, selection_mode="multi", key="state", bind="query-params")
+    return text, states
 
 
 def open_run(runs: tuple[RunSummary, ...]) -> None:
@@ -56,13 +77,24 @@ def compare(runs: tuple[RunSummary, ...]) -> Callable[[], None]:
     st.subheader("Compare")
     names = [run.name for run in runs if run.state != "unreadable"]
     by_name = {run.name: run for run in runs}
-    chosen = st.multiselect("Runs to compare", names, default=names[:2], key="compare")
+    gone = [name for name in st.query_params.get_all("compare") if name not in by_name]
+    if gone:
+        st.warning(plain(f"No run named {', '.join(gone)} here to compare."), icon=":material/search_off:")
+    chosen = st.multiselect(
+        "Runs to compare",
+        names,
+        default=names[:2],
+        key="compare",
+        bind="query-params",
+        max_selections=MOST_RUNS,
+        help=f"At most {MOST_RUNS}.",
+    )
     scalars = common_scalars(read(chosen, by_name))
     if scalars:
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            scalar = st.selectbox("Curve", scalars, key="scalar")
-            smoothing = st.slider("Smoothing", 0.0, 0.99, 0.6, 0.01, key="compare_smoothing")
-            log_y = st.toggle("Logarithmic", key="compare_log")
+            scalar = st.selectbox("Curve", scalars, key="scalar", bind="query-params")
+            smoothing = st.slider("Smoothing", 0.0, 0.99, 0.6, 0.01, key="compare_smoothing", bind="query-params")
+            log_y = st.toggle("Logarithmic", key="compare_log", bind="query-params")
         load_plotly()
 
     def side_by_side() -> None:
@@ -70,7 +102,8 @@ def compare(runs: tuple[RunSummary, ...]) -> Callable[[], None]:
         if common_scalars(snapshots) != scalars:
             st.rerun()  # the choice of curves stands outside the live part
         if scalars:
-            draw_curves(snapshots, scalar, CurveView(smoothing=smoothing, log_y=log_y))
+            limit = min(CurveView().limit, MOST_POINTS // len(snapshots))
+            draw_curves(snapshots, scalar, CurveView(smoothing=smoothing, log_y=log_y, limit=limit))
         else:
             st.info("Choose at least one run that has values.", icon=":material/info:")
 
@@ -78,12 +111,23 @@ def compare(runs: tuple[RunSummary, ...]) -> Callable[[], None]:
 
 
 def draw_curves(snapshots: dict[str, Snapshot], scalar: str, view: CurveView) -> None:
-    """One curve of several runs over each other, best values, settings that differ."""
+    """One curve of several runs over each other, beside it the settings that differ; best values below."""
     curves = [(name, snapshot.series(scalar)) for name, snapshot in snapshots.items()]
-    figure = compare_figure(curves, y_title=scalar, view=view, dense="/" not in scalar)
+    drawing = drawing_cache().get(
+        ("compare", scalar, view, *((str(each.summary.path), each.version) for each in snapshots.values())),
+        lambda: compare_figure(curves, y_title=scalar, view=view, dense="/" not in scalar),
+    )
     label = f"{scalar} over steps for {', '.join(snapshots)}"
-    draw(Drawing.of(figure), key="compare_figure", label=label, view=f"{scalar} {view.log_y}")
+    left, right = st.columns([3, 2])
+    with left:
+        draw(drawing, key="compare_figure", label=label, view=f"{scalar} {view.log_y}")
+    with right:
+        draw_settings(snapshots)
     st.dataframe(best_rows(snapshots, scalar), hide_index=True, alt=f"Smallest, largest and last {scalar} of each run")
+
+
+def draw_settings(snapshots: dict[str, Snapshot]) -> None:
+    """The settings that differ between the runs."""
     st.markdown("**Settings that differ**")
     rows = config_rows({name: snapshot.config for name, snapshot in snapshots.items()})
     if rows:
@@ -122,6 +166,7 @@ def page() -> None:
     if not runs:
         empty_store(root)
         return
+    text, wanted = pick_filter()
     table = st.container()
     open_run(runs)
     side_by_side = compare(runs)
@@ -135,7 +180,10 @@ def page() -> None:
         if states(now) != states(runs):
             st.rerun()
         with table:
-            run_table(now)
+            shown = matching_runs(now, text, wanted)
+            if len(shown) < len(now):
+                st.caption(f"{len(shown)} of {len(now)} runs")
+            run_table(shown)
         side_by_side()
 
     repeat(live, LIVE_SECONDS if any(run.state == "running" for run in runs) else STILL_SECONDS)

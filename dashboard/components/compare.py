@@ -11,6 +11,11 @@ from components.feed import Snapshot
 from components.words import NOTHING, STATE_SIGNS, age_text, clock_text, number
 from lab.store import RunSummary
 
+MOST_RUNS = 20
+"""Runs that can be compared at once: as many as colour and dash still tell apart at a glance."""
+MOST_POINTS = 10_000
+"""Points of all compared curves together."""
+
 
 def live_address(name: str) -> str:
     """Where the live page shows the run `name`, seen from another page."""
@@ -20,6 +25,17 @@ def live_address(name: str) -> str:
 def wall_address(name: str) -> str:
     """Where the run `name` is shown on one screen."""
     return f"{live_address(name)}&view=wall"
+
+
+def matching_runs(runs: Sequence[RunSummary], text: str, states: Sequence[str]) -> tuple[RunSummary, ...]:
+    """The runs with `text` in their name or reason, upper and lower case the same, and with one of `states`.
+
+    An empty text, and no state, leave nothing out.
+    """
+    wanted = text.casefold()
+    return tuple(
+        run for run in runs if wanted in f"{run.name}\n{run.reason}".casefold() and (not states or run.state in states)
+    )
 
 
 def run_rows(runs: Sequence[RunSummary]) -> list[dict[str, str]]:
