@@ -1,6 +1,6 @@
 """Runs page: every run with its state, and two or more of them side by side; both are drawn anew while it is open."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import streamlit as st
@@ -8,13 +8,14 @@ from components.clock import repeat
 from components.compare import (
     MOST_POINTS,
     MOST_RUNS,
+    RunFilter,
     best_rows,
     common_scalars,
     config_rows,
-    matching_runs,
     run_rows,
 )
 from components.feed import Snapshot
+from components.labels import label_panel, labels_of
 from components.plot import draw, load_plotly
 from components.resources import drawing_cache, feed_of, root_of_page
 from components.studies import runs_and_studies
@@ -22,13 +23,13 @@ from components.words import STATE_SIGNS, plain
 
 from lab.base import LabError
 from lab.charts import CurveView, compare_figure
-from lab.store import RunSummary
+from lab.store import RunLabel, RunSummary
 
 # Between two looks at the folder of runs. (A text of its own would be shown on the page.)
 LIVE_SECONDS, STILL_SECONDS = 2.0, 5.0
 
 
-def run_table(runs: tuple[RunSummary, ...]) -> None:
+def run_table(runs: tuple[RunSummary, ...], labels: Mapping[str, RunLabel]) -> None:
     """The table of runs; each row has a link to the run's live page."""
     link = st.column_config.LinkColumn("live", display_text="Open", help="Opens the live page of this run.")
     columns = {
@@ -39,26 +40,28 @@ def run_table(runs: tuple[RunSummary, ...]) -> None:
     if not runs:
         st.info("No run matches this filter.", icon=":material/search_off:")
         return
-    st.dataframe(run_rows(runs), hide_index=True, column_config=columns, alt=text)
+    st.dataframe(run_rows(runs, labels), hide_index=True, column_config=columns, alt=text)
 
 
-def pick_filter() -> tuple[str, list[str]]:
-    """Text and states of the runs to list; the address has both."""
+def pick_filter() -> RunFilter:
+    """Which runs to list; the address has it."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         text = st.text_input(
-            "Filter", key="filter", bind="query-params", placeholder="part of a name or a reason", width=320
+            "Filter", key="filter", bind="query-params", placeholder="part of a name, note or reason", width=320
         )
         known = [state for state in STATE_SIGNS if state != "paused"]
         states = st.pills("State", known, selection_mode="multi", key="state", bind="query-params")
-    return text, states
+        archived = st.toggle("Archived too", key="archived", bind="query-params")
+    return RunFilter(text=text, states=tuple(states), archived=archived)
 
 
-def open_run(runs: tuple[RunSummary, ...]) -> None:
-    """The way to a run's live page in this tab, by keyboard too."""
+def open_run(runs: tuple[RunSummary, ...], labels: Mapping[str, RunLabel]) -> None:
+    """The way to a run's live page in this tab, by keyboard too, and what a person says of the run."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = st.selectbox("Run", [run.name for run in runs], key="open_name")
         if st.button("Open", icon=":material/visibility:", key="open"):
             st.switch_page("app_pages/live.py", query_params={"run": chosen})
+    label_panel(next(run for run in runs if run.name == chosen), labels[chosen])
 
 
 def read(names: list[str], runs: dict[str, RunSummary]) -> dict[str, Snapshot]:
@@ -166,9 +169,9 @@ def page() -> None:
     if not runs:
         empty_store(root)
         return
-    text, wanted = pick_filter()
+    chosen = pick_filter()
     table = st.container()
-    open_run(runs)
+    open_run(runs, labels_of(runs)[0])
     side_by_side = compare(runs)
 
     def live() -> None:
@@ -180,10 +183,13 @@ def page() -> None:
         if states(now) != states(runs):
             st.rerun()
         with table:
-            shown = matching_runs(now, text, wanted)
+            labels, wrong = labels_of(now)
+            for text in wrong:
+                st.warning(plain(text), icon=":material/label_off:")
+            shown = tuple(run for run in now if chosen.takes(run, labels[run.name]))
             if len(shown) < len(now):
                 st.caption(f"{len(shown)} of {len(now)} runs")
-            run_table(shown)
+            run_table(shown, {run.name: labels[run.name] for run in shown})
         side_by_side()
 
     repeat(live, LIVE_SECONDS if any(run.state == "running" for run in runs) else STILL_SECONDS)
