@@ -103,7 +103,7 @@ def curve_figure(
         y_axis["range"] = list(y_range)
     elif view.robust_y:
         y_axis["range"], outside = robust_range([curve.series.since(low) for curve in curves], log=view.log_y)
-        beyond = f"values above or below: {outside:,}" if outside else ""
+        beyond = f"off the axis: {outside:,}" if outside else ""
     marks, few = shown_marks(marks, low, high)
     return make_figure(
         data,

@@ -172,7 +172,7 @@ def test_a_spike_does_not_stretch_a_robust_axis_and_is_told() -> None:
     low, high = drawn.layout.yaxis.range
     assert 0.8 < low <= 1.0
     assert 1.4 < high < 2.0
-    assert drawn.layout.xaxis.title.text == "step (values above or below: 1)"
+    assert drawn.layout.xaxis.title.text == "step (off the axis: 1)"
     assert max(drawn.data[0].y) == 900.0
     assert curve_figure([curve(spiked())], y_title="loss", view=RAW).layout.yaxis.range is None
 

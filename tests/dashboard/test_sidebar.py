@@ -44,7 +44,7 @@ def test_an_address_opens_the_same_curves(page: Any, recorder: Callable[..., Any
     run.epoch(1801, 0)
     loss = page.tick().charts["loss"]["layout"]
     assert loss["xaxis"]["title"]["text"].startswith("epochs (showing ")
-    assert " of 1,802 points; values above or below: 1)" in loss["xaxis"]["title"]["text"]
+    assert " of 1,802 points; off the axis: 1)" in loss["xaxis"]["title"]["text"]
     assert loss["yaxis"]["range"][1] < 10
     assert len(page.values("loss", 0)) <= 500
 

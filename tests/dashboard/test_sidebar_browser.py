@@ -66,7 +66,7 @@ def test_axis_range_points_and_metrics_go_into_the_address_and_come_back(page: P
     page.goto(f"{address}/?run=spiked")
     assert wait_for_title(page, "step") == "step"
     page.get_by_text("Robust value axis").click()
-    assert wait_for_title(page, "step (values") == "step (values above or below: 1)"
+    assert wait_for_title(page, "step (off") == "step (off the axis: 1)"
     high = page.locator(".st-key-figure_loss .lab-chart").evaluate("place => place.layout.yaxis.range[1]")
     assert high < 1e3
     for key, option, title in (("points", "500", "step (showing"), ("x", "epoch", "epochs (showing")):
@@ -85,7 +85,7 @@ def test_axis_range_points_and_metrics_go_into_the_address_and_come_back(page: P
         "metrics": ["rss|^loss$"],
     }
     page.reload()
-    assert "of 734 points; values above or below: 1)" in wait_for_title(page, "epochs (showing ")
+    assert "of 734 points; off the axis: 1)" in wait_for_title(page, "epochs (showing ")
     expect(page.get_by_text("2 of 9 metrics match")).to_be_visible()
     expect(page.locator("[class*='st-key-figure_metric'] .lab-chart")).to_have_count(2)
 
