@@ -35,7 +35,9 @@ PANELS = {
     "Loss and accuracy": "Thick: moving average; pale: raw. *Batches* are the training batches of the weights; "
     "in architecture phases (diamonds) a step trains the architecture on the search split, with randomly sampled "
     "cells. The *selection split* trains nothing and decides about mutations. No image is in two splits. The test "
-    "split is read once, at the end. A red cross is NaN or infinity.",
+    "split is read once, at the end. A red cross is NaN or infinity. *Horizontal axis* in the sidebar draws the "
+    "curves over steps, epochs or seconds of training. *Robust value axis* leaves out the few values far from all "
+    "others. *Points of a line* sets how closely a long curve is drawn. Below the chart stands what is left out.",
     "Stability": f"{health_text()} The sentences below it give the "
     "reasons; ⚑ (intervention) and ↺ (rollback) show what the trainer did.",
     "The images": "Forty fixed images of the selection split, never of the test split, with what the network says now. "
@@ -46,6 +48,9 @@ PANELS = {
     "Layers": "One row for each layer, one column for each reading: the norm of its gradient behind the clipping, and "
     "how far a step moves its weights, relative to them. It is read at the first step of an epoch that trains weights "
     "and at every 64th step behind it.",
+    "All metrics": "Every number that the run writes, in groups by the part of its name before the first slash. "
+    "*Metrics* in the sidebar finds some of them by a part of their name, or by a regular expression such as "
+    "`loss|accuracy`.",
     "Alerts": "What needs your attention: level (information, warning, error), step and reason.",
     "Memory": "The resident set is all memory of the training process. Live tensors are parameters, buffers, "
     "gradients and optimizer state. Each has an axis of its own. A line that never "

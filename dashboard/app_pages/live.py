@@ -19,7 +19,7 @@ from components.moment import ShownMoment, go_to, moment_of
 from components.plot import load_plotly
 from components.resources import drawing_cache, feed_of, root_of_page
 from components.root import run_folders
-from components.sidebar import asked_run, on_wall, pick_follow, pick_run, pick_view
+from components.sidebar import PageView, asked_run, on_wall, pick_follow, pick_run, pick_view
 from components.slider import draw_slider
 from components.studies import runs_and_studies, trial_names
 from components.wall import draw_wall
@@ -27,7 +27,7 @@ from components.wall_figures import find_fixed, ghost_of
 from components.words import held_temperature, is_agent, is_multitask, is_text, offers, plain, shown_state
 
 from lab.base import LabError
-from lab.charts import CurveView, genotype_dot
+from lab.charts import genotype_dot
 from lab.store import list_runs
 
 # Between two pictures of a replay. (A text of its own would be shown on the page.)
@@ -101,7 +101,7 @@ def body_of(snapshot: Snapshot) -> Callable[[panels.PageFrame], None]:
     return text.body if is_text(snapshot) else panels.body
 
 
-def follow_run(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: CurveView, run_every: float | None) -> None:
+def follow_run(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: PageView, run_every: float | None) -> None:
     """Name and buttons stand still; status, slider and body are drawn anew at each tick, by one fragment."""
     line = st.container(horizontal=True, vertical_alignment="center", gap="small")
     line.subheader(plain(snapshot.summary.name), width="content")
@@ -122,7 +122,7 @@ def follow_run(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: CurveVi
     keep_drawing(root, feed, snapshot, view, run_every, draw)
 
 
-def show_wall(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: CurveView, run_every: float | None) -> None:
+def show_wall(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: PageView, run_every: float | None) -> None:
     """The run on one screen, with the slider at its foot."""
     name, asked = snapshot.summary.name, st.query_params.get("beside")
     beside = find_fixed(root, name, asked)
@@ -144,7 +144,7 @@ def keep_drawing(
     root: Path,
     feed: SnapshotFeed,
     snapshot: Snapshot,
-    view: CurveView,
+    view: PageView,
     run_every: float | None,
     draw: Callable[[panels.PageFrame, ShownMoment], None],
 ) -> None:
@@ -174,7 +174,13 @@ def keep_drawing(
             st.rerun()
         if now.complete and not snapshot.complete and now.summary.state in ENDED:
             st.rerun()  # from now on the page stands still
-        draw(panels.PageFrame(snapshot=now.at(step), whole=now, view=view, cache=drawing_cache()), moment)
+        shown = now.at(step)
+        draw(
+            panels.PageFrame(
+                snapshot=shown, whole=now, view=view.curves, x=view.x, metrics=view.metrics, cache=drawing_cache()
+            ),
+            moment,
+        )
 
     replays = moment.speed is not None
     place = st.container()

@@ -1,27 +1,35 @@
 """Runs page: every run with its state, and two or more of them side by side; both are drawn anew while it is open."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import streamlit as st
 from components.clock import repeat
-from components.compare import best_rows, common_scalars, config_rows, run_rows
+from components.compare import (
+    MOST_POINTS,
+    MOST_RUNS,
+    RunFilter,
+    best_rows,
+    common_scalars,
+    config_rows,
+    run_rows,
+)
 from components.feed import Snapshot
-from components.figures import Drawing
+from components.labels import label_panel, labels_of
 from components.plot import draw, load_plotly
-from components.resources import feed_of, root_of_page
+from components.resources import drawing_cache, feed_of, root_of_page
 from components.studies import runs_and_studies
-from components.words import plain
+from components.words import STATE_SIGNS, plain
 
 from lab.base import LabError
 from lab.charts import CurveView, compare_figure
-from lab.store import RunSummary
+from lab.store import RunLabel, RunSummary
 
 # Between two looks at the folder of runs. (A text of its own would be shown on the page.)
 LIVE_SECONDS, STILL_SECONDS = 2.0, 5.0
 
 
-def run_table(runs: tuple[RunSummary, ...]) -> None:
+def run_table(runs: tuple[RunSummary, ...], labels: Mapping[str, RunLabel]) -> None:
     """The table of runs; each row has a link to the run's live page."""
     link = st.column_config.LinkColumn("live", display_text="Open", help="Opens the live page of this run.")
     columns = {
@@ -29,15 +37,31 @@ def run_table(runs: tuple[RunSummary, ...]) -> None:
         "accuracy": st.column_config.TextColumn("accuracy", help="Latest on the selection split."),
     }
     text = "Runs with a link, state, start, last heartbeat, accuracy and reason"
-    st.dataframe(run_rows(runs), hide_index=True, column_config=columns, alt=text)
+    if not runs:
+        st.info("No run matches this filter.", icon=":material/search_off:")
+        return
+    st.dataframe(run_rows(runs, labels), hide_index=True, column_config=columns, alt=text)
 
 
-def open_run(runs: tuple[RunSummary, ...]) -> None:
-    """The way to a run's live page in this tab, by keyboard too."""
+def pick_filter() -> RunFilter:
+    """Which runs to list; the address has it."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        text = st.text_input(
+            "Filter", key="filter", bind="query-params", placeholder="part of a name, note or reason", width=320
+        )
+        known = [state for state in STATE_SIGNS if state != "paused"]
+        states = st.pills("State", known, selection_mode="multi", key="state", bind="query-params")
+        archived = st.toggle("Archived too", key="archived", bind="query-params")
+    return RunFilter(text=text, states=tuple(states), archived=archived)
+
+
+def open_run(runs: tuple[RunSummary, ...], labels: Mapping[str, RunLabel]) -> None:
+    """The way to a run's live page in this tab, by keyboard too, and what a person says of the run."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = st.selectbox("Run", [run.name for run in runs], key="open_name")
         if st.button("Open", icon=":material/visibility:", key="open"):
             st.switch_page("app_pages/live.py", query_params={"run": chosen})
+    label_panel(next(run for run in runs if run.name == chosen), labels[chosen])
 
 
 def read(names: list[str], runs: dict[str, RunSummary]) -> dict[str, Snapshot]:
@@ -56,13 +80,24 @@ def compare(runs: tuple[RunSummary, ...]) -> Callable[[], None]:
     st.subheader("Compare")
     names = [run.name for run in runs if run.state != "unreadable"]
     by_name = {run.name: run for run in runs}
-    chosen = st.multiselect("Runs to compare", names, default=names[:2], key="compare")
+    gone = [name for name in st.query_params.get_all("compare") if name not in by_name]
+    if gone:
+        st.warning(plain(f"No run named {', '.join(gone)} here to compare."), icon=":material/search_off:")
+    chosen = st.multiselect(
+        "Runs to compare",
+        names,
+        default=names[:2],
+        key="compare",
+        bind="query-params",
+        max_selections=MOST_RUNS,
+        help=f"At most {MOST_RUNS}.",
+    )
     scalars = common_scalars(read(chosen, by_name))
     if scalars:
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            scalar = st.selectbox("Curve", scalars, key="scalar")
-            smoothing = st.slider("Smoothing", 0.0, 0.99, 0.6, 0.01, key="compare_smoothing")
-            log_y = st.toggle("Logarithmic", key="compare_log")
+            scalar = st.selectbox("Curve", scalars, key="scalar", bind="query-params")
+            smoothing = st.slider("Smoothing", 0.0, 0.99, 0.6, 0.01, key="compare_smoothing", bind="query-params")
+            log_y = st.toggle("Logarithmic", key="compare_log", bind="query-params")
         load_plotly()
 
     def side_by_side() -> None:
@@ -70,7 +105,8 @@ def compare(runs: tuple[RunSummary, ...]) -> Callable[[], None]:
         if common_scalars(snapshots) != scalars:
             st.rerun()  # the choice of curves stands outside the live part
         if scalars:
-            draw_curves(snapshots, scalar, CurveView(smoothing=smoothing, log_y=log_y))
+            limit = min(CurveView().limit, MOST_POINTS // len(snapshots))
+            draw_curves(snapshots, scalar, CurveView(smoothing=smoothing, log_y=log_y, limit=limit))
         else:
             st.info("Choose at least one run that has values.", icon=":material/info:")
 
@@ -78,12 +114,23 @@ def compare(runs: tuple[RunSummary, ...]) -> Callable[[], None]:
 
 
 def draw_curves(snapshots: dict[str, Snapshot], scalar: str, view: CurveView) -> None:
-    """One curve of several runs over each other, best values, settings that differ."""
+    """One curve of several runs over each other, beside it the settings that differ; best values below."""
     curves = [(name, snapshot.series(scalar)) for name, snapshot in snapshots.items()]
-    figure = compare_figure(curves, y_title=scalar, view=view, dense="/" not in scalar)
+    drawing = drawing_cache().get(
+        ("compare", scalar, view, *((str(each.summary.path), each.version) for each in snapshots.values())),
+        lambda: compare_figure(curves, y_title=scalar, view=view, dense="/" not in scalar),
+    )
     label = f"{scalar} over steps for {', '.join(snapshots)}"
-    draw(Drawing.of(figure), key="compare_figure", label=label, view=f"{scalar} {view.log_y}")
+    left, right = st.columns([3, 2])
+    with left:
+        draw(drawing, key="compare_figure", label=label, view=f"{scalar} {view.log_y}")
+    with right:
+        draw_settings(snapshots)
     st.dataframe(best_rows(snapshots, scalar), hide_index=True, alt=f"Smallest, largest and last {scalar} of each run")
+
+
+def draw_settings(snapshots: dict[str, Snapshot]) -> None:
+    """The settings that differ between the runs."""
     st.markdown("**Settings that differ**")
     rows = config_rows({name: snapshot.config for name, snapshot in snapshots.items()})
     if rows:
@@ -122,8 +169,9 @@ def page() -> None:
     if not runs:
         empty_store(root)
         return
+    chosen = pick_filter()
     table = st.container()
-    open_run(runs)
+    open_run(runs, labels_of(runs)[0])
     side_by_side = compare(runs)
 
     def live() -> None:
@@ -135,7 +183,13 @@ def page() -> None:
         if states(now) != states(runs):
             st.rerun()
         with table:
-            run_table(now)
+            labels, wrong = labels_of(now)
+            for text in wrong:
+                st.warning(plain(text), icon=":material/label_off:")
+            shown = tuple(run for run in now if chosen.takes(run, labels[run.name]))
+            if len(shown) < len(now):
+                st.caption(f"{len(shown)} of {len(now)} runs")
+            run_table(shown, {run.name: labels[run.name] for run in shown})
         side_by_side()
 
     repeat(live, LIVE_SECONDS if any(run.state == "running" for run in runs) else STILL_SECONDS)

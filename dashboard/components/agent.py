@@ -233,9 +233,9 @@ def _parameters(picture: panels.PageFrame) -> None:
     snapshot = picture.snapshot
     with panels.card("Parameters", "Size of the live network; A3 ✔ is the third action, kept."):
         now = number(snapshot.series("agent/parameters").last, ",.0f")
-        picture.figure(
+        picture.curve(
             "parameters",
-            (picture.view.last, picture.lengths("agent/parameters")),
+            (picture.view, picture.lengths("agent/parameters")),
             lambda: parameter_panel(snapshot, picture.view),
             f"Parameters of the network over steps, now {now}",
         )
@@ -246,9 +246,9 @@ def _learning(picture: panels.PageFrame, found: Sequence[Action]) -> None:
     names = ("agent/accept_rate", "agent/epsilon", "agent/regret")
     rate, epsilon, regret = (snapshot.series(name).last for name in names)
     with panels.card("Accept rate, exploration, regret", "How well the agent chooses, how much it explores, its cost."):
-        picture.figure(
+        picture.curve(
             "learning",
-            (picture.view.last, picture.lengths(*names)),
+            (picture.view, picture.lengths(*names)),
             lambda: learning_panel(snapshot, picture.view),
             f"Accept rate, now {number(rate, '.0%')}, exploration, now {number(epsilon, '.0%')}, "
             f"and regret so far, {number(regret, '.4f')} nats, over steps",

@@ -19,7 +19,14 @@ PHASE_SENTENCES: Mapping[str, str] = MappingProxyType(
 )
 """Phase -> what the help page says of it."""
 ZOOM_ENDS: Mapping[str, str] = MappingProxyType(
-    {"window": "Steps shown", "smoothing": "Smoothing", "log": "Logarithmic loss"}
+    {
+        "window": "Steps shown",
+        "x": "Horizontal axis",
+        "smoothing": "Smoothing",
+        "log": "Logarithmic loss",
+        "robust": "Robust value axis",
+        "points": "Points of a line",
+    }
 )
 """Key -> name of the controls in the sidebar that end a zoom."""
 

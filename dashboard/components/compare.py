@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -9,7 +11,13 @@ import numpy as np
 
 from components.feed import Snapshot
 from components.words import NOTHING, STATE_SIGNS, age_text, clock_text, number
-from lab.store import RunSummary
+from lab.store import RunLabel, RunSummary
+
+NO_LABELS: Mapping[str, RunLabel] = MappingProxyType({})
+MOST_RUNS = 20
+"""Runs that can be compared at once: as many as colour and dash still tell apart at a glance."""
+MOST_POINTS = 10_000
+"""Points of all compared curves together."""
 
 
 def live_address(name: str) -> str:
@@ -22,11 +30,36 @@ def wall_address(name: str) -> str:
     return f"{live_address(name)}&view=wall"
 
 
-def run_rows(runs: Sequence[RunSummary]) -> list[dict[str, str]]:
-    """One row of text for each run."""
+@dataclass(frozen=True, kw_only=True)
+class RunFilter:
+    """Which runs are listed."""
+
+    text: str = ""
+    """A part of name, title, note or reason, upper and lower case the same; an empty one leaves no run out."""
+    states: tuple[str, ...] = ()
+    """None of them leaves no run out."""
+    archived: bool = False
+    """Whether archived runs are listed too."""
+
+    def takes(self, run: RunSummary, label: RunLabel) -> bool:
+        """Whether the run is listed."""
+        text = f"{run.name}\n{label.title}\n{label.note}\n{run.reason}"
+        known = self.text.casefold() in text.casefold() and (not self.states or run.state in self.states)
+        return known and (self.archived or not label.archived)
+
+
+def run_rows(runs: Sequence[RunSummary], labels: Mapping[str, RunLabel] = NO_LABELS) -> list[dict[str, str]]:
+    """One row of text for each run; titles and notes have columns where a run has one.
+
+    Args:
+        labels: what a person said of the runs, by name; those of all runs, or none.
+    """
+    titled, noted = (any(getattr(label, field) for label in labels.values()) for field in ("title", "note"))
     return [
         {
             "run": run.name,
+            **({"title": labels[run.name].title} if titled else {}),
+            **({"note": labels[run.name].note} if noted else {}),
             "live": live_address(run.name),
             "state": run.state,
             "started": clock_text(run.started) if math.isfinite(run.started) and run.started > 0 else NOTHING,

@@ -12,16 +12,19 @@ import plotly.io
 from numpy.typing import NDArray
 
 from components.feed import Snapshot
+from components.moment import training_seconds
 from lab.charts import (
     CellEdge,
     Change,
     Curve,
     CurveView,
     Mark,
+    StepScale,
     action_marks,
     cell_edges,
     curve_figure,
     entropy_series,
+    epoch_scale,
     genotype_figure,
     hold_marks,
     memory_figure,
@@ -31,6 +34,7 @@ from lab.charts import (
     series_style,
     stability_figure,
     temperature_figure,
+    time_scale,
     timeline_figure,
     uniform_entropy,
 )
@@ -111,6 +115,17 @@ def curves_of(snapshot: Snapshot, measure: str) -> tuple[Curve, ...]:
 def marks_of(snapshot: Snapshot) -> tuple[Mark, ...]:
     """What changed the network: mutations, and the agent's changes that were kept."""
     return (*mutation_marks(snapshot.events), *action_marks(snapshot.events))
+
+
+def scale_of(snapshot: Snapshot, x: str) -> StepScale | None:
+    """What the horizontal axis measures instead of steps; None for steps, also before an epoch or a second has passed.
+
+    Args:
+        x: step, epoch, or time.
+    """
+    if x == "epoch":
+        return epoch_scale(snapshot.series("epoch"))
+    return time_scale(training_seconds(snapshot)) if x == "time" else None
 
 
 def loss_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:

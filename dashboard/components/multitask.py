@@ -107,7 +107,7 @@ def _depends(picture: panels.PageFrame, *groups: tuple[Series, ...]) -> tuple[ob
 def _router(picture: panels.PageFrame) -> None:
     loads = named_series(picture.snapshot.scalars, "router/load/")
     with panels.card("Router load", "Share of the tokens that each expert gets; the dotted line is an equal share."):
-        picture.figure(
+        picture.curve(
             "router",
             _depends(picture, loads),
             lambda: router_figure(loads, view=picture.view),
@@ -121,7 +121,7 @@ def _weights(picture: panels.PageFrame) -> None:
         "Weights of the losses",
         "How much each loss counts in the gradient; the weights add up to the number of losses.",
     ):
-        picture.figure(
+        picture.curve(
             "weights",
             _depends(picture, weights),
             lambda: weight_figure(weights, view=picture.view),
@@ -135,7 +135,7 @@ def _tasks(picture: panels.PageFrame) -> None:
     batches = named_series(picture.snapshot.scalars, "loss/")
     decisions = named_series(picture.snapshot.scalars, "decision/loss/")
     with panels.card("Loss of each task", "Unweighted; a diamond is the selection split after an epoch."):
-        picture.figure(
+        picture.curve(
             "tasks",
             _depends(picture, batches, decisions),
             lambda: task_figure(batches, decisions, view=picture.view),

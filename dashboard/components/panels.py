@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -12,17 +13,20 @@ from components.card import card as card
 from components.controls import command_line
 from components.feed import Snapshot
 from components.images import readings
+from components.metrics import all_metrics
 from components.plot import draw
 from components.proof import proof_panel
 from lab.charts import (
     Change,
     CurveView,
+    StepScale,
     change_table,
     edge_table,
     entropy_series,
     held_text,
     mutation_changes,
     probability_table,
+    rescale_steps,
 )
 from lab.store import EventRow
 
@@ -44,11 +48,33 @@ class PageFrame:
     """The run as it is now: what state, heartbeat and answers to commands are read from."""
     view: CurveView
     cache: figures.DrawingCache
+    x: str = "step"
+    """What the horizontal axis of the curves measures: step, epoch, or time."""
+    metrics: str = ""
+    """What is looked for in the names of all metrics."""
 
     def figure(self, name: str, depends: Hashable, build: Callable[[], go.Figure], alt: str) -> None:
         """Draw a figure; the same `depends` gives the same figure, which the browser leaves alone."""
         drawing = self.drawing(name, depends, build)
         draw(drawing, key=f"figure_{name}", label=alt, view=f"{self.snapshot.summary.path} {self.view}")
+
+    @cached_property
+    def scale(self) -> StepScale | None:
+        """What the horizontal axis measures instead of steps; None for steps."""
+        return figures.scale_of(self.snapshot, self.x)
+
+    def curve(self, name: str, depends: Hashable, build: Callable[[], go.Figure], alt: str) -> None:
+        """Draw a figure over steps, on the horizontal axis that the page shows."""
+        scale = self.scale
+        if scale is not None:
+            alt = alt.replace("over steps", f"over {scale.title}")
+            end = (int(scale.step[-1]), float(scale.position[-1]))
+            steps, depends = build, (depends, self.x, end)
+            build = partial(_rescaled, steps, scale)
+        drawing = self.drawing(name, depends, build)
+        # A zoom belongs to the axis that it was made on.
+        view = f"{self.snapshot.summary.path} {self.view} {'step' if scale is None else scale.title}"
+        draw(drawing, key=f"figure_{name}", label=alt, view=view)
 
     def drawing(self, name: str, depends: Hashable, build: Callable[[], go.Figure]) -> figures.Drawing:
         """A figure of this run, the one of before where `depends` is the same."""
@@ -59,6 +85,10 @@ class PageFrame:
         found = [self.snapshot.series(name) for name in names]
         ends = [(len(series), series.thinned, int(series.step[-1]) if len(series) else -1) for series in found]
         return (*ends, self.snapshot.version[2])
+
+
+def _rescaled(build: Callable[[], go.Figure], scale: StepScale) -> go.Figure:
+    return rescale_steps(build(), scale)
 
 
 def status(picture: PageFrame) -> None:
@@ -121,7 +151,7 @@ def evidence(picture: PageFrame) -> None:
 
 
 def curves(picture: PageFrame, *, loss: str = LOSS_HELP, accuracy: str = ACCURACY_HELP) -> None:
-    """What every run has: loss, accuracy, stability, memory; what the first two are stands beside them."""
+    """What every run has: loss, accuracy, stability, memory, all metrics; what the first two are stands beside them."""
     left, right = st.columns(2)
     with left:
         _curve(picture, "loss", loss)
@@ -133,6 +163,7 @@ def curves(picture: PageFrame, *, loss: str = LOSS_HELP, accuracy: str = ACCURAC
     with right:
         _memory(picture)
     readings(picture)
+    all_metrics(picture)
 
 
 def headline(kpis: Sequence[words.Kpi]) -> None:
@@ -171,7 +202,7 @@ def _timeline(picture: PageFrame) -> None:
     snapshot = picture.snapshot
     events = snapshot.version[2]
     with card("Phases", "Warm-up trains weights only; then the architecture is searched, mutated and retrained."):
-        picture.figure(
+        picture.curve(
             "timeline",
             (snapshot.last_step, events),
             lambda: figures.timeline_panel(snapshot),
@@ -271,7 +302,7 @@ def _temperature(picture: PageFrame) -> None:
         depends = (picture.view, picture.lengths("temperature"))
         now = words.number(snapshot.series("temperature").last, ".3f")
         entropy = words.number(entropy_series(snapshot.events).last, ".3f")
-        picture.figure(
+        picture.curve(
             "temperature",
             depends,
             lambda: figures.temperature_panel(snapshot, picture.view),
@@ -287,7 +318,7 @@ def _curve(picture: PageFrame, measure: str, help: str) -> None:
         depends = (picture.view, picture.lengths(measure, f"decision/{measure}", f"test/{measure}"))
         now = words.number(snapshot.series(measure).last)
         alt = f"{title} over steps; latest training value {now}"
-        picture.figure(measure, depends, lambda: panel(snapshot, picture.view), alt)
+        picture.curve(measure, depends, lambda: panel(snapshot, picture.view), alt)
 
 
 def _stability(picture: PageFrame) -> None:
@@ -295,7 +326,7 @@ def _stability(picture: PageFrame) -> None:
     with card("Stability", "Health from 1 (stable) to 0 (failed), with the monitor's reasons and the interventions."):
         depends = (picture.view, picture.lengths("health"))
         now = words.number(snapshot.series("health").last, ".2f")
-        picture.figure(
+        picture.curve(
             "stability",
             depends,
             lambda: figures.stability_panel(snapshot, picture.view),
@@ -313,9 +344,9 @@ def _stability(picture: PageFrame) -> None:
 def _memory(picture: PageFrame) -> None:
     snapshot = picture.snapshot
     with card("Memory", "Memory of the training process and of its live tensors."):
-        depends = (picture.view.last, picture.lengths("memory/rss", "memory/tensors"))
+        depends = (picture.view, picture.lengths("memory/rss", "memory/tensors"))
         tensors = words.bytes_text(snapshot.series("memory/tensors").last)
-        picture.figure(
+        picture.curve(
             "memory",
             depends,
             lambda: figures.memory_panel(snapshot, picture.view),

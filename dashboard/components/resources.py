@@ -15,7 +15,7 @@ def root_of_page() -> Path:
     return runs_root(sys.argv[1:])
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
+@st.cache_resource(max_entries=32, show_spinner=False)
 def feed_of(run_dir: str) -> SnapshotFeed:
     """The feed of a run; a folder that cannot be read raises `StoreError` each time anew."""
     return SnapshotFeed(Path(run_dir))

@@ -11,6 +11,10 @@ from lab.charts import CurveView
 
 INTERVALS = {"0.5 s": 0.5, "1 s": 1.0, "2 s": 2.0, "5 s": 5.0, "10 s": 10.0}
 WINDOWS = {"all": 0, "last 200 steps": 200, "last 1,000 steps": 1_000, "last 5,000 steps": 5_000}
+POINTS = (500, 1_000, 2_000, 5_000)
+"""Points of a line that a chart may draw."""
+AXES = ("step", "epoch", "time")
+"""What the horizontal axis of the curves may measure; time is that of training, in seconds."""
 
 REMEMBERED = "watched_run"
 
@@ -27,6 +31,17 @@ class Follow:
     def run_every(self) -> float | None:
         """What a live fragment takes: None stops its clock."""
         return self.interval if self.on else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageView:
+    """How the page draws the curves."""
+
+    curves: CurveView
+    x: str
+    """One of `AXES`."""
+    metrics: str
+    """A part of the names of the metrics to list, or a regular expression."""
 
 
 def asked_run() -> str:
@@ -99,11 +114,18 @@ def pick_follow() -> Follow:
     return Follow(on=on, interval=INTERVALS[interval])
 
 
-def pick_view() -> CurveView:
-    """Window, smoothing and value axis of the curves."""
+def pick_view() -> PageView:
+    """Window, horizontal axis, smoothing, value axis and points of the curves, and which metrics are listed."""
     with st.sidebar:
         window = st.selectbox(
             "Steps shown", list(WINDOWS), key="window", bind="query-params", help="How far back the curves reach."
+        )
+        x = st.selectbox(
+            "Horizontal axis",
+            AXES,
+            key="x",
+            bind="query-params",
+            help="Steps, epochs, or seconds of training, in which pauses do not count.",
         )
         smoothing = st.slider(
             "Smoothing",
@@ -116,4 +138,28 @@ def pick_view() -> CurveView:
             help="Weight of the past in the moving average of the training curves; the pale line is the raw one.",
         )
         log_y = st.toggle("Logarithmic loss", key="log", bind="query-params")
-    return CurveView(smoothing=smoothing, log_y=log_y, last=WINDOWS[window])
+        robust_y = st.toggle(
+            "Robust value axis",
+            key="robust",
+            bind="query-params",
+            help="The axis leaves out the few values far from all others, so that one spike does not flatten a curve; "
+            "the chart tells how many.",
+        )
+        limit = st.selectbox(
+            "Points of a line",
+            POINTS,
+            index=POINTS.index(CurveView().limit),
+            key="points",
+            bind="query-params",
+            help="A longer curve is drawn by the lowest and the highest value of each piece; the chart tells of how "
+            "many points.",
+        )
+        metrics = st.text_input(
+            "Metrics",
+            key="metrics",
+            bind="query-params",
+            placeholder="decision, or loss|accuracy",
+            help="Finds metrics under *All metrics* by a part of their name, or by a regular expression.",
+        )
+    view = CurveView(smoothing=smoothing, log_y=log_y, robust_y=robust_y, last=WINDOWS[window], limit=limit)
+    return PageView(curves=view, x=x, metrics=metrics)

@@ -51,7 +51,7 @@ def body(picture: panels.PageFrame) -> None:
     if decisions:
         with panels.card("Loss of class and span", "On the selection split, after each epoch."):
             told = ", ".join(f"{series.name} {words.number(series.last, '.3f')}" for series in decisions)
-            picture.figure(
+            picture.curve(
                 "parts",
                 (picture.view, *(len(series) for series in decisions), picture.lengths()),
                 lambda: task_figure((), decisions, view=picture.view),

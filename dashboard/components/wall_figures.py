@@ -182,7 +182,7 @@ def _text_panels(picture: PageFrame) -> tuple[Panel, ...]:
             area="middle",
             title="Memory (MiB) by step",
             label="Memory over steps",
-            depends=(view.last, picture.lengths("memory/rss", "memory/tensors")),
+            depends=(view, picture.lengths("memory/rss", "memory/tensors")),
             build=lambda: low(figures.memory_panel(snapshot, view)),
         ),
     )

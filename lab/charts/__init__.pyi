@@ -45,6 +45,7 @@ from .samples import (
     sample_text,
     told_samples,
 )
+from .scale import StepScale, epoch_scale, rescale_steps, time_scale
 from .search import HEALTH_BANDS, health_word, stability_figure, temperature_figure, timeline_figure
 from .series import Series, count_note, make_series, smooth, thin
 from .shares import share_figure
@@ -94,6 +95,7 @@ __all__ = [
     "LineStyle",
     "Mark",
     "Series",
+    "StepScale",
     "StudyTrial",
     "Surgery",
     "ToldSample",
@@ -122,6 +124,7 @@ __all__ = [
     "edge_table",
     "edge_width",
     "entropy_series",
+    "epoch_scale",
     "fate_figure",
     "front_figure",
     "front_trials",
@@ -158,6 +161,7 @@ __all__ = [
     "proof_table",
     "proof_text",
     "read_change",
+    "rescale_steps",
     "router_figure",
     "sample_table",
     "sample_text",
@@ -171,6 +175,7 @@ __all__ = [
     "task_figure",
     "temperature_figure",
     "thin",
+    "time_scale",
     "timeline_figure",
     "told_samples",
     "trial_figure",

@@ -26,6 +26,8 @@ class CurveView:
     """Weight of the past in the moving average, in [0, 0.999]; 0 draws raw values alone."""
     log_y: bool = False
     """Logarithmic value axis; values <= 0 have no place on it and are left out."""
+    robust_y: bool = False
+    """Value axis without the few values far from all others, see `robust_range`."""
     last: int = 0
     """Number of latest steps to draw; 0 draws all."""
     limit: int = 2000
@@ -38,6 +40,10 @@ class CurveView:
 
 
 DEFAULT_VIEW = CurveView()
+QUANTILES = (0.02, 0.98)
+"""Shares of a curve's values below the ends of a robust axis."""
+NEAR = 0.5
+"""How far beyond these ends the smallest and the largest value may lie to be on it, in its lengths."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +91,7 @@ def curve_figure(
     low, high = step_range([curve.series for curve in curves], view)
     data: list[dict[str, Any]] = []
     shown = total = 0
+    beyond = ""
     for curve in curves:
         traces, points = _traces(curve, low, view)
         data += traces
@@ -94,12 +101,15 @@ def curve_figure(
         y_axis["tickformat"] = ".0%"
     if y_range is not None and not view.log_y:
         y_axis["range"] = list(y_range)
+    elif view.robust_y:
+        y_axis["range"], outside = robust_range([curve.series.since(low) for curve in curves], log=view.log_y)
+        beyond = f"off the axis: {outside:,}" if outside else ""
     marks, few = shown_marks(marks, low, high)
     return make_figure(
         data,
         height=height,
         title=title,
-        xaxis=axis(title=step_title(count_note(shown, total), few), range=[low, high]),
+        xaxis=axis(title=step_title(count_note(shown, total), few, beyond), range=[low, high]),
         yaxis=y_axis,
         shapes=mark_shapes(marks),
         annotations=mark_labels(marks, high - low),
@@ -141,6 +151,47 @@ def _traces(curve: Curve, low: int, view: CurveView) -> tuple[list[dict[str, Any
     if len(broken):
         traces.append(_broken_trace(numbers, broken, style, view, more="at least " if curve.series.thinned else ""))
     return traces, (len(raw), numbers.rows)
+
+
+def robust_range(curves: Sequence[Series], *, log: bool = False) -> tuple[list[float] | None, int]:
+    """A value axis that a few values far from all others do not stretch.
+
+    It holds the values between the quantiles `QUANTILES` of each curve and the median of its latest five: a spike is
+    left out, a loss that stays high is not. A curve of less than ten values is held whole. The smallest and the largest
+    value are on the axis too where they lie no further away than `NEAR` of its length: without a spike all is drawn.
+
+    Args:
+        curves: what is drawn; NaN and infinity have no place on an axis.
+        log: the axis is logarithmic, where values <= 0 have no place.
+
+    Returns:
+        The ends of the axis (powers of ten where it is logarithmic), None where no value is there; how many values lie
+        outside.
+    """
+    columns = [curve.finite.value for curve in curves]
+    if log:
+        columns = [np.log10(column[column > 0]) for column in columns]
+    columns = [column for column in columns if len(column)]
+    if not columns:
+        return None, 0
+    inner = np.array([_bulk(column) for column in columns])
+    low, high = float(inner[:, 0].min()), float(inner[:, 1].max())
+    whole = np.concatenate(columns)
+    least, most = float(whole.min()), float(whole.max())
+    reach = NEAR * (high - low)
+    low, high = (least if low - least <= reach else low), (most if most - high <= reach else high)
+    room = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+    low, high = low - room, high + room
+    return [low, high], int(np.count_nonzero((whole < low) | (whole > high)))
+
+
+def _bulk(values: np.ndarray) -> tuple[float, float]:
+    """Lowest and highest value of the bulk of these (N,)."""
+    if len(values) < 10:
+        return float(values.min()), float(values.max())
+    recent = float(np.median(values[-5:]))
+    low = np.quantile(values, QUANTILES[0], method="higher")
+    return min(float(low), recent), max(float(np.quantile(values, QUANTILES[1], method="lower")), recent)
 
 
 def _positive(values: np.ndarray, view: CurveView) -> np.ndarray:
@@ -198,7 +249,8 @@ def memory_figure(
         Curve(series=replace(line, value=line.value / 2**20), style=series_style(line.name, index))
         for index, line in enumerate(lines)
     ]
-    plain = replace(view, smoothing=0.0)
+    # Each line has an axis of its own.
+    plain = replace(view, smoothing=0.0, robust_y=False)
     figure = curve_figure(drawn, y_title="MiB", view=plain, marks=marks, title=title, height=height)
     if len(drawn) < 2 or not figure.data:
         return figure

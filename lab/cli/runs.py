@@ -12,7 +12,7 @@ from typing import Any
 from lab.base import ConfigError, ReportTable
 from lab.cli.parse import parse
 from lab.cli.suggest import unknown
-from lab.store import RUNS_ROOT, holds_study, list_runs
+from lab.store import RUNS_ROOT, RunLabel, RunSummary, holds_study, list_runs, read_label
 
 ACTIONS = ("show", "report", "restore")
 
@@ -43,8 +43,12 @@ def run(arguments: Sequence[str]) -> int:
     found = list_runs(command.save_dir)
     studies = [summary.name for summary in found if holds_study(summary.path)]
     runs = [summary for summary in found if summary.name not in studies]
+    labels = [read_label(summary.path) for summary in runs]
     if command.json:
-        payload: list[dict[str, Any]] = [{**asdict(summary), "path": str(summary.path)} for summary in runs]
+        payload: list[dict[str, Any]] = [
+            {**asdict(summary), "path": str(summary.path), **asdict(label)}
+            for summary, label in zip(runs, labels, strict=True)
+        ]
         for row in payload:
             # JSON has no infinity; an unreadable folder has no heartbeat.
             row["heartbeat_age"] = row["heartbeat_age"] if math.isfinite(row["heartbeat_age"]) else None
@@ -55,14 +59,20 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.write(_studies_text(studies, command.save_dir))
         return 0
     rows = tuple(
-        (summary.name, summary.state, _number(summary.last_step), f"{summary.attempt}", summary.reason)
-        for summary in runs
+        (summary.name, summary.state, _number(summary.last_step), f"{summary.attempt}", _why(summary, label))
+        for summary, label in zip(runs, labels, strict=True)
     )
     table = ReportTable(
-        title=f"runs in {command.save_dir}", columns=("run", "state", "step", "attempt", "why"), rows=rows
+        title=f"runs in {command.save_dir}", columns=("run", "state", "step", "attempt", "why, note"), rows=rows
     )
     sys.stdout.write(f"{table}\n{_studies_text(studies, command.save_dir)}")
     return 0
+
+
+def _why(summary: RunSummary, label: RunLabel) -> str:
+    """Why the run ended, and what a person said of it, in one line."""
+    said = [summary.reason, label.title and f"title: {label.title}", label.note and f"note: {label.note}"]
+    return "; ".join(" ".join(text.split()) for text in [*said, "archived" if label.archived else ""] if text)
 
 
 def _studies_text(names: Sequence[str], folder: Path) -> str:

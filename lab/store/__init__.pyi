@@ -3,6 +3,7 @@
 from . import control
 from .attempt import check_new_run
 from .control import COMMANDS, Command
+from .labels import RunLabel, delete_run, read_label, write_label
 from .observations import ImagesEvent, LayersEvent, PredictionsEvent, ProofEvent
 from .place import RUNS_ROOT
 from .process import STALE_SECONDS, ProcessIdentity
@@ -72,6 +73,7 @@ __all__ = [
     "ProofEvent",
     "Record",
     "RollbackEvent",
+    "RunLabel",
     "RunReader",
     "RunSummary",
     "RunWriter",
@@ -83,9 +85,11 @@ __all__ = [
     "TrialEvent",
     "check_new_run",
     "control",
+    "delete_run",
     "holds_study",
     "list_runs",
     "new_run_name",
+    "read_label",
     "recipe_of",
     "translate_config",
     "translate_event",
@@ -94,4 +98,5 @@ __all__ = [
     "translate_piece",
     "translate_plan",
     "translate_state",
+    "write_label",
 ]

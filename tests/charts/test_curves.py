@@ -159,3 +159,49 @@ def test_each_kind_of_memory_has_an_axis_of_its_own() -> None:
     assert figure.layout.yaxis.domain[0] > figure.layout.yaxis2.domain[1]
     assert (figure.layout.yaxis.range, figure.layout.yaxis2.range) == (None, None)
     assert figure.layout.xaxis.anchor == "y2"
+
+
+def spiked(count: int = 200, *, spike: float = 900.0) -> list[float]:
+    values = [1.0 + 0.5 * (step % 7) / 7 for step in range(count)]
+    values[count // 2] = spike
+    return values
+
+
+def test_a_spike_does_not_stretch_a_robust_axis_and_is_told() -> None:
+    drawn = curve_figure([curve(spiked())], y_title="loss", view=replace(RAW, robust_y=True))
+    low, high = drawn.layout.yaxis.range
+    assert 0.8 < low <= 1.0
+    assert 1.4 < high < 2.0
+    assert drawn.layout.xaxis.title.text == "step (off the axis: 1)"
+    assert max(drawn.data[0].y) == 900.0
+    assert curve_figure([curve(spiked())], y_title="loss", view=RAW).layout.yaxis.range is None
+
+
+def test_a_robust_axis_holds_a_curve_without_a_spike_whole() -> None:
+    values = [2.3 * 0.98**step for step in range(200)]
+    drawn = curve_figure([curve(values)], y_title="loss", view=replace(RAW, robust_y=True))
+    low, high = drawn.layout.yaxis.range
+    assert low < min(values)
+    assert high > max(values)
+    assert drawn.layout.xaxis.title.text == "step"
+
+
+def test_a_robust_axis_goes_along_with_a_loss_that_stays_high() -> None:
+    drawn = curve_figure([curve([1.0] * 997 + [50.0] * 3)], y_title="loss", view=replace(RAW, robust_y=True))
+    assert drawn.layout.yaxis.range[1] > 50
+
+
+def test_a_robust_axis_is_of_the_shown_window() -> None:
+    view = replace(RAW, robust_y=True, last=50)
+    drawn = curve_figure([curve([100.0] * 100 + [1.0, 2.0] * 50)], y_title="loss", view=view)
+    assert drawn.layout.yaxis.range[1] < 3
+
+
+def test_a_robust_axis_may_be_logarithmic_and_ignores_what_is_no_number() -> None:
+    view = replace(RAW, robust_y=True, log_y=True)
+    values = [float("nan"), -1.0, *([0.1, 1.0] * 100), 1e30, 0.5]
+    low, high = curve_figure([curve(values)], y_title="loss", view=view).layout.yaxis.range
+    assert -1.5 < low < -1
+    assert 0 < high < 1
+    nothing = curve_figure([curve([float("nan")])], y_title="loss", view=view)
+    assert nothing.layout.yaxis.range is None

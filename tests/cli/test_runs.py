@@ -9,7 +9,7 @@ from lab.cli import main
 from lab.runs import Run, RunConfig
 from lab.space import Genotype
 from lab.state import state_digest
-from lab.store import InterventionEvent, RunReader
+from lab.store import InterventionEvent, RunLabel, RunReader, RunWriter, write_label
 from lab.train import TrainingLoop
 
 
@@ -161,3 +161,14 @@ def test_a_damaged_checkpoint_is_not_restored(trained, capsys, tmp_path):
 def test_no_run_is_one_line(capsys, tmp_path, action):
     assert main(["runs", action, "nowhere", "--save-dir", str(tmp_path)]) == 2
     assert "expected a run" in capsys.readouterr().err
+
+
+def test_the_list_tells_what_a_person_said_of_a_run(tmp_path, capsys):
+    with RunWriter(tmp_path, "one", {}) as writer:
+        label = RunLabel(title="baseline", note="less\nnoise", archived=True)
+        write_label(writer.run_dir, label)
+    assert main(["runs", "--save-dir", str(tmp_path)]) == 0
+    assert "title: baseline; note: less noise; archived" in capsys.readouterr().out
+    assert main(["runs", "--save-dir", str(tmp_path), "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)[0]
+    assert (row["title"], row["note"], row["archived"]) == (label.title, label.note, label.archived)

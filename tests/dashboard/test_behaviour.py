@@ -56,8 +56,11 @@ def test_a_zoom_outlives_new_values_and_ends_with_each_control_that_help_names(
     assert page.tick().charts["loss"]["view"] == view
     for kind, key, value in (
         ("selectbox", "window", "last 200 steps"),
+        ("selectbox", "x", "time"),
         ("slider", "smoothing", 0.2),
         ("toggle", "log", True),
+        ("toggle", "robust", True),
+        ("selectbox", "points", 500),
     ):
         control = getattr(page.app, kind)(key=key)
         assert control.label == ZOOM_ENDS[key]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from components.compare import live_address
+from components.compare import MOST_RUNS, live_address
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "dashboard" / "app_pages"
@@ -68,7 +68,7 @@ def test_runs_lie_over_each_other_with_best_values_and_settings(page: Any, recor
     runs_page(page)
     names = {trace["name"] for trace in page.charts["compare_figure"]["data"] if trace.get("showlegend", True)}
     assert names == {"one", "two"}
-    best, settings = (frame.value for frame in page.app.dataframe[1:3])
+    settings, best = (frame.value for frame in page.app.dataframe[1:3])
     assert set(best["run"]) == {"one", "two"}
     assert settings.to_dict("records") == [{"setting": "seed", "two": "1", "one": "0"}]
 
@@ -77,6 +77,43 @@ def test_runs_with_the_same_settings_say_so(page: Any, recorder: Callable[..., A
     recorder("one").steps(0, 2)
     recorder("two").steps(0, 2)
     assert "these runs have the same settings" in runs_page(page).text
+
+
+def test_runs_are_filtered_by_text_and_state(page: Any, recorder: Callable[..., Any]) -> None:
+    recorder("one-cell").run.finish("failed", "out of luck")
+    recorder("two-cells").run.finish()
+    recorder("three")
+    runs_page(page).app.text_input(key="filter").set_value("CELL")
+    assert sorted(page.tick().app.dataframe[0].value["run"]) == ["one-cell", "two-cells"]
+    assert "2 of 3 runs" in page.text
+    page.app.pills(key="state").set_value(["failed", "running"])
+    assert list(page.tick().app.dataframe[0].value["run"]) == ["one-cell"]
+    page.app.text_input(key="filter").set_value("nothing like it")
+    assert "No run matches this filter" in page.tick().text
+
+
+def test_twenty_runs_are_compared_and_told_apart_and_one_more_is_not(page: Any, recorder: Callable[..., Any]) -> None:
+    for number in range(MOST_RUNS + 1):
+        recorder(f"run{number:02}", seed=number).steps(0, 3)
+    runs_page(page)
+    choice = page.app.multiselect(key="compare")
+    assert choice.proto.max_selections == MOST_RUNS
+    choice.set_value(choice.options[:MOST_RUNS])
+    traces = [trace for trace in page.tick().charts["compare_figure"]["data"] if trace.get("showlegend", True)]
+    assert len({trace["name"] for trace in traces}) == MOST_RUNS
+    assert len({(trace["line"]["color"], trace["line"]["dash"]) for trace in traces}) == MOST_RUNS
+    settings = page.app.dataframe[1].value
+    assert list(settings["setting"]) == ["seed"]
+    assert settings.shape == (1, MOST_RUNS + 1)
+
+
+def test_an_address_with_a_run_that_is_not_there_says_so(page: Any, recorder: Callable[..., Any]) -> None:
+    recorder("one").steps(0, 2)
+    recorder("two").steps(0, 2)
+    page.open(compare="gone")
+    page.app.switch_page("app_pages/runs.py")
+    page.app.query_params["compare"] = ["one", "gone"]
+    assert "No run named gone here to compare." in page.tick().text
 
 
 def test_another_curve_can_be_chosen(page: Any, recorder: Callable[..., Any]) -> None:
