@@ -42,13 +42,16 @@ def proof_panel(picture: "PageFrame") -> None:
     snapshot = picture.snapshot
     proof, images = snapshot.latest("proof"), snapshot.latest("images")
     now = None if proof is None else predictions_since(snapshot, proof)
+    changed = any(event.kind in ("mutation", "growth", "action") for event in snapshot.events)
     title = "The proof" if proof is None else f"The proof: {proof_heading(proof.step, proof.payload)}"
     with card(title, HELP):
         told = "" if proof is None else proof_text(proof.payload)
         picture.figure(
             "proof",
-            tuple(None if event is None else event.id for event in (proof, images, now)),
-            lambda: proof_figure(*(None if event is None else event.payload for event in (proof, images, now))),
+            (changed, *(None if event is None else event.id for event in (proof, images, now))),
+            lambda: proof_figure(
+                *(None if event is None else event.payload for event in (proof, images, now)), changed=changed
+            ),
             f"Probabilities of ten samples before and after the latest change. {told}" if proof else "No proof yet",
         )
         if proof is None:

@@ -16,6 +16,7 @@ from lab.charts.style import BLUE, GREY, ORANGE
 GAP = 2
 """Empty places between the bars of two samples."""
 NO_PROOF = "No change of the structure yet: the proof comes with the first one."
+NOT_STORED = "This run's version stored no proofs of its changes."
 HEIGHTS = (0.25, 0.5, 1.0)
 """Ends of the probability axis; the first that holds every bar is taken."""
 
@@ -25,6 +26,7 @@ def proof_figure(
     images: Mapping[str, Any] | None = None,
     predictions: Mapping[str, Any] | None = None,
     *,
+    changed: bool = False,
     title: str = "",
 ) -> go.Figure:
     """Probabilities of ten samples before and after a change, and now.
@@ -33,9 +35,10 @@ def proof_figure(
         proof: payload of a proof event.
         images: payload of the run's images event, for pictures and names.
         predictions: payload of a later predictions event; left out where it is of other samples.
+        changed: without a proof, whether the structure has changed all the same.
     """
     if proof is None:
-        return note_figure(NO_PROOF, height=300, title=title)
+        return note_figure(NOT_STORED if changed else NO_PROOF, height=300, title=title)
     classes: Sequence[str] = () if images is None else images["classes"]
     slot = len(proof["columns"]) + GAP
     pictures = _pictures(proof, images, slot)

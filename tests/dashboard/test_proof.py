@@ -115,7 +115,7 @@ def test_a_run_of_an_earlier_version_has_no_images_and_says_nothing_wrong(
     recorder().search()
     page.open()
     assert not {"images", "confusion", "layers"} & page.charts.keys()
-    assert "No change of the structure yet" in page.charts["proof"]["layout"]["annotations"][0]["text"]
+    assert "stored no proofs of its changes" in page.charts["proof"]["layout"]["annotations"][0]["text"]
 
 
 def test_samples_that_are_no_images_are_a_table_with_the_reason(page: Any, recorder: Callable[..., Any]) -> None:
