@@ -22,7 +22,9 @@ STEPS_A_SECOND = 10.0
 """Steps that a replay takes a second at speed 1 where the run's events tell no time."""
 STEP, PLAY = "step", "play"
 """What the address says: the step that is shown, the speed of a replay that begins there."""
-_MOMENT, _ADDRESS = "moment", "moment_in_address"
+_MOMENT, _ADDRESS, _LEFT = "moment", "moment_in_address", "moment_left"
+LATE_SECONDS = 3.0
+"""For so long after a change of the address a request may still come that the browser sent before it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +95,10 @@ def moment_of(run_dir: Path) -> ShownMoment:
         ConfigError: see `asked_moment`.
     """
     address = (run_dir, st.query_params.get(STEP), st.query_params.get(PLAY))
-    if st.session_state.get(_ADDRESS) != address:
+    left, since = st.session_state.get(_LEFT, (None, 0.0))
+    # A tick that was under way when the address changed brings the former one: no wish of the person's.
+    late = address == left and time.time() - since < LATE_SECONDS
+    if st.session_state.get(_ADDRESS) != address and not late:
         st.session_state[_ADDRESS] = address
         st.session_state[_MOMENT] = ShownMoment()
         st.session_state[_MOMENT] = asked_moment(st.query_params.to_dict(), time.time())
@@ -110,6 +115,7 @@ def go_to(run_dir: Path, moment: ShownMoment, *, tell: bool = True) -> None:
     st.session_state[_MOMENT] = moment
     if not tell:
         return
+    st.session_state[_LEFT] = (st.session_state.get(_ADDRESS), time.time())
     for name, value in ((STEP, moment.step), (PLAY, moment.speed)):
         if value is not None:
             st.query_params[name] = str(value)

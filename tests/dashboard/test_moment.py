@@ -8,9 +8,11 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from components import moment
 from components.feed import SnapshotFeed
 from components.moment import ShownMoment, asked_moment, training_seconds
 from components.slider import change_marks
@@ -26,6 +28,13 @@ RUNS = {
 }
 """Real runs, each with a step in its middle."""
 OF_THE_RUN = re.compile(r"as it was at step|^(ended|last heartbeat|updated) |attempt \d|The run was ended|To resume")
+
+
+class Address(dict):
+    """The address of a page."""
+
+    def to_dict(self) -> dict[str, str]:
+        return dict(self)
 
 
 def copy(run: Path, root: Path, last: int | None = None) -> None:
@@ -201,3 +210,21 @@ def test_changes_are_marked_on_the_slider(recorder: Callable[..., Any]) -> None:
     run.record(30, GrowthEvent(what="width", where="stem", parameters_before=1, parameters_after=2, difference=0.0))
     marks = change_marks(SnapshotFeed(run.path).refresh())
     assert marks == [{"step": 20, "text": "M1 ●"}, {"step": 30, "text": "grew in width"}]
+
+
+def test_a_request_from_before_a_press_does_not_undo_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page = SimpleNamespace(session_state={}, query_params={"step": "230", "play": "5"})
+    page.query_params = Address(page.query_params)
+    clock = SimpleNamespace(time=lambda: clock.now, now=100.0)
+    monkeypatch.setattr(moment, "st", page)
+    monkeypatch.setattr(moment, "time", clock)
+    assert moment.moment_of(tmp_path).speed == 5
+    moment.go_to(tmp_path, ShownMoment(step=305))
+    assert page.query_params == {"step": "305"}
+    page.query_params = Address({"step": "230", "play": "5"})
+    assert moment.moment_of(tmp_path) == ShownMoment(step=305), "a tick that was under way"
+    page.query_params = Address({"step": "305"})
+    assert moment.moment_of(tmp_path) == ShownMoment(step=305)
+    clock.now += 60.0
+    page.query_params = Address({"step": "230", "play": "5"})
+    assert moment.moment_of(tmp_path).speed == 5, "a person who goes back in the browser"
