@@ -106,6 +106,11 @@ function press(place, command) {
 }
 
 function onKey(place, event) {
+  // One that the page has made anew is deaf: two would answer one press, each by what it knew.
+  if (!place.isConnected || window.labSlider !== place) {
+    window.removeEventListener("keydown", place.keys);
+    return;
+  }
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
   const key = event.key.toLowerCase();
   const field = event.target.closest?.("input, select, textarea, [contenteditable]");
@@ -163,6 +168,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     place = build(parentElement);
     place.keys = (event) => onKey(place, event);
     if (data.wall) window.addEventListener("keydown", place.keys);
+    if (data.wall) window.labSlider = place;
   }
   place.send = setTriggerValue;
   place.data = data;

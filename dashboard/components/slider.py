@@ -35,6 +35,9 @@ def draw_slider(whole: Snapshot, moment: ShownMoment, step: int | None, *, wall:
         moment: what the page shows; a replay changes it.
         wall: at the foot of the wall, where it listens to keys.
     """
+    if moment.speed is not None:
+        # One that the address began: it stays chosen while the replay stands still.
+        st.session_state[SPEED] = moment.speed
     data = {
         "last": whole.last_step,
         "step": whole.last_step if step is None else step,
