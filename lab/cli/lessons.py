@@ -13,6 +13,7 @@ from pathlib import Path
 from lab.base import ConfigError, TrainingError, require_extra
 from lab.cli.parse import parse
 from lab.cli.suggest import unknown
+from lab.store.process import end_process
 
 ACTIONS = ("run",)
 HOST = "127.0.0.1"
@@ -135,12 +136,7 @@ def _open(command: LessonsCommand) -> int:
         except KeyboardInterrupt:
             code = 0
         finally:
-            process.terminate()
-            try:
-                process.wait(END_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end_process(process, END_SECONDS)
     if code:
         raise TrainingError("Jupyter Lab to run", f"exit code {code}", "see its message above")
     return 0

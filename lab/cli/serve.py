@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lab.base import DISTRIBUTION, ConfigError, StoreError, require_extra, require_range, resource
+from lab.store.process import end_process
 
 HOST = "127.0.0.1"
 STARTING_SECONDS = 60.0
@@ -116,12 +117,7 @@ def dashboard_server(port: int, runs: str | Path) -> Iterator[str]:
             _wait_until_up(process, address)
             yield address
     finally:
-        process.terminate()
-        try:
-            process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end_process(process, END_SECONDS)
 
 
 def _wait_until_up(process: "subprocess.Popen[bytes]", address: str) -> None:

@@ -112,8 +112,6 @@ def measure(config: AblationBench, arm: str, seed: int) -> dict[str, Any]:
         parts.monitor,
         NullSink(),
         epochs=run_config.total_epochs,
-        save=lambda reason: None,
-        save_every=NEVER,
     )
     began = time.process_time()
     loop.run()

@@ -93,8 +93,6 @@ def aso_se(proxy: Proxy, clock: Clock, *, warm_up_share: float, trial_epochs: in
         StabilityMonitor(MonitorConfig()),
         listener,
         epochs=config.planned_epochs,
-        save=lambda reason: None,
-        save_every=config.planned_epochs,
     )
     while not clock.over:
         loop.run_epoch()

@@ -78,8 +78,6 @@ def decide(config: DecidedBench, name: str, seed: int) -> dict[str, Any]:
         parts.monitor,
         sink,
         epochs=config.epochs,
-        save=lambda reason: None,
-        save_every=config.epochs,
     )
     began = time.process_time()
     loop.run()

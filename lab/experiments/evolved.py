@@ -118,8 +118,6 @@ def evolve(config: EvolvedBench, data: DataConfig, operations: float, seed: int)
         StabilityMonitor(),
         sink,
         epochs=search.planned_epochs,
-        save=lambda reason: None,
-        save_every=search.planned_epochs,
     )
     began = time.process_time()
     loop.run()

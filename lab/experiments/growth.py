@@ -155,9 +155,7 @@ def measure_fixed(config: GrowthBench, grown: dict[str, Any], arm: str) -> dict[
 
 
 def _train(parts: Parts, strategy: ASOSEStrategy | SupervisedStrategy, epochs: int) -> dict[str, Any]:
-    loop = TrainingLoop(
-        strategy, parts.data, parts.monitor, NullSink(), epochs=epochs, save=lambda reason: None, save_every=NEVER
-    )
+    loop = TrainingLoop(strategy, parts.data, parts.monitor, NullSink(), epochs=epochs)
     compute, curve, began = 0.0, [], time.process_time()
     while loop.epoch < epochs and strategy.phase != "finished":
         report = loop.run_epoch()

@@ -57,9 +57,7 @@ def measure(config: EvolveBench, policy: str, seed: int) -> dict[str, Any]:
     strategy = parts.strategy
     assert isinstance(strategy, AgentStrategy)
     sink = _Actions()
-    loop = TrainingLoop(
-        strategy, parts.data, parts.monitor, sink, epochs=MOST_EPOCHS, save=lambda reason: None, save_every=MOST_EPOCHS
-    )
+    loop = TrainingLoop(strategy, parts.data, parts.monitor, sink, epochs=MOST_EPOCHS)
     began, curve = time.process_time(), []
     # Epoch by epoch, since the curve holds the compute spent after each.
     while loop.epoch < MOST_EPOCHS and strategy.phase != "finished":

@@ -102,7 +102,7 @@ def _search(changes: Mapping[str, Any], seed: int, config: RemediesBench, truth:
     )
     monitor = StabilityMonitor(MonitorConfig())
     data = StreamData(streams)
-    loop = TrainingLoop(strategy, data, monitor, NullSink(), epochs=epochs, save=lambda reason: None, save_every=epochs)
+    loop = TrainingLoop(strategy, data, monitor, NullSink(), epochs=epochs)
     loop.run()
     cell = strategy.controller.child.genotype
     return {

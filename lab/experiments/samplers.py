@@ -106,8 +106,6 @@ def _train(settings: RunConfig) -> TrainingLoop:
         parts.monitor,
         NullSink(),
         epochs=epochs,
-        save=lambda reason: None,
-        save_every=epochs,
     )
     loop.run()
     return loop

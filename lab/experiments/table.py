@@ -93,8 +93,6 @@ def _train(ops: str, streams: Streams, config: TableBench, seed: int) -> dict[st
         StabilityMonitor(MonitorConfig()),
         NullSink(),
         epochs=config.epochs,
-        save=lambda reason: None,
-        save_every=config.epochs,
     )
     loop.run()
     test = evaluate(network, data.test())

@@ -113,8 +113,6 @@ def _train(settings: RunConfig) -> dict[str, Any]:
         parts.monitor,
         NullSink(),
         epochs=epochs,
-        save=lambda reason: None,
-        save_every=epochs,
     ).run()
     network = parts.strategy.network
     assert network is not None

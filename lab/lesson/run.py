@@ -20,6 +20,7 @@ import psutil
 import lab
 from lab.base import ConfigError, StoreError, TrainingError, require_range
 from lab.store import RunReader, control, new_run_name
+from lab.store.process import end_process
 
 TRAIN: tuple[str, ...] = (sys.executable, "-m", "lab.cli", "train")
 """The program that trains; it takes `--save-dir ROOT --name NAME` behind it."""
@@ -41,7 +42,7 @@ class RunHandle:
         """What the process writes to its standard output and error."""
         self._process = process
         # Holds the process and not the handle, which a reference to itself would keep alive.
-        self._end = weakref.finalize(self, _terminate, process)
+        self._end = weakref.finalize(self, end_process, process, KILL_SECONDS)
 
     @property
     def pid(self) -> int:
@@ -139,16 +140,6 @@ class RunHandle:
     def __repr__(self) -> str:
         state = "running" if self.running else f"ended with exit code {self.exit_code}"
         return f"run {self.run_dir.name}: process {self.pid}, {state}"
-
-
-def _terminate(process: "subprocess.Popen[bytes]") -> None:
-    """End `process` by SIGTERM, after `KILL_SECONDS` by SIGKILL; nothing happens where it has ended."""
-    process.terminate()
-    try:
-        process.wait(KILL_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def start_run(

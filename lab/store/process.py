@@ -1,7 +1,8 @@
-"""Which process writes a run, and whether it still exists."""
+"""Which process writes a run and whether it still exists; the end of one that was started."""
 
 import os
 import socket
+import subprocess
 from dataclasses import dataclass
 
 import psutil
@@ -44,3 +45,13 @@ class ProcessIdentity:
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
+
+
+def end_process(process: "subprocess.Popen[bytes]", seconds: float) -> None:
+    """End a child by SIGTERM, after `seconds` by SIGKILL; nothing happens where it has ended."""
+    process.terminate()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -36,7 +36,7 @@ class TrainingLoop:
         monitor: observed every step; its advice is acted on.
         sink: told everything; asked for commands every step.
         epochs: epochs of the run.
-        save: `save(reason)` writes a checkpoint; does nothing where none are wanted.
+        save: `save(reason)` writes a checkpoint; default: none is written.
         save_every: epochs between regular checkpoints.
         device: where the run computes; its allocator is read where it is CUDA.
         observer: shown every step.
@@ -53,8 +53,8 @@ class TrainingLoop:
         sink: Sink,
         *,
         epochs: int,
-        save: Callable[[str], None],
-        save_every: int,
+        save: Callable[[str], None] = lambda reason: None,
+        save_every: int = 1,
         device: torch.device | None = None,
         observer: Observer | None = None,
         group: Group | None = None,
