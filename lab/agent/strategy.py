@@ -327,17 +327,20 @@ class AgentStrategy:
         """Network and plans of the changes that stand, optimizer, what the agent has learnt, the compute spent."""
         return StrategyState(
             plans=tuple({"kind": "plan", "plan": plan.to_json()} for plan in self.agent.plans),
-            tensors={
-                **self.trainer.state_dict(),
-                "agent": self.agent.state_dict(),
-                "counts": dict(self.counts),
-                "planned": self.trials.planned,
-                "told": self._told,
-                "numbers": [self.regret, self.largest_difference, self.spent, self._flops, float(self._rounds)],
-            },
-            summary=self.summary(),
+            read_tensors=self._tensors,
+            read_summary=self.summary,
             roots=(*self.trainer.roots, *self.agent.modules()),
         )
+
+    def _tensors(self) -> dict[str, Any]:
+        return {
+            **self.trainer.state_dict(),
+            "agent": self.agent.state_dict(),
+            "counts": dict(self.counts),
+            "planned": self.trials.planned,
+            "told": self._told,
+            "numbers": [self.regret, self.largest_difference, self.spent, self._flops, float(self._rounds)],
+        }
 
     def restore(self, state: StrategyState) -> None:
         """Replay the plans on the fresh network, and go on exactly where `state` was taken.

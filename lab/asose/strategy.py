@@ -333,8 +333,8 @@ class ASOSEStrategy:
         parts = (self.live.supernet, self.live.child, self.explorer, self.live.optimizer, self.architecture.optimizer)
         return StrategyState(
             plans=self.growth.steps,
-            tensors=self._tensors(),
-            summary=self.summary(),
+            read_tensors=self._tensors,
+            read_summary=self.summary,
             roots=tuple(part for part in parts if part is not None),
         )
 

@@ -34,7 +34,11 @@ def storage_bytes(tensors: Iterable[Tensor]) -> int:
 def storages(tensors: Iterable[Tensor]) -> list[torch.UntypedStorage]:
     """The storages with data of `tensors` and of their gradients, each once."""
     found: dict[int, torch.UntypedStorage] = {}
+    seen: dict[int, Tensor] = {}  # a parameter comes from its module and from its optimizer; kept, so that ids stay
     for tensor in tensors:
+        if id(tensor) in seen:
+            continue
+        seen[id(tensor)] = tensor
         for part in _parts(tensor):
             storage = part.untyped_storage()
             found.setdefault(storage._cdata, storage)

@@ -68,7 +68,8 @@ def _walk(value: object, path: str, seen: dict[int, object], found: list[tuple[s
             _walk(state, f"{path}.state[{number}]".lstrip("."), seen, found)
     else:
         for step, item in _items(value, seen):
-            _walk(item, (path + step).lstrip("."), seen, found)
+            if type(item) not in _SCALARS:
+                _walk(item, (path + step).lstrip("."), seen, found)
 
 
 def _walk_module(module: nn.Module, path: str, seen: dict[int, object], found: list[tuple[str, Tensor]]) -> None:
@@ -77,9 +78,8 @@ def _walk_module(module: nn.Module, path: str, seen: dict[int, object], found: l
         for name, tensor in registry.items():
             if tensor is not None:
                 found.append((prefix + name, tensor))
-    held = [(key, value) for key, value in vars(module).items() if type(value) not in _SCALARS]
-    for attribute, value in held:
-        if attribute not in _REGISTRIES and not _is_numbers(value):
+    for attribute, value in vars(module).items():
+        if attribute not in _REGISTRIES and type(value) not in _SCALARS and not _is_numbers(value):
             _walk(value, prefix + attribute, seen, found)
     for name, child in module._modules.items():
         _walk(child, prefix + name, seen, found)

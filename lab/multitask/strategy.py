@@ -218,10 +218,14 @@ class MultitaskStrategy:
     def state(self) -> StrategyState:
         """Model, optimizer, learning rate, restore point, weights of the losses."""
         return StrategyState(
-            tensors={**self.trainer.state_dict(), "weights": {**self.weights.state_dict(), "point": self._rule_point}},
-            summary=self.summary(),
+            read_tensors=self._tensors,
+            read_summary=self.summary,
             roots=self.trainer.roots,
         )
+
+    def _tensors(self) -> dict[str, Any]:
+        rule = {**self.weights.state_dict(), "point": self._rule_point}
+        return {**self.trainer.state_dict(), "weights": rule}
 
     def restore(self, state: StrategyState) -> None:
         """Go on exactly where `state` was taken.

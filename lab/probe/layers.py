@@ -61,7 +61,7 @@ class LayerProbe:
         gradients = [self._parameters[place].grad.float() for place in trained]  # type: ignore[union-attr]
         # One wait for the device. The norm of the entries stands for the whole tensor's.
         norms = torch.stack([torch.stack(torch._foreach_norm(each)) for each in (gradients, moves, weights)])
-        share = torch.tensor([self._parameters[place].numel() / len(self._before[place]) for place in trained])
+        share = torch.tensor([self._parameters[place].numel() / self._before[place].numel() for place in trained])
         gradient, moved, weight = norms.cpu().double().square()
         rows = zip(trained, gradient.tolist(), (moved * share).tolist(), (weight * share).tolist(), strict=True)
         found = {place: (grad, move, size) for place, grad, move, size in rows}
@@ -79,9 +79,11 @@ class LayerProbe:
 
 
 def _entries(parameter: Tensor) -> Tensor:
-    """Entries of a tensor (at most `ENTRIES`), a view where its memory allows that."""
-    flat = parameter.detach().flatten()
-    return flat[:: max(1, math.ceil(len(flat) / ENTRIES))]
+    """The tensor itself where it has no more than `ENTRIES` entries, else as many of them; a view where that goes."""
+    whole = parameter.detach()
+    if whole.numel() <= ENTRIES:
+        return whole
+    return whole.flatten()[:: math.ceil(whole.numel() / ENTRIES)]
 
 
 def _short(value: float) -> float:

@@ -88,7 +88,7 @@ def restore_network(checkpoint: Checkpoint) -> nn.Module:
             size=stated.shape[1],
             device=torch.device("cpu"),
         )
-        state = StrategyState(plans=checkpoint.plans, tensors=checkpoint.state["strategy"])
+        state = StrategyState.saved(checkpoint.state["strategy"], checkpoint.plans)
         # The explorer's stream is one of the device that the run computed on, which may not be here.
         if isinstance(strategy, ASOSEStrategy):
             strategy.restore_networks(state)

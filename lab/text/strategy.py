@@ -114,8 +114,8 @@ class TextStrategy:
     def state(self) -> StrategyState:
         """Network, optimizer, learning rate, restore point, and which sentences they belong to."""
         return StrategyState(
-            tensors={**self.trainer.state_dict(), "sentences": self._data_digest},
-            summary=self.summary(),
+            read_tensors=lambda: {**self.trainer.state_dict(), "sentences": self._data_digest},
+            read_summary=self.summary,
             roots=self.trainer.roots,
         )
 

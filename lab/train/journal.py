@@ -29,6 +29,9 @@ from lab.train.strategy import EpochReport, Evaluation, Split, Strategy
 LAYERS_EVERY = 64
 """Steps of an epoch between two looks at the layers; the epoch's first step is looked at."""
 
+MEMORY_EVERY = 128
+"""Fewest steps between two measurements of the memory, unless other modules or optimizers are held by then."""
+
 
 class Journal:
     """Writes to `sink`, and what a person should read at once to `observer`.
@@ -48,6 +51,9 @@ class Journal:
         self.images_told = False
         self.recent: list[tuple[int, Record]] = []
         """The events of the latest step that had any, each with that step."""
+        # Of this attempt alone: a resumed run measures its own process at once.
+        self._measured: tuple[int, ...] = ()
+        self._measured_at = 0
 
     def _record(self, step: int, record: Record) -> None:
         self.recent = [(at, told) for at, told in self.recent if at == step]
@@ -100,23 +106,31 @@ class Journal:
                 self.observer.on_text(f"{record.title}: {record.text}")
 
     def epoch(self, step: int, report: EpochReport, read: Evaluation | None, roots: tuple[object, ...]) -> None:
-        """An epoch's numbers, the memory at its end, and what the network says of the fixed samples.
+        """An epoch's numbers, the memory at its end where that is due, and what the network says of the fixed samples.
 
         Args:
             read: the network on the selection split, where it was read.
             roots: modules and optimizers whose tensors count.
         """
         parts = {} if read is None else read.parts
-        memory = MemoryEvent(
+        memory = self._memory(step, roots)
+        values = {} if memory is None else {"memory/rss": memory.rss, "memory/tensors": memory.tensors}
+        self.sink.scalars(step, {**report.scalars(), **{f"decision/loss/{k}": v for k, v in parts.items()}, **values})
+        self.tell(step, memory)
+        if self.images_told and read is not None:
+            self.tell(step, read.predictions)
+
+    def _memory(self, step: int, roots: tuple[object, ...]) -> MemoryEvent | None:
+        """The memory now; None where the same objects were measured less than `MEMORY_EVERY` steps ago."""
+        held = tuple(map(id, roots))
+        if held == self._measured and step - self._measured_at < MEMORY_EVERY:
+            return None
+        self._measured, self._measured_at = held, step
+        return MemoryEvent(
             rss=process_memory(),
             tensors=tensor_bytes(roots),
             device_allocated=None if self.cuda is None else torch.cuda.memory_allocated(self.cuda),
         )
-        values = {"memory/rss": memory.rss, "memory/tensors": memory.tensors}
-        self.sink.scalars(step, {**report.scalars(), **{f"decision/loss/{k}": v for k, v in parts.items()}, **values})
-        self._record(step, memory)
-        if self.images_told and read is not None:
-            self.tell(step, read.predictions)
 
     def stability(self, step: int, verdict: Verdict, offers: Offers) -> None:
         """A verdict of the monitor, with the advice that this run can follow."""

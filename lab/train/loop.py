@@ -286,7 +286,7 @@ class TrainingLoop:
             MorphError: the plans do not fit the network.
         """
         state = translate_loop_state(state)
-        self.strategy.restore(StrategyState(plans=plans, tensors=state["strategy"]))
+        self.strategy.restore(StrategyState.saved(state["strategy"], plans))
         self.monitor.load_state_dict(state["monitor"])
         set_rng_state(state["rng"])
         self._split = Split(state["split"])

@@ -1,8 +1,9 @@
 """What plugs into the one training loop, and the records that pass between them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
@@ -98,16 +99,35 @@ class EpochPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class StrategyState:
-    """All of a strategy that a checkpoint keeps, what a report says of it, and what holds its memory."""
+    """All of a strategy that a checkpoint keeps, what a report says of it, and what holds its memory.
+
+    The loop asks for `roots` at each epoch, for the rest at checkpoints alone: so the rest is gathered when it is read,
+    and is of that moment.
+    """
 
     plans: tuple[dict[str, Any], ...] = ()
     """What changed the structure since it was built, in order; JSON data."""
-    tensors: dict[str, Any]
-    """Everything else that the next step depends on, as nested state; tensors are not copied."""
-    summary: dict[str, Any] = field(default_factory=dict)
-    """What the run report says about the network; JSON data, never read back."""
+    read_tensors: Callable[[], dict[str, Any]]
+    """Gathers `tensors`."""
+    read_summary: Callable[[], dict[str, Any]] = dict
+    """Gathers `summary`."""
     roots: tuple[object, ...] = ()
     """Modules and optimizers whose tensors count as the run's memory; never stored."""
+
+    @classmethod
+    def saved(cls, tensors: dict[str, Any], plans: tuple[dict[str, Any], ...] = ()) -> "StrategyState":
+        """The state as a checkpoint has it."""
+        return cls(plans=plans, read_tensors=lambda: tensors)
+
+    @cached_property
+    def tensors(self) -> dict[str, Any]:
+        """Everything else that the next step depends on, as nested state; tensors are not copied."""
+        return self.read_tensors()
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """What the run report says about the network; JSON data, never read back."""
+        return self.read_summary()
 
 
 class EpochData(Protocol):

@@ -247,7 +247,7 @@ class SupervisedStrategy:
     def state(self) -> StrategyState:
         """Network, optimizer, learning rate, restore point."""
         return StrategyState(
-            tensors=self.trainer.state_dict(), summary=self.trainer.summary(), roots=self.trainer.roots
+            read_tensors=self.trainer.state_dict, read_summary=self.trainer.summary, roots=self.trainer.roots
         )
 
     def restore(self, state: StrategyState) -> None:

@@ -237,9 +237,9 @@ def test_another_recipe_does_not_take_its_checkpoint(make_agent_config, make_con
     state = load_checkpoint(find_checkpoint(whole.run_dir, "")).state["strategy"]
     strategy = build(make_agent_config()).strategy
     with pytest.raises(CheckpointError, match="a checkpoint of recipe agent"):
-        strategy.restore(StrategyState(tensors={name: value for name, value in state.items() if name != "agent"}))
+        strategy.restore(StrategyState.saved({name: value for name, value in state.items() if name != "agent"}))
     with pytest.raises(CheckpointError, match="a checkpoint of recipe agent"):
-        strategy.restore(StrategyState(tensors=state, plans=({"kind": "width"},)))
+        strategy.restore(StrategyState.saved(state, ({"kind": "width"},)))
 
 
 def test_a_frozen_normalisation_stays_frozen_in_a_round(make_agent_config):

@@ -381,7 +381,7 @@ def test_what_this_recipe_cannot_do_is_refused_in_words(whole):
         with pytest.raises(TrainingError, match=rf"offers now \(reduce_lr, rollback\).*{request.name}"):
             serve(parts.strategy.offers, request, moment)
     with pytest.raises(CheckpointError, match="recipe multitask"):
-        parts.strategy.restore(StrategyState(tensors={"network": {}}))
+        parts.strategy.restore(StrategyState.saved({"network": {}}))
     with pytest.raises(TrainingError, match="a run on images"):
         _ = parts.streams
     checkpoint = load_checkpoint(find_checkpoint(whole["sum"].run_dir, ""))
