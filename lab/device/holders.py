@@ -25,6 +25,7 @@ from types import (
     WrapperDescriptorType,
 )
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -37,7 +38,10 @@ from lab.device.footprint import storage_key
 _MOST_OBJECTS = 300_000
 _PATTERN, _FOLDED = 4, 3
 """Steps in a pattern, at most, and how often it has to repeat to be folded."""
+_OF_THE_IMPORT = frozenset({"__builtins__", "__loader__", "__spec__"})
 _CACHE = type(functools.lru_cache(lambda: None))
+_SLOTLESS: WeakSet[type] = WeakSet()
+"""Classes that were asked for their slots and have none, as most have; a class keeps the slots that it was made with."""
 _SEQUENCES = (list, tuple, set, frozenset, deque)
 _LEAVES = (str, bytes, bytearray, int, float, complex, bool, type(None), torch.dtype, torch.device, torch.Size)
 
@@ -61,17 +65,26 @@ def find_holders(
     """
     found: dict[int, str] = {}
     seen: dict[int, object] = {}
-    named = roots.items() if isinstance(roots, Mapping) else roots
-    queue: deque[tuple[_Way, Any]] = deque((_Way(name, None), thing) for name, thing in named)
-    while queue and len(found) < len(wanted) and len(seen) < _MOST_OBJECTS:
+    queue: deque[tuple[_Way, Any]] = deque()
+
+    def meet(before: _Way | None, named: Iterable[tuple[str, Any]]) -> None:
+        for step, thing in named:
+            # Most of what is met was met before, and a way to it need not be made.
+            if isinstance(thing, _LEAVES) or id(thing) in seen:
+                continue
+            seen[id(thing)] = thing  # kept, so that the id stays its own
+            way = _Way(step, before)
+            queue.append((way, thing))
+            key = key_of(thing)
+            if key and key in wanted:
+                found.setdefault(key, way.text)
+
+    meet(None, roots.items() if isinstance(roots, Mapping) else roots)
+    for _ in range(_MOST_OBJECTS):
+        if not queue or len(found) >= len(wanted):
+            break
         way, thing = queue.popleft()
-        if isinstance(thing, _LEAVES) or id(thing) in seen:
-            continue
-        seen[id(thing)] = thing  # kept, so that the id stays its own
-        key = key_of(thing)
-        if key and key in wanted:
-            found.setdefault(key, way.text)
-        queue.extend((_Way(step, way), child) for step, child in _children(thing))
+        meet(way, _children(thing))
     return found
 
 
@@ -130,8 +143,7 @@ def names_around(function: object) -> dict[str, object]:
         return {**names_around(function.__func__), "self": function.__self__}
     if not isinstance(function, FunctionType):
         return {type(function).__name__: function}
-    names = {name: value for name, value in function.__globals__.items() if not isinstance(value, ModuleType)}
-    return {**names, **{step.lstrip("."): value for step, value in _closure(function)}}
+    return {**_globals_of(function.__globals__), **{step.lstrip("."): value for step, value in _closure(function)}}
 
 
 def names_of_user_modules() -> dict[str, object]:
@@ -141,8 +153,14 @@ def names_of_user_modules() -> dict[str, object]:
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         if isinstance(module, ModuleType) and file and not file.startswith(folders):
-            names.update({f"{name}.{key}": value for key, value in vars(module).items() if key != "__builtins__"})
+            names.update({f"{name}.{key}": value for key, value in _globals_of(vars(module)).items()})
     return names
+
+
+def _globals_of(names: Mapping[str, object]) -> dict[str, object]:
+    """The globals of a module without what the import has put there: a loader leads to all of its program."""
+    own = {name: value for name, value in names.items() if name not in _OF_THE_IMPORT}
+    return {name: value for name, value in own.items() if not isinstance(value, ModuleType)}
 
 
 def slots_of_kind(kind: type) -> dict[str, MemberDescriptorType]:
@@ -151,9 +169,13 @@ def slots_of_kind(kind: type) -> dict[str, MemberDescriptorType]:
     Source: the descriptors of slots (Python's data model, `__slots__`).
     """
     places: dict[str, MemberDescriptorType] = {}
+    if kind in _SLOTLESS:
+        return places
     for base in reversed(kind.__mro__):
         if "__slots__" in base.__dict__:
             places |= {name: at for name, at in base.__dict__.items() if isinstance(at, MemberDescriptorType)}
+    if not places:
+        _SLOTLESS.add(kind)
     return places
 
 
