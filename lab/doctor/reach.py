@@ -231,13 +231,20 @@ def _is_searched(module: ModuleType | None) -> bool:
     """The module is the user's own, or an installed one that uses torch."""
     if not isinstance(module, ModuleType):
         return False
-    name = module.__name__.partition(".")[0]
     path = getattr(module, "__file__", None) or ""
-    if name == "torch" or name in sys.stdlib_module_names or not is_users(path):
+    found = _searched_by_name(module.__name__, path if isinstance(path, str) else "")
+    return _uses_torch(module.__name__, len(vars(module))) if found is None else found
+
+
+@functools.lru_cache(maxsize=65536)
+def _searched_by_name(name: str, path: str) -> bool | None:
+    """What name and file say of a module; None where it counts whether it uses torch. Each search asks it of all."""
+    package = name.partition(".")[0]
+    if package == "torch" or package in sys.stdlib_module_names or not is_users(path):
         return False
-    if name == "lab":
-        return module.__name__.startswith(_OF_NETWORKS)
-    return not is_installed(path) or _uses_torch(module.__name__, len(vars(module)))
+    if package == "lab":
+        return name.startswith(_OF_NETWORKS)
+    return None if is_installed(path) else True
 
 
 @functools.lru_cache(maxsize=65536)

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -423,30 +422,6 @@ def test_arguments_in_containers_are_moved_and_the_callers_stay() -> None:
     report = simulate(Takes(), (batch,), {"scale": torch.ones(2, 4)})
     assert report.ok, str(report)
     assert all(tensor.device.type == "cpu" for tensor in (batch["x"], batch["more"][0]))
-
-
-TORCHVISION = {
-    "resnet18": (torchvision.models.resnet18, 64),
-    "mobilenet_v3_small": (torchvision.models.mobilenet_v3_small, 64),
-    "densenet121": (torchvision.models.densenet121, 64),
-    "vit_b_32": (torchvision.models.vit_b_32, 224),
-    "swin_t": (torchvision.models.swin_t, 64),
-}
-
-
-@pytest.mark.parametrize("name", TORCHVISION)
-def test_models_of_torchvision_are_ok(name: str) -> None:
-    make, size = TORCHVISION[name]
-    report = simulate(make(), torch.randn(2, 3, size, size), device="cuda:1")
-    assert report.ok, str(report)
-
-
-@pytest.mark.parametrize("follow_data", [False, True])
-@pytest.mark.parametrize("name", ["roberta", "gpt2", "deberta", "llama"])
-def test_models_of_transformers_are_ok(name: str, follow_data: bool, pretrained: Callable[[str], nn.Module]) -> None:
-    batch = {"input_ids": torch.tensor([[5, 6, 7, 8, 9]] * 2), "attention_mask": torch.ones(2, 5, dtype=torch.long)}
-    report = simulate(pretrained(name), kwargs=batch, follow_data=follow_data)
-    assert report.ok, str(report)
 
 
 @pytest.mark.parametrize("follow_data", [False, True])
