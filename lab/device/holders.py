@@ -41,7 +41,7 @@ _PATTERN, _FOLDED = 4, 3
 _OF_THE_IMPORT = frozenset({"__builtins__", "__loader__", "__spec__"})
 _CACHE = type(functools.lru_cache(lambda: None))
 _SLOTLESS: WeakSet[type] = WeakSet()
-"""Classes that were asked for their slots and have none, as most have; a class keeps the slots that it was made with."""
+"""Classes that were asked for their slots and have none, as most; a class keeps the slots that it was made with."""
 _SEQUENCES = (list, tuple, set, frozenset, deque)
 _LEAVES = (str, bytes, bytearray, int, float, complex, bool, type(None), torch.dtype, torch.device, torch.Size)
 

@@ -16,7 +16,7 @@ from lab.device import tensor_bytes
 from lab.doctor import audit
 from lab.state import structure_digest, weight_digest
 
-ACTIONS = int(os.environ.get("LAB_ACTIONS", "15"))
+ACTIONS = int(os.environ.get("LAB_ACTIONS", "12"))
 
 
 def live_bytes():

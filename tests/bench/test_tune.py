@@ -42,7 +42,7 @@ def test_lost_doubled_and_changed_trials_are_counted():
 
 def test_an_overhead_has_two_sides_and_killed_children_are_counted(monkeypatch):
     monkeypatch.setattr(tune, "server_programs", lambda: None)
-    config = TuneBench(parts=("overhead", "kills"), trials=6, seconds=0.15, length=0.02, rounds=1, seeds=1, kills=1)
+    config = TuneBench(parts=("overhead", "kills"), trials=4, seconds=0.15, length=0.02, rounds=1, seeds=1, kills=1)
     result = tune.run(config)
     assert list(result["overhead"]) == list(result["kills"]) == ["journal", "sqlite"]
     for found in result["overhead"].values():
@@ -57,7 +57,8 @@ def test_an_overhead_has_two_sides_and_killed_children_are_counted(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("trials", [6, pytest.param(40, marks=pytest.mark.large)])
+@pytest.mark.large
+@pytest.mark.parametrize("trials", [6, 40])
 def test_every_tensor_of_every_trial_is_the_files_own(trials):
     pytest.importorskip("transformers")
     from lab.bench import tune_loads

@@ -13,7 +13,7 @@ from lab.experiments.policies import EvolveBench, run, summary
 def config(tmp_path):
     return EvolveBench(
         dataset="digits",
-        train_limit=300,
+        train_limit=200,
         start_epochs=8,
         evolve_every=1,
         probe_steps=2,
