@@ -40,9 +40,9 @@ with open_group(torch.device("cpu")) as group:
 
 @pytest.fixture(scope="session")
 def make_agent_config(make_config):
-    """A run of five epochs with a round before each but the first; anything is kept that does not hurt for sure."""
+    """A run of four epochs with a round before each but the first; anything is kept that does not hurt for sure."""
 
-    def make(epochs=5, search=None, **evolve):
+    def make(epochs=4, search=None, **evolve):
         free = {"keep": "harmless", "trial_share": 1e6, "trial_patience": 1000, "least_effect": 1e9}
         settings = {"evolve_every": 1, "evolve_actions": 2, "probe_steps": 3, "least_reward": -1.0} | free | evolve
         plan = {"total_cycles": 20} | (search or {})
@@ -99,7 +99,7 @@ def test_each_action_that_was_tried_is_proven_on_the_same_ten_samples(whole):
 
 def test_a_killed_run_ends_with_the_same_bits_after_it_was_resumed(make_agent_config, run_code, tmp_path, whole):
     config = make_agent_config()
-    status, output = run_code(SCRIPT, tmp_path, json.dumps(config.to_json()), 3, 2)
+    status, output = run_code(SCRIPT, tmp_path, json.dumps(config.to_json()), 2, 2)
     assert status == -signal.SIGKILL, output
     path = find_checkpoint(str(tmp_path / "run"), tmp_path)
     assert load_checkpoint(path).plans, "nothing had changed: the test would show less"
@@ -140,7 +140,7 @@ def test_the_next_run_begins_with_what_the_agent_had_learnt(make_agent_config, t
 
 @pytest.mark.parametrize("policy", ["random", "schedule", "none"])
 def test_a_baseline_policy_acts_as_it_says(policy, make_agent_config, tmp_path):
-    report = Run(make_agent_config(policy=policy, epochs=3), save_dir=tmp_path, name="run").execute()
+    report = Run(make_agent_config(policy=policy, epochs=2), save_dir=tmp_path, name="run").execute()
     actions = actions_of(report.run_dir)
     if policy == "none":
         assert not actions
@@ -148,7 +148,7 @@ def test_a_baseline_policy_acts_as_it_says(policy, make_agent_config, tmp_path):
         assert {action["action"] for action in actions} == {"expand"}
         assert all(action["accepted"] and action["info"]["probe_steps"] == 0 for action in actions)
     else:
-        assert len(actions) == 4
+        assert len(actions) == 2
         assert all(action["info"].get("probe_steps", 3) == 3 for action in actions)
 
 
@@ -172,7 +172,7 @@ def test_it_has_the_epochs_that_are_asked_for_whatever_plan_other_recipes_have(m
 def test_limits_hold_for_the_whole_run(make_agent_config, tmp_path):
     probe = build(make_agent_config())
     limit = 1 + sum(p.numel() for p in probe.strategy.network.parameters())
-    config = make_agent_config(max_parameters=limit, policy="random", epochs=3)
+    config = make_agent_config(max_parameters=limit, policy="random", epochs=2)
     report = Run(config, save_dir=tmp_path, name="run").execute()
     assert report.network["parameters"] <= limit
     masked = [action["info"]["masked"] for action in actions_of(report.run_dir)]

@@ -77,8 +77,12 @@ CHANGED = {
     "performance_threshold": (IMPATIENT, 0.9),
     "target_accuracy": ({}, 0.01),
 }
-LONG = ("growth_factor", "growth_units")
-"""Runs that grow take longest: two of the four settings of growth stay."""
+LONG = (
+    *("growth_factor", "growth_units", "prior_evaluations", "prior_strength"),
+    *("anneal_rate", "min_temp", "stable_epochs", "beta_decay", "skip_dropout", "max_skips", "mutation_strength"),
+    *("weight_momentum", "weight_schedule_interval", "rate_patience", "arch_weight_decay", "performance_threshold"),
+)
+"""What the long form alone runs: what costs most (growth, priors), and one of two settings of a schedule or penalty."""
 ELSEWHERE = {
     "growth_schedule": "test_growth_comes_at_its_cycles_alone",
     "trial_steps": "tests/asose/test_mutation_trial.py::test_a_run_tells_what_its_trials_said",

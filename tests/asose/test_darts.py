@@ -98,7 +98,7 @@ def test_checkpoints_before_the_mutation_are_kept(finished):
     assert "pre_mutation" in {file.reason for file in list_checkpoints(finished.run_dir + "/checkpoints")}
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.large) for seed in (1, 2))])
 def test_a_live_network_under_hand_over_is_restored_with_its_sources(seed):
     part = make_live()
     rng = Random(seed)

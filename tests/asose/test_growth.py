@@ -85,7 +85,7 @@ def test_the_network_grows_at_each_later_mutation_phase_and_its_output_stays(who
     assert report.state == "finished"
 
 
-@pytest.mark.parametrize("moment", ["growth", "transition"])
+@pytest.mark.parametrize("moment", ["growth", pytest.param("transition", marks=pytest.mark.large)])
 @pytest.mark.slow
 def test_a_run_that_was_killed_while_it_grew_ends_with_the_same_bits(config, whole, run_code, tmp_path, moment):
     status, output = run_code(KILLED, tmp_path, json.dumps(config.to_json()), moment)
@@ -202,6 +202,7 @@ def test_a_network_whose_stages_all_grew_is_as_one_that_was_made_so_wide(live, x
     assert 0.0 <= growth.largest_difference <= 1e-5
 
 
+@pytest.mark.large
 def test_copies_are_what_runs_had_before_drawn_channels(live, x):
     growth = Growth(live.supernet, kinds=("width",), factor=2.0, seed=3, units="copies")
     for _ in range(3):

@@ -129,6 +129,7 @@ def test_a_network_of_the_darts_space_comes_through_pt2(tmp_path):
 
 
 @needs_onnx
+@pytest.mark.large
 def test_a_network_of_the_darts_space_comes_through_onnx(tmp_path):
     network, x = darts(), images(3, 3, 12, 12)
     export_onnx(network, x[:2], tmp_path / "a.onnx")

@@ -44,7 +44,10 @@ MODELS = (
     "swin_t",
     "small_cnn",
 )
-LONG = ("resnet50", "vgg11_bn", "mobilenet_v2", "mobilenet_v3_small", "regnet_y_400mf")
+LONG = (
+    *("resnet50", "vgg11_bn", "mobilenet_v2", "mobilenet_v3_small", "regnet_y_400mf"),
+    *("efficientnet_b0", "shufflenet_v2_x0_5", "swin_t"),
+)
 """Relatives of models that stay: these run in the long form alone."""
 COMPILED = MODELS if LARGE else ("resnet18", "densenet121", "vit_b_16", "small_cnn")
 """Models that are compiled too, which takes longest: one with sums, with joins, with tokens, and the lab's own."""

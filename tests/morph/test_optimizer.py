@@ -62,7 +62,7 @@ def close(a, b):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("layer", ["features.conv2", "classifier.0"])
+@pytest.mark.parametrize("layer", ["features.conv2", pytest.param("classifier.0", marks=pytest.mark.large)])
 def test_steps_without_rate_and_widening_commute(kind, layer, x):
     first, one, _ = build(kind, lr=0.0)
     second, two, _ = build(kind, lr=0.0)

@@ -76,7 +76,11 @@ class Stop:
         pass
 
 
-@pytest.mark.parametrize("finished", RECIPES, indirect=True)
+@pytest.mark.parametrize(
+    "finished",
+    [pytest.param(name, marks=pytest.mark.large if name == "multitask" else ()) for name in RECIPES],
+    indirect=True,
+)
 def test_an_extended_run_goes_on_and_is_resumed_to_the_same_bits(make_config, finished, tmp_path, monkeypatch):
     report, folder = finished
     rates = RunReader(folder).scalars(names=("lr",)).value
