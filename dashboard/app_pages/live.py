@@ -9,6 +9,7 @@ from pathlib import Path
 
 import streamlit as st
 from components import agent, multitask, panels, text
+from components.ask import SWITCH, SWITCH_HELP, ask, can_ask, stop_asking
 from components.clock import ENDED, LOOK_SECONDS, look_again, repeat
 from components.compare import live_address, wall_address
 from components.controls import control_row
@@ -17,10 +18,12 @@ from components.feed import Snapshot, SnapshotFeed
 from components.figures import drawn_edges
 from components.moment import ShownMoment, go_to, moment_of
 from components.plot import load_plotly
+from components.report import report_html
 from components.resources import drawing_cache, feed_of, root_of_page
 from components.root import run_folders
 from components.sidebar import PageView, asked_run, on_wall, pick_follow, pick_run, pick_view
 from components.slider import draw_slider
+from components.start import start_panel, starting_run
 from components.studies import runs_and_studies, trial_names
 from components.wall import draw_wall
 from components.wall_figures import find_fixed, ghost_of
@@ -28,7 +31,7 @@ from components.words import held_temperature, is_agent, is_multitask, is_text, 
 
 from lab.base import LabError
 from lab.charts import genotype_dot
-from lab.store import list_runs
+from lab.store import launch, list_runs
 
 # Between two pictures of a replay. (A text of its own would be shown on the page.)
 REPLAY_SECONDS = 0.5
@@ -40,7 +43,8 @@ def empty_store(root: Path, studies: Sequence[str]) -> None:
     st.info(f"No run yet in {plain(str(root.absolute()))}.", icon=":material/hourglass_empty:")
     if studies:
         st.markdown(plain(f"Studies lie there; the Studies page shows them: {', '.join(studies)}."))
-    st.markdown("Start one in a terminal; this page shows it as soon as it begins:")
+    start_panel(root, ())
+    st.markdown("Or start one in a terminal; this page shows it as soon as it begins:")
     st.code("lab train --dataset digits\nlab train agent --dataset digits\nlab demo", language="bash")
     known = run_folders(root)
 
@@ -67,7 +71,7 @@ def unreadable(read: Callable[[], object], text: str, icon: str) -> None:
 
 
 def downloads(shown: list[Snapshot]) -> None:
-    """The run's scalars as CSV, the shown cell as DOT and JSON; each is written when it is asked for.
+    """The run's scalars as CSV, its report, the shown cell as DOT and JSON; each is written when it is asked for.
 
     Args:
         shown: one snapshot, that of the page, which each tick replaces.
@@ -81,6 +85,9 @@ def downloads(shown: list[Snapshot]) -> None:
 
     with st.sidebar.expander("Download"):
         st.download_button("Scalars (CSV)", lambda: scalars_csv(run_dir), f"{name}.csv", "text/csv", key="download_csv")
+        st.download_button(
+            "Report (HTML)", lambda: report_html(run_dir), f"{name}.html", "text/html", key="download_report"
+        )
         if snapshot.latest("genotype") is not None:
             st.download_button(
                 "Genotype (DOT)",
@@ -107,7 +114,10 @@ def follow_run(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: PageVie
     line.subheader(plain(snapshot.summary.name), width="content")
     with st.container(horizontal=True, vertical_alignment="center"):
         control_row(snapshot)
+        asking = can_ask(snapshot) and st.toggle(SWITCH, key="ask", bind="query-params", help=SWITCH_HELP)
         st.link_button("Wall", wall_address(snapshot.summary.name), icon=":material/tv:", help=WALL_HELP)
+    if not asking:
+        stop_asking(snapshot.summary.path)
     shown = [snapshot]
     downloads(shown)
     body = body_of(snapshot)
@@ -116,10 +126,11 @@ def follow_run(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: PageVie
         shown[0] = picture.snapshot
         with line:
             panels.status(picture)
-        draw_slider(picture.whole, moment, picture.snapshot.cut)
+        holds = picture.asked is not None and picture.asked.until is not None
+        draw_slider(picture.whole, moment, picture.snapshot.cut, known=picture.snapshot if holds else None)
         body(picture)
 
-    keep_drawing(root, feed, snapshot, view, run_every, draw)
+    keep_drawing(root, feed, snapshot, view, run_every, draw, asking=asking)
 
 
 def show_wall(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: PageView, run_every: float | None) -> None:
@@ -147,8 +158,13 @@ def keep_drawing(
     view: PageView,
     run_every: float | None,
     draw: Callable[[panels.PageFrame, ShownMoment], None],
+    *,
+    asking: bool = False,
 ) -> None:
-    """Draw the moment that the page shows, at each tick anew: as often as a replay needs, as the run brings rows."""
+    """Draw the moment that the page shows, at each tick anew: as often as a replay needs, as the run brings rows.
+
+    Where the class is asked, an earlier moment is drawn as long as an outcome is to be revealed.
+    """
     run_dir = snapshot.summary.path
     try:
         moment = moment_of(run_dir)
@@ -175,12 +191,17 @@ def keep_drawing(
         if now.complete and not snapshot.complete and now.summary.state in ENDED:
             st.rerun()  # from now on the page stands still
         shown = now.at(step)
-        draw(
-            panels.PageFrame(
-                snapshot=shown, whole=now, view=view.curves, x=view.x, metrics=view.metrics, cache=drawing_cache()
-            ),
-            moment,
+        asked = ask(shown) if asking else None
+        frame = panels.PageFrame(
+            snapshot=shown if asked is None else shown.at(asked.until),
+            whole=now,
+            view=view.curves,
+            x=view.x,
+            metrics=view.metrics,
+            cache=drawing_cache(),
+            asked=asked,
         )
+        draw(frame, moment)
 
     replays = moment.speed is not None
     place = st.container()
@@ -224,7 +245,16 @@ def page() -> None:
         feed = feed_of(str(root / name))
         snapshot = feed.refresh()
     except LabError:
-        unreadable(lambda: feed_of(str(root / name)).refresh(), "This run cannot be read: ", ":material/folder_off:")
+        if launch.state(root / name) is not None:
+            starting_run(root / name)
+            return
+
+        def read() -> None:
+            # One whose folder was just made may turn out to be starting.
+            if launch.state(root / name) is None:
+                feed_of(str(root / name)).refresh()
+
+        unreadable(read, "This run cannot be read: ", ":material/folder_off:")
         return
     (show_wall if wall else follow_run)(root, feed, snapshot, view, follow.run_every)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import plotly.graph_objects as go
 import streamlit as st
 from components.clock import repeat
 from components.compare import (
@@ -14,15 +15,19 @@ from components.compare import (
     config_rows,
     run_rows,
 )
+from components.coordinates import draw_coordinates
 from components.feed import Snapshot
+from components.figures import scale_of
 from components.labels import label_panel, labels_of
 from components.plot import draw, load_plotly
 from components.resources import drawing_cache, feed_of, root_of_page
+from components.sidebar import AXES, AXIS_HELP
+from components.start import start_panel
 from components.studies import runs_and_studies
 from components.words import STATE_SIGNS, plain
 
 from lab.base import LabError
-from lab.charts import CurveView, compare_figure
+from lab.charts import CurveView, compare_figure, rescale_runs
 from lab.store import RunLabel, RunSummary
 
 # Between two looks at the folder of runs. (A text of its own would be shown on the page.)
@@ -78,7 +83,8 @@ def read(names: list[str], runs: dict[str, RunSummary]) -> dict[str, Snapshot]:
 def compare(runs: tuple[RunSummary, ...]) -> Callable[[], None]:
     """Choose runs and a curve; what draws them over each other, with best values and the settings that differ."""
     st.subheader("Compare")
-    names = [run.name for run in runs if run.state != "unreadable"]
+    # An unreadable folder has no attempt, nor has a run that has not begun.
+    names = [run.name for run in runs if run.attempt]
     by_name = {run.name: run for run in runs}
     gone = [name for name in st.query_params.get_all("compare") if name not in by_name]
     if gone:
@@ -98,6 +104,7 @@ def compare(runs: tuple[RunSummary, ...]) -> Callable[[], None]:
             scalar = st.selectbox("Curve", scalars, key="scalar", bind="query-params")
             smoothing = st.slider("Smoothing", 0.0, 0.99, 0.6, 0.01, key="compare_smoothing", bind="query-params")
             log_y = st.toggle("Logarithmic", key="compare_log", bind="query-params")
+            x = st.selectbox("Horizontal axis", AXES, key="compare_x", bind="query-params", help=AXIS_HELP, width=160)
         load_plotly()
 
     def side_by_side() -> None:
@@ -106,24 +113,38 @@ def compare(runs: tuple[RunSummary, ...]) -> Callable[[], None]:
             st.rerun()  # the choice of curves stands outside the live part
         if scalars:
             limit = min(CurveView().limit, MOST_POINTS // len(snapshots))
-            draw_curves(snapshots, scalar, CurveView(smoothing=smoothing, log_y=log_y, limit=limit))
+            draw_curves(snapshots, scalar, CurveView(smoothing=smoothing, log_y=log_y, limit=limit), x)
+            draw_coordinates(snapshots, scalar)
         else:
             st.info("Choose at least one run that has values.", icon=":material/info:")
 
     return side_by_side
 
 
-def draw_curves(snapshots: dict[str, Snapshot], scalar: str, view: CurveView) -> None:
-    """One curve of several runs over each other, beside it the settings that differ; best values below."""
+def draw_curves(snapshots: dict[str, Snapshot], scalar: str, view: CurveView, x: str) -> None:
+    """One curve of several runs over each other, beside it the settings that differ; best values below.
+
+    Over epochs or time each run has a scale of its own; one that has none yet is named below the chart.
+    """
+    found = {name: scale_of(snapshot, x) for name, snapshot in snapshots.items()}
+    scales = {name: scale for name, scale in found.items() if scale is not None}
     curves = [(name, snapshot.series(scalar)) for name, snapshot in snapshots.items()]
-    drawing = drawing_cache().get(
-        ("compare", scalar, view, *((str(each.summary.path), each.version) for each in snapshots.values())),
-        lambda: compare_figure(curves, y_title=scalar, view=view, dense="/" not in scalar),
-    )
-    label = f"{scalar} over steps for {', '.join(snapshots)}"
+
+    def build() -> go.Figure:
+        figure = compare_figure(curves, y_title=scalar, view=view, dense="/" not in scalar)
+        return rescale_runs(figure, scales) if scales else figure
+
+    versions = [(str(each.summary.path), each.version) for each in snapshots.values()]
+    drawing = drawing_cache().get(("compare", scalar, view, x, *versions), build)
+    title = next(iter(scales.values())).title if scales else "steps"
     left, right = st.columns([3, 2])
     with left:
-        draw(drawing, key="compare_figure", label=label, view=f"{scalar} {view.log_y}")
+        label = f"{scalar} over {title} for {', '.join(snapshots)}"
+        draw(drawing, key="compare_figure", label=label, view=f"{scalar} {view.log_y} {title}")
+        if x != "step" and len(scales) < len(snapshots):
+            without = ", ".join(name for name in snapshots if name not in scales)
+            drawn = "left out" if scales else "drawn over steps"
+            st.caption(plain(f"No {x} has passed in {without}: {drawn}."))
     with right:
         draw_settings(snapshots)
     st.dataframe(best_rows(snapshots, scalar), hide_index=True, alt=f"Smallest, largest and last {scalar} of each run")
@@ -166,6 +187,7 @@ def page() -> None:
     if studies:
         names = ", ".join(study.name for study in studies)
         st.caption(plain(f"Studies are not in this list; the Studies page shows them: {names}."))
+    start_panel(root, runs)
     if not runs:
         empty_store(root)
         return
@@ -192,7 +214,7 @@ def page() -> None:
             run_table(shown, {run.name: labels[run.name] for run in shown})
         side_by_side()
 
-    repeat(live, LIVE_SECONDS if any(run.state == "running" for run in runs) else STILL_SECONDS)
+    repeat(live, LIVE_SECONDS if any(run.state in ("starting", "running") for run in runs) else STILL_SECONDS)
 
 
 page()

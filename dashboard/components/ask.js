@@ -1,6 +1,7 @@
 // Ask the class: two buttons that count, and the outcome once it is known and somebody asks for it.
-// data: id (what is asked about), run, text, verdict ("kept", "taken back", or "" while it is open), reason.
-// The counts live in this tab: nothing is sent, so neither the server nor another tab ever knows them.
+// data: id (what is asked about), run, text, verdict ("kept", "taken back", or "" while it is open), reason, revealed.
+// The counts live in this tab: none is sent, so neither the server nor another tab ever knows them. Sends reveal (the
+// id): the page then shows what it held back.
 
 const ANSWERS = ["kept", "taken back"];
 
@@ -37,6 +38,7 @@ function build(parentElement) {
   );
   place.reveal = button("Reveal", () => {
     counts(place.data).shown = true;
+    place.send("reveal", place.data.id);
     show(place);
   });
   place.outcome = element("p");
@@ -59,6 +61,7 @@ function show(place) {
   const { data } = place;
   const own = counts(data);
   own.verdict = data.verdict;
+  own.shown ||= data.revealed;
   const shown = own.shown && data.verdict !== "";
   place.question.textContent = `${data.text} Kept or taken back?`;
   place.buttons.forEach((each, number) => {
@@ -79,8 +82,9 @@ function show(place) {
   }
 }
 
-export default function ({ data, parentElement }) {
+export default function ({ data, parentElement, setTriggerValue }) {
   const place = parentElement.querySelector(".lab-ask") ?? build(parentElement);
   place.data = data;
+  place.send = setTriggerValue;
   show(place);
 }

@@ -7,8 +7,10 @@ import streamlit as st
 
 from components.commands import NAMES, Answer, Sent, answer, send
 from components.feed import Snapshot
+from components.start import STOP_TEXT
 from components.words import has_no_cell, held_temperature, is_agent, offers, plain, policy_of, shown_state
 from lab.base import LabError
+from lab.store import launch
 
 SENT, REFUSED = "sent_command", "refused_command"
 ICONS = {
@@ -54,6 +56,9 @@ def _press(snapshot: Snapshot, command: str) -> None:
     arguments = {"temperature": float(st.session_state["temperature"])} if command == "set_temperature" else {}
     try:
         st.session_state[SENT] = send(snapshot, command, time.time(), **arguments)
+        if command == "stop":
+            # Of a run that does not listen any more, where the page has started it.
+            launch.end_later(snapshot.summary.path)
         # One line at a time, that of the latest click.
         st.session_state.pop(REFUSED, None)
     except LabError as error:
@@ -100,6 +105,8 @@ def control_row(snapshot: Snapshot) -> None:
         _button(snapshot, "release_temperature", enabled=live and held)
     with st.popover("Stop", icon=ICONS["stop"], disabled=not live):
         st.write("The run writes a checkpoint and ends. It can be resumed later.")
+        if launch.read(snapshot.summary.path) is not None:
+            st.caption(STOP_TEXT)
         _button(snapshot, "stop", enabled=live, primary=True, label="Yes, stop the run")
 
 

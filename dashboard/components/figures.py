@@ -27,6 +27,7 @@ from lab.charts import (
     epoch_scale,
     genotype_figure,
     hold_marks,
+    log_scale,
     memory_figure,
     mutation_changes,
     mutation_marks,
@@ -121,8 +122,10 @@ def scale_of(snapshot: Snapshot, x: str) -> StepScale | None:
     """What the horizontal axis measures instead of steps; None for steps, also before an epoch or a second has passed.
 
     Args:
-        x: step, epoch, or time.
+        x: step, epoch, time, or log step.
     """
+    if x == "log step":
+        return log_scale()
     if x == "epoch":
         return epoch_scale(snapshot.series("epoch"))
     return time_scale(training_seconds(snapshot)) if x == "time" else None

@@ -34,7 +34,8 @@ def label_panel(run: RunSummary, label: RunLabel) -> None:
             note = st.text_area("Note", label.note, key=f"note_{name}")
             archived = st.checkbox("Archived", label.archived, key=f"archived_{name}", help=ARCHIVE_HELP)
             saved = st.form_submit_button("Save", icon=":material/save:", key="save_label")
-        with st.popover("Delete", icon=":material/delete:", disabled=run.state == "running", help=DELETE_HELP):
+        lives = run.state in ("starting", "running")
+        with st.popover("Delete", icon=":material/delete:", disabled=lives, help=DELETE_HELP):
             st.write(words.plain(f"Delete {name} with its checkpoints? This cannot be undone."))
             deleted = st.button("Yes, delete the run", key=f"delete_{name}")
         try:

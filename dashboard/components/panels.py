@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from components import figures, words
-from components.ask import ask_panel
+from components.ask import Asked, ask_panel
 from components.card import card as card
 from components.controls import command_line
 from components.feed import Snapshot
@@ -34,6 +34,8 @@ MOST_ROWS = 200
 """Rows of a table; the run's store has all of them."""
 HELD_HELP = "A person set the Gumbel temperature; it stays there until *Release temperature* is pressed."
 PAST_HELP = "Everything below is of that moment; *Now* beside the slider goes back to the latest step."
+HELD_BACK = "an outcome is held back"
+HELD_BACK_HELP = "Everything on this page is of the moment before; *Reveal* in *Ask the class* shows how it ended."
 LOSS_HELP = "Cross-entropy of the correct class, in nats."
 ACCURACY_HELP = "Share of images that are classified correctly."
 
@@ -52,6 +54,8 @@ class PageFrame:
     """What the horizontal axis of the curves measures: step, epoch, or time."""
     metrics: str = ""
     """What is looked for in the names of all metrics."""
+    asked: Asked | None = None
+    """What the class is asked; None where it is not asked."""
 
     def figure(self, name: str, depends: Hashable, build: Callable[[], go.Figure], alt: str) -> None:
         """Draw a figure; the same `depends` gives the same figure, which the browser leaves alone."""
@@ -102,7 +106,9 @@ def status(picture: PageFrame) -> None:
     if snapshot.summary.attempt > 1:
         st.badge(f"attempt {snapshot.summary.attempt}", icon=":material/replay:", color="gray")
     st.badge(words.sign_of_life(snapshot.summary), icon=":material/favorite:", color="gray")
-    if snapshot.cut is not None:
+    if picture.asked is not None and picture.asked.until is not None:
+        st.badge(HELD_BACK, icon=":material/visibility_off:", color="violet", help=HELD_BACK_HELP)
+    elif snapshot.cut is not None:
         st.badge(f"as it was at step {snapshot.cut:,}", icon=":material/history:", color="violet", help=PAST_HELP)
     held = words.held_temperature(snapshot)
     if held is not None:
@@ -147,7 +153,7 @@ def evidence(picture: PageFrame) -> None:
     with left:
         proof_panel(picture)
     with right:
-        ask_panel(picture.snapshot)
+        ask_panel(picture.asked)
 
 
 def curves(picture: PageFrame, *, loss: str = LOSS_HELP, accuracy: str = ACCURACY_HELP) -> None:

@@ -13,8 +13,9 @@ INTERVALS = {"0.5 s": 0.5, "1 s": 1.0, "2 s": 2.0, "5 s": 5.0, "10 s": 10.0}
 WINDOWS = {"all": 0, "last 200 steps": 200, "last 1,000 steps": 1_000, "last 5,000 steps": 5_000}
 POINTS = (500, 1_000, 2_000, 5_000)
 """Points of a line that a chart may draw."""
-AXES = ("step", "epoch", "time")
+AXES = ("step", "epoch", "time", "log step")
 """What the horizontal axis of the curves may measure; time is that of training, in seconds."""
+AXIS_HELP = "Steps, epochs, seconds of training, in which pauses do not count, or steps on a logarithmic axis."
 
 REMEMBERED = "watched_run"
 
@@ -125,7 +126,7 @@ def pick_view() -> PageView:
             AXES,
             key="x",
             bind="query-params",
-            help="Steps, epochs, or seconds of training, in which pauses do not count.",
+            help=AXIS_HELP,
         )
         smoothing = st.slider(
             "Smoothing",

@@ -27,12 +27,15 @@ MOST_MARKS = 200
 """Changes that are marked above the slider, the latest ones."""
 
 
-def draw_slider(whole: Snapshot, moment: ShownMoment, step: int | None, *, wall: bool = False) -> None:
+def draw_slider(
+    whole: Snapshot, moment: ShownMoment, step: int | None, *, known: Snapshot | None = None, wall: bool = False
+) -> None:
     """Draw the slider at `step`; None stands at the end.
 
     Args:
         whole: the run as it is now.
         moment: what the page shows; a replay changes it.
+        known: whose changes are marked, where the page holds some of them back.
         wall: at the foot of the wall, where it listens to keys.
     """
     if moment.speed is not None:
@@ -45,7 +48,7 @@ def draw_slider(whole: Snapshot, moment: ShownMoment, step: int | None, *, wall:
         "playing": moment.speed is not None,
         "speed": moment.speed or st.session_state.get(SPEED, SPEEDS[1]),
         "speeds": list(SPEEDS),
-        "marks": [[mark["step"], mark["text"]] for mark in change_marks(whole)],
+        "marks": [[mark["step"], mark["text"]] for mark in change_marks(known or whole)],
         "wall": wall,
         "keys": " · ".join(KEY_NAMES) if wall else "",
         "live": whole.summary.state == "running",

@@ -14,6 +14,7 @@ from lab.charts import entropy_series, health_word, phase_style
 from lab.store import EventRow, RunSummary
 
 STATE_SIGNS: dict[str, tuple[str, str, str]] = {
+    "starting": ("hourglass_top", "blue", "The process of the run has begun; it does not train yet."),
     "running": ("play_circle", "blue", "The run is training."),
     "paused": ("pause_circle", "orange", "The run is paused; it waits for *Resume*."),
     "finished": ("check_circle", "green", "The run is finished."),

@@ -209,6 +209,16 @@ class Page:
 
 @pytest.fixture
 def page(root: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
+    return make_page(root, monkeypatch)
+
+
+@pytest.fixture
+def second_page(root: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
+    """The page in another browser tab."""
+    return make_page(root, monkeypatch)
+
+
+def make_page(root: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
     import streamlit as st
     from streamlit.testing.v1 import AppTest
 
