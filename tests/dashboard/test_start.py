@@ -133,7 +133,7 @@ def command(monkeypatch: pytest.MonkeyPatch, root: Path) -> Iterator[Callable[[s
 
 
 def runs_page(page: Any) -> Any:
-    page.open()
+    # Before its first run: later the page itself says whether the place is open.
     page.app.switch_page("app_pages/runs.py")
     return page.open(start="true")
 
@@ -142,7 +142,10 @@ def begin(page: Any, name: str) -> Any:
     runs_page(page).app.text_input(key="start_name").set_value(name)
     (button,) = [each for each in page.tick().app.button if each.label == "Start"]
     button.click()
-    return page.tick()
+    page.tick()
+    # The page has gone there; the harness runs the page that it was told to.
+    page.app.switch_page("app_pages/live.py")
+    return page
 
 
 def until(page: Any, text: str) -> None:
@@ -156,8 +159,7 @@ def test_two_tabs_say_that_a_run_is_starting_and_that_it_was_stopped(
     page: Any, second_page: Any, command: Callable[[str], None]
 ) -> None:
     command("import time; print('importing torch', flush=True); time.sleep(60)")
-    begin(page, "one")
-    assert "The run is starting: process" in page.text
+    assert "The run is starting: process" in begin(page, "one").text
     until(page, "importing torch")
     table = runs_page(second_page).app.dataframe[0].value.set_index("run")
     assert table["state"].to_dict() == {"one": "starting"}
