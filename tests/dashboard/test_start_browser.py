@@ -21,7 +21,7 @@ STOPPED = re.compile("The run was ended: stopped at epoch")
 def root(tmp_path: Path) -> Iterator[Path]:
     """A folder of runs; what was started there and still lives at the end is ended."""
     yield tmp_path / "runs"
-    for run in (tmp_path / "runs").iterdir():
+    for run in (tmp_path / "runs").glob("*"):
         launch.end(run, stop_seconds=0.0, term_seconds=5.0)
 
 
@@ -47,6 +47,8 @@ def tabs(browser: Browser, root: Path) -> Iterator[tuple[Page, Page]]:
 def choose(page: Page, label: str, option: str) -> None:
     page.get_by_role("combobox", name=label).click()
     page.get_by_role("option", name=option, exact=True).click()
+    # What stands beside it depends on it.
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
 
 
 def test_a_run_is_started_in_one_tab_seen_in_another_and_stopped_there(tabs: tuple[Page, Page], root: Path) -> None:
