@@ -65,11 +65,11 @@ function begin(place) {
   if (first) keepZoom(place);
 }
 
-function makeChart(parent) {
+function makeChart(parent, waiting) {
   const place = document.createElement("div");
   place.className = "lab-chart";
   place.setAttribute("role", "img");
-  place.textContent = "The chart is on its way.";
+  place.textContent = waiting;
   place.zoom = {};
   parent.appendChild(place);
   return place;
