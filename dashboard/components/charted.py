@@ -85,7 +85,18 @@ def charted_figure(figure: go.Figure, *, own_names: bool = False) -> dict[str, A
     _translate(found, TEXT_FIELDS)
     if values is not None:
         found["layout"]["yaxis"] = values
+    for trace in found["data"]:
+        trace["name"] = _own_name(trace.get("name", ""))
     return found
+
+
+def _own_name(text: str) -> str:
+    """The name of a line, which stays, with what `lab.charts` has written behind it: `loss: NaN or Inf (3)`."""
+    for pattern, told in _forms(page_language()):
+        match = pattern.match(text) if "name" in pattern.groupindex else None
+        if match is not None:
+            return PLACE.sub(lambda place, found=match: found[place.group(1)], told)  # type: ignore[misc]
+    return text
 
 
 def _translate(node: dict[str, Any] | list[Any], fields: frozenset[str]) -> None:
