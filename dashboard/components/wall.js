@@ -43,9 +43,9 @@ function buildWall(parent, texts) {
   place.said.setAttribute("role", "status");
   place.sign = wallElement("span", "sign", place.said);
   place.sign.setAttribute("aria-hidden", "true");
-  const texts = wallElement("div", "texts", place.said);
-  place.story = wallElement("p", "story", texts);
-  place.below = wallElement("p", "now", texts);
+  const lines = wallElement("div", "texts", place.said);
+  place.story = wallElement("p", "story", lines);
+  place.below = wallElement("p", "now", lines);
   return place;
 }
 

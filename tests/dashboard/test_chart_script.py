@@ -58,7 +58,7 @@ def drawn(page: Page, count: int) -> None:
 def test_a_chart_has_a_label_and_a_text_until_it_is_drawn(blank: Page) -> None:
     blank.evaluate("window.kept = window.Plotly; window.Plotly = undefined; window.show()")
     chart = blank.locator(".lab-chart")
-    assert (chart.get_attribute("role"), chart.get_attribute("aria-label")) == ("img", "a curve")
+    assert (chart.get_attribute("role"), chart.get_attribute("aria-label")) == ("figure", "a curve")
     assert chart.inner_text() == "It is on its way."
     blank.evaluate("window.Plotly = window.kept")
     drawn(blank, 1)
