@@ -16,6 +16,7 @@ from components.controls import control_row
 from components.export import scalars_csv
 from components.feed import Snapshot, SnapshotFeed
 from components.figures import drawn_edges
+from components.language import later, say, say_error
 from components.moment import ShownMoment, go_to, moment_of
 from components.plot import load_plotly
 from components.report import report_html
@@ -35,35 +36,41 @@ from lab.store import launch, list_runs
 
 # Between two pictures of a replay. (A text of its own would be shown on the page.)
 REPLAY_SECONDS = 0.5
-WALL_HELP = "The run on one screen for a projector, in a tab of its own: text that is read from afar, keys to steer it."
+WALL_HELP = later(
+    "The run on one screen for a projector, in a tab of its own: text that is read from afar, keys to steer it."
+)
 
 
 def empty_store(root: Path, studies: Sequence[str]) -> None:
     """What a person sees before the first run; the page looks for one by itself."""
-    st.info(f"No run yet in {plain(str(root.absolute()))}.", icon=":material/hourglass_empty:")
+    st.info(say("No run yet in {folder}.", folder=plain(str(root.absolute()))), icon=":material/hourglass_empty:")
     if studies:
-        st.markdown(plain(f"Studies lie there; the Studies page shows them: {', '.join(studies)}."))
+        st.markdown(plain(say("Studies lie there; the Studies page shows them: {names}.", names=", ".join(studies))))
     start_panel(root, ())
-    st.markdown("Or start one in a terminal; this page shows it as soon as it begins:")
+    st.markdown(say("Start one in a terminal; this page shows it as soon as it begins:"))
     st.code("lab train --dataset digits\nlab train agent --dataset digits\nlab demo", language="bash")
     known = run_folders(root)
 
     def wait() -> None:
         if run_folders(root) != known:
             st.rerun()
-        st.caption("Looking for a run every second.")
+        st.caption(say("Looking for a run every second."))
 
     repeat(wait, LOOK_SECONDS)
 
 
 def unreadable(read: Callable[[], object], text: str, icon: str) -> None:
-    """Says why something cannot be read, and draws the whole page once it can be: its writer may just have begun."""
+    """Says why something cannot be read, and draws the whole page once it can be: its writer may just have begun.
+
+    Args:
+        text: of the catalogue, with the place `{error}`.
+    """
 
     def look() -> None:
         try:
             read()
         except LabError as error:
-            st.error(plain(f"{text}{error}"), icon=icon)
+            st.error(plain(say(text, error=say_error(error))), icon=icon)
             return
         st.rerun()
 
@@ -83,20 +90,21 @@ def downloads(shown: list[Snapshot]) -> None:
         event = shown[0].latest("genotype")
         return json.dumps(None if event is None else event.payload["genotype"], indent=2)
 
-    with st.sidebar.expander("Download"):
-        st.download_button("Scalars (CSV)", lambda: scalars_csv(run_dir), f"{name}.csv", "text/csv", key="download_csv")
-        st.download_button(
-            "Report (HTML)", lambda: report_html(run_dir), f"{name}.html", "text/html", key="download_report"
-        )
+    with st.sidebar.expander(say("Download")):
+        label = say("Scalars (CSV)")
+        st.download_button(label, lambda: scalars_csv(run_dir), f"{name}.csv", "text/csv", key="download_csv")
+        label = say("Report (HTML)")
+        st.download_button(label, lambda: report_html(run_dir), f"{name}.html", "text/html", key="download_report")
         if snapshot.latest("genotype") is not None:
             st.download_button(
-                "Genotype (DOT)",
+                say("Genotype (DOT)"),
                 lambda: genotype_dot(drawn_edges(shown[0].latest("genotype"), None), name),
                 f"{name}.dot",
                 "text/vnd.graphviz",
                 key="download_dot",
             )
-            st.download_button("Genotype (JSON)", cell_json, f"{name}.json", "application/json", key="download_json")
+            label = say("Genotype (JSON)")
+            st.download_button(label, cell_json, f"{name}.json", "application/json", key="download_json")
 
 
 def body_of(snapshot: Snapshot) -> Callable[[panels.PageFrame], None]:
@@ -114,8 +122,8 @@ def follow_run(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: PageVie
     line.subheader(plain(snapshot.summary.name), width="content")
     with st.container(horizontal=True, vertical_alignment="center"):
         control_row(snapshot)
-        asking = can_ask(snapshot) and st.toggle(SWITCH, key="ask", bind="query-params", help=SWITCH_HELP)
-        st.link_button("Wall", wall_address(snapshot.summary.name), icon=":material/tv:", help=WALL_HELP)
+        asking = can_ask(snapshot) and st.toggle(say(SWITCH), key="ask", bind="query-params", help=say(SWITCH_HELP))
+        st.link_button(say("Wall"), wall_address(snapshot.summary.name), icon=":material/tv:", help=say(WALL_HELP))
     if not asking:
         stop_asking(snapshot.summary.path)
     shown = [snapshot]
@@ -169,7 +177,7 @@ def keep_drawing(
     try:
         moment = moment_of(run_dir)
     except LabError as error:
-        st.warning(plain(str(error)), icon=":material/link_off:")
+        st.warning(plain(say_error(error)), icon=":material/link_off:")
         moment = ShownMoment()
     # What stands outside the live part depends on these: buttons, list of runs, the clock.
     drawn_for = (*outside(snapshot), run_folders(root), moment.speed)
@@ -178,7 +186,9 @@ def keep_drawing(
         try:
             now = feed.refresh()
         except LabError as error:
-            st.error(plain(f"This run can no longer be read: {error}"), icon=":material/error:")
+            st.error(
+                plain(say("This run can no longer be read: {error}", error=say_error(error))), icon=":material/error:"
+            )
             return
         moment = moment_of(run_dir)
         step = moment.shown(now, time.time())
@@ -231,7 +241,7 @@ def page() -> None:
         # Of a study, which is no run itself, the trials are runs: those of the one that the address asks for.
         names = [*(run.name for run in runs), *trial_names(root, asked_run(), studies)]
     except LabError:
-        unreadable(lambda: list_runs(root), "", ":material/error:")
+        unreadable(lambda: list_runs(root), "{error}", ":material/error:")
         return
     if not names:
         empty_store(root, [study.name for study in studies])
@@ -239,7 +249,7 @@ def page() -> None:
     name = pick_run(root, names)
     follow, view = pick_follow(), pick_view()
     if name is None:
-        st.info("Choose a run in the sidebar.", icon=":material/arrow_back:")
+        st.info(say("Choose a run in the sidebar."), icon=":material/arrow_back:")
         return
     try:
         feed = feed_of(str(root / name))
@@ -254,7 +264,7 @@ def page() -> None:
             if launch.state(root / name) is None:
                 feed_of(str(root / name)).refresh()
 
-        unreadable(read, "This run cannot be read: ", ":material/folder_off:")
+        unreadable(read, later("This run cannot be read: {error}"), ":material/folder_off:")
         return
     (show_wall if wall else follow_run)(root, feed, snapshot, view, follow.run_every)
 

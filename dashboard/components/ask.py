@@ -14,27 +14,46 @@ from pathlib import Path
 import streamlit as st
 
 from components.card import card
+from components.charted import charted
 from components.feed import Snapshot
+from components.language import later, say
 from components.words import has_no_cell
-from lab.charts import agent_actions, mutation_changes
+from lab.charts import Surgery, agent_actions, mutation_changes
 
 _ASK = st.components.v2.component(
     "lab_ask", js=Path(__file__).with_name("ask.js").read_text(encoding="utf-8"), isolate_styles=False
 )
-HELP = (
+HELP = later(
     "Before a change is judged, ask who thinks that it stays. The answers are counted in this browser tab and go "
     "nowhere; they are forgotten when the tab is closed."
 )
-SWITCH = "Ask the class"
-SWITCH_HELP = (
+SWITCH = later("Ask the class")
+SWITCH_HELP = later(
     "The page holds back how a change ended, in every figure, number and sentence, until *Reveal* is pressed. What is "
     "decided when it is switched on is known, but for the latest change."
 )
-OFF = f"Switch *{SWITCH}* on, beside the buttons above: then nothing on this page tells how a change ended."
+OFF = later(
+    "Switch *Ask the class* on, beside the buttons above: then nothing on this page tells how a change ended until it "
+    "is revealed."
+)
 KEPT, BACK = "kept", "taken back"
 VERDICTS = {"accepted": KEPT, "rejected": BACK, KEPT: KEPT, "rolled back": BACK}
 """How a mutation or an action ended -> the answer that was right."""
-NOTHING = "Nothing to ask about yet: the first change has not been made."
+NOTHING = later("Nothing to ask about yet: the first change has not been made.")
+TEXTS = {
+    "question": later("{text} Kept or taken back?"),
+    "kept": later("Kept: {count}"),
+    "taken back": later("Taken back: {count}"),
+    "reveal": later("Reveal"),
+    "was kept": later("It was kept."),
+    "was taken back": later("It was taken back."),
+    "right": later("{right} of {count} answers were right."),
+    "score": later("Most of the class was right in {right} of {count} questions."),
+    "why": later("Why: {reason}"),
+    "open": later("Not decided yet: the network trains on, then the selection split decides."),
+    "decided": later("It is decided."),
+}
+"""What the script says, by its own names."""
 REVEALED_SECONDS = 15.0
 """For so long a revealed question stays where the next one waits already."""
 KEY, _REVEALED = "ask_the_class", "revealed_changes"
@@ -85,8 +104,12 @@ def questions_of(snapshot: Snapshot) -> tuple[Question, ...]:
             Question(
                 id=f"{run} mutation {change.number}",
                 run=run,
-                text=f"Mutation {change.number} at step {change.step:,}: "
-                f"{'; '.join(change.lines) or 'no edge was changed'}.",
+                text=say(
+                    "Mutation {number} at step {step:,}: {edits}.",
+                    number=change.number,
+                    step=change.step,
+                    edits="; ".join(map(charted, change.lines)) or say("no edge was changed"),
+                ),
                 verdict=VERDICTS.get(change.status, ""),
                 reason=change.reason if change.status in VERDICTS else "",
                 decided=steps.get(change.number),
@@ -96,20 +119,28 @@ def questions_of(snapshot: Snapshot) -> tuple[Question, ...]:
     found = []
     for action in agent_actions(snapshot.events):
         if action.outcome in VERDICTS:
-            surgery = ", ".join(
-                f"{part.text} at {part.layer}" if part.layer else part.text for part in action.surgeries
-            )
             found.append(
                 Question(
                     id=f"{run} action {action.number}",
                     run=run,
-                    text=f"Action {action.number} at step {action.step:,}, {action.action}: {surgery}.",
+                    text=say(
+                        "Action {number} at step {step:,}, {action}: {surgery}.",
+                        number=action.number,
+                        step=action.step,
+                        action=action.action,
+                        surgery=", ".join(map(surgery_text, action.surgeries)),
+                    ),
                     verdict=VERDICTS[action.outcome],
                     reason=action.reason,
                     decided=action.step,
                 )
             )
     return tuple(found)
+
+
+def surgery_text(part: Surgery) -> str:
+    """One operation of an action, and where."""
+    return say("{operation} at {layer}", operation=part.text, layer=part.layer) if part.layer else part.text
 
 
 def pick_question(questions: Sequence[Question], revealed: Mapping[str, float], now: float) -> Asked:
@@ -155,9 +186,10 @@ def ask_panel(asked: Asked | None) -> None:
     Args:
         asked: None where the class is not asked: then the panel says how to begin.
     """
-    with card("Ask the class", HELP):
+    with card(say("Ask the class"), say(HELP)):
         if asked is None or asked.question is None:
-            st.write(OFF if asked is None else NOTHING)
+            st.write(say(OFF if asked is None else NOTHING))
             return
-        data = {**asdict(asked.question), "revealed": asked.revealed}
+        texts = {name: say(text) for name, text in TEXTS.items()}
+        data = {**asdict(asked.question), "revealed": asked.revealed, "texts": texts}
         _ASK(key=KEY, data=data, on_reveal_change=partial(_reveal, asked.question.run))

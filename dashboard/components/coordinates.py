@@ -7,6 +7,7 @@ import streamlit as st
 
 from components.compare import config_rows
 from components.feed import Snapshot
+from components.language import say
 from components.plot import draw
 from components.resources import drawing_cache
 from components.words import number, plain
@@ -26,6 +27,8 @@ class RunColumns:
 
     columns: Mapping[str, list[str | float]]
     """Name of an axis -> the value of each run, the run's own name first."""
+    shown: tuple[str, ...]
+    """The runs that have a line."""
     left_out: tuple[str, ...]
     """Runs without a value of the chosen scalar."""
     hidden: int
@@ -36,7 +39,7 @@ def run_columns(snapshots: Mapping[str, Snapshot], scalar: str) -> RunColumns:
     """The axes of these runs; the last one is the last value of `scalar`."""
     ends = {name: snapshot.series(scalar).last for name, snapshot in snapshots.items()}
     names = [name for name, value in ends.items() if is_number(value)]
-    columns: dict[str, list[str | float]] = {"run": list(names)}
+    columns: dict[str, list[str | float]] = {say("run"): list(names)}
     rows = config_rows({name: snapshots[name].config for name in names})
     rows.sort(key=lambda row: row["setting"].startswith(ABOUT_MACHINE))
     for row in rows[:MOST_SETTINGS]:
@@ -47,7 +50,8 @@ def run_columns(snapshots: Mapping[str, Snapshot], scalar: str) -> RunColumns:
         if len(found) == len(names):
             columns[result] = [*found]
     left_out = tuple([name for name in snapshots if name not in names])
-    return RunColumns(columns=columns, left_out=left_out, hidden=max(0, len(rows) - MOST_SETTINGS))
+    hidden = max(0, len(rows) - MOST_SETTINGS)
+    return RunColumns(columns=columns, shown=tuple(names), left_out=left_out, hidden=hidden)
 
 
 def _value(text: str) -> str | float:
@@ -65,7 +69,7 @@ def column_rows(found: RunColumns) -> list[dict[str, str]]:
         name: [value if isinstance(value, str) else number(value) for value in values]
         for name, values in found.columns.items()
     }
-    return [{name: values[place] for name, values in texts.items()} for place in range(len(texts["run"]))]
+    return [{name: values[place] for name, values in texts.items()} for place in range(len(found.shown))]
 
 
 def draw_coordinates(snapshots: Mapping[str, Snapshot], scalar: str) -> None:
@@ -73,16 +77,20 @@ def draw_coordinates(snapshots: Mapping[str, Snapshot], scalar: str) -> None:
     if len(snapshots) < 2:
         return
     found = run_columns(snapshots, scalar)
-    st.markdown("**Settings and results**", help="A line is a run; the bluer, the larger its value on the last axis.")
+    help = say("A line is a run; the bluer it is, the larger is its value on the last axis.")
+    st.markdown(f"**{say('Settings and results')}**", help=help)
     versions = [(str(each.summary.path), each.version) for each in snapshots.values()]
     drawing = drawing_cache().get(
-        ("coordinates", scalar, *versions), lambda: parallel_figure(found.columns, color=scalar)
+        ("coordinates", scalar, *versions), lambda: parallel_figure(found.columns, color=scalar), own_names=True
     )
-    label = f"{len(found.columns['run'])} runs as lines across {', '.join(found.columns)}"
+    label = say("{count} runs as lines across {axes}", count=len(found.shown), axes=", ".join(found.columns))
     draw(drawing, key="compare_coordinates", label=label, view=f"{scalar} {' '.join(found.columns)}")
     if found.hidden:
-        st.caption(f"{MOST_SETTINGS} of {MOST_SETTINGS + found.hidden} differing settings; the table above has all.")
+        count = MOST_SETTINGS + found.hidden
+        text = say("{shown} of {count} differing settings; the table above has all.", shown=MOST_SETTINGS, count=count)
+        st.caption(text)
     if found.left_out:
-        st.caption(plain(f"Without a value of {scalar}: {', '.join(found.left_out)}."))
-    with st.expander("As a table"):
+        text = say("Without a value of {curve}: {runs}.", curve=scalar, runs=", ".join(found.left_out))
+        st.caption(plain(text))
+    with st.expander(say("As a table")):
         st.dataframe(column_rows(found), hide_index=True, alt=label)

@@ -16,6 +16,7 @@ from typing import Any
 import streamlit as st
 
 from components.clock import LOOK_SECONDS, repeat
+from components.language import later, say, say_error
 from components.words import plain
 from lab.base import ConfigError, LabError, StoreError, require, require_choice, require_range
 from lab.store import RunSummary, check_new_run, launch, new_run_name
@@ -25,12 +26,8 @@ FOLDER = "LAB_FOLDER"
 DESCRIBE_SECONDS = 120.0
 """For the list of what can be trained, on a busy machine."""
 LARGEST_SEED = 2**31 - 1
-MINUTES, EPOCHS = "minutes of training", "epochs"
+MINUTES, EPOCHS = later("minutes of training"), later("epochs")
 """What the length of a run can be given in."""
-STOP_TEXT = (
-    f"A run that was started from this page and has not ended {launch.STOP_SECONDS:.0f} s after *Stop* gets SIGTERM, "
-    f"{launch.TERM_SECONDS:.0f} s later SIGKILL."
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +103,7 @@ def read_choices(text: str) -> TrainChoices:
     )
 
 
-@st.cache_data(ttl=300, show_spinner="Asking lab train what can be trained here")
+@st.cache_data(ttl=300, show_spinner=False)
 def train_choices(folder: str) -> TrainChoices:
     """What can be trained by a process that begins in `folder`; asked again after five minutes.
 
@@ -154,29 +151,32 @@ def start_panel(root: Path, runs: Sequence[RunSummary]) -> None:
         return
     # Closed, it asks nobody what can be trained.
     place = st.expander(
-        "Start a run", icon=":material/rocket_launch:", key="start", on_change="rerun", bind="query-params"
+        say("Start a run"), icon=":material/rocket_launch:", key="start", on_change="rerun", bind="query-params"
     )
     if not place.open:
         return
     with place:
         try:
-            choices = train_choices(folder)
+            with st.spinner(say("Asking lab train what can be trained here")):
+                choices = train_choices(folder)
         except LabError as error:
-            st.error(plain(str(error)), icon=":material/error:")
+            st.error(plain(say_error(error)), icon=":material/error:")
             return
         request, name = _fields(choices)
         busy = [run.name for run in runs if run.state == "starting"]
-        help = f"{busy[0]} is starting; wait until it trains." if busy else "A process of its own: lab train."
-        pressed = st.button("Start", type="primary", icon=":material/play_arrow:", disabled=bool(busy), help=help)
+        help = say("A process of its own: lab train.")
+        if busy:
+            help = say("{name} is starting; wait until it trains.", name=plain(busy[0]))
+        pressed = st.button(say("Start"), type="primary", icon=":material/play_arrow:", disabled=bool(busy), help=help)
         if choices.missing:
-            names = ", ".join(choices.missing)
-            st.caption(plain(f"Not here: {names}. lab train --dataset NAME --download fetches a data set."))
+            text = later("Not here: {names}. lab train --dataset NAME --download fetches a data set.")
+            st.caption(plain(say(text, names=", ".join(choices.missing))))
         if not pressed:
             return
         try:
             begun = start_run(root, name, request, choices, folder)
         except LabError as error:
-            st.error(plain(f"Nothing was started: {error}"), icon=":material/error:")
+            st.error(plain(say("Nothing was started: {error}", error=say_error(error))), icon=":material/error:")
             return
     st.switch_page("app_pages/live.py", query_params={"run": begun})
 
@@ -184,29 +184,37 @@ def start_panel(root: Path, runs: Sequence[RunSummary]) -> None:
 def _fields(choices: TrainChoices) -> tuple[RunRequest, str]:
     """What a person has chosen: the run, and the name of its folder."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        recipe = st.selectbox("Recipe", list(choices.datasets), key="start_recipe", width=160)
-        dataset = st.selectbox("Data set", choices.datasets[recipe], key=f"start_dataset_{recipe}", width=200)
+        recipe = st.selectbox(say("Recipe"), list(choices.datasets), key="start_recipe", width=160)
+        dataset = st.selectbox(say("Data set"), choices.datasets[recipe], key=f"start_dataset_{recipe}", width=200)
         kinds = [MINUTES, EPOCHS] if recipe in choices.budgets else [EPOCHS]
-        kind = st.selectbox("Length in", kinds, key=f"start_kind_{recipe}", width=200)
+        kind = st.selectbox(say("Length in"), kinds, key=f"start_kind_{recipe}", format_func=say, width=200)
         if kind == MINUTES:
-            minutes, epochs = st.number_input("Minutes", 0.1, 10_000.0, 2.0, 0.5, key="start_minutes", width=140), None
+            label = say("Minutes")
+            minutes, epochs = st.number_input(label, 0.1, 10_000.0, 2.0, 0.5, key="start_minutes", width=140), None
         else:
-            usual = choices.epochs[recipe] or 20
-            minutes, epochs = None, st.number_input("Epochs", 1, 100_000, usual, key=f"epochs_{recipe}", width=140)
-        seed = st.number_input("Seed", 0, LARGEST_SEED, 0, key="start_seed", width=140)
-        name = st.text_input("Name", key="start_name", placeholder="date and time", width=200)
+            usual, label = choices.epochs[recipe] or 20, say("Epochs")
+            minutes, epochs = None, st.number_input(label, 1, 100_000, usual, key=f"epochs_{recipe}", width=140)
+        seed = st.number_input(say("Seed"), 0, LARGEST_SEED, 0, key="start_seed", width=140)
+        name = st.text_input(say("Name"), key="start_name", placeholder=say("date and time"), width=200)
     return RunRequest(recipe=recipe, dataset=dataset, seed=seed, minutes=minutes, epochs=epochs), name.strip()
+
+
+def stop_text() -> str:
+    """What becomes of a run that does not stop."""
+    return say(
+        "A run that was started from this page and has not ended {stop:.0f} s after *Stop* gets SIGTERM, {term:.0f} s "
+        "later SIGKILL.",
+        stop=launch.STOP_SECONDS,
+        term=launch.TERM_SECONDS,
+    )
 
 
 def starting_run(run_dir: Path) -> None:
     """What the process of a run says until the run can be read; then the page is drawn anew."""
     st.subheader(plain(run_dir.name))
     found = launch.state(run_dir)
-    if (
-        found is not None
-        and found[0] == "starting"
-        and st.button("Stop", icon=":material/stop_circle:", help=STOP_TEXT)
-    ):
+    starts = found is not None and found[0] == "starting"
+    if starts and st.button(say("Stop"), icon=":material/stop_circle:"):
         # It listens to no command yet.
         launch.end_later(run_dir, stop_seconds=0.0)
 
@@ -215,12 +223,12 @@ def starting_run(run_dir: Path) -> None:
         if now is None or found is None or now[0] != found[0]:
             st.rerun()
         if now[0] == "starting":
-            st.info(plain(f"The run is starting: {now[1]}."), icon=":material/hourglass_top:")
+            st.info(plain(say("The run is starting: {reason}.", reason=now[1])), icon=":material/hourglass_top:")
         else:
-            st.error(plain(f"The run did not begin: {now[1]}"), icon=":material/error:")
+            st.error(plain(say("The run did not begin: {reason}", reason=now[1])), icon=":material/error:")
         lines = launch.last_lines(run_dir)
         if lines:
-            st.caption(plain(f"The end of {run_dir / launch.LOG}:"))
+            st.caption(plain(say("The end of {file}:", file=run_dir / launch.LOG)))
             st.code("\n".join(lines), language=None)
 
     repeat(look, LOOK_SECONDS)

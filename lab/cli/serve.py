@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from lab.base import DISTRIBUTION, ConfigError, StoreError, require_extra, require_range, resource
+from lab.base import DISTRIBUTION, ConfigError, StoreError, page_language, require_extra, require_range, resource
 from lab.store.process import end_process
 
 HOST = "127.0.0.1"
@@ -100,10 +100,12 @@ def dashboard_server(port: int, runs: str | Path, *, starts: bool = True) -> Ite
         starts: whether a person can start runs there; they begin in the working folder of this process.
 
     Raises:
-        ConfigError: the port is taken, or a package of the extra `page` is not installed.
+        ConfigError: the port is taken, LAB_LANG asks for a language that the page does not have, or a package of the
+            extra `page` is not installed.
         StoreError: the server did not come up.
     """
     require_extra("page", "the dashboard")
+    page_language()
     check_port(port)
     # Absolute: the server's working folder is another one.
     environment = {**os.environ, "LAB_RUNS": str(Path(runs).resolve()), FOLDER: os.getcwd() if starts else ""}

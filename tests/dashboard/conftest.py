@@ -25,7 +25,7 @@ from lab.store import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "dashboard"))
+sys.path[:0] = [str(ROOT / "dashboard"), str(Path(__file__).parent)]
 
 PLAIN = Genotype(NB201, ("nor_conv_3x3",) * 6)
 CHANGED = PLAIN.replace(NB201.edges[1], "skip_connect")

@@ -70,7 +70,7 @@ def test_the_page_draws_the_axes_with_a_table_and_compares_over_epochs_and_time(
     assert curves["layout"]["xaxis"]["title"]["text"] == "epochs"
     assert "loss over epochs" in curves["label"]
     assert page.values("compare_figure", 0, "x")[-1] == 1.0
-    assert "No epoch has passed in new: left out." in page.text
+    assert "Left out, since no epoch has passed there: new." in page.text
     page.app.selectbox(key="compare_x").select("time")
     assert "training time (s)" in page.tick().charts["compare_figure"]["layout"]["xaxis"]["title"]["text"]
 
