@@ -40,8 +40,8 @@ PANELS = {
     ),
     later("Ask the class"): later(
         "Let the class guess whether a change is kept or taken back: switch *Ask the class* on, beside the buttons. "
-        "Then nothing on the page tells how a change ended until *Reveal* is pressed, which appears when it is decided. "
-        "Answers are counted in this browser tab and are sent nowhere."
+        "Then nothing on the page tells how a change ended until *Reveal* is pressed, which appears when it is "
+        "decided. Answers are counted in this browser tab and are sent nowhere."
     ),
     later("Architecture probabilities"): later(
         "The probability of each primitive on each edge: softmax(α/τ). ◆ is what the live network has, ▲ the most "
