@@ -9,18 +9,22 @@ from pathlib import Path
 
 import streamlit as st
 from components import agent, multitask, panels, text
+from components.ask import SWITCH, SWITCH_HELP, ask, can_ask, stop_asking
 from components.clock import ENDED, LOOK_SECONDS, look_again, repeat
 from components.compare import live_address, wall_address
 from components.controls import control_row
 from components.export import scalars_csv
 from components.feed import Snapshot, SnapshotFeed
 from components.figures import drawn_edges
+from components.language import later, say, say_error
 from components.moment import ShownMoment, go_to, moment_of
 from components.plot import load_plotly
+from components.report import report_html
 from components.resources import drawing_cache, feed_of, root_of_page
 from components.root import run_folders
 from components.sidebar import PageView, asked_run, on_wall, pick_follow, pick_run, pick_view
 from components.slider import draw_slider
+from components.start import start_panel, starting_run
 from components.studies import runs_and_studies, trial_names
 from components.wall import draw_wall
 from components.wall_figures import find_fixed, ghost_of
@@ -28,38 +32,45 @@ from components.words import held_temperature, is_agent, is_multitask, is_text, 
 
 from lab.base import LabError
 from lab.charts import genotype_dot
-from lab.store import list_runs
+from lab.store import launch, list_runs
 
 # Between two pictures of a replay. (A text of its own would be shown on the page.)
 REPLAY_SECONDS = 0.5
-WALL_HELP = "The run on one screen for a projector, in a tab of its own: text that is read from afar, keys to steer it."
+WALL_HELP = later(
+    "The run on one screen for a projector, in a tab of its own: text that is read from afar, keys to steer it."
+)
 
 
 def empty_store(root: Path, studies: Sequence[str]) -> None:
     """What a person sees before the first run; the page looks for one by itself."""
-    st.info(f"No run yet in {plain(str(root.absolute()))}.", icon=":material/hourglass_empty:")
+    st.info(say("No run yet in {folder}.", folder=plain(str(root.absolute()))), icon=":material/hourglass_empty:")
     if studies:
-        st.markdown(plain(f"Studies lie there; the Studies page shows them: {', '.join(studies)}."))
-    st.markdown("Start one in a terminal; this page shows it as soon as it begins:")
+        st.markdown(plain(say("Studies lie there; the Studies page shows them: {names}.", names=", ".join(studies))))
+    start_panel(root, ())
+    st.markdown(say("Start one in a terminal; this page shows it as soon as it begins:"))
     st.code("lab train --dataset digits\nlab train agent --dataset digits\nlab demo", language="bash")
     known = run_folders(root)
 
     def wait() -> None:
         if run_folders(root) != known:
             st.rerun()
-        st.caption("Looking for a run every second.")
+        st.caption(say("Looking for a run every second."))
 
     repeat(wait, LOOK_SECONDS)
 
 
 def unreadable(read: Callable[[], object], text: str, icon: str) -> None:
-    """Says why something cannot be read, and draws the whole page once it can be: its writer may just have begun."""
+    """Says why something cannot be read, and draws the whole page once it can be: its writer may just have begun.
+
+    Args:
+        text: of the catalogue, with the place `{error}`.
+    """
 
     def look() -> None:
         try:
             read()
         except LabError as error:
-            st.error(plain(f"{text}{error}"), icon=icon)
+            st.error(plain(say(text, error=say_error(error))), icon=icon)
             return
         st.rerun()
 
@@ -67,7 +78,7 @@ def unreadable(read: Callable[[], object], text: str, icon: str) -> None:
 
 
 def downloads(shown: list[Snapshot]) -> None:
-    """The run's scalars as CSV, the shown cell as DOT and JSON; each is written when it is asked for.
+    """The run's scalars as CSV, its report, the shown cell as DOT and JSON; each is written when it is asked for.
 
     Args:
         shown: one snapshot, that of the page, which each tick replaces.
@@ -79,17 +90,21 @@ def downloads(shown: list[Snapshot]) -> None:
         event = shown[0].latest("genotype")
         return json.dumps(None if event is None else event.payload["genotype"], indent=2)
 
-    with st.sidebar.expander("Download"):
-        st.download_button("Scalars (CSV)", lambda: scalars_csv(run_dir), f"{name}.csv", "text/csv", key="download_csv")
+    with st.sidebar.expander(say("Download")):
+        label = say("Scalars (CSV)")
+        st.download_button(label, lambda: scalars_csv(run_dir), f"{name}.csv", "text/csv", key="download_csv")
+        label = say("Report (HTML)")
+        st.download_button(label, lambda: report_html(run_dir), f"{name}.html", "text/html", key="download_report")
         if snapshot.latest("genotype") is not None:
             st.download_button(
-                "Genotype (DOT)",
+                say("Genotype (DOT)"),
                 lambda: genotype_dot(drawn_edges(shown[0].latest("genotype"), None), name),
                 f"{name}.dot",
                 "text/vnd.graphviz",
                 key="download_dot",
             )
-            st.download_button("Genotype (JSON)", cell_json, f"{name}.json", "application/json", key="download_json")
+            label = say("Genotype (JSON)")
+            st.download_button(label, cell_json, f"{name}.json", "application/json", key="download_json")
 
 
 def body_of(snapshot: Snapshot) -> Callable[[panels.PageFrame], None]:
@@ -107,7 +122,10 @@ def follow_run(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: PageVie
     line.subheader(plain(snapshot.summary.name), width="content")
     with st.container(horizontal=True, vertical_alignment="center"):
         control_row(snapshot)
-        st.link_button("Wall", wall_address(snapshot.summary.name), icon=":material/tv:", help=WALL_HELP)
+        asking = can_ask(snapshot) and st.toggle(say(SWITCH), key="ask", bind="query-params", help=say(SWITCH_HELP))
+        st.link_button(say("Wall"), wall_address(snapshot.summary.name), icon=":material/tv:", help=say(WALL_HELP))
+    if not asking:
+        stop_asking(snapshot.summary.path)
     shown = [snapshot]
     downloads(shown)
     body = body_of(snapshot)
@@ -116,10 +134,11 @@ def follow_run(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: PageVie
         shown[0] = picture.snapshot
         with line:
             panels.status(picture)
-        draw_slider(picture.whole, moment, picture.snapshot.cut)
+        holds = picture.asked is not None and picture.asked.until is not None
+        draw_slider(picture.whole, moment, picture.snapshot.cut, known=picture.snapshot if holds else None)
         body(picture)
 
-    keep_drawing(root, feed, snapshot, view, run_every, draw)
+    keep_drawing(root, feed, snapshot, view, run_every, draw, asking=asking)
 
 
 def show_wall(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: PageView, run_every: float | None) -> None:
@@ -147,13 +166,18 @@ def keep_drawing(
     view: PageView,
     run_every: float | None,
     draw: Callable[[panels.PageFrame, ShownMoment], None],
+    *,
+    asking: bool = False,
 ) -> None:
-    """Draw the moment that the page shows, at each tick anew: as often as a replay needs, as the run brings rows."""
+    """Draw the moment that the page shows, at each tick anew: as often as a replay needs, as the run brings rows.
+
+    Where the class is asked, an earlier moment is drawn as long as an outcome is to be revealed.
+    """
     run_dir = snapshot.summary.path
     try:
         moment = moment_of(run_dir)
     except LabError as error:
-        st.warning(plain(str(error)), icon=":material/link_off:")
+        st.warning(plain(say_error(error)), icon=":material/link_off:")
         moment = ShownMoment()
     # What stands outside the live part depends on these: buttons, list of runs, the clock.
     drawn_for = (*outside(snapshot), run_folders(root), moment.speed)
@@ -162,7 +186,9 @@ def keep_drawing(
         try:
             now = feed.refresh()
         except LabError as error:
-            st.error(plain(f"This run can no longer be read: {error}"), icon=":material/error:")
+            st.error(
+                plain(say("This run can no longer be read: {error}", error=say_error(error))), icon=":material/error:"
+            )
             return
         moment = moment_of(run_dir)
         step = moment.shown(now, time.time())
@@ -175,12 +201,17 @@ def keep_drawing(
         if now.complete and not snapshot.complete and now.summary.state in ENDED:
             st.rerun()  # from now on the page stands still
         shown = now.at(step)
-        draw(
-            panels.PageFrame(
-                snapshot=shown, whole=now, view=view.curves, x=view.x, metrics=view.metrics, cache=drawing_cache()
-            ),
-            moment,
+        asked = ask(shown) if asking else None
+        frame = panels.PageFrame(
+            snapshot=shown if asked is None else shown.at(asked.until),
+            whole=now,
+            view=view.curves,
+            x=view.x,
+            metrics=view.metrics,
+            cache=drawing_cache(),
+            asked=asked,
         )
+        draw(frame, moment)
 
     replays = moment.speed is not None
     place = st.container()
@@ -210,7 +241,7 @@ def page() -> None:
         # Of a study, which is no run itself, the trials are runs: those of the one that the address asks for.
         names = [*(run.name for run in runs), *trial_names(root, asked_run(), studies)]
     except LabError:
-        unreadable(lambda: list_runs(root), "", ":material/error:")
+        unreadable(lambda: list_runs(root), "{error}", ":material/error:")
         return
     if not names:
         empty_store(root, [study.name for study in studies])
@@ -218,13 +249,22 @@ def page() -> None:
     name = pick_run(root, names)
     follow, view = pick_follow(), pick_view()
     if name is None:
-        st.info("Choose a run in the sidebar.", icon=":material/arrow_back:")
+        st.info(say("Choose a run in the sidebar."), icon=":material/arrow_back:")
         return
     try:
         feed = feed_of(str(root / name))
         snapshot = feed.refresh()
     except LabError:
-        unreadable(lambda: feed_of(str(root / name)).refresh(), "This run cannot be read: ", ":material/folder_off:")
+        if launch.state(root / name) is not None:
+            starting_run(root / name)
+            return
+
+        def read() -> None:
+            # One whose folder was just made may turn out to be starting.
+            if launch.state(root / name) is None:
+                feed_of(str(root / name)).refresh()
+
+        unreadable(read, later("This run cannot be read: {error}"), ":material/folder_off:")
         return
     (show_wall if wall else follow_run)(root, feed, snapshot, view, follow.run_every)
 

@@ -7,6 +7,7 @@ import streamlit as st
 from components import studies
 from components.clock import ENDED, LOOK_SECONDS, look_again, repeat
 from components.feed import SnapshotFeed
+from components.language import later, say, say_error
 from components.panels import MOST_ROWS, PageFrame, card, headline
 from components.plot import load_plotly
 from components.resources import drawing_cache, feed_of, root_of_page
@@ -22,17 +23,17 @@ from lab.store import RunSummary
 
 def no_study(root: Path) -> None:
     """What a person sees before the first study; the page looks for one by itself."""
-    st.info(f"No study yet in {plain(str(root.absolute()))}.", icon=":material/hourglass_empty:")
-    st.markdown("A study tries other settings of a recipe, several trials at once. Start one in a terminal:")
+    st.info(say("No study yet in {folder}.", folder=plain(str(root.absolute()))), icon=":material/hourglass_empty:")
+    st.markdown(say("A study tries other settings of a recipe, several trials at once. Start one in a terminal:"))
     st.code("lab tune --dataset digits --search weight_lr=1e-3:1e-1:log --n-trials 20", language="bash")
-    st.markdown("Studies lie in a folder of their own unless *\\-\\-outdir* says otherwise; this shows them:")
+    st.markdown(say("Studies lie in a folder of their own unless *\\-\\-outdir* says otherwise; this shows them:"))
     st.code("lab dashboard --save-dir studies", language="bash")
     known = run_folders(root)
 
     def wait() -> None:
         if run_folders(root) != known:
             st.rerun()
-        st.caption("Looking for a study every second.")
+        st.caption(say("Looking for a study every second."))
 
     repeat(wait, LOOK_SECONDS)
 
@@ -44,7 +45,8 @@ def unreadable(name: str, path: Path) -> None:
         try:
             StudyPicture.of(feed_of(str(path)).refresh())
         except LabError as error:
-            st.error(plain(f"Study {name} cannot be read: {error}"), icon=":material/folder_off:")
+            text = say("Study {name} cannot be read: {error}", name=name, error=say_error(error))
+            st.error(plain(text), icon=":material/folder_off:")
             return
         st.rerun()
 
@@ -55,12 +57,14 @@ def status(picture: StudyPicture) -> None:
     """One line of badges: state, sampler, storage, freshness."""
     summary = picture.snapshot.summary
     icon, color, _ = STATE_SIGNS[summary.state]
-    meaning = studies.STATES[summary.state]
-    st.badge(summary.state, icon=f":material/{icon}:", color=color, help=meaning)  # type: ignore[arg-type]
-    st.badge(plain(f"sampler: {picture.sampler}"), icon=":material/casino:", color="gray")
+    meaning = say(studies.STATES[summary.state])
+    st.badge(say(summary.state), icon=f":material/{icon}:", color=color, help=meaning)  # type: ignore[arg-type]
+    st.badge(plain(say("sampler: {name}", name=picture.sampler)), icon=":material/casino:", color="gray")
     event = picture.snapshot.latest("study")
     if event is not None:
-        st.badge(plain(f"pruner: {event.payload['pruner']}"), icon=":material/content_cut:", color="gray")
+        st.badge(
+            plain(say("pruner: {name}", name=event.payload["pruner"])), icon=":material/content_cut:", color="gray"
+        )
         st.badge(plain(str(event.payload["storage"])), icon=":material/database:", color="gray")
     st.badge(sign_of_life(summary), icon=":material/favorite:", color="gray")
 
@@ -72,12 +76,12 @@ def notices(picture: StudyPicture) -> None:
         st.warning(plain(summary.reason), icon=f":material/{STATE_SIGNS[summary.state][0]}:")
     command = studies.resume_command(picture)
     if command is not None:
-        st.caption("Trials are left. This goes on with them:")
+        st.caption(say("Trials are left. This goes on with them:"))
         st.code(command, language="bash")
     if picture.running and all(trial.state == "running" for trial in picture.trials):
-        st.info("The study has begun; no trial has ended yet.", icon=":material/hourglass_top:")
+        st.info(say("The study has begun; no trial has ended yet."), icon=":material/hourglass_top:")
     if not picture.snapshot.complete:
-        st.info("Reading a long study: the rest is still loading.", icon=":material/hourglass_top:")
+        st.info(say("Reading a long study: the rest is still loading."), icon=":material/hourglass_top:")
 
 
 def body(picture: StudyPicture, objective: str) -> None:
@@ -86,8 +90,8 @@ def body(picture: StudyPicture, objective: str) -> None:
     headline(studies.kpis(picture, objective))
     alerts = studies.alert_rows(picture.snapshot)
     if alerts:
-        with card("Alerts", "What was repaired, given back or refused, newest first."):
-            st.dataframe(alerts, hide_index=True, alt="Alerts with level, time, title and reason")
+        with card(say("Alerts"), say("What was repaired, given back or refused, newest first.")):
+            st.dataframe(alerts, hide_index=True, alt=say("Alerts with level, time, title and reason"))
     left, right = st.columns(2)
     with left:
         history(picture, objective)
@@ -97,8 +101,10 @@ def body(picture: StudyPicture, objective: str) -> None:
         front(picture, objective)
     coordinates(picture, objective)
     trials(picture)
-    with card("Retry policy", "What becomes of an attempt that did not end well, and how many there were."):
-        st.dataframe(picture.policy_rows(), hide_index=True, alt="Cause, whether it is tried again, meaning, attempts")
+    help = say("What becomes of an attempt that did not end well, and how many there were.")
+    with card(say("Retry policy"), help):
+        alt = say("Cause, whether it is tried again, meaning, attempts")
+        st.dataframe(picture.policy_rows(), hide_index=True, alt=alt)
 
 
 def frame(picture: StudyPicture) -> PageFrame:
@@ -110,20 +116,24 @@ def history(picture: StudyPicture, objective: str) -> None:
     """The value of each trial, and the best so far."""
     direction = picture.objectives[objective]
     best = best_trial(picture.trials, objective, direction)
-    told = "none yet" if best is None else f"{number(best.values[objective])} in trial {best.number}"
-    with card("History", "A point is a complete trial; the line is the best value so far."):
+    told = say("none yet")
+    if best is not None:
+        told = say("{value} in trial {number}", value=number(best.values[objective]), number=best.number)
+    with card(say("History"), say("A point is a complete trial; the line is the best value so far.")):
         frame(picture).figure(
             f"study {objective}",
             picture.snapshot.version,
             lambda: study_figure(picture.trials, objective, direction),
-            f"{objective} of each trial; best {told}",
+            say("{objective} of each trial; best {told}", objective=objective, told=told),
         )
 
 
 def front(picture: StudyPicture, objective: str) -> None:
     """The trials that no other one beats in every objective, against each of the other objectives."""
     rows = studies.front_rows(picture)
-    with card("Pareto front", "Orange diamonds are the complete trials that no other trial beats in every objective."):
+    help = say("Orange diamonds are the complete trials that no other trial beats in every objective.")
+    text = later("{objective} against {across}; none beats {count} trials, which the table below lists")
+    with card(say("Pareto front"), help):
         others = [name for name in picture.objectives if name != objective]
         for across, column in zip(others, st.columns(len(others)), strict=True):
             with column:
@@ -131,17 +141,18 @@ def front(picture: StudyPicture, objective: str) -> None:
                     f"front {across} {objective}",
                     picture.snapshot.version,
                     partial(front_figure, picture.trials, picture.objectives, across, objective),
-                    f"{objective} against {across}; none beats {len(rows)} trials, which the table below lists",
+                    say(text, objective=objective, across=across, count=len(rows)),
                 )
         if rows:
-            st.dataframe(rows[:MOST_ROWS], hide_index=True, alt="Trials that none beats, with all objectives")
+            st.dataframe(rows[:MOST_ROWS], hide_index=True, alt=say("Trials that none beats, with all objectives"))
 
 
 def importances(picture: StudyPicture, objective: str) -> None:
     """What the searched fields matter."""
     shares, told = picture.importances(objective)
-    alt = ", ".join(f"{name} {share:.0%}" for name, share in shares.items()) or "not worked out yet"
-    with card("Importances", "How much of the difference between good and bad trials each field explains."):
+    alt = ", ".join(f"{name} {share:.0%}" for name, share in shares.items()) or say("not worked out yet")
+    help = say("How much of the difference between good and bad trials each field explains.")
+    with card(say("Importances"), help):
         frame(picture).figure(
             f"importances {objective}", picture.snapshot.version, lambda: importance_figure(shares), alt
         )
@@ -152,27 +163,35 @@ def importances(picture: StudyPicture, objective: str) -> None:
 def coordinates(picture: StudyPicture, objective: str) -> None:
     """All complete trials across all searched fields."""
     direction = picture.objectives[objective]
-    with card("Parallel coordinates", "A line is a complete trial. Drag along an axis to keep what passes there."):
+    help = say("A line is a complete trial. Drag along an axis to keep what passes there.")
+    fields = ", ".join(each["field"] for each in picture.space)
+    with card(say("Parallel coordinates"), help):
         frame(picture).figure(
             f"coordinates {objective}",
             picture.snapshot.version,
             lambda: coordinates_figure(picture.trials, picture.space, objective, direction),
-            f"Each complete trial across {', '.join(each['field'] for each in picture.space)} to its {objective}; "
-            "the table of trials has the same numbers",
+            say(
+                "Each complete trial across {fields} to its {objective}; the table of trials has the same numbers",
+                fields=fields,
+                objective=objective,
+            ),
         )
 
 
 def trials(picture: StudyPicture) -> None:
     """The table of attempts."""
-    with card("Trials", "Every attempt, the latest first; a retry names the trial whose values it has."):
+    help = say("Every attempt, the latest first; a retry names the trial whose values it has.")
+    with card(say("Trials"), help):
         rows = studies.trial_rows(picture, MOST_ROWS)
         if not rows:
-            st.caption("No trial has begun yet.")
+            st.caption(say("No trial has begun yet."))
             return
-        link = st.column_config.LinkColumn("run", display_text="Live", help="Opens the trial's run in a new tab.")
-        st.dataframe(rows, hide_index=True, column_config={"run": link}, alt="Attempts with state, values, settings")
+        name, help = say("run"), say("Opens the trial's run in a new tab.")
+        link = st.column_config.LinkColumn(name, display_text=say("Live"), help=help)
+        alt = say("Attempts with state, values, settings")
+        st.dataframe(rows, hide_index=True, column_config={name: link}, alt=alt)
         if len(picture.trials) > MOST_ROWS:
-            st.caption(f"The latest {MOST_ROWS} of {len(picture.trials):,}.")
+            st.caption(say("The latest {shown} of {count:,}.", shown=MOST_ROWS, count=len(picture.trials)))
 
 
 def open_trial(picture: StudyPicture) -> None:
@@ -182,8 +201,8 @@ def open_trial(picture: StudyPicture) -> None:
     if not runs:
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        chosen = st.selectbox("Run of trial", list(runs), key="open_trial")
-        if st.button("Open", icon=":material/visibility:", key="open"):
+        chosen = st.selectbox(say("Run of trial"), list(runs), key="open_trial")
+        if st.button(say("Open"), icon=":material/visibility:", key="open"):
             st.switch_page("app_pages/live.py", query_params={"run": f"{summary.name}/{runs[chosen]}"})
 
 
@@ -194,7 +213,7 @@ def follow_study(root: Path, feed: SnapshotFeed, picture: StudyPicture, run_ever
     line.subheader(plain(snapshot.summary.name), width="content")
     objective = pick_objective(snapshot.summary.name, list(picture.objectives))
     if objective is None:
-        st.info("Choose an objective in the sidebar.", icon=":material/arrow_back:")
+        st.info(say("Choose an objective in the sidebar."), icon=":material/arrow_back:")
         return
     open_trial(picture)
     # What stands outside the live part depends on these: list of studies, trials to open.
@@ -204,7 +223,8 @@ def follow_study(root: Path, feed: SnapshotFeed, picture: StudyPicture, run_ever
         try:
             now = StudyPicture.of(feed.refresh())
         except LabError as error:
-            st.error(plain(f"This study can no longer be read: {error}"), icon=":material/error:")
+            text = say("This study can no longer be read: {error}", error=say_error(error))
+            st.error(plain(text), icon=":material/error:")
             return
         if (now.snapshot.summary.state, len(now.trials), run_folders(root)) != drawn_for:
             st.rerun()
@@ -225,7 +245,7 @@ def follow_study(root: Path, feed: SnapshotFeed, picture: StudyPicture, run_ever
 
 def study_list(found: tuple[RunSummary, ...]) -> None:
     """The table of studies."""
-    st.dataframe(studies.study_rows(found), hide_index=True, alt="Studies with state, start and reason")
+    st.dataframe(studies.study_rows(found), hide_index=True, alt=say("Studies with state, start and reason"))
 
 
 def page() -> None:
@@ -234,7 +254,7 @@ def page() -> None:
     try:
         found = studies.runs_and_studies(root)[1]
     except LabError as error:
-        st.error(plain(str(error)), icon=":material/error:")
+        st.error(plain(say_error(error)), icon=":material/error:")
         return
     if not found:
         no_study(root)
@@ -243,7 +263,7 @@ def page() -> None:
     name = pick_study(root, [study.name for study in found])
     follow = pick_follow()
     if name is None:
-        st.info("Choose a study in the sidebar.", icon=":material/arrow_back:")
+        st.info(say("Choose a study in the sidebar."), icon=":material/arrow_back:")
         return
     path = root / name
     try:

@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from components.feed import Snapshot
+from components.language import later, say
 from components.words import number
 from lab.store import control
 
 NAMES = {
-    "pause": "Pause",
-    "resume": "Resume",
-    "mutate": "Mutate now",
-    "checkpoint": "Save",
-    "set_temperature": "Set temperature",
-    "release_temperature": "Release temperature",
-    "stop": "Stop",
+    "pause": later("Pause"),
+    "resume": later("Resume"),
+    "mutate": later("Mutate now"),
+    "checkpoint": later("Save"),
+    "set_temperature": later("Set temperature"),
+    "release_temperature": later("Release temperature"),
+    "stop": later("Stop"),
 }
 
 
@@ -38,7 +39,7 @@ class Sent:
     def title(self) -> str:
         """The command as the button names it, with its arguments."""
         values = ", ".join(number(value) for value in self.arguments.values())
-        return f"{NAMES[self.command]} {values}".strip()
+        return f"{say(NAMES[self.command])} {values}".strip()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,11 +70,18 @@ def answer(snapshot: Snapshot, sent: Sent, now: float) -> Answer:
         # Later events only: the same command may have been sent and answered before.
         if event.id > sent.after and event.payload["command"] == sent.command:
             seconds = max(0.0, event.time - sent.time)
-            verdict = "done" if event.payload["done"] else "refused"
-            text = f": {event.payload['text']}" if event.payload["text"] else ""
-            return Answer(state=verdict, text=f"{sent.title}: {verdict} after {seconds:.1f} s{text}")
+            verdict = later("done") if event.payload["done"] else later("refused")
+            text = say(
+                "{command}: {verdict} after {seconds:.1f} s", command=sent.title, verdict=say(verdict), seconds=seconds
+            )
+            why = event.payload["text"]
+            return Answer(state=verdict, text=say("{head}: {reason}", head=text, reason=why) if why else text)
     waited = max(0.0, now - sent.time)
     if snapshot.summary.state != "running":
-        return Answer(state="lost", text=f"{sent.title}: the run is {snapshot.summary.state} and did not answer")
-    taken = "the run has received it" if not sent.path.exists() else "the run has not received it yet"
-    return Answer(state="waiting", text=f"{sent.title}: sent {waited:.0f} s ago, {taken}")
+        state = say(snapshot.summary.state)
+        text = say("{command}: the run is {state} and did not answer", command=sent.title, state=state)
+        return Answer(state="lost", text=text)
+    taken = later("{command}: sent {seconds:.0f} s ago, the run has received it")
+    untaken = later("{command}: sent {seconds:.0f} s ago, the run has not received it yet")
+    text = say(untaken if sent.path.exists() else taken, command=sent.title, seconds=waited)
+    return Answer(state="waiting", text=text)

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import numpy as np
 
 from components.feed import Snapshot
+from components.language import say
 from components.words import NOTHING, STATE_SIGNS, age_text, clock_text, number
 from lab.store import RunLabel, RunSummary
 
@@ -57,17 +58,17 @@ def run_rows(runs: Sequence[RunSummary], labels: Mapping[str, RunLabel] = NO_LAB
     titled, noted = (any(getattr(label, field) for label in labels.values()) for field in ("title", "note"))
     return [
         {
-            "run": run.name,
-            **({"title": labels[run.name].title} if titled else {}),
-            **({"note": labels[run.name].note} if noted else {}),
-            "live": live_address(run.name),
-            "state": run.state,
-            "started": clock_text(run.started) if math.isfinite(run.started) and run.started > 0 else NOTHING,
-            "last heartbeat": age_text(run.heartbeat_age) if math.isfinite(run.heartbeat_age) else NOTHING,
-            "last step": NOTHING if run.last_step is None else f"{run.last_step:,}",
-            "accuracy": number(run.accuracy, ".1%"),
-            "attempt": str(run.attempt or NOTHING),
-            "reason": run.reason or STATE_SIGNS[run.state][2],
+            say("run"): run.name,
+            **({say("title"): labels[run.name].title} if titled else {}),
+            **({say("note"): labels[run.name].note} if noted else {}),
+            say("live"): live_address(run.name),
+            say("state"): say(run.state),
+            say("started"): clock_text(run.started) if math.isfinite(run.started) and run.started > 0 else NOTHING,
+            say("last heartbeat"): age_text(run.heartbeat_age) if math.isfinite(run.heartbeat_age) else NOTHING,
+            say("last step"): NOTHING if run.last_step is None else f"{run.last_step:,}",
+            say("accuracy"): number(run.accuracy, ".1%"),
+            say("attempt"): str(run.attempt or NOTHING),
+            say("reason"): run.reason or say(STATE_SIGNS[run.state][2]),
         }
         for run in runs
     ]
@@ -92,7 +93,7 @@ def config_rows(configs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]
     for key in keys:
         values = {name: config.get(key, NOTHING) for name, config in flat.items()}
         if len(set(values.values())) > 1:
-            rows.append({"setting": key, **values})
+            rows.append({say("setting"): key, **values})
     return rows
 
 
@@ -102,17 +103,14 @@ def best_rows(snapshots: Mapping[str, Snapshot], scalar: str) -> list[dict[str, 
     for name, snapshot in snapshots.items():
         series = snapshot.series(scalar).finite
         if not len(series):
-            rows.append({"run": name, "smallest": NOTHING, "largest": NOTHING, "last": NOTHING})
+            rows.append({say("run"): name, say("smallest"): NOTHING, say("largest"): NOTHING, say("last"): NOTHING})
             continue
-        low, high = int(np.argmin(series.value)), int(np.argmax(series.value))
-        rows.append(
-            {
-                "run": name,
-                "smallest": f"{number(series.value[low])} at step {series.step[low]:,}",
-                "largest": f"{number(series.value[high])} at step {series.step[high]:,}",
-                "last": f"{number(series.value[-1])} at step {series.step[-1]:,}",
-            }
+        low, high, last = int(np.argmin(series.value)), int(np.argmax(series.value)), len(series) - 1
+        smallest, largest, latest = (
+            say("{value} at step {step:,}", value=number(series.value[place]), step=int(series.step[place]))
+            for place in (low, high, last)
         )
+        rows.append({say("run"): name, say("smallest"): smallest, say("largest"): largest, say("last"): latest})
     return rows
 
 

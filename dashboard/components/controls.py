@@ -7,8 +7,11 @@ import streamlit as st
 
 from components.commands import NAMES, Answer, Sent, answer, send
 from components.feed import Snapshot
+from components.language import later, say, say_error
+from components.start import stop_text
 from components.words import has_no_cell, held_temperature, is_agent, offers, plain, policy_of, shown_state
 from lab.base import LabError
+from lab.store import launch
 
 SENT, REFUSED = "sent_command", "refused_command"
 ICONS = {
@@ -21,54 +24,59 @@ ICONS = {
     "stop": ":material/stop_circle:",
 }
 HELP = {
-    "pause": "The run waits after the current step; nothing is lost.",
-    "resume": "The run continues.",
-    "mutate": "The network changes its own cell at the next step.",
-    "checkpoint": "The run writes a checkpoint now.",
-    "set_temperature": "Holds the Gumbel temperature there until it is released.",
-    "release_temperature": "The schedule sets the temperature again.",
-    "stop": "The run writes a checkpoint and ends.",
+    "pause": later("The run waits after the current step; nothing is lost."),
+    "resume": later("The run continues."),
+    "mutate": later("The network changes its own cell at the next step."),
+    "checkpoint": later("The run writes a checkpoint now."),
+    "set_temperature": later("Holds the Gumbel temperature there until it is released."),
+    "release_temperature": later("The schedule sets the temperature again."),
+    "stop": later("The run writes a checkpoint and ends."),
 }
 
 
-AGENT_LABEL = "Mutate now: one action"
-AGENT_HELP = "The agent takes one action at the next step; its trial says whether the change is kept or rolled back."
-NOT_OFFERED = "Not available in the current phase of this run."
-NOBODY_ACTS = "Disabled: this run uses --policy none."
-KEPT_STRUCTURE = "This recipe keeps the structure of its model."
-NOTHING_DRAWN = "This recipe samples no cell: there is no temperature to set."
+AGENT_LABEL = later("Mutate now: one action")
+AGENT_HELP = later(
+    "The agent takes one action at the next step; its trial says whether the change is kept or rolled back."
+)
+NOT_OFFERED = later("Not available in the current phase of this run.")
+NOBODY_ACTS = later("Disabled: this run uses --policy none.")
+KEPT_STRUCTURE = later("This recipe keeps the structure of its model.")
+NOTHING_DRAWN = later("This recipe samples no cell: there is no temperature to set.")
 
 
 def _reason(snapshot: Snapshot, command: str) -> str:
     """Why a command that is not offered is not."""
     if command == "set_temperature" and (is_agent(snapshot) or has_no_cell(snapshot)):
-        return NOTHING_DRAWN
+        return say(NOTHING_DRAWN)
     if command == "mutate" and has_no_cell(snapshot):
-        return KEPT_STRUCTURE
+        return say(KEPT_STRUCTURE)
     if command == "mutate" and is_agent(snapshot) and policy_of(snapshot) == "none":
-        return NOBODY_ACTS
-    return NOT_OFFERED
+        return say(NOBODY_ACTS)
+    return say(NOT_OFFERED)
 
 
 def _press(snapshot: Snapshot, command: str) -> None:
     arguments = {"temperature": float(st.session_state["temperature"])} if command == "set_temperature" else {}
     try:
         st.session_state[SENT] = send(snapshot, command, time.time(), **arguments)
+        if command == "stop":
+            # Of a run that does not listen any more, where the page has started it.
+            launch.end_later(snapshot.summary.path)
         # One line at a time, that of the latest click.
         st.session_state.pop(REFUSED, None)
     except LabError as error:
         st.session_state.pop(SENT, None)
-        st.session_state[REFUSED] = (snapshot.summary.path, str(error))
+        st.session_state[REFUSED] = (snapshot.summary.path, say_error(error))
 
 
 def _button(
     snapshot: Snapshot, command: str, *, enabled: bool, primary: bool = False, label: str = "", help: str = ""
 ) -> None:
     st.button(
-        label or NAMES[command],
+        label or say(NAMES[command]),
         key=f"press_{command}",
         icon=ICONS[command],
-        help=help or HELP[command],
+        help=help or say(HELP[command]),
         disabled=not enabled,
         type="primary" if primary else "secondary",
         on_click=_press,
@@ -85,7 +93,7 @@ def control_row(snapshot: Snapshot) -> None:
     state = shown_state(snapshot)
     live = state in ("running", "paused")
     mutates = offers(snapshot, "mutate")
-    label, help = (AGENT_LABEL, AGENT_HELP) if is_agent(snapshot) else ("", "")
+    label, help = (say(AGENT_LABEL), say(AGENT_HELP)) if is_agent(snapshot) else ("", "")
     help = help if mutates else _reason(snapshot, "mutate")
     _button(snapshot, "mutate", enabled=live and mutates, primary=mutates, label=label, help=help)
     _button(snapshot, "pause", enabled=state == "running")
@@ -93,14 +101,16 @@ def control_row(snapshot: Snapshot) -> None:
     _button(snapshot, "checkpoint", enabled=live)
     draws = offers(snapshot, "set_temperature")
     disabled, why = not live or not draws, None if draws else _reason(snapshot, "set_temperature")
-    with st.popover("Temperature", icon=ICONS["set_temperature"], disabled=disabled, help=why):
-        st.number_input("New temperature τ", 0.01, 100.0, 1.0, 0.1, key="temperature")
+    with st.popover(say("Temperature"), icon=ICONS["set_temperature"], disabled=disabled, help=why):
+        st.number_input(say("New temperature τ"), 0.01, 100.0, 1.0, 0.1, key="temperature")
         _button(snapshot, "set_temperature", enabled=live)
         held = held_temperature(snapshot) is not None and offers(snapshot, "release_temperature")
         _button(snapshot, "release_temperature", enabled=live and held)
-    with st.popover("Stop", icon=ICONS["stop"], disabled=not live):
-        st.write("The run writes a checkpoint and ends. It can be resumed later.")
-        _button(snapshot, "stop", enabled=live, primary=True, label="Yes, stop the run")
+    with st.popover(say("Stop"), icon=ICONS["stop"], disabled=not live):
+        st.write(say("The run writes a checkpoint and ends. It can be resumed later."))
+        if launch.read(snapshot.summary.path) is not None:
+            st.caption(stop_text())
+        _button(snapshot, "stop", enabled=live, primary=True, label=say("Yes, stop the run"))
 
 
 def command_by_key(snapshot: Snapshot, command: str) -> None:
@@ -110,19 +120,21 @@ def command_by_key(snapshot: Snapshot, command: str) -> None:
     """
     state = shown_state(snapshot)
     if state not in ("running", "paused"):
-        why = f"the run is {state} and takes no commands"
+        why = say("the run is {state} and takes no commands", state=say(state))
     elif not offers(snapshot, command):
         why = _reason(snapshot, command)
     else:
         _press(snapshot, command)
         return
     st.session_state.pop(SENT, None)
-    st.session_state[REFUSED] = (snapshot.summary.path, f"{NAMES[command]}: {why}")
+    st.session_state[REFUSED] = (snapshot.summary.path, say("{head}: {reason}", head=say(NAMES[command]), reason=why))
 
 
 def _refusal(snapshot: Snapshot) -> str:
     refused: tuple[Path, str] | None = st.session_state.get(REFUSED)
-    return f"The command was not sent: {refused[1]}" if refused and refused[0] == snapshot.summary.path else ""
+    if not refused or refused[0] != snapshot.summary.path:
+        return ""
+    return say("The command was not sent: {reason}", reason=refused[1])
 
 
 def _latest_answer(snapshot: Snapshot) -> Answer | None:

@@ -62,14 +62,17 @@ function begin(place) {
   if (!place.drawing) place.textContent = "";
   const first = !place.drawing;
   draw(place);
+  // What is drawn has its label; only the toolbar is left to be read.
+  for (const drawing of place.querySelectorAll(".main-svg")) drawing.setAttribute("aria-hidden", "true");
   if (first) keepZoom(place);
 }
 
-function makeChart(parent) {
+function makeChart(parent, waiting) {
   const place = document.createElement("div");
   place.className = "lab-chart";
-  place.setAttribute("role", "img");
-  place.textContent = "The chart is on its way.";
+  // No img: the buttons of Plotly's toolbar stand in it, and a picture has no parts.
+  place.setAttribute("role", "figure");
+  place.textContent = waiting;
   place.zoom = {};
   parent.appendChild(place);
   return place;

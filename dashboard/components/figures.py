@@ -11,8 +11,11 @@ import plotly.graph_objects as go
 import plotly.io
 from numpy.typing import NDArray
 
+from components.charted import charted_figure
 from components.feed import Snapshot
+from components.language import later, say
 from components.moment import training_seconds
+from lab.base import page_language
 from lab.charts import (
     CellEdge,
     Change,
@@ -27,6 +30,7 @@ from lab.charts import (
     epoch_scale,
     genotype_figure,
     hold_marks,
+    log_scale,
     memory_figure,
     mutation_changes,
     mutation_marks,
@@ -40,7 +44,7 @@ from lab.charts import (
 )
 from lab.store import EventRow
 
-MEMORY_NAMES = {"memory/rss": "process (resident set)", "memory/tensors": "live tensors"}
+MEMORY_NAMES = {"memory/rss": later("process (resident set)"), "memory/tensors": later("live tensors")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +57,17 @@ class Drawing:
     """Pixels."""
 
     @classmethod
-    def of(cls, figure: go.Figure) -> "Drawing":
-        """The drawing of a figure that has a height."""
-        return cls(text=plotly.io.to_json(figure, validate=False), height=int(figure.layout.height))
+    def of(cls, figure: go.Figure, *, own_names: bool = False) -> "Drawing":
+        """The drawing of a figure that has a height, in the page's language.
+
+        Args:
+            own_names: the names of its lines are those of runs or metrics, and stay.
+        """
+        height = int(figure.layout.height)
+        if page_language() == "en":
+            return cls(text=plotly.io.to_json(figure, validate=False), height=height)
+        told = charted_figure(figure, own_names=own_names)
+        return cls(text=plotly.io.to_json(told, validate=False), height=height)
 
 
 class DrawingCache:
@@ -66,15 +78,16 @@ class DrawingCache:
         self._drawings: OrderedDict[Hashable, Drawing] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: Hashable, build: Callable[[], go.Figure]) -> Drawing:
-        """The drawing of `key`, built where it is not there."""
+    def get(self, key: Hashable, build: Callable[[], go.Figure], *, own_names: bool = False) -> Drawing:
+        """The drawing of `key`, built where it is not there; `own_names` as of `Drawing.of`."""
+        key = (page_language(), key)
         with self._lock:
             drawing = self._drawings.get(key)
             if drawing is not None:
                 self._drawings.move_to_end(key)
                 return drawing
         # Built outside the lock: a slow figure of one browser tab must not hold up the others.
-        drawing = Drawing.of(build())
+        drawing = Drawing.of(build(), own_names=own_names)
         with self._lock:
             self._drawings[key] = drawing
             while len(self._drawings) > self._size:
@@ -99,16 +112,18 @@ def curves_of(snapshot: Snapshot, measure: str) -> tuple[Curve, ...]:
     """
     batches = snapshot.series(measure)
     search = search_steps(snapshot.events, batches.step)
-    curves = [Curve(series=batches.where(~search), style=replace(series_style("batches", 0), dash="solid"))]
+    curves = [Curve(series=batches.where(~search), style=replace(series_style(say("batches"), 0), dash="solid"))]
     decision = snapshot.series(f"decision/{measure}")
     if len(decision):
-        curves.append(Curve(series=decision, style=series_style("selection split", 1), dense=False))
+        curves.append(Curve(series=decision, style=series_style(say("selection split"), 1), dense=False))
     if search.any():
-        style = series_style("batches of architecture phases", 2)
+        style = series_style(say("batches of architecture phases"), 2)
         curves.append(Curve(series=batches.where(search), style=style, dense=False, joined=False))
     test = snapshot.series(f"test/{measure}")
     if len(test):
-        curves.append(Curve(series=test, style=series_style("test split, read once", 3), dense=False, joined=False))
+        curves.append(
+            Curve(series=test, style=series_style(say("test split, read once"), 3), dense=False, joined=False)
+        )
     return tuple(curves)
 
 
@@ -121,8 +136,10 @@ def scale_of(snapshot: Snapshot, x: str) -> StepScale | None:
     """What the horizontal axis measures instead of steps; None for steps, also before an epoch or a second has passed.
 
     Args:
-        x: step, epoch, or time.
+        x: step, epoch, time, or log step.
     """
+    if x == "log step":
+        return log_scale()
     if x == "epoch":
         return epoch_scale(snapshot.series("epoch"))
     return time_scale(training_seconds(snapshot)) if x == "time" else None
@@ -131,14 +148,14 @@ def scale_of(snapshot: Snapshot, x: str) -> StepScale | None:
 def loss_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
     """Loss of every split over steps."""
     marks = marks_of(snapshot)
-    return curve_figure(curves_of(snapshot, "loss"), y_title="loss (nats)", view=view, marks=marks)
+    return curve_figure(curves_of(snapshot, "loss"), y_title=say("loss (nats)"), view=view, marks=marks)
 
 
 def accuracy_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
     """Accuracy of every split over steps."""
     marks = marks_of(snapshot)
     curves = curves_of(snapshot, "accuracy")
-    return curve_figure(curves, y_title="accuracy", view=replace(view, log_y=False), marks=marks, percent=True)
+    return curve_figure(curves, y_title=say("accuracy"), view=replace(view, log_y=False), marks=marks, percent=True)
 
 
 def temperature_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
@@ -160,7 +177,7 @@ def stability_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
 
 def memory_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
     """Resident set and live tensors over steps."""
-    found = [replace(snapshot.series(name), name=label) for name, label in MEMORY_NAMES.items()]
+    found = [replace(snapshot.series(name), name=say(label)) for name, label in MEMORY_NAMES.items()]
     return memory_figure(
         [series for series in found if len(series)],
         marks=marks_of(snapshot),

@@ -6,7 +6,9 @@ import streamlit as st
 
 from components import words
 from components.card import card
+from components.charted import charted_rows
 from components.feed import Snapshot
+from components.language import later, say
 from lab.charts import (
     ToldSample,
     confusion_figure,
@@ -21,17 +23,17 @@ from lab.store import EventRow
 if TYPE_CHECKING:
     from components.panels import PageFrame
 
-IMAGES_HELP = (
+IMAGES_HELP = later(
     "Forty fixed images of the selection split, which trains nothing; never of the test split. Below each: what the "
     "network says. ▲ was wrong at the reading before and is right now, ▼ the other way."
 )
-CONFUSION_HELP = "All images of the selection split: a row is what an image is, a column what it was taken for."
-LAYERS_HELP = (
+CONFUSION_HELP = later("All images of the selection split: a row is what an image is, a column what it was taken for.")
+LAYERS_HELP = later(
     "How large the gradient of each layer is, and how far a step moves its weights. A row that stays pale learns "
     "nothing; one that is far darker than the rest may be unstable. Empty: no gradient."
 )
-UNTOLD = "This run tells no samples: an earlier version made it, or it was restored from its checkpoints."
-NOT_READ = "The network has not been read on the selection split yet; predictions come with the first reading."
+UNTOLD = later("This run tells no samples: an earlier version made it, or it was restored from its checkpoints.")
+NOT_READ = later("The network has not been read on the selection split yet; predictions come with the first reading.")
 
 
 def latest_samples(snapshot: Snapshot) -> tuple[tuple[EventRow | None, ...], tuple[ToldSample, ...]]:
@@ -47,9 +49,9 @@ def count_text(samples: tuple[ToldSample, ...]) -> str:
     """`37 of 40 right; 3 were wrong at the reading before`."""
     right = sum(sample.sign in "✔▲" for sample in samples)
     learnt, lost = (sum(sample.sign == sign for sample in samples) for sign in "▲▼")
-    text = f"{right} of {len(samples)} right"
-    text += f"; {learnt} ▲ turned from wrong to right" if learnt else ""
-    return text + (f"; {lost} ▼ turned from right to wrong" if lost else "")
+    text = say("{right} of {count} right", right=right, count=len(samples))
+    text += say("; {count} ▲ turned from wrong to right", count=learnt) if learnt else ""
+    return text + (say("; {count} ▼ turned from right to wrong", count=lost) if lost else "")
 
 
 def readings(picture: "PageFrame") -> None:
@@ -73,50 +75,51 @@ def _samples(picture: "PageFrame") -> None:
     found, samples = latest_samples(picture.snapshot)
     images = found[0]
     pictures = images is not None and bool(images.payload["images"])
-    with card("The images" if pictures or images is None else "The samples", IMAGES_HELP):
+    with card(say("The images" if pictures or images is None else "The samples"), say(IMAGES_HELP)):
         if images is None:
-            st.write(UNTOLD)
+            st.write(say(UNTOLD))
             return
         if pictures:
             picture.figure(
                 "images",
                 tuple(None if event is None else event.id for event in found),
                 lambda: image_figure(images.payload, samples),
-                f"Fixed images with what the network says: {count_text(samples)}",
+                say("Fixed images with what the network says: {told}", told=count_text(samples)),
             )
         if images.payload["note"]:
             st.caption(words.plain(images.payload["note"]))
         if not samples:
-            st.caption(NOT_READ)
+            st.caption(say(NOT_READ))
             return
         st.markdown(words.plain(count_text(samples)))
-        with st.expander("As a table", expanded=not pictures):
-            rows = sample_table(images.payload, samples)
-            st.dataframe(rows, hide_index=True, alt="Fixed samples with what the network says of each")
+        with st.expander(say("As a table"), expanded=not pictures):
+            rows = charted_rows(sample_table(images.payload, samples), "now")
+            st.dataframe(rows, hide_index=True, alt=say("Fixed samples with what the network says of each"))
 
 
 def _confusion(picture: "PageFrame") -> None:
     snapshot = picture.snapshot
     images, now = snapshot.latest("images"), snapshot.latest("predictions")
     classes = [] if images is None else images.payload["classes"]
-    with card("Confusion matrix", CONFUSION_HELP):
+    with card(say("Confusion matrix"), say(CONFUSION_HELP)):
         picture.figure(
             "confusion",
             None if now is None else now.id,
             lambda: confusion_figure(None if now is None else now.payload, classes),
-            "Images of the selection split by true class and predicted class",
+            say("Images of the selection split by true class and predicted class"),
         )
 
 
 def _layers(picture: "PageFrame") -> None:
     found = picture.snapshot.of("layers")
-    with card("Layers", LAYERS_HELP):
+    with card(say("Layers"), say(LAYERS_HELP)):
         picture.figure(
             "layers",
             (len(found), found[-1].id if found else None),
             lambda: layer_figure(found),
-            "Gradient norm and update over weights of each layer over steps",
+            say("Gradient norm and update over weights of each layer over steps"),
         )
         if found:
-            with st.expander("The latest reading as a table"):
-                st.dataframe(layer_table(found), hide_index=True, alt="Gradient norm and update of each layer")
+            with st.expander(say("The latest reading as a table")):
+                rows = charted_rows(layer_table(found), "gradient norm", "update / weights")
+                st.dataframe(rows, hide_index=True, alt=say("Gradient norm and update of each layer"))

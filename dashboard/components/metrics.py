@@ -8,16 +8,17 @@ import streamlit as st
 
 from components import words
 from components.card import card
+from components.language import later, say, say_error
 from lab.base import ConfigError
 from lab.charts import Curve, Series, curve_figure, series_style
 
 if TYPE_CHECKING:
     from components.panels import PageFrame
 
-METRICS_HELP = (
+METRICS_HELP = later(
     "Every number that the run writes, by the first part of its name. The field *Metrics* finds some of them."
 )
-UNGROUPED = "no group"
+UNGROUPED = later("no group")
 """Title of the metrics whose names have no slash."""
 MOST_CHARTS = 12
 """Charts of an open group; each costs the browser as much as any other chart of the page."""
@@ -37,8 +38,10 @@ def find_metrics(names: Iterable[str], text: str) -> tuple[str, ...]:
     try:
         pattern = re.compile(text, re.IGNORECASE)
     except re.error as error:
-        expected = "a part of a name or a regular expression in the field Metrics"
-        raise ConfigError(expected, f"{text!r}: {error}", r"write \( for a bracket that is meant as such") from error
+        expected = say("a part of a name or a regular expression in the field Metrics")
+        raise ConfigError(
+            expected, f"{text!r}: {error}", say(r"write \( for a bracket that is meant as such")
+        ) from error
     return tuple(sorted(name for name in names if pattern.search(name)))
 
 
@@ -61,21 +64,25 @@ def all_metrics(picture: "PageFrame") -> None:
     names = picture.snapshot.scalars
     if not names:
         return
-    with card("All metrics", METRICS_HELP):
+    with card(say("All metrics"), say(METRICS_HELP)):
         try:
             found = find_metrics(names, picture.metrics)
         except ConfigError as error:
-            st.warning(words.plain(str(error)), icon=":material/search_off:")
+            st.warning(words.plain(say_error(error)), icon=":material/search_off:")
             return
         groups = metric_groups(found)
-        count = f"{len(found)} of {len(names)} metrics"
-        st.caption(words.plain(f"{count} match {picture.metrics!r}" if picture.metrics else f"{len(names)} metrics"))
+        text = later("{found} of {count} metrics match {text!r}") if picture.metrics else later("{count} metrics")
+        st.caption(words.plain(say(text, found=len(found), count=len(names), text=picture.metrics)))
         # What a text has found is open at first.
         kind = "found" if picture.metrics else "group"
         for group, members in groups.items():
             key = f"{kind}_{group}"
             place = st.expander(
-                words.plain(group), expanded=bool(picture.metrics), key=key, on_change="rerun", bind="query-params"
+                words.plain(say(group) if group == UNGROUPED else group),
+                expanded=bool(picture.metrics),
+                key=key,
+                on_change="rerun",
+                bind="query-params",
             )
             if place.open:
                 with place:
@@ -86,7 +93,8 @@ def _charts(picture: "PageFrame", names: tuple[str, ...]) -> None:
     """One chart for each metric, two in a row."""
     shown = names[:MOST_CHARTS]
     if len(shown) < len(names):
-        st.caption(f"The first {len(shown)} of {len(names)}; the field *Metrics* in the sidebar finds others.")
+        text = later("The first {shown} of {count}; the field *Metrics* in the sidebar finds others.")
+        st.caption(say(text, shown=len(shown), count=len(names)))
     columns = st.columns(2)
     for place, name in enumerate(shown):
         with columns[place % 2]:
@@ -101,5 +109,6 @@ def _chart(picture: "PageFrame", name: str) -> None:
         f"metric {name}",
         (picture.view, picture.lengths(name)),
         lambda: curve_figure([curve], y_title="", view=picture.view, height=HEIGHT),
-        f"{name} over steps; latest value {words.number(series.last)}",
+        say("{name} over steps; latest value {value}", name=name, value=words.number(series.last)),
+        own_names=True,
     )

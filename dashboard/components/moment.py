@@ -13,6 +13,7 @@ import numpy as np
 import streamlit as st
 
 from components.feed import Snapshot
+from components.language import say
 from lab.base import ConfigError
 from lab.charts import Series, make_series
 
@@ -81,10 +82,12 @@ def asked_moment(address: Mapping[str, str], now: float) -> ShownMoment:
     if step is None and play is None:
         return ShownMoment()
     if step is not None and not (step.isdecimal() and len(step) < 19):
-        raise ConfigError(f"a whole number as {STEP} in the address", repr(step), f"remove {STEP} to see the latest")
+        expected = say("a whole number as {name} in the address", name=STEP)
+        raise ConfigError(expected, repr(step), say("remove {name} to see the latest", name=STEP))
     if play is not None and play not in map(str, SPEEDS):
         known = ", ".join(map(str, SPEEDS))
-        raise ConfigError(f"one of {known} as {PLAY} in the address", repr(play), f"remove {PLAY} to stand still")
+        expected = say("one of {known} as {name} in the address", known=known, name=PLAY)
+        raise ConfigError(expected, repr(play), say("remove {name} to stand still", name=PLAY))
     return ShownMoment(step=int(step or 0), speed=None if play is None else int(play), since=now)
 
 

@@ -8,11 +8,13 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from components import figures, words
-from components.ask import ask_panel
+from components.ask import Asked, ask_panel
 from components.card import card as card
+from components.charted import charted, charted_rows
 from components.controls import command_line
 from components.feed import Snapshot
 from components.images import readings
+from components.language import later, say
 from components.metrics import all_metrics
 from components.plot import draw
 from components.proof import proof_panel
@@ -32,10 +34,13 @@ from lab.store import EventRow
 
 MOST_ROWS = 200
 """Rows of a table; the run's store has all of them."""
-HELD_HELP = "A person set the Gumbel temperature; it stays there until *Release temperature* is pressed."
-PAST_HELP = "Everything below is of that moment; *Now* beside the slider goes back to the latest step."
-LOSS_HELP = "Cross-entropy of the correct class, in nats."
-ACCURACY_HELP = "Share of images that are classified correctly."
+HELD_HELP = later("A person set the Gumbel temperature; it stays there until *Release temperature* is pressed.")
+PAST_HELP = later("Everything below is of that moment; *Now* beside the slider goes back to the latest step.")
+HELD_BACK_HELP = later(
+    "Everything on this page is of the moment before; *Reveal* in *Ask the class* shows how it ended."
+)
+LOSS_HELP = later("Cross-entropy of the correct class, in nats.")
+ACCURACY_HELP = later("Share of images that are classified correctly.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +57,8 @@ class PageFrame:
     """What the horizontal axis of the curves measures: step, epoch, or time."""
     metrics: str = ""
     """What is looked for in the names of all metrics."""
+    asked: Asked | None = None
+    """What the class is asked; None where it is not asked."""
 
     def figure(self, name: str, depends: Hashable, build: Callable[[], go.Figure], alt: str) -> None:
         """Draw a figure; the same `depends` gives the same figure, which the browser leaves alone."""
@@ -63,22 +70,32 @@ class PageFrame:
         """What the horizontal axis measures instead of steps; None for steps."""
         return figures.scale_of(self.snapshot, self.x)
 
-    def curve(self, name: str, depends: Hashable, build: Callable[[], go.Figure], alt: str) -> None:
-        """Draw a figure over steps, on the horizontal axis that the page shows."""
+    def curve(
+        self, name: str, depends: Hashable, build: Callable[[], go.Figure], alt: str, *, own_names: bool = False
+    ) -> None:
+        """Draw a figure over steps, on the horizontal axis that the page shows.
+
+        Args:
+            alt: what it shows, over steps.
+            own_names: the names of its lines are those of metrics.
+        """
         scale = self.scale
         if scale is not None:
-            alt = alt.replace("over steps", f"over {scale.title}")
+            alt = alt.replace(say("over steps"), say("over {axis}", axis=charted(scale.title)))
             end = (int(scale.step[-1]), float(scale.position[-1]))
             steps, depends = build, (depends, self.x, end)
             build = partial(_rescaled, steps, scale)
-        drawing = self.drawing(name, depends, build)
+        drawing = self.drawing(name, depends, build, own_names=own_names)
         # A zoom belongs to the axis that it was made on.
         view = f"{self.snapshot.summary.path} {self.view} {'step' if scale is None else scale.title}"
         draw(drawing, key=f"figure_{name}", label=alt, view=view)
 
-    def drawing(self, name: str, depends: Hashable, build: Callable[[], go.Figure]) -> figures.Drawing:
+    def drawing(
+        self, name: str, depends: Hashable, build: Callable[[], go.Figure], *, own_names: bool = False
+    ) -> figures.Drawing:
         """A figure of this run, the one of before where `depends` is the same."""
-        return self.cache.get((self.snapshot.summary.path, self.snapshot.version[0], name, depends), build)
+        key = (self.snapshot.summary.path, self.snapshot.version[0], name, depends)
+        return self.cache.get(key, build, own_names=own_names)
 
     def lengths(self, *names: str) -> tuple[object, ...]:
         """Number of points and last step of these scalars, and the events' cursor: what the curves depend on."""
@@ -96,20 +113,26 @@ def status(picture: PageFrame) -> None:
     snapshot, whole = picture.snapshot, picture.whole
     state = words.shown_state(whole)
     icon, color, meaning = words.STATE_SIGNS[state]
-    st.badge(state, icon=f":material/{icon}:", color=color, help=meaning)  # type: ignore[arg-type]
+    st.badge(say(state), icon=f":material/{icon}:", color=color, help=say(meaning))  # type: ignore[arg-type]
     if title := words.dataset_title(snapshot.config):
-        st.badge(words.plain(f"data: {title}"), icon=":material/dataset:", color="gray")
+        st.badge(words.plain(say("data: {title}", title=title)), icon=":material/dataset:", color="gray")
     if snapshot.summary.attempt > 1:
-        st.badge(f"attempt {snapshot.summary.attempt}", icon=":material/replay:", color="gray")
+        st.badge(say("attempt {number}", number=snapshot.summary.attempt), icon=":material/replay:", color="gray")
     st.badge(words.sign_of_life(snapshot.summary), icon=":material/favorite:", color="gray")
-    if snapshot.cut is not None:
-        st.badge(f"as it was at step {snapshot.cut:,}", icon=":material/history:", color="violet", help=PAST_HELP)
+    if picture.asked is not None and picture.asked.until is not None:
+        text = say("an outcome is held back")
+        st.badge(text, icon=":material/visibility_off:", color="violet", help=say(HELD_BACK_HELP))
+    elif snapshot.cut is not None:
+        text = say("as it was at step {step:,}", step=snapshot.cut)
+        st.badge(text, icon=":material/history:", color="violet", help=say(PAST_HELP))
     held = words.held_temperature(snapshot)
     if held is not None:
-        st.badge(f"temperature {held_text(held)}", icon=":material/lock:", color="orange", help=HELD_HELP)
+        text = say("temperature {held}", held=charted(held_text(held)))
+        st.badge(text, icon=":material/lock:", color="orange", help=say(HELD_HELP))
     test = snapshot.series("test/accuracy").last
     if test is not None:
-        st.badge(f"test accuracy {words.number(test, '.2%')}", icon=":material/flag:", color="green")
+        text = say("test accuracy {share}", share=words.number(test, ".2%"))
+        st.badge(text, icon=":material/flag:", color="green")
     command_line(whole)
 
 
@@ -147,16 +170,16 @@ def evidence(picture: PageFrame) -> None:
     with left:
         proof_panel(picture)
     with right:
-        ask_panel(picture.snapshot)
+        ask_panel(picture.asked)
 
 
-def curves(picture: PageFrame, *, loss: str = LOSS_HELP, accuracy: str = ACCURACY_HELP) -> None:
+def curves(picture: PageFrame, *, loss: str = "", accuracy: str = "") -> None:
     """What every run has: loss, accuracy, stability, memory, all metrics; what the first two are stands beside them."""
     left, right = st.columns(2)
     with left:
-        _curve(picture, "loss", loss)
+        _curve(picture, "loss", say("Loss"), loss or say(LOSS_HELP))
     with right:
-        _curve(picture, "accuracy", accuracy)
+        _curve(picture, "accuracy", say("Accuracy"), accuracy or say(ACCURACY_HELP))
     left, right = st.columns(2)
     with left:
         _stability(picture)
@@ -182,9 +205,9 @@ def notices(picture: PageFrame) -> None:
     for note in words.broken_notes(snapshot):
         st.warning(words.plain(note), icon=":material/warning:")
     if not snapshot.scalars and not snapshot.events and snapshot.summary.state == "running":
-        st.info("The run has begun and has not finished its first step yet.", icon=":material/hourglass_top:")
+        st.info(say("The run has begun and has not finished its first step yet."), icon=":material/hourglass_top:")
     if not snapshot.complete:
-        st.info("Reading a long run: the curves are still loading.", icon=":material/hourglass_top:")
+        st.info(say("Reading a long run: the curves are still loading."), icon=":material/hourglass_top:")
 
 
 def _plan(picture: PageFrame) -> None:
@@ -195,18 +218,21 @@ def _plan(picture: PageFrame) -> None:
     with st.expander(words.plain(words.plan_title(event)), icon=":material/design_services:"):
         for reason in event.payload["reasons"]:
             st.markdown(f"- {words.plain(reason)}")
-        st.dataframe(words.plan_rows(event), hide_index=True, alt="Widths that the plan weighed, with their epochs")
+        st.dataframe(
+            words.plan_rows(event), hide_index=True, alt=say("Widths that the plan weighed, with their epochs")
+        )
 
 
 def _timeline(picture: PageFrame) -> None:
     snapshot = picture.snapshot
     events = snapshot.version[2]
-    with card("Phases", "Warm-up trains weights only; then the architecture is searched, mutated and retrained."):
+    help = say("Warm-up trains weights only; then the architecture is searched, mutated and retrained.")
+    with card(say("Phases"), help):
         picture.curve(
             "timeline",
             (snapshot.last_step, events),
             lambda: figures.timeline_panel(snapshot),
-            f"Phases of the run over steps; now {words.phase_text(snapshot)}",
+            say("Phases of the run over steps; now {phase}", phase=words.phase_text(snapshot)),
         )
 
 
@@ -215,13 +241,16 @@ def _dead_run(picture: PageFrame) -> None:
     stopped = summary.state == "finished" and bool(summary.reason)
     if summary.state not in ("failed", "stale") and not stopped:
         return
-    what = {"failed": "The run failed", "stale": "The run is dead or stuck"}.get(summary.state, "The run was ended")
-    reason = words.plain(summary.reason or "no reason was written")
-    at = "" if summary.last_step is None else f" Its last step was {summary.last_step:,}."
+    texts = {"failed": later("The run failed: {reason}."), "stale": later("The run is dead or stuck: {reason}.")}
+    ended = later("The run was ended: {reason}.")
+    reason = words.plain(summary.reason or say("no reason was written"))
+    told = [say(texts.get(summary.state, ended), reason=reason)]
+    if summary.last_step is not None:
+        told.append(say("Its last step was {step:,}.", step=summary.last_step))
     command = words.resume_command(summary.path)
-    way = "To resume from its last checkpoint:" if command else "It left no checkpoint: start it again."
+    told.append(say("To resume from its last checkpoint:" if command else "It left no checkpoint: start it again."))
     tell = st.info if stopped else st.error
-    tell(f"{what}: {reason}.{at} {way}", icon=":material/info:" if stopped else ":material/error:")
+    tell(" ".join(told), icon=":material/info:" if stopped else ":material/error:")
     if command:
         st.code(command, language="bash")
 
@@ -230,14 +259,14 @@ def alerts(snapshot: Snapshot) -> None:
     """The latest alerts; nothing where there is none."""
     rows = words.alert_rows(snapshot)
     if rows:
-        with card("Alerts", "What needs your attention, newest first."):
-            st.dataframe(rows, hide_index=True, alt="Alerts with level, step, title and reason")
+        with card(say("Alerts"), say("What needs your attention, newest first.")):
+            st.dataframe(rows, hide_index=True, alt=say("Alerts with level, step, title and reason"))
 
 
 def _genotype(picture: PageFrame, event: EventRow | None, change: Change | None) -> None:
     edges = figures.drawn_edges(event, change)
-    title = "Genotype" if event is None else f"Genotype at step {event.step:,}"
-    with card(title, "The cell of the network. A thick edge is a probable primitive; ★ is new."):
+    title = say("Genotype") if event is None else say("Genotype at step {step:,}", step=event.step)
+    with card(title, say("The cell of the network. A thick edge is a probable primitive; ★ is new.")):
         share = figures.transition_share(picture.snapshot, change)
         depends = (None if event is None else event.id, change, share)
         cells = ", ".join(f"{row['edge']} {row['primitive']}" for row in edge_table(edges))
@@ -245,60 +274,66 @@ def _genotype(picture: PageFrame, event: EventRow | None, change: Change | None)
             "genotype",
             depends,
             lambda: figures.genotype_panel(event, change, share),
-            f"Graph of the cell: {cells}" if cells else "No genotype yet",
+            say("Graph of the cell: {cells}", cells=cells) if cells else say("No genotype yet"),
         )
         if rank := words.rank_text(event):
             st.caption(words.plain(rank))
         if edges:
-            with st.expander("As a table"):
-                st.dataframe(edge_table(edges), hide_index=True, alt="Edges of the cell with primitive and probability")
+            with st.expander(say("As a table")):
+                rows = charted_rows(edge_table(edges), "probability", "changed")
+                st.dataframe(rows, hide_index=True, alt=say("Edges of the cell with primitive and probability"))
 
 
 def _what_changed(picture: PageFrame, change: Change | None) -> None:
-    with card("What changed", "The latest mutation: which edges, by how much the output changed, and the outcome."):
+    help = say("The latest mutation: which edges, by how much the output changed, and the outcome.")
+    with card(say("What changed"), help):
         for line in words.growth_lines(picture.snapshot)[:3]:
             st.markdown(f"- ⬆ {words.plain(line)}")
         if change is None:
-            st.write("No mutation yet: the network still has its first cell.")
+            st.write(say("No mutation yet: the network still has its first cell."))
             return
-        st.markdown(f"##### {change.heading}")
+        st.markdown(f"#### {charted(change.heading)}")
         for line in change.lines:
-            st.markdown(f"- {words.plain(line)}")
+            st.markdown(f"- {words.plain(charted(line))}")
         if not change.lines:
-            st.markdown("- no edge was changed")
+            st.markdown(f"- {say('no edge was changed')}")
         loss = "" if "decision loss" in change.reason else change.loss_text
-        facts = [change.difference_text, loss, change.requested_text, change.reason]
+        facts = [charted(change.difference_text), charted(loss), charted(change.requested_text), change.reason]
         st.markdown("  \n".join(words.plain(fact) for fact in facts if fact))
         share = figures.transition_share(picture.snapshot, change)
         if share is not None:
-            st.progress(share, f"transition to the new primitives: {share:.0%}")
+            st.progress(share, say("transition to the new primitives: {share:.0%}", share=share))
         found = mutation_changes(picture.snapshot.events)
         latest = found[-MOST_ROWS:]
-        few = "All mutations" if len(latest) == len(found) else f"The latest {len(latest)} of {len(found):,} mutations"
+        few = say("All mutations")
+        if len(latest) < len(found):
+            few = say("The latest {latest} of {count:,} mutations", latest=len(latest), count=len(found))
         with st.expander(few):
-            st.dataframe(change_table(latest), hide_index=True, alt=f"{few}, the latest first")
+            rows = charted_rows(change_table(latest), "status", "edits", "asked by")
+            st.dataframe(rows, hide_index=True, alt=say("{table}, the latest first", table=few))
 
 
 def _probabilities(picture: PageFrame, event: EventRow | None) -> None:
     with card(
-        "Architecture probabilities", "softmax(α/τ) on each edge. ◆ is what the network has, ▲ the most probable."
+        say("Architecture probabilities"),
+        say("softmax(α/τ) on each edge. ◆ is what the network has, ▲ the most probable."),
     ):
         picture.figure(
             "probabilities",
             None if event is None else event.id,
             lambda: figures.probability_panel(event),
-            "Probability of each primitive on each edge",
+            say("Probability of each primitive on each edge"),
         )
         if event is not None:
-            with st.expander("As a table"):
-                st.dataframe(
-                    probability_table(event.payload), hide_index=True, alt="Probabilities and entropy per edge"
-                )
+            with st.expander(say("As a table")):
+                rows = charted_rows(probability_table(event.payload))
+                st.dataframe(rows, hide_index=True, alt=say("Probabilities and entropy per edge"))
 
 
 def _temperature(picture: PageFrame) -> None:
     snapshot = picture.snapshot
-    with card("Temperature and entropy", "As the temperature falls the search converges; M1, M2 are mutations."):
+    help = say("As the temperature falls the search converges; M1, M2 are mutations.")
+    with card(say("Temperature and entropy"), help):
         depends = (picture.view, picture.lengths("temperature"))
         now = words.number(snapshot.series("temperature").last, ".3f")
         entropy = words.number(entropy_series(snapshot.events).last, ".3f")
@@ -306,49 +341,53 @@ def _temperature(picture: PageFrame) -> None:
             "temperature",
             depends,
             lambda: figures.temperature_panel(snapshot, picture.view),
-            f"Gumbel temperature, now {now}, above entropy per edge, now {entropy} nats, over steps",
+            say(
+                "Gumbel temperature, now {temperature}, above entropy per edge, now {entropy} nats, over steps",
+                temperature=now,
+                entropy=entropy,
+            ),
         )
 
 
-def _curve(picture: PageFrame, measure: str, help: str) -> None:
+def _curve(picture: PageFrame, measure: str, title: str, help: str) -> None:
     snapshot = picture.snapshot
     panel = figures.loss_panel if measure == "loss" else figures.accuracy_panel
-    title = measure.capitalize()
     with card(title, help):
         depends = (picture.view, picture.lengths(measure, f"decision/{measure}", f"test/{measure}"))
         now = words.number(snapshot.series(measure).last)
-        alt = f"{title} over steps; latest training value {now}"
+        alt = say("{title} over steps; latest training value {now}", title=title, now=now)
         picture.curve(measure, depends, lambda: panel(snapshot, picture.view), alt)
 
 
 def _stability(picture: PageFrame) -> None:
     snapshot = picture.snapshot
-    with card("Stability", "Health from 1 (stable) to 0 (failed), with the monitor's reasons and the interventions."):
+    help = say("Health from 1 (stable) to 0 (failed), with the monitor's reasons and the interventions.")
+    with card(say("Stability"), help):
         depends = (picture.view, picture.lengths("health"))
         now = words.number(snapshot.series("health").last, ".2f")
         picture.curve(
             "stability",
             depends,
             lambda: figures.stability_panel(snapshot, picture.view),
-            f"Health score over steps, now {now}",
+            say("Health score over steps, now {now}", now=now),
         )
         lines = words.stability_lines(snapshot)
-        for line in lines[:3] or ("No verdict yet.",):
+        for line in lines[:3] or (say("No verdict yet."),):
             st.caption(words.plain(line))
         if len(lines) > 3:
-            with st.expander("Earlier verdicts"):
+            with st.expander(say("Earlier verdicts")):
                 for line in lines[3:]:
                     st.caption(words.plain(line))
 
 
 def _memory(picture: PageFrame) -> None:
     snapshot = picture.snapshot
-    with card("Memory", "Memory of the training process and of its live tensors."):
+    with card(say("Memory"), say("Memory of the training process and of its live tensors.")):
         depends = (picture.view, picture.lengths("memory/rss", "memory/tensors"))
         tensors = words.bytes_text(snapshot.series("memory/tensors").last)
         picture.curve(
             "memory",
             depends,
             lambda: figures.memory_panel(snapshot, picture.view),
-            f"Memory over steps; live tensors now {tensors}",
+            say("Memory over steps; live tensors now {tensors}", tensors=tensors),
         )

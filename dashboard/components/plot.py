@@ -10,6 +10,10 @@ import streamlit as st
 from plotly.offline import get_plotlyjs
 
 from components.figures import Drawing
+from components.language import later, say
+
+WAITING = later("The chart is on its way.")
+"""What stands at a place until the script has drawn there."""
 
 
 def figure_script(name: str) -> str:
@@ -36,5 +40,11 @@ def draw(drawing: Drawing, *, key: str, label: str, view: str = "") -> None:
         label: what the chart shows, for those who cannot see it.
         view: a zoom lasts as long as this text stays the same.
     """
-    data = {"figure": drawing.text, "height": drawing.height, "view": view, "label": label}
+    data = {
+        "figure": drawing.text,
+        "height": drawing.height,
+        "view": view,
+        "label": label,
+        "waiting": say(WAITING),
+    }
     _CHART(key=key, data=data, height=drawing.height)

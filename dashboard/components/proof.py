@@ -6,14 +6,16 @@ import streamlit as st
 
 from components import words
 from components.card import card
+from components.charted import charted, charted_rows
 from components.feed import Snapshot
+from components.language import later, say
 from lab.charts import proof_figure, proof_heading, proof_table, proof_text
 from lab.store import EventRow
 
 if TYPE_CHECKING:
     from components.panels import PageFrame
 
-HELP = (
+HELP = later(
     "Ten fixed images of the selection split. Above the line: what the network said right before the change; below it: "
     "right after, before any training. A mirror image proves that nothing moved."
 )
@@ -43,16 +45,19 @@ def proof_panel(picture: "PageFrame") -> None:
     proof, images = snapshot.latest("proof"), snapshot.latest("images")
     now = None if proof is None else predictions_since(snapshot, proof)
     changed = any(event.kind in ("mutation", "growth", "action") for event in snapshot.events)
-    title = "The proof" if proof is None else f"The proof: {proof_heading(proof.step, proof.payload)}"
-    with card(title, HELP):
-        told = "" if proof is None else proof_text(proof.payload)
+    title, label = say("The proof"), say("No proof yet")
+    told = "" if proof is None else charted(proof_text(proof.payload))
+    if proof is not None:
+        title = say("The proof: {change}", change=charted(proof_heading(proof.step, proof.payload)))
+        label = say("Probabilities of ten samples before and after the latest change. {told}", told=told)
+    with card(title, say(HELP)):
         picture.figure(
             "proof",
             (changed, *(None if event is None else event.id for event in (proof, images, now))),
             lambda: proof_figure(
                 *(None if event is None else event.payload for event in (proof, images, now)), changed=changed
             ),
-            f"Probabilities of ten samples before and after the latest change. {told}" if proof else "No proof yet",
+            label,
         )
         if proof is None:
             return
@@ -60,9 +65,12 @@ def proof_panel(picture: "PageFrame") -> None:
         st.caption(words.plain(proof.payload["title"]))
         share = transition_share(snapshot, proof)
         if share is not None:
-            st.progress(share, f"Then the transition: {share:.0%} of the way from the old part to the new one")
+            text = later("Then the transition: {share:.0%} of the way from the old part to the new one")
+            st.progress(share, say(text, share=share))
         proofs = snapshot.of("proof")
-        whole = "All proofs" if len(proofs) <= MOST_ROWS else f"The latest {MOST_ROWS} proofs"
-        few = f"{whole} ({len(proofs):,} in all)"
+        whole = later("All proofs ({count:,} in all)")
+        part = later("The latest {most} proofs ({count:,} in all)")
+        few = say(whole if len(proofs) <= MOST_ROWS else part, most=MOST_ROWS, count=len(proofs))
         with st.expander(few):
-            st.dataframe(proof_table(proofs[-MOST_ROWS:]), hide_index=True, alt=f"{few}, the latest first")
+            rows = charted_rows(proof_table(proofs[-MOST_ROWS:]), "change", "kind", "same bits")
+            st.dataframe(rows, hide_index=True, alt=say("{table}, the latest first", table=few))

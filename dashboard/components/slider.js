@@ -1,7 +1,7 @@
 // The slider over a whole run, with replay, and the keys of the wall.
 // data: last (step), step (the shown one), now (whether that is the latest), playing, speed, speeds, marks ([step, text]
 // of each change), wall (stands at the foot of the wall and listens to keys), keys (their names), live, heard (number of
-// the last message that was answered). Sends move {number, step or null, speed or null, final} and press (a command).
+// the last message that was answered), texts (what stands here, in the page's language). Sends move {number, step or null, speed or null, final} and press (a command).
 
 const WAIT = 120;
 // Without an answer for so long the next message goes out all the same.
@@ -15,20 +15,20 @@ function element(kind, className, text, label) {
   return made;
 }
 
-function build(parent) {
+function build(parent, texts) {
   const place = element("div", "lab-slider");
   place.setAttribute("role", "group");
-  place.setAttribute("aria-label", "Moment of the run");
+  place.setAttribute("aria-label", texts.group);
   place.play = element("button", "lab-slider-play");
   place.track = element("div", "lab-slider-track");
   place.marks = element("div", "lab-slider-marks");
   place.marks.setAttribute("aria-hidden", "true");
-  place.range = element("input", "lab-slider-range", "", "Step of the run");
+  place.range = element("input", "lab-slider-range", "", texts.range);
   place.range.type = "range";
   place.range.min = 0;
   place.text = element("output", "lab-slider-text");
-  place.speed = element("select", "lab-slider-speed", "", "Speed of the replay");
-  place.now = element("button", "lab-slider-now", "Now", "Now: show the latest step");
+  place.speed = element("select", "lab-slider-speed", "", texts.speed);
+  place.now = element("button", "lab-slider-now", texts.now, texts.now_label);
   for (const button of [place.play, place.now]) button.type = "button";
   place.track.append(place.marks, place.range);
   place.hint = element("span", "lab-slider-keys");
@@ -57,7 +57,8 @@ function build(parent) {
 }
 
 function tell(place, step) {
-  place.text.textContent = `step ${step.toLocaleString("en")} of ${place.data.last.toLocaleString("en")}`;
+  const values = { step: step.toLocaleString("en"), last: place.data.last.toLocaleString("en") };
+  place.text.textContent = place.data.texts.step.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }
 
 // One message at a time: the next waits for the answer, and only the latest of those that wait is sent.
@@ -138,7 +139,8 @@ function show(place) {
     tell(place, data.step);
   }
   place.range.setAttribute("aria-valuetext", place.text.textContent);
-  const word = data.playing ? "Pause the replay" : data.now ? "Replay from the start" : "Play on from here";
+  const { pause, replay, play } = data.texts;
+  const word = data.playing ? pause : data.now ? replay : play;
   place.play.textContent = data.playing ? "❚❚" : "▶";
   place.play.setAttribute("aria-label", word);
   place.play.title = word;
@@ -165,7 +167,7 @@ function show(place) {
 export default function ({ data, parentElement, setTriggerValue }) {
   let place = parentElement.querySelector(".lab-slider");
   if (!place) {
-    place = build(parentElement);
+    place = build(parentElement, data.texts);
     place.keys = (event) => onKey(place, event);
     if (data.wall) window.addEventListener("keydown", place.keys);
     if (data.wall) window.labSlider = place;

@@ -9,6 +9,7 @@ import streamlit as st
 
 from components.controls import command_by_key
 from components.feed import Snapshot
+from components.language import later, say
 from components.moment import SPEEDS, ShownMoment, go_to
 from components.words import shown_state
 from lab.charts import mutation_marks
@@ -21,18 +22,33 @@ _SLIDER = st.components.v2.component(
     isolate_styles=False,
 )
 KEY, HEARD, SPEED = "slider", "slider_heard", "slider_speed"
-KEY_NAMES = ("Space: pause", "← →: look back", "M: mutate", "F: full screen")
+KEY_NAMES = (later("Space: pause"), later("← →: look back"), later("M: mutate"), later("F: full screen"))
 """The keys of the wall, as its foot tells them."""
+TEXTS = {
+    "group": later("Moment of the run"),
+    "range": later("Step of the run"),
+    "speed": later("Speed of the replay"),
+    "now": later("Now"),
+    "now_label": later("Now: show the latest step"),
+    "step": later("step {step} of {last}"),
+    "pause": later("Pause the replay"),
+    "replay": later("Replay from the start"),
+    "play": later("Play on from here"),
+}
+"""What the script says, by its own names."""
 MOST_MARKS = 200
 """Changes that are marked above the slider, the latest ones."""
 
 
-def draw_slider(whole: Snapshot, moment: ShownMoment, step: int | None, *, wall: bool = False) -> None:
+def draw_slider(
+    whole: Snapshot, moment: ShownMoment, step: int | None, *, known: Snapshot | None = None, wall: bool = False
+) -> None:
     """Draw the slider at `step`; None stands at the end.
 
     Args:
         whole: the run as it is now.
         moment: what the page shows; a replay changes it.
+        known: whose changes are marked, where the page holds some of them back.
         wall: at the foot of the wall, where it listens to keys.
     """
     if moment.speed is not None:
@@ -45,11 +61,12 @@ def draw_slider(whole: Snapshot, moment: ShownMoment, step: int | None, *, wall:
         "playing": moment.speed is not None,
         "speed": moment.speed or st.session_state.get(SPEED, SPEEDS[1]),
         "speeds": list(SPEEDS),
-        "marks": [[mark["step"], mark["text"]] for mark in change_marks(whole)],
+        "marks": [[mark["step"], mark["text"]] for mark in change_marks(known or whole)],
         "wall": wall,
-        "keys": " · ".join(KEY_NAMES) if wall else "",
+        "keys": " · ".join(map(say, KEY_NAMES)) if wall else "",
         "live": whole.summary.state == "running",
         "heard": st.session_state.get(HEARD, 0),
+        "texts": {name: say(text) for name, text in TEXTS.items()},
     }
     _SLIDER(
         key=KEY,
@@ -63,7 +80,8 @@ def draw_slider(whole: Snapshot, moment: ShownMoment, step: int | None, *, wall:
 def change_marks(snapshot: Snapshot) -> list[dict[str, Any]]:
     """Steps at which the network changed, in order, with a name: mutations that were made, and growth."""
     found = [{"step": mark.step, "text": mark.text} for mark in mutation_marks(snapshot.events)]
-    found += [{"step": event.step, "text": f"grew in {event.payload['what']}"} for event in snapshot.of("growth")]
+    for event in snapshot.of("growth"):
+        found.append({"step": event.step, "text": say("grew in {what}", what=say(str(event.payload["what"])))})
     return sorted(found, key=lambda mark: int(mark["step"]))[-MOST_MARKS:]
 
 

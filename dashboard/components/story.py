@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from components.behaviour import PHASE_SENTENCES, TRAINED
+from components.behaviour import phase_sentence
+from components.charted import charted
 from components.feed import Snapshot
+from components.language import say
 from components.words import number
 from lab.charts import OUTCOME_STYLES, STATUS_SIGNS, agent_actions, mutation_changes
 from lab.store import EventRow
@@ -27,9 +29,9 @@ def latest_story(snapshot: Snapshot) -> Story:
     event = next((row for row in reversed(snapshot.events) if row.kind in _TELLERS), None)
     now = _phase_text(snapshot.latest("phase"))
     if event is None:
-        return Story(sign="○", text=now or "The run has begun; nothing has changed yet.", now="")
+        return Story(sign="○", text=now or say("The run has begun; nothing has changed yet."), now="")
     sign, text = _TELLERS[event.kind](snapshot, event)
-    return Story(sign=sign, text=f"Step {event.step:,}: {text.removesuffix('.')}.", now=now)
+    return Story(sign=sign, text=say("Step {step:,}: {text}.", step=event.step, text=text.removesuffix(".")), now=now)
 
 
 def _phase_text(event: EventRow | None) -> str:
@@ -37,31 +39,42 @@ def _phase_text(event: EventRow | None) -> str:
         return ""
     phase = str(event.payload["phase"])
     if phase == "finished":
-        return "The run has finished."
-    sentence = PHASE_SENTENCES.get(phase, "")
-    return f"{sentence.format(trained=TRAINED.get(phase, '')).replace('*', '')}." if sentence else ""
+        return say("The run has finished.")
+    return phase_sentence(phase).replace("*", "")
 
 
 def _mutation(snapshot: Snapshot, event: EventRow) -> tuple[str, str]:
     number_now = event.payload["number"]
     change = next(row for row in mutation_changes(snapshot.of("mutation")) if row.number == number_now)
-    edits = "; ".join(change.lines) or "no edge"
+    edits = "; ".join(map(charted, change.lines)) or say("no edge")
     sign = STATUS_SIGNS.get(change.status, "?")
-    head = f"mutation {change.number} is {change.status} ({edits})"
+    status = charted(change.status)
+    head = say("mutation {number} is {status} ({edits})", number=change.number, status=status, edits=edits)
     if change.status == "applied":
-        return sign, f"{head}, {change.requested_text}; {change.difference_text}; {change.reason}"
-    return sign, f"{head}: {change.reason}"
+        asked, moved = charted(change.requested_text), charted(change.difference_text)
+        text = say("{head}, {asked}; {moved}; {reason}", head=head, asked=asked, moved=moved, reason=change.reason)
+    else:
+        text = say("{head}: {reason}", head=head, reason=change.reason)
+    return sign, text
 
 
 def _growth(snapshot: Snapshot, event: EventRow) -> tuple[str, str]:
     payload = event.payload
-    sizes = f"{payload['parameters_before']:,} → {payload['parameters_after']:,} parameters"
-    moved = number(payload["difference"], ".1e")
-    return "⬆", f"the network grows in {payload['what']} at {payload['where']}: {sizes}; output changed by {moved}"
+    text = say(
+        "the network grows in {what} at {where}: {before:,} → {after:,} parameters; output changed by {moved}",
+        what=say(str(payload["what"])),
+        where=payload["where"],
+        before=payload["parameters_before"],
+        after=payload["parameters_after"],
+        moved=number(payload["difference"], ".1e"),
+    )
+    return "⬆", text
 
 
 def _rollback(snapshot: Snapshot, event: EventRow) -> tuple[str, str]:
-    return "↺", f"the network goes back to step {event.payload['to_step']:,}: {event.payload['reason']}"
+    payload = event.payload
+    text = say("the network goes back to step {step:,}: {reason}", step=payload["to_step"], reason=payload["reason"])
+    return "↺", text
 
 
 def _intervention(snapshot: Snapshot, event: EventRow) -> tuple[str, str]:
@@ -69,14 +82,17 @@ def _intervention(snapshot: Snapshot, event: EventRow) -> tuple[str, str]:
     change = ""
     if payload.get("before") is not None and payload.get("after") is not None:
         change = f" ({number(payload['before'])} → {number(payload['after'])})"
-    return "⚑", f"the trainer acts, {str(payload['action']).replace('_', ' ')}{change}: {payload['reason']}"
+    action = f"{str(payload['action']).replace('_', ' ')}{change}"
+    return "⚑", say("the trainer acts, {action}: {reason}", action=action, reason=payload["reason"])
 
 
 def _action(snapshot: Snapshot, event: EventRow) -> tuple[str, str]:
     action = agent_actions(snapshot.events)[-1]
-    why = action.reason or (f"loss change {action.loss_text} nats" if action.loss_change is not None else "")
-    text = f"action {action.number}, {action.outcome_text}"
-    return OUTCOME_STYLES[action.outcome].sign, f"{text}: {why}" if why else text
+    measured = action.loss_change is not None
+    why = action.reason or (say("loss change {change} nats", change=charted(action.loss_text)) if measured else "")
+    text = say("action {number}, {outcome}", number=action.number, outcome=charted(action.outcome_text))
+    sign = OUTCOME_STYLES[action.outcome].sign
+    return sign, say("{head}: {reason}", head=text, reason=why) if why else text
 
 
 _TELLERS: Mapping[str, Callable[[Snapshot, EventRow], tuple[str, str]]] = MappingProxyType(

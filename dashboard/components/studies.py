@@ -11,7 +11,9 @@ from urllib.parse import quote
 
 import streamlit as st
 
+from components.charted import charted
 from components.feed import Snapshot
+from components.language import later, say
 from components.words import ALERT_SIGNS, NOTHING, STATE_SIGNS, Kpi, clock_text, number
 from lab.base import StoreError
 from lab.charts import StudyTrial, best_trial, front_trials, logical_trials, study_trials
@@ -20,18 +22,18 @@ from lab.store import RunSummary, holds_study, list_runs
 TRIALS = "trials"
 """Folder of a study with the runs of its trials."""
 STATES = {
-    "running": "A supervisor works on the study.",
-    "finished": "The supervisor has ended.",
-    "failed": "The supervisor ended with an error.",
-    "stale": "No heartbeat; the supervisor ended without closing the study.",
+    "running": later("A supervisor works on the study."),
+    "finished": later("The supervisor has ended."),
+    "failed": later("The supervisor ended with an error."),
+    "stale": later("No heartbeat; the supervisor ended without closing the study."),
 }
 """What each state of a study means; its sign is that of a run."""
 TRIAL_SIGNS = {
-    "running": "▶ running",
-    "left": "⏸ left",
-    "complete": "✔ complete",
-    "pruned": "✂ pruned",
-    "failed": "✘ failed",
+    "running": later("▶ running"),
+    "left": later("⏸ left"),
+    "complete": later("✔ complete"),
+    "pruned": later("✂ pruned"),
+    "failed": later("✘ failed"),
 }
 """Sign and word of each state of a trial; `left`: told as running by a supervisor that has ended."""
 
@@ -69,8 +71,9 @@ class StudyPicture:
                 sampler=str(study["sampler"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            got = f"others ({type(error).__name__}: {error})"
-            raise StoreError(f"the settings and rows of a study in {path}", got, "take a back-up copy") from error
+            expected = say("the settings and rows of a study in {path}", path=path)
+            got = say("others ({error})", error=f"{type(error).__name__}: {error}")
+            raise StoreError(expected, got, say("take a back-up copy")) from error
 
     @property
     def running(self) -> bool:
@@ -81,7 +84,8 @@ class StudyPicture:
         """Shares of the searched fields and how they were found; empty where the supervisor has told none yet."""
         for event in reversed(self.snapshot.of("importance")):
             if event.payload["objective"] == objective:
-                told = f"{event.payload['method']} over {event.payload['trials']:,} complete trials"
+                method, count = event.payload["method"], event.payload["trials"]
+                told = say("{method} over {count:,} complete trials", method=method, count=count)
                 return event.payload["importances"], told
         return {}, ""
 
@@ -90,7 +94,12 @@ class StudyPicture:
         event = self.snapshot.latest("study")
         causes = Counter(trial.cause for trial in self.trials if trial.state == "failed")
         return [
-            {"cause": cause, "tried again": retried, "meaning": meaning, "attempts": str(causes[cause] or NOTHING)}
+            {
+                say("cause"): cause,
+                say("tried again"): retried,
+                say("meaning"): meaning,
+                say("attempts"): str(causes[cause] or NOTHING),
+            }
             for cause, _, retried, meaning in ([] if event is None else event.payload["policy"])
         ]
 
@@ -125,24 +134,38 @@ def kpis(picture: StudyPicture, objective: str) -> tuple[Kpi, ...]:
     states = Counter(trial.state for trial in logical_trials(picture.trials))
     ended = states["complete"] + states["pruned"]
     best = best_trial(picture.trials, objective, picture.objectives[objective])
+    title = say("Best {objective}", objective=objective)
+    if best is not None:
+        title = say("Best {objective} · trial {number}", objective=objective, number=best.number)
     retries = sum(trial.number != trial.root for trial in picture.trials)
     return (
         Kpi(
-            label="Trials",
-            value=f"{sum(states.values()):,} of {picture.n_trials:,}",
-            help="Logical trials that have begun; another attempt at a trial is no further trial.",
+            name="trials",
+            label=say("Trials"),
+            value=say("{begun:,} of {planned:,}", begun=sum(states.values()), planned=picture.n_trials),
+            help=say("Logical trials that have begun; another attempt at a trial is no further trial."),
         ),
         Kpi(
+            name="best",
             # The number alone is the value: a card has no room for more.
-            label=f"Best {objective}" if best is None else f"Best {objective} · trial {best.number}",
+            label=title,
             value=NOTHING if best is None else number(best.values[objective]),
-            help=f"Of the complete trials; the study is to {picture.objectives[objective]} it.",
+            help=say(
+                "Of the complete trials; the study is to {direction} it.",
+                direction=charted(picture.objectives[objective]),
+            ),
         ),
-        Kpi(label="Ended well", value=f"{ended:,}", help=f"{states['pruned']:,} of them were pruned: ended early."),
         Kpi(
-            label="Failed",
+            name="ended",
+            label=say("Ended well"),
+            value=f"{ended:,}",
+            help=say("{count:,} of them were pruned: ended early.", count=states["pruned"]),
+        ),
+        Kpi(
+            name="failed",
+            label=say("Failed"),
             value=f"{states['failed']:,}",
-            help=f"For good, or not tried again yet; retries: {retries:,}.",
+            help=say("For good, or not tried again yet; retries: {count:,}.", count=retries),
         ),
     )
 
@@ -155,11 +178,11 @@ def front_rows(picture: StudyPicture) -> list[dict[str, Any]]:
     rows = []
     for trial in ranked:
         row: dict[str, Any] = {
-            "none beats trial": trial.number,
+            say("none beats trial"): trial.number,
             **{each: trial.values[each] for each in picture.objectives},
         }
         for field, value in trial.params.items():
-            row[_free(field, "field", row)] = value if isinstance(value, int | float) else str(value)
+            row[_free(field, say("field"), row)] = value if isinstance(value, int | float) else str(value)
         rows.append(row)
     return rows
 
@@ -170,19 +193,19 @@ def trial_rows(picture: StudyPicture, limit: int) -> list[dict[str, Any]]:
     for trial in reversed(picture.trials[-limit:]):
         left = trial.state == "running" and not picture.running
         row: dict[str, Any] = {
-            "trial": trial.number,
-            "state": TRIAL_SIGNS["left" if left else trial.state],
-            "run": _link(picture.snapshot.summary, trial),
-            "retry of": "" if trial.root == trial.number else str(trial.root),
-            "seconds taken": None if trial.seconds is None else round(trial.seconds, 2),
-            "cause": trial.cause,
-            "tried again": "yes" if trial.retried else "",
-            "reason": trial.reason,
+            say("trial"): trial.number,
+            say("state"): say(TRIAL_SIGNS["left" if left else trial.state]),
+            say("run"): _link(picture.snapshot.summary, trial),
+            say("retry of"): "" if trial.root == trial.number else str(trial.root),
+            say("seconds taken"): None if trial.seconds is None else round(trial.seconds, 2),
+            say("cause"): trial.cause,
+            say("tried again"): say("yes") if trial.retried else "",
+            say("reason"): trial.reason,
         }
         for name in picture.objectives:
-            row[_free(name, "value", row)] = trial.values.get(name)
+            row[_free(name, say("value"), row)] = trial.values.get(name)
         for name, value in trial.params.items():
-            row[_free(name, "field", row)] = value if isinstance(value, int | float) else str(value)
+            row[_free(name, say("field"), row)] = value if isinstance(value, int | float) else str(value)
         rows.append(row)
     return rows
 
@@ -206,10 +229,10 @@ def alert_rows(snapshot: Snapshot, limit: int = 8) -> list[dict[str, str]]:
     """The latest alerts with level, time and reason, newest first; a study's steps count what was told, no more."""
     return [
         {
-            "level": ALERT_SIGNS.get(str(event.payload["level"]), str(event.payload["level"])),
-            "time": clock_text(event.time),
-            "what": str(event.payload["title"]),
-            "reason": str(event.payload["text"]),
+            say("level"): say(ALERT_SIGNS.get(str(event.payload["level"]), str(event.payload["level"]))),
+            say("time"): clock_text(event.time),
+            say("what"): str(event.payload["title"]),
+            say("reason"): str(event.payload["text"]),
         }
         for event in reversed(snapshot.of("alert")[-limit:])
     ]
@@ -219,10 +242,12 @@ def study_rows(studies: Sequence[RunSummary]) -> list[dict[str, str]]:
     """One row of text for each study."""
     return [
         {
-            "study": study.name,
-            "state": study.state,
-            "started": clock_text(study.started) if math.isfinite(study.started) and study.started > 0 else NOTHING,
-            "reason": study.reason or STATES.get(study.state, STATE_SIGNS[study.state][2]),
+            say("study"): study.name,
+            say("state"): say(study.state),
+            say("started"): clock_text(study.started)
+            if math.isfinite(study.started) and study.started > 0
+            else NOTHING,
+            say("reason"): study.reason or say(STATES.get(study.state, STATE_SIGNS[study.state][2])),
         }
         for study in studies
     ]

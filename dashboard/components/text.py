@@ -4,19 +4,22 @@ import streamlit as st
 
 from components import panels, words
 from components.feed import Snapshot
+from components.language import later, say
 from components.words import Kpi
 from lab.charts import named_series, task_figure
 
 TASKS = {
-    "criteria": "The model says the class of a sentence.",
-    "evidence": "The model says where the span of a sentence starts and ends; a sentence may have none.",
-    "share": "One encoder with two heads says the class of a sentence and where its span is.",
-    "joint": "Two encoders, fused, say the class of a sentence and where its span is.",
+    "criteria": later("The model says the class of a sentence."),
+    "evidence": later("The model says where the span of a sentence starts and ends; a sentence may have none."),
+    "share": later("One encoder with two heads says the class of a sentence and where its span is."),
+    "joint": later("Two encoders, fused, say the class of a sentence and where its span is."),
 }
 """What the model of each task says."""
-NO_CELL = "It has no cell, so there is no genotype and no Gumbel temperature to show."
-LOSS_HELP = "Cross-entropy, nats: of the class, of the span's two ends (their mean), or the weighted sum of both."
-ACCURACY_HELP = "Share of sentences with the right class; of task evidence: whose span is right at both ends."
+NO_CELL = later("It has no cell, so there is no genotype and no Gumbel temperature to show.")
+LOSS_HELP = later(
+    "Cross-entropy, nats: of the class, of the span's two ends (their mean), or the weighted sum of both."
+)
+ACCURACY_HELP = later("Share of sentences with the right class; of task evidence: whose span is right at both ends.")
 
 
 def task_of(snapshot: Snapshot) -> str:
@@ -27,15 +30,18 @@ def task_of(snapshot: Snapshot) -> str:
 def task_text(snapshot: Snapshot) -> str:
     """What the run's model says of a sentence, on which encoder."""
     encoder = str(snapshot.config.get("text", {}).get("encoder", "tiny"))
-    stands = "a tiny encoder from random weights" if encoder == "tiny" else f"the encoder {encoder}"
-    return f"{TASKS.get(task_of(snapshot), '')} It stands on {stands}. {NO_CELL}".strip()
+    if encoder == "tiny":
+        stands = say("It stands on a tiny encoder from random weights.")
+    else:
+        stands = say("It stands on the encoder {encoder}.", encoder=encoder)
+    return f"{say(TASKS.get(task_of(snapshot), ''))} {stands} {say(NO_CELL)}".strip()
 
 
 def kpis(snapshot: Snapshot) -> tuple[Kpi, ...]:
     """The headline numbers, in order."""
-    usual = {kpi.label: kpi for kpi in words.kpis(snapshot)}
-    task = Kpi(label="Task", value=task_of(snapshot), help="criteria, evidence, share or joint.")
-    return (task, *(usual[label] for label in ("Step", "Epoch", "Stability", "Decision accuracy", "Memory")))
+    usual = {kpi.name: kpi for kpi in words.kpis(snapshot)}
+    task = Kpi(name="task", label=say("Task"), value=task_of(snapshot), help=say("criteria, evidence, share or joint."))
+    return (task, *(usual[name] for name in ("step", "epoch", "stability", "accuracy", "memory")))
 
 
 def body(picture: panels.PageFrame) -> None:
@@ -49,14 +55,14 @@ def body(picture: panels.PageFrame) -> None:
         panels.alerts(snapshot)
     decisions = named_series(snapshot.scalars, "decision/loss/")
     if decisions:
-        with panels.card("Loss of class and span", "On the selection split, after each epoch."):
+        with panels.card(say("Loss of class and span"), say("On the selection split, after each epoch.")):
             told = ", ".join(f"{series.name} {words.number(series.last, '.3f')}" for series in decisions)
             picture.curve(
                 "parts",
                 (picture.view, *(len(series) for series in decisions), picture.lengths()),
                 lambda: task_figure((), decisions, view=picture.view),
-                f"Loss of each part over steps; now {told}",
+                say("Loss of each part over steps; now {told}", told=told),
             )
-    panels.curves(picture, loss=LOSS_HELP, accuracy=ACCURACY_HELP)
+    panels.curves(picture, loss=say(LOSS_HELP), accuracy=say(ACCURACY_HELP))
     if not attention:
         panels.alerts(snapshot)

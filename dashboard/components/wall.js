@@ -1,6 +1,6 @@
 // The wall: one screen for a projector, drawn over the whole window. Stands behind figure.js.
 // data: name, live (address of the live page), state, about, facts ([label, value]), sign, story, now, answer, view,
-// panels ({area, title, label, figure}).
+// panels ({area, title, label, figure}), texts (what stands here, in the page's language).
 
 // Sizes of a figure are for a page that is read from near: on the wall each is that much larger, text at least so large
 // (pixels at 1920x1080).
@@ -14,23 +14,23 @@ function wallElement(kind, name, parent) {
   return made;
 }
 
-function buildWall(parent) {
+function buildWall(parent, texts) {
   const place = wallElement("section", "page", parent);
   place.classList.add("lab-wall");
-  place.setAttribute("aria-label", "Wall");
+  place.setAttribute("aria-label", texts.wall);
   const head = wallElement("header", "head", place);
   place.name = wallElement("h1", "name", head);
   place.state = wallElement("span", "state", head);
   place.facts = wallElement("dl", "facts", head);
   place.link = wallElement("a", "link", head);
-  place.link.textContent = "Live page";
+  place.link.textContent = texts.link;
   place.panels = {};
   for (const area of ["main", "side", "left", "middle", "right"]) {
     const panel = wallElement("div", "panel", place);
     panel.style.gridArea = area;
     panel.title_ = wallElement("h2", "title", panel);
     const room = wallElement("div", "room", panel);
-    panel.chart = makeChart(room);
+    panel.chart = makeChart(room, texts.waiting);
     panel.chart.shape = (figure) => enlarge(panel.chart, figure);
     // The figure fills what room there is, also after the window has changed.
     panel.sizes = new ResizeObserver(() => {
@@ -43,9 +43,9 @@ function buildWall(parent) {
   place.said.setAttribute("role", "status");
   place.sign = wallElement("span", "sign", place.said);
   place.sign.setAttribute("aria-hidden", "true");
-  const texts = wallElement("div", "texts", place.said);
-  place.story = wallElement("p", "story", texts);
-  place.below = wallElement("p", "now", texts);
+  const lines = wallElement("div", "texts", place.said);
+  place.story = wallElement("p", "story", lines);
+  place.below = wallElement("p", "now", lines);
   return place;
 }
 
@@ -112,7 +112,7 @@ function showWall(place, data) {
 }
 
 export default function ({ data, parentElement }) {
-  const place = parentElement.querySelector(".lab-wall") ?? buildWall(parentElement);
+  const place = parentElement.querySelector(".lab-wall") ?? buildWall(parentElement, data.texts);
   showWall(place, data);
   // Called when newer data overtook this call, too: then the element is still there.
   return () => {

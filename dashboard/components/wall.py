@@ -12,8 +12,9 @@ import streamlit as st
 from components import words
 from components.controls import command_text
 from components.feed import Snapshot
+from components.language import say
 from components.panels import PageFrame
-from components.plot import figure_script
+from components.plot import WAITING, figure_script
 from components.story import latest_story
 from components.wall_figures import Ghost, Panel, wall_panels
 
@@ -35,19 +36,23 @@ def draw_wall(picture: PageFrame, ghost: Ghost | None, live: str, missing: str |
     """
     snapshot, whole = picture.snapshot, picture.whole
     told = latest_story(snapshot)
-    state, title = words.shown_state(whole), words.dataset_title(snapshot.config)
+    state, title = say(words.shown_state(whole)), words.dataset_title(snapshot.config)
+    if snapshot.cut is not None:
+        state = say("{state}, shown at step {step:,}", state=state, step=snapshot.cut)
+    unnamed = say("No run of a fixed network is named {name}.", name=missing) if missing else ""
     data = {
         "name": snapshot.summary.name,
         "live": live,
-        "state": state if snapshot.cut is None else f"{state}, shown at step {snapshot.cut:,}",
-        "about": f"data: {title}" if title else "",
+        "state": state,
+        "about": say("data: {title}", title=title) if title else "",
         "facts": [[kpi.label, kpi.value] for kpi in wall_kpis(snapshot)],
         "sign": told.sign,
         "story": told.text,
         "now": told.now,
-        "answer": command_text(whole) or (f"No run of a fixed network is named {missing}." if missing else ""),
+        "answer": command_text(whole) or unnamed,
         "view": str(snapshot.summary.path),
         "panels": [_drawn(picture, panel) for panel in wall_panels(picture, ghost)],
+        "texts": {"wall": say("Wall"), "link": say("Live page"), "waiting": say(WAITING)},
     }
     _WALL(key="wall", data=data, height="content")
 
@@ -59,13 +64,13 @@ def _drawn(picture: PageFrame, panel: Panel) -> dict[str, str]:
 
 def wall_kpis(snapshot: Snapshot) -> Sequence[words.Kpi]:
     """The headline numbers, few enough to be read from afar."""
-    found = {kpi.label: kpi for kpi in words.kpis(snapshot)}
-    phases = [label for label in found if label.startswith("Phase")]
-    labels = [*phases, "Epoch", "Decision accuracy", "Stability"]
+    found = {kpi.name: kpi for kpi in words.kpis(snapshot)}
+    names = ["phase", "epoch", "accuracy", "stability"]
     if words.held_temperature(snapshot) is not None:
-        labels.insert(1, "Temperature τ")
-    kpis = [found[label] for label in labels]
+        names.insert(1, "temperature")
+    kpis = [found[name] for name in names]
     test = snapshot.series("test/accuracy").last
     if test is not None:
-        kpis.append(words.Kpi(label="Test accuracy", value=words.number(test, ".1%"), help="Read once, at the end."))
+        value, help = words.number(test, ".1%"), say("Read once, at the end.")
+        kpis.append(words.Kpi(name="test", label=say("Test accuracy"), value=value, help=help))
     return kpis

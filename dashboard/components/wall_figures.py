@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from components import agent, figures, multitask, words
 from components.feed import Snapshot
+from components.language import later, say
 from components.panels import PageFrame
 from components.root import run_folders
 from lab.base import LabError
@@ -75,27 +76,31 @@ def _search_panels(picture: PageFrame) -> tuple[Panel, ...]:
     share = figures.transition_share(snapshot, change)
     cells = ", ".join(f"{edge.label} {edge.primitive}" for edge in figures.drawn_edges(event, change))
     entropy = entropy_series(snapshot.events)
-    moving = "" if share is None else f": transition {share:.0%}"
+    title = say("Genotype") if share is None else say("Genotype: transition {share:.0%}", share=share)
+    label = say("Graph of the cell: {cells}", cells=cells) if cells else say("No genotype yet")
     return (
         Panel(
             area="main",
-            title=f"Genotype{moving}",
-            label=f"Graph of the cell: {cells}" if cells else "No genotype yet",
+            title=title,
+            label=label,
             depends=(None if event is None else event.id, change, share),
             build=lambda: figures.genotype_panel(event, change, share),
         ),
         Panel(
             area="side",
-            title="Probabilities: ◆ has, ▲ most probable",
-            label="Probability of each primitive on each edge",
+            title=say("Probabilities: ◆ has, ▲ most probable"),
+            label=say("Probability of each primitive on each edge"),
             depends=(None if event is None else event.id,),
             build=lambda: figures.probability_panel(event),
         ),
         Panel(
             area="middle",
-            title="Temperature τ, entropy (nats) by step",
-            label=f"Gumbel temperature, now {words.number(snapshot.series('temperature').last, '.3f')}, above entropy "
-            f"per edge, now {words.number(entropy.last, '.3f')} nats",
+            title=say("Temperature τ, entropy (nats) by step"),
+            label=say(
+                "Gumbel temperature, now {temperature}, above entropy per edge, now {entropy} nats",
+                temperature=words.number(snapshot.series("temperature").last, ".3f"),
+                entropy=words.number(entropy.last, ".3f"),
+            ),
             depends=(picture.view, picture.lengths("temperature")),
             build=lambda: low(figures.temperature_panel(snapshot, picture.view)),
         ),
@@ -105,25 +110,26 @@ def _search_panels(picture: PageFrame) -> tuple[Panel, ...]:
 def _agent_panels(picture: PageFrame) -> tuple[Panel, ...]:
     snapshot = picture.snapshot
     found = agent_actions(snapshot.events)
+    parameters = words.number(snapshot.series("agent/parameters").last, ",.0f")
     return (
         Panel(
             area="main",
-            title="Actions of the agent",
-            label=f"{len(found)} actions in order, by kind and outcome",
+            title=say("Actions of the agent"),
+            label=say("{count} actions in order, by kind and outcome", count=len(found)),
             depends=(len(found), picture.lengths()),
             build=lambda: action_figure(found),
         ),
         Panel(
             area="side",
-            title="Trials: loss change, reward",
-            label="Loss change and reward of each trial",
+            title=say("Trials: loss change, reward"),
+            label=say("Loss change and reward of each trial"),
             depends=(len(found), picture.lengths()),
             build=lambda: trial_figure(found),
         ),
         Panel(
             area="middle",
-            title="Parameters by step",
-            label=f"Parameters of the network, now {words.number(snapshot.series('agent/parameters').last, ',.0f')}",
+            title=say("Parameters by step"),
+            label=say("Parameters of the network, now {count}", count=parameters),
             depends=(picture.view, picture.lengths("agent/parameters")),
             build=lambda: low(agent.parameter_panel(snapshot, picture.view)),
         ),
@@ -137,22 +143,26 @@ def _multitask_panels(picture: PageFrame) -> tuple[Panel, ...]:
     return (
         Panel(
             area="main",
-            title="Router load",
-            label=f"Share of load of {len(loads)} experts over steps",
+            title=say("Router load"),
+            label=say("Share of load of {count} experts over steps", count=len(loads)),
             depends=depends,
             build=lambda: router_figure(loads, view=view),
         ),
         Panel(
             area="side",
-            title="Weights of the losses",
-            label=f"Weight of {len(weights)} losses over steps. {multitask.weighting_text(picture.snapshot)}",
+            title=say("Weights of the losses"),
+            label=say(
+                "Weight of {count} losses over steps. {weighting}",
+                count=len(weights),
+                weighting=multitask.weighting_text(picture.snapshot),
+            ),
             depends=depends,
             build=lambda: weight_figure(weights, view=view),
         ),
         Panel(
             area="middle",
-            title="Loss of each task by step",
-            label=f"Loss of {len(losses)} tasks over steps",
+            title=say("Loss of each task by step"),
+            label=say("Loss of {count} tasks over steps", count=len(losses)),
             depends=depends,
             build=lambda: low(task_figure(losses, (), view=view)),
         ),
@@ -166,22 +176,22 @@ def _text_panels(picture: PageFrame) -> tuple[Panel, ...]:
     return (
         Panel(
             area="main",
-            title="Loss",
-            label="Loss over steps",
+            title=say("Loss"),
+            label=say("Loss over steps"),
             depends=(view, lengths),
             build=lambda: figures.loss_panel(snapshot, view),
         ),
         Panel(
             area="side",
-            title="Loss of class and span",
-            label=f"Loss of {len(parts)} parts over steps",
+            title=say("Loss of class and span"),
+            label=say("Loss of {count} parts over steps", count=len(parts)),
             depends=(view, lengths),
             build=lambda: task_figure((), parts, view=view),
         ),
         Panel(
             area="middle",
-            title="Memory (MiB) by step",
-            label="Memory over steps",
+            title=say("Memory (MiB) by step"),
+            label=say("Memory over steps"),
             depends=(view, picture.lengths("memory/rss", "memory/tensors")),
             build=lambda: low(figures.memory_panel(snapshot, view)),
         ),
@@ -191,14 +201,15 @@ def _text_panels(picture: PageFrame) -> tuple[Panel, ...]:
 def _accuracy(picture: PageFrame, ghost: Ghost | None) -> Panel:
     snapshot = picture.snapshot
     last = words.number(snapshot.series("decision/accuracy").last, ".1%")
-    beside = ""
+    label = say("Accuracy over steps, on the selection split now {last}", last=last)
     if ghost is not None and len(ghost.accuracy):
         then = words.number(ghost.accuracy.last, ".1%")
-        beside = f", beside the fixed network {ghost.name}, at the same step {then}"
+        text = later("{label}, beside the fixed network {name}, at the same step {then}")
+        label = say(text, label=label, name=ghost.name, then=then)
     return Panel(
         area="left",
-        title="Accuracy by step",
-        label=f"Accuracy over steps, on the selection split now {last}{beside}",
+        title=say("Accuracy by step"),
+        label=label,
         depends=(
             picture.view,
             picture.lengths("accuracy", "decision/accuracy", "test/accuracy"),
@@ -215,7 +226,7 @@ def accuracy_figure(snapshot: Snapshot, picture: PageFrame, ghost: Ghost | None)
     # another network.
     curves = [curve for curve in figures.curves_of(snapshot, "accuracy") if curve.joined]
     if ghost is not None and len(ghost.accuracy):
-        style = LineStyle(label="fixed network", color=COLORS[-1], dash="dot")
+        style = LineStyle(label=say("fixed network"), color=COLORS[-1], dash="dot")
         curves.append(Curve(series=ghost.accuracy, style=style, dense=False))
     return low(curve_figure(curves, y_title="", view=view, marks=figures.marks_of(snapshot), percent=True))
 
@@ -232,8 +243,8 @@ def _stability(picture: PageFrame) -> Panel:
     snapshot = picture.snapshot
     return Panel(
         area="right",
-        title="Stability by step",
-        label=f"Health score over steps, now {words.number(snapshot.series('health').last, '.2f')}",
+        title=say("Stability by step"),
+        label=say("Health score over steps, now {now}", now=words.number(snapshot.series("health").last, ".2f")),
         depends=(picture.view, picture.lengths("health")),
         build=lambda: low(figures.stability_panel(snapshot, picture.view)),
     )

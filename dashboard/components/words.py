@@ -9,22 +9,31 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from components.charted import charted
 from components.feed import Snapshot
+from components.language import later, say
 from lab.charts import entropy_series, health_word, phase_style
 from lab.store import EventRow, RunSummary
 
 STATE_SIGNS: dict[str, tuple[str, str, str]] = {
-    "running": ("play_circle", "blue", "The run is training."),
-    "paused": ("pause_circle", "orange", "The run is paused; it waits for *Resume*."),
-    "finished": ("check_circle", "green", "The run is finished."),
-    "failed": ("error", "red", "The run ended with an error."),
-    "stale": ("heart_broken", "orange", "No heartbeat; the process ended without closing the run."),
-    "unreadable": ("folder_off", "red", "The folder holds no readable run."),
+    later("starting"): (
+        "hourglass_top",
+        "blue",
+        later("The process of the run has begun; it does not train yet."),
+    ),
+    later("running"): ("play_circle", "blue", later("The run is training.")),
+    later("paused"): ("pause_circle", "orange", later("The run is paused; it waits for *Resume*.")),
+    later("finished"): ("check_circle", "green", later("The run is finished.")),
+    later("failed"): ("error", "red", later("The run ended with an error.")),
+    later("stale"): ("heart_broken", "orange", later("No heartbeat; the process ended without closing the run.")),
+    later("unreadable"): ("folder_off", "red", later("The folder holds no readable run.")),
 }
 """Material icon, badge colour and meaning of each state."""
 
-ALERT_SIGNS: dict[str, str] = {"info": "○ info", "warning": "⚠ warning", "error": "✖ error"}
+ALERT_SIGNS: dict[str, str] = {"info": later("○ info"), "warning": later("⚠ warning"), "error": later("✖ error")}
 NOTHING = "–"
+GROWTH = (later("width"), later("depth"))
+"""In what a network can grow."""
 _MARKDOWN = frozenset("\\`*_{}[]()<>#+-!|$:~^&")
 # Streamlit looks for bare addresses, icons and arrows in the text that is left when the backslashes are gone.
 _FOUND_LATER = re.compile(r":(?=/|material/)|www(?=\.)|(?=@)|[-<>=~](?=[-<>=~])", re.IGNORECASE)
@@ -36,6 +45,8 @@ _WORD_JOINER = "\u2060"
 class Kpi:
     """One headline number."""
 
+    name: str
+    """What the code calls it; `label` is what the page does, in its language."""
     label: str
     value: str
     help: str
@@ -132,10 +143,11 @@ def bytes_text(count: float | None) -> str:
 
 def age_text(seconds: float) -> str:
     """`3 s ago`, `4 min ago`, `2 h ago`, `5 d ago`."""
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+    days, hours = later("{count:.0f} d ago"), later("{count:.0f} h ago")
+    for size, text in ((86_400, days), (3_600, hours), (60, later("{count:.0f} min ago"))):
         if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit} ago"
-    return f"{seconds:.0f} s ago"
+            return say(text, count=seconds / size)
+    return say("{count:.0f} s ago", count=seconds)
 
 
 def clock_text(moment: float) -> str:
@@ -146,22 +158,22 @@ def clock_text(moment: float) -> str:
 def sign_of_life(summary: RunSummary) -> str:
     """How fresh the page's picture is: `updated 1 s ago` for a live run, its end or last heartbeat for another."""
     if summary.state == "running":
-        return f"updated {age_text(summary.heartbeat_age)}"
-    what = "ended" if summary.state in ("finished", "failed") else "last heartbeat"
-    return f"{what} {age_text(summary.heartbeat_age)}"
+        return say("updated {age}", age=age_text(summary.heartbeat_age))
+    ended = summary.state in ("finished", "failed")
+    return say("ended {age}" if ended else "last heartbeat {age}", age=age_text(summary.heartbeat_age))
 
 
 def phase_text(snapshot: Snapshot) -> str:
     """Name of the current phase."""
     event = snapshot.latest("phase")
-    return NOTHING if event is None else phase_style(str(event.payload["phase"])).label
+    return NOTHING if event is None else charted(phase_style(str(event.payload["phase"])).label)
 
 
 def _phase_label(snapshot: Snapshot) -> str:
     event = snapshot.latest("phase")
     if event is None or event.payload["phase"] in ("warmup", "finished"):
-        return "Phase"
-    return f"Phase · cycle {event.payload['cycle'] + 1}"
+        return say("Phase")
+    return say("Phase · cycle {cycle}", cycle=event.payload["cycle"] + 1)
 
 
 def epoch_text(snapshot: Snapshot) -> str:
@@ -178,33 +190,53 @@ def kpis(snapshot: Snapshot) -> tuple[Kpi, ...]:
     health = snapshot.series("health").last
     accuracy = snapshot.series("decision/accuracy").last
     return (
-        Kpi(label="Step", value=step_text(snapshot), help="Optimizer steps since the run began."),
-        Kpi(label=_phase_label(snapshot), value=phase_text(snapshot), help="Current phase of the run."),
-        Kpi(label="Epoch", value=epoch_text(snapshot), help="Pass over the training images, counted from 1."),
         Kpi(
-            label="Temperature τ",
+            name="step",
+            label=say("Step"),
+            value=step_text(snapshot),
+            help=say("Optimizer steps since the run began."),
+        ),
+        Kpi(
+            name="phase",
+            label=_phase_label(snapshot),
+            value=phase_text(snapshot),
+            help=say("Current phase of the run."),
+        ),
+        Kpi(
+            name="epoch",
+            label=say("Epoch"),
+            value=epoch_text(snapshot),
+            help=say("Pass over the training images, counted from 1."),
+        ),
+        Kpi(
+            name="temperature",
+            label=say("Temperature τ"),
             value=number(snapshot.series("temperature").last, ".3f"),
-            help="Gumbel temperature: high explores, low converges.",
+            help=say("Gumbel temperature: high explores, low converges."),
         ),
         Kpi(
-            label="Entropy",
+            name="entropy",
+            label=say("Entropy"),
             value=number(entropy_series(snapshot.events).last, ".3f"),
-            help="Mean entropy per edge in nats: how far the search is from convergence.",
+            help=say("Mean entropy per edge in nats: how far the search is from convergence."),
         ),
         Kpi(
-            label="Stability",
-            value=NOTHING if health is None else f"{number(health, '.2f')} {health_word(health)}",
-            help="Health score from 0 to 1.",
+            name="stability",
+            label=say("Stability"),
+            value=NOTHING if health is None else f"{number(health, '.2f')} {charted(health_word(health))}",
+            help=say("Health score from 0 to 1."),
         ),
         Kpi(
-            label="Decision accuracy",
+            name="accuracy",
+            label=say("Decision accuracy"),
             value=NOTHING if accuracy is None else number(accuracy, ".1%"),
-            help="Share of images of the selection split that are classified correctly; never trained on.",
+            help=say("Share of images of the selection split that are classified correctly; never trained on."),
         ),
         Kpi(
-            label="Memory",
+            name="memory",
+            label=say("Memory"),
             value=bytes_text(snapshot.series("memory/rss").last),
-            help="Resident set of the training process.",
+            help=say("Resident set of the training process."),
         ),
     )
 
@@ -224,7 +256,7 @@ def dataset_title(config: Mapping[str, Any]) -> str:
     name = config.get("dataset_title") or (data.get("name") if isinstance(data, Mapping) else None)
     if not isinstance(name, str):
         return ""
-    return f"{name} (synthetic)" if config.get("synthetic") and "synthetic" not in name else name
+    return say("{name} (synthetic)", name=name) if config.get("synthetic") and "synthetic" not in name else name
 
 
 def resume_command(run_dir: Path) -> str | None:
@@ -238,8 +270,10 @@ def rank_text(event: EventRow | None) -> str:
     """True rank of the most probable cell for each column of a loaded table; empty where none was loaded."""
     if event is None or not event.payload["rank"]:
         return ""
-    ranks = ", ".join(f"{rank:,} on {column}" for column, rank in event.payload["rank"].items())
-    return f"True rank of the most probable cell, 1 the best: {ranks}"
+    ranks = ", ".join(
+        say("{rank:,} on {table}", rank=rank, table=table) for table, rank in event.payload["rank"].items()
+    )
+    return say("True rank of the most probable cell, 1 the best: {ranks}", ranks=ranks)
 
 
 def needs_attention(snapshot: Snapshot) -> bool:
@@ -253,13 +287,13 @@ def alert_rows(snapshot: Snapshot, limit: int = 8) -> list[dict[str, str]]:
     for event in reversed(snapshot.of("alert", "oom")):
         payload = event.payload
         level = "warning" if event.kind == "oom" else str(payload["level"])
-        title = f"out of memory: {payload['action']}" if event.kind == "oom" else str(payload["title"])
+        title = say("out of memory: {action}", action=payload["action"]) if event.kind == "oom" else payload["title"]
         rows.append(
             {
-                "level": ALERT_SIGNS.get(level, level),
-                "step": f"{event.step:,}",
-                "what": title,
-                "reason": str(payload["text"]),
+                say("level"): say(ALERT_SIGNS.get(level, level)),
+                say("step"): f"{event.step:,}",
+                say("what"): str(title),
+                say("reason"): str(payload["text"]),
             }
         )
     return rows[:limit]
@@ -271,7 +305,13 @@ def plan_title(event: EventRow) -> str:
     spends = f"{payload['operations'] / 1e9:,.0f} GFLOP"
     if payload["seconds"] is not None:
         spends = f"{payload['seconds']:,.0f} s ({spends})"
-    return f"Plan for {spends}: {payload['channels']} channels, {payload['layers']} cells, {payload['epochs']} epochs"
+    return say(
+        "Plan for {budget}: {channels} channels, {layers} cells, {epochs} epochs",
+        budget=spends,
+        channels=payload["channels"],
+        layers=payload["layers"],
+        epochs=payload["epochs"],
+    )
 
 
 def plan_rows(event: EventRow) -> list[dict[str, str]]:
@@ -279,9 +319,9 @@ def plan_rows(event: EventRow) -> list[dict[str, str]]:
     chosen = event.payload["channels"]
     return [
         {
-            "channels": f"{each['channels']}{' *' if each['channels'] == chosen else ''}",
-            "GFLOP an epoch": f"{each['operations'] / 1e9:,.2f}",
-            "epochs in the budget": f"{each['epochs']:,.1f}",
+            say("channels"): f"{each['channels']}{' *' if each['channels'] == chosen else ''}",
+            say("GFLOP an epoch"): f"{each['operations'] / 1e9:,.2f}",
+            say("epochs in the budget"): f"{each['epochs']:,.1f}",
         }
         for each in event.payload["candidates"]
     ]
@@ -293,9 +333,16 @@ def growth_lines(snapshot: Snapshot) -> tuple[str, ...]:
     for event in reversed(snapshot.of("growth")):
         payload = event.payload
         lines.append(
-            f"step {event.step:,}: grew in {payload['what']} at {payload['where']}, "
-            f"{payload['parameters_before']:,} → {payload['parameters_after']:,} parameters of the supernet, "
-            f"output changed by {number(payload['difference'], '.1e')}"
+            say(
+                "step {step:,}: grew in {what} at {where}, {before:,} → {after:,} parameters of the supernet, output "
+                "changed by {difference}",
+                step=event.step,
+                what=say(str(payload["what"])),
+                where=payload["where"],
+                before=payload["parameters_before"],
+                after=payload["parameters_after"],
+                difference=number(payload["difference"], ".1e"),
+            )
         )
     return tuple(lines)
 
@@ -306,8 +353,11 @@ def broken_notes(snapshot: Snapshot) -> tuple[str, ...]:
     for name, series in sorted(snapshot.scalars.items()):
         broken = series.broken
         if len(broken):
-            times = "once" if len(broken) == 1 else f"{len(broken):,} times"
-            notes.append(f"{name} was NaN or infinite {times}, first at step {int(broken[0]):,}.")
+            if len(broken) == 1:
+                text = later("{name} was NaN or infinite once, first at step {step:,}.")
+            else:
+                text = later("{name} was NaN or infinite {count:,} times, first at step {step:,}.")
+            notes.append(say(text, name=name, count=len(broken), step=int(broken[0])))
     return tuple(notes)
 
 
@@ -321,7 +371,7 @@ def stability_lines(snapshot: Snapshot, limit: int = 8) -> tuple[str, ...]:
     for event in reversed(snapshot.of("stability", "intervention", "rollback")):
         verdict = (event.kind, event.payload.get("state"), event.payload.get("advice"))
         if event.kind != "stability" or verdict != newer:
-            lines.append(f"step {event.step:,}: {_stability_text(event.kind, event.payload)}")
+            lines.append(say("step {step:,}: {text}", step=event.step, text=_stability_text(event.kind, event.payload)))
         newer = verdict
         if len(lines) == limit:
             break
@@ -333,10 +383,12 @@ def _stability_text(kind: str, payload: Mapping[str, Any]) -> str:
         change = ""
         if payload.get("before") is not None and payload.get("after") is not None:
             change = f" ({number(payload['before'])} → {number(payload['after'])})"
-        return f"⚑ intervention, {str(payload['action']).replace('_', ' ')}{change}: {payload['reason']}"
+        action = f"{str(payload['action']).replace('_', ' ')}{change}"
+        return say("⚑ intervention, {action}: {reason}", action=action, reason=payload["reason"])
     if kind == "rollback":
-        return f"↺ rollback to step {payload['to_step']:,}: {payload['reason']}"
-    reasons = "; ".join(payload.get("reasons") or ()) or "no warning"
+        return say("↺ rollback to step {step:,}: {reason}", step=payload["to_step"], reason=payload["reason"])
+    reasons = "; ".join(payload.get("reasons") or ()) or say("no warning")
     advice = str(payload.get("advice") or "none").replace("_", " ")
-    asked = "" if advice == "none" else f" · advice: {advice}"
-    return f"{payload['state']} (health {number(payload['health'], '.2f')}): {reasons}{asked}"
+    asked = "" if advice == "none" else say(" · advice: {advice}", advice=advice)
+    health = number(payload["health"], ".2f")
+    return say("{state} (health {health}): {reasons}", state=payload["state"], health=health, reasons=reasons) + asked

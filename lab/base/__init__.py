@@ -15,6 +15,7 @@ from lab.base.errors import (
 )
 from lab.base.extras import DISTRIBUTION, EXTRAS, missing_extra, require_extra
 from lab.base.json_text import parse_json
+from lab.base.language import LANGUAGES, page_language
 from lab.base.report import Report, ReportTable
 from lab.base.resources import resource
 from lab.base.seeds import derive_seed
@@ -23,6 +24,7 @@ from lab.base.sequences import sequence_like
 __all__ = [
     "DISTRIBUTION",
     "EXTRAS",
+    "LANGUAGES",
     "CheckpointError",
     "ConfigError",
     "DataError",
@@ -37,6 +39,7 @@ __all__ = [
     "TrainingError",
     "derive_seed",
     "missing_extra",
+    "page_language",
     "parse_json",
     "require",
     "require_choice",

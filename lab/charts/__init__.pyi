@@ -31,6 +31,7 @@ from .multitask import (
     task_figure,
     weight_figure,
 )
+from .parallel import is_number, parallel_figure
 from .pareto import pareto_front
 from .paths import path_figure
 from .probabilities import chosen_columns, probability_figure, probability_table
@@ -45,7 +46,7 @@ from .samples import (
     sample_text,
     told_samples,
 )
-from .scale import StepScale, epoch_scale, rescale_steps, time_scale
+from .scale import StepScale, epoch_scale, log_scale, rescale_runs, rescale_steps, time_scale
 from .search import HEALTH_BANDS, health_word, stability_figure, temperature_figure, timeline_figure
 from .series import Series, count_note, make_series, smooth, thin
 from .shares import share_figure
@@ -137,10 +138,12 @@ __all__ = [
     "hold_marks",
     "image_figure",
     "importance_figure",
+    "is_number",
     "layer_figure",
     "layer_table",
     "learning_figure",
     "lines_figure",
+    "log_scale",
     "logical_trials",
     "make_series",
     "memory_figure",
@@ -148,6 +151,7 @@ __all__ = [
     "mutation_marks",
     "named_series",
     "note_figure",
+    "parallel_figure",
     "parameter_figure",
     "pareto_front",
     "path_figure",
@@ -161,6 +165,7 @@ __all__ = [
     "proof_table",
     "proof_text",
     "read_change",
+    "rescale_runs",
     "rescale_steps",
     "router_figure",
     "sample_table",

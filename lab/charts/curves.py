@@ -208,6 +208,7 @@ def _broken_trace(numbers: Series, broken: np.ndarray, style: LineStyle, view: C
         heights = numbers.value[place]
     return {
         "type": "scatter",
+        "legendgroup": style.label,
         "x": broken,
         "y": heights,
         "mode": "markers",

@@ -1,6 +1,6 @@
-"""Another measure of time below a figure than its steps: epochs, or seconds of training."""
+"""Another measure below a figure than its steps: epochs, seconds of training, or steps on a logarithmic axis."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,9 @@ class StepScale:
     step: Steps
     """(N,) in strictly rising order, N >= 2."""
     position: Floats
-    """(N,) never falling."""
+    """(N,) never falling; above 0 where the axis is logarithmic."""
+    log: bool = False
+    """Whether the axis is logarithmic."""
 
     def __post_init__(self) -> None:
         shapes = self.step.shape, self.position.shape
@@ -64,6 +66,11 @@ def time_scale(seconds: Series) -> StepScale | None:
     return _scale("training time (s)", passed.step, passed.value)
 
 
+def log_scale() -> StepScale:
+    """Steps on a logarithmic axis. A run begins with step 0, which has no place there, so that each is one more."""
+    return StepScale(title="step + 1", step=np.array([0, 1]), position=np.array([1.0, 2.0]), log=True)
+
+
 def _scale(title: str, step: Steps, position: Floats) -> StepScale | None:
     """From 0 at step 0 through these points; of several at one step the last."""
     if not len(step):
@@ -91,17 +98,44 @@ def rescale_steps(figure: go.Figure, scale: StepScale) -> go.Figure:
             shape.x0, shape.x1 = scale.at([shape.x0, shape.x1]).tolist()
     for note in figure.layout.annotations:
         if note.xref in (None, "x"):
-            note.x = float(scale.at(note.x))
+            # Of all that stands on a logarithmic axis, Plotly takes notes alone by their exponents.
+            note.x = float(np.log10(scale.at(note.x)) if scale.log else scale.at(note.x))
     axis = figure.layout.xaxis
     if axis.range is not None:
         axis.range = _ends(axis.range, scale)
-    axis.hoverformat = ".2f"
+    _describe(axis, scale)
+    return figure
+
+
+def rescale_runs(figure: go.Figure, scales: Mapping[str, StepScale]) -> go.Figure:
+    """Move a figure that compares runs over steps to another scale, in place: each run's points by its own.
+
+    Args:
+        figure: of `compare_figure`; the traces of a run are a group of the legend with the run's name.
+        scales: name of a run -> its scale, at least one; traces of other runs are left out.
+
+    Returns:
+        The figure.
+    """
+    require(bool(scales), expected="the scale of a run", got="none", hint="leave the figure over steps")
+    figure.data = [trace for trace in figure.data if trace.legendgroup in scales]
+    for trace in figure.data:
+        trace.x = scales[trace.legendgroup].at(trace.x)
+    figure.layout.xaxis.range = None
+    _describe(figure.layout.xaxis, next(iter(scales.values())))
+    return figure
+
+
+def _describe(axis: Any, scale: StepScale) -> None:
+    """What an axis says, and of which kind it is."""
+    axis.type = "log" if scale.log else "linear"
+    axis.hoverformat = ",d" if scale.log else ".2f"
     if axis.title.text:
         axis.title.text = axis.title.text.replace("step", scale.title, 1)
-    return figure
 
 
 def _ends(ends: Sequence[Any], scale: StepScale) -> list[float]:
     low, high = scale.at(ends).tolist()
     # Steps that took no time would be an axis of no length.
-    return [low, high if high > low else low + 1.0]
+    high = high if high > low else low + 1.0
+    return [float(np.log10(low)), float(np.log10(high))] if scale.log else [low, high]

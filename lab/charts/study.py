@@ -210,7 +210,7 @@ def coordinates_figure(
     if not shown:
         return note_figure(NOTHING_YET, height=height, title=title)
     values = [trial.values[objective] for trial in shown]
-    columns = [_column(each, [trial.params[each["field"]] for trial in shown]) for each in space]
+    columns = [coordinate_axis(each, [trial.params[each["field"]] for trial in shown]) for each in space]
     data: list[dict[str, Any]] = [
         {
             "type": "parcoords",
@@ -226,8 +226,13 @@ def coordinates_figure(
     return make_figure(data, height=height, title=title, margin={"l": 70, "r": 70, "t": 70, "b": 30})
 
 
-def _column(dimension: Mapping[str, Any], values: Sequence[Any]) -> dict[str, Any]:
-    """One axis: choices at even places, a logarithmic range by its exponents, any other range as it is."""
+def coordinate_axis(dimension: Mapping[str, Any], values: Sequence[Any]) -> dict[str, Any]:
+    """One axis: choices at even places, a logarithmic range by its exponents, any other range as it is.
+
+    Args:
+        dimension: field (its name), choices; without choices low, high, log.
+        values: those of the lines, among the choices or numbers in the range.
+    """
     label, choices = dimension["field"], list(dimension["choices"])
     if choices:
         places = list(range(len(choices)))

@@ -86,7 +86,8 @@ def replay(*, port: int, headless: bool, browser: bool, as_json: bool) -> int:
     from lab.cli.dashboard import show, stay
     from lab.cli.serve import dashboard_server
 
-    with dashboard_server(port, folder) as address:
+    # Nothing is written beside the recording: it is among the lab's files.
+    with dashboard_server(port, folder, starts=False) as address:
         show(f"{address}/?run={RUN}&view=wall&step=0&play={SPEED}", browser=browser)
         stay()
     return 0

@@ -12,10 +12,12 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from lab.base import DISTRIBUTION, ConfigError, StoreError, require_extra, require_range, resource
+from lab.base import DISTRIBUTION, ConfigError, StoreError, page_language, require_extra, require_range, resource
 from lab.store.process import end_process
 
 HOST = "127.0.0.1"
+FOLDER = "LAB_FOLDER"
+"""Environment variable of the page's server: where runs that the page starts begin; empty: it starts none."""
 STARTING_SECONDS = 60.0
 END_SECONDS = 5.0
 
@@ -89,17 +91,24 @@ def ended_by_sigterm() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def dashboard_server(port: int, runs: str | Path) -> Iterator[str]:
+def dashboard_server(port: int, runs: str | Path, *, starts: bool = True) -> Iterator[str]:
     """The page over the runs of a folder, as long as the block runs; gives its address.
 
+    Args:
+        port: on this machine.
+        runs: folder of runs.
+        starts: whether a person can start runs there; they begin in the working folder of this process.
+
     Raises:
-        ConfigError: the port is taken, or a package of the extra `page` is not installed.
+        ConfigError: the port is taken, LAB_LANG asks for a language that the page does not have, or a package of the
+            extra `page` is not installed.
         StoreError: the server did not come up.
     """
     require_extra("page", "the dashboard")
+    page_language()
     check_port(port)
     # Absolute: the server's working folder is another one.
-    environment = {**os.environ, "LAB_RUNS": str(Path(runs).resolve())}
+    environment = {**os.environ, "LAB_RUNS": str(Path(runs).resolve()), FOLDER: os.getcwd() if starts else ""}
     script = dashboard_script()
     process = subprocess.Popen(
         server_command(port),

@@ -10,7 +10,16 @@ from typing import Any
 
 from lab.base import ConfigError, ReportTable
 from lab.cli.parse import HELP, parse
-from lab.cli.recipes import COMMON, RECIPES, homes, run_config
+from lab.cli.recipes import (
+    COMMON,
+    RECIPES,
+    DataFlags,
+    PlannedRunFlags,
+    RecordFlags,
+    SentenceFlags,
+    homes,
+    run_config,
+)
 from lab.cli.renamed import say_renamed
 from lab.cli.studied import over_study, studied_config
 from lab.cli.suggest import unknown
@@ -125,10 +134,16 @@ def _overview() -> str:
 
 def _describe(data_dir: str, *, as_json: bool) -> int:
     devices = list_devices()
+    sets = {
+        DataFlags: describe(data_dir),
+        RecordFlags: [describe_multitask()],
+        SentenceFlags: [describe_sentences()],
+    }
     payload: dict[str, Any] = {
         "recipes": list(RECIPES),
+        "lengths": {name: _lengths(recipe.flags()) for name, recipe in RECIPES.items()},
         "spaces": list(SPACES),
-        "datasets": [*describe(data_dir), describe_multitask(), describe_sentences()],
+        "datasets": [{**item, "recipes": _readers(flags)} for flags, items in sets.items() for item in items],
         "devices": list(devices),
         "device": "cuda" if len(devices) > 1 and devices[1] != "mps" else devices[-1],
     }
@@ -144,6 +159,16 @@ def _describe(data_dir: str, *, as_json: bool) -> int:
     tables = _data_tables(payload["datasets"])
     sys.stdout.write("\n\n".join(["\n".join(lines), *map(str, tables)]) + "\n")
     return 0
+
+
+def _lengths(command: Any) -> dict[str, Any]:
+    """How long a run of a recipe is: whether it can be planned for a budget, and its epochs where none are given."""
+    return {"budget": isinstance(command.run, PlannedRunFlags), "epochs": command.run.epochs}
+
+
+def _readers(flags: type) -> list[str]:
+    """The recipes whose data sets are those of `flags`."""
+    return [name for name, recipe in RECIPES.items() if type(recipe.flags().data) is flags]
 
 
 def _data_tables(datasets: Sequence[dict[str, Any]]) -> tuple[ReportTable, ...]:

@@ -1,6 +1,6 @@
 """The run store: one SQLite file for each run, written by its trainer alone and read live by everything else."""
 
-from . import control
+from . import control, launch
 from .attempt import check_new_run
 from .control import COMMANDS, Command
 from .labels import RunLabel, delete_run, read_label, write_label
@@ -87,6 +87,7 @@ __all__ = [
     "control",
     "delete_run",
     "holds_study",
+    "launch",
     "list_runs",
     "new_run_name",
     "read_label",

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lab.base import StoreError, parse_json, require
+from lab.store import launch
 from lab.store.reader import RunReader
 from lab.store.schema import DATABASE
 
@@ -98,9 +99,10 @@ def delete_run(run_dir: Path | str) -> None:
         StoreError: the run is running, there is none, or the folder cannot be deleted.
     """
     run = Path(run_dir)
-    _check_run(run)
-    state = RunReader(run).state()
-    if state == "running":
+    state = launch.state(run)
+    if state is None:
+        _check_run(run)
+    if (RunReader(run).state() if state is None else state[0]) in ("starting", "running"):
         raise StoreError(f"a run that has ended in {run}", "a running one", "stop it first")
     hidden = run.with_name(f".deleted-{uuid.uuid4().hex}")
     try:

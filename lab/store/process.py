@@ -26,7 +26,11 @@ class ProcessIdentity:
     @classmethod
     def current(cls) -> "ProcessIdentity":
         """The calling process."""
-        pid = os.getpid()
+        return cls.of(os.getpid())
+
+    @classmethod
+    def of(cls, pid: int) -> "ProcessIdentity":
+        """The process `pid` of this host; a child that has ended has one until its parent asks how."""
         return cls(pid=pid, created=psutil.Process(pid).create_time(), host=socket.gethostname())
 
     def alive(self) -> bool | None:

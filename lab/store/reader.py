@@ -126,9 +126,9 @@ class RunSummary:
     name: str
     path: Path
     state: str
-    """running, finished, failed, stale or unreadable."""
+    """starting, running, finished, failed, stale or unreadable."""
     reason: str = ""
-    """Why it is stale or unreadable; what ended it; empty otherwise."""
+    """Why it is starting, stale or unreadable; what ended it; empty otherwise."""
     started: float = 0.0
     """Start of the first attempt, seconds since 1970; of an unreadable folder, its last change."""
     heartbeat_age: float = math.inf

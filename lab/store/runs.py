@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lab.base import StoreError
+from lab.store import launch
 from lab.store.control import FOLDER as COMMANDS
 from lab.store.place import RUNS_ROOT
 from lab.store.reader import RunReader, RunSummary
@@ -17,6 +18,8 @@ RUN_FOLDERS = ("checkpoints", COMMANDS)
 
 def list_runs(root: Path | str = RUNS_ROOT) -> tuple[RunSummary, ...]:
     """All folders in `root`, the latest begun first; a foreign or damaged one has state unreadable and the reason.
+
+    A run that another process has started is `starting` until it has a database, or `failed` where it ended before.
 
     Args:
         root: folder of runs; a folder in it whose name begins with a dot is none, and neither is one that holds
@@ -70,7 +73,10 @@ def _summary(path: Path) -> RunSummary:
     try:
         return RunReader(path).summary()
     except StoreError as error:
-        return RunSummary(name=path.name, path=path, state="unreadable", reason=str(error), started=_changed(path))
+        begun, found = launch.read(path), launch.state(path)
+        if begun is None or found is None:
+            return RunSummary(name=path.name, path=path, state="unreadable", reason=str(error), started=_changed(path))
+        return RunSummary(name=path.name, path=path, state=found[0], reason=found[1], started=begun.started)
 
 
 def _holds_other_folders(path: Path) -> bool:

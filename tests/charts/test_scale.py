@@ -9,10 +9,13 @@ from lab.charts import (
     CurveView,
     Mark,
     StepScale,
+    compare_figure,
     curve_figure,
     epoch_scale,
+    log_scale,
     make_series,
     memory_figure,
+    rescale_runs,
     rescale_steps,
     series_style,
     time_scale,
@@ -71,3 +74,29 @@ def test_lines_on_the_paper_stay_and_phases_keep_their_ends() -> None:
     assert bars == [(0, 1), (1, 1)]
     empty = rescale_steps(memory_figure([]), TENTHS)
     assert empty.layout.annotations[0].x == 0.5
+
+
+def test_runs_that_are_compared_move_each_to_its_own_scale_with_their_gaps() -> None:
+    broken = make_series("loss", [0, 10, 20], [1.0, float("nan"), 2.0])
+    curves = [("one", broken), ("two", make_series("loss", [0, 10], [1.0, 2.0])), ("three", broken)]
+    figure = compare_figure(curves, y_title="loss", view=CurveView(smoothing=0.0))
+    late = StepScale(title="epochs", step=np.array([0, 10]), position=np.array([0.0, 5.0]))
+    rescale_runs(figure, {"one": TENTHS, "two": late})
+    found = {trace.name: list(trace.x) for trace in figure.data}
+    assert found == {"one": [0, 1.5], "one: NaN or Inf (1)": [1], "two": [0, 5]}
+    assert figure.layout.xaxis.title.text == "epochs"
+    assert figure.layout.xaxis.range is None
+    with pytest.raises(ConfigError, match="the scale of a run"):
+        rescale_runs(figure, {})
+
+
+def test_steps_on_a_logarithmic_axis_are_one_more_and_marks_stand_where_their_step_is() -> None:
+    curve = Curve(series=make_series("loss", [0, 9, 99], [3.0, 2.0, 1.0]), style=series_style("loss", 0))
+    mark = Mark(step=9, text="M1", color="#7f8896")
+    plain = curve_figure([curve], y_title="loss", view=CurveView(smoothing=0.0), marks=[mark])
+    layout = rescale_steps(plain, log_scale()).layout
+    np.testing.assert_allclose(plain.data[0].x, [1, 10, 100])
+    assert (layout.xaxis.type, layout.xaxis.title.text) == ("log", "step + 1")
+    np.testing.assert_allclose(layout.xaxis.range, [0, 2])
+    assert layout.shapes[0].x0 == 10.0
+    assert layout.annotations[0].x == 1.0

@@ -17,9 +17,10 @@ SCRIPT = """
 import sys, threading
 from lab.cli import dashboard, main, serve
 def served(address, *, browser):
-    import urllib.request
+    import psutil, urllib.request
+    (server,) = psutil.Process().children()
     with urllib.request.urlopen(address) as answer:
-        sys.stdout.write(f"{answer.status} {address.partition('/?')[2]}\\n")
+        sys.stdout.write(f"{answer.status} {address.partition('/?')[2]} {server.environ()[serve.FOLDER]!r}\\n")
 dashboard.show, dashboard.stay = served, lambda: None
 code = main(["demo", "--replay", "--port", str(serve.free_port())])
 found = sorted({name.split(".")[0] for name in sys.modules} & {"torch", "torchvision", "sklearn", "streamlit"})
@@ -31,7 +32,8 @@ def test_the_page_is_served_on_the_recorded_run_without_torch() -> None:
     # A process of its own: this one may have torch.
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     answered, ended = done.stdout.splitlines()
-    assert answered == "200 run=digits&view=wall&step=0&play=2"
+    # The empty folder: nothing can be started beside the recording.
+    assert answered == "200 run=digits&view=wall&step=0&play=2 ''"
     assert ended == "0 []"
 
 

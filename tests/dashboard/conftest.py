@@ -25,7 +25,7 @@ from lab.store import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "dashboard"))
+sys.path[:0] = [str(ROOT / "dashboard"), str(Path(__file__).parent)]
 
 PLAIN = Genotype(NB201, ("nor_conv_3x3",) * 6)
 CHANGED = PLAIN.replace(NB201.edges[1], "skip_connect")
@@ -209,6 +209,16 @@ class Page:
 
 @pytest.fixture
 def page(root: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
+    return make_page(root, monkeypatch)
+
+
+@pytest.fixture
+def second_page(root: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
+    """The page in another browser tab."""
+    return make_page(root, monkeypatch)
+
+
+def make_page(root: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
     import streamlit as st
     from streamlit.testing.v1 import AppTest
 

@@ -29,7 +29,8 @@ SET_UP = """async (script) => {
   window.parent_ = document.body.appendChild(document.createElement("div"));
   window.show = (changes = {}) => {
     const figure = { data: [], layout: { font: {}, xaxis: { range: [0, changes.end ?? 10] } } };
-    const data = { figure: JSON.stringify(figure), height: 100, view: changes.view ?? "a", label: "a curve" };
+    const texts = { label: "a curve", waiting: "It is on its way." };
+    const data = { figure: JSON.stringify(figure), height: 100, view: changes.view ?? "a", ...texts };
     return chart({ data, parentElement: window.parent_ });
   };
 }"""
@@ -57,8 +58,8 @@ def drawn(page: Page, count: int) -> None:
 def test_a_chart_has_a_label_and_a_text_until_it_is_drawn(blank: Page) -> None:
     blank.evaluate("window.kept = window.Plotly; window.Plotly = undefined; window.show()")
     chart = blank.locator(".lab-chart")
-    assert (chart.get_attribute("role"), chart.get_attribute("aria-label")) == ("img", "a curve")
-    assert chart.inner_text() == "The chart is on its way."
+    assert (chart.get_attribute("role"), chart.get_attribute("aria-label")) == ("figure", "a curve")
+    assert chart.inner_text() == "It is on its way."
     blank.evaluate("window.Plotly = window.kept")
     drawn(blank, 1)
     assert chart.inner_text() == ""

@@ -1,11 +1,16 @@
-"""CSV of a run: every row, NaN as a word."""
+"""CSV of a run: every row, NaN as a word; its report, as the command line writes it."""
 
 import csv
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pytest
 from components.export import scalars_csv
+from components.report import report_html
+
+from lab.base import StoreError
 
 
 def rows_of(text: str) -> list[dict[str, str]]:
@@ -32,3 +37,13 @@ def test_pages_are_joined_without_loss(recorder: Callable[..., Any]) -> None:
     run.steps(0, 7)
     assert scalars_csv(run.path, page=4) == scalars_csv(run.path)
     assert len(rows_of(scalars_csv(run.path, page=4))) == 28
+
+
+def test_the_report_is_that_of_the_command_line_or_says_why_there_is_none(
+    recorder: Callable[..., Any], tmp_path: Path
+) -> None:
+    run = recorder("one")
+    run.search()
+    assert b"<title>one: " in report_html(run.path)
+    with pytest.raises(StoreError, match="expected a report of none, got lab: expected a run"):
+        report_html(tmp_path / "none")

@@ -130,34 +130,6 @@ def test_samples_that_are_no_images_are_a_table_with_the_reason(page: Any, recor
     assert "images" not in page.charts
 
 
-@pytest.fixture
-def question(page: Any, recorder: Callable[..., Any]) -> Callable[[Any], Any]:
-    """What the page asks of a run."""
-
-    def ask(run: Any) -> Any:
-        from components.ask import question_of
-        from components.feed import SnapshotFeed
-
-        return question_of(SnapshotFeed(run.path).refresh())
-
-    return ask
-
-
-def test_the_class_is_asked_about_the_latest_change_until_it_is_decided(
-    recorder: Callable[..., Any], question: Callable[[Any], Any], rejection: Any
-) -> None:
-    run = recorder()
-    assert question(run) is None
-    run.search()
-    asked = question(run)
-    assert asked.text == "Mutation 1 at step 20: edge 0→2: conv 3×3 → skip."
-    assert (asked.verdict, asked.reason) == ("", "")
-    run.record(31, rejection)
-    decided = question(run)
-    assert decided.id == asked.id
-    assert (decided.verdict, decided.reason) == ("taken back", "made up for a test")
-
-
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory, recorder_class: type[Any]) -> Iterator[tuple[str, Any]]:
     """A page over one run, and who writes the run."""
@@ -180,7 +152,7 @@ def shown(browser: Browser, pages: tuple[str, Any]) -> Iterator[Page]:
     page.on("console", lambda message: message.type == "error" and errors.append(message.text))
     page.on("pageerror", lambda error: errors.append(str(error)))
     # A page that follows asks for news at each tick; one that stands still sends nothing by itself.
-    page.goto(f"{pages[0]}/?run=run&follow=false")
+    page.goto(f"{pages[0]}/?run=run&follow=false&ask=true")
     yield page
     context.close()
     assert errors == []
@@ -220,7 +192,12 @@ def test_answers_are_counted_in_the_browser_alone_and_the_outcome_is_revealed(
     assert shown.evaluate("window.sent") == 0
     pages[1].record(31, rejection)
     shown.get_by_text("Follow", exact=True).click()
+    expect(shown.get_by_text("an outcome is held back").first).to_be_visible()
+    expect(shown.get_by_role("button", name="Reveal")).to_be_visible()
+    assert "rejected" not in shown.locator("body").inner_text()
     shown.get_by_role("button", name="Reveal").click()
     expect(shown.get_by_text("It was taken back. 1 of 3 answers were right.")).to_be_visible()
+    # The page, too, shows it from now on.
+    expect(shown.get_by_text("Mutation 1 at step 20: ✘ rejected")).to_be_visible()
     expect(kept).to_be_disabled()
     expect(kept).to_have_text("Kept: 2")

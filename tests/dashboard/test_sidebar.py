@@ -31,6 +31,10 @@ def test_the_address_says_what_the_horizontal_axis_measures(page: Any, recorder:
     expected = np.interp(steps, [0, 10, 30], [0, 1, 3])
     np.testing.assert_allclose(page.values("loss", -1, "x"), expected)
     assert page.charts["timeline"]["layout"]["xaxis"]["range"] == [0, 3]
+    page.app.selectbox(key="x").select("log step")
+    assert set(titles(page.tick()).values()) == {"step + 1"}
+    assert page.charts["loss"]["layout"]["xaxis"]["type"] == "log"
+    assert page.values("loss", -1, "x")[0] == steps[0] + 1
 
 
 def test_an_address_opens_the_same_curves(page: Any, recorder: Callable[..., Any]) -> None:

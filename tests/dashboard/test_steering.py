@@ -221,7 +221,7 @@ def test_the_changed_edge_is_starred(page: Any, recorder: Callable[..., Any]) ->
 def test_scalars_and_the_shown_cell_can_be_downloaded(page: Any, recorder: Callable[..., Any]) -> None:
     recorder().search()
     labels = {button.label for button in page.open().app.get("download_button")}
-    assert labels == {"Scalars (CSV)", "Genotype (DOT)", "Genotype (JSON)"}
+    assert labels == {"Scalars (CSV)", "Report (HTML)", "Genotype (DOT)", "Genotype (JSON)"}
 
 
 def test_the_buttons_are_what_the_run_offers_in_its_phase(page: Any, recorder: Callable[..., Any]) -> None:

@@ -1,0 +1,74 @@
+"""Parallel coordinates of runs: numbers on their own scale, texts at even places, every run a line."""
+
+import pytest
+
+from lab.base import ConfigError
+from lab.charts import parallel_figure
+
+COLUMNS = {
+    "run": ["one", "two", "three"],
+    "lr": [0.1, 0.001, 0.01],
+    "layers": [3.0, 5.0, 3.0],
+    "growth": ["none", "width", "none"],
+    "mixed": [1.0, "none", 2.0],
+    "loss": [0.5, 0.25, 1.0],
+}
+
+
+def axes(columns=COLUMNS, color="loss"):
+    (trace,) = parallel_figure(columns, color=color).data
+    return {each.label: each for each in trace.dimensions}, trace
+
+
+def test_each_column_is_an_axis_and_each_run_a_line():
+    found, trace = axes()
+    assert list(found) == list(COLUMNS)
+    assert list(found["loss"].values) == [0.5, 0.25, 1.0]
+    assert list(trace.line.color) == [0.5, 0.25, 1.0]
+
+
+def test_texts_lie_at_even_places_and_a_column_with_one_text_is_one_of_texts():
+    found, _ = axes()
+    assert list(found["growth"].values) == [0, 1, 0]
+    assert list(found["growth"].ticktext) == ["none", "width"]
+    assert list(found["mixed"].ticktext) == ["1.0", "none", "2.0"]
+
+
+def test_numbers_over_more_than_two_decades_are_logarithmic():
+    found, _ = axes({"lr": [1.0, 0.001], "near": [1.0, 0.5], "loss": [1.0, 2.0]})
+    assert list(found["lr"].values) == pytest.approx([0.0, -3.0])
+    assert "0.001" in found["lr"].ticktext
+    assert list(found["near"].values) == [1.0, 0.5]
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0, -2.0])
+def test_an_axis_of_one_value_has_two_ends(value):
+    found, _ = axes({"same": [value, value], "loss": [1.0, 2.0]})
+    low, high = found["same"].range
+    assert low < value < high
+
+
+def test_a_long_name_keeps_its_end_and_stays_a_place_of_its_own():
+    names = [f"a-very-long-name-of-a-run-{number}" for number in range(2)]
+    found, _ = axes({"run": names, "loss": [1.0, 2.0]})
+    assert list(found["run"].values) == [0, 1]
+    assert [text[0] + text[-2:] for text in found["run"].ticktext] == ["…-0", "…-1"]
+
+
+def test_no_run_at_all_is_a_sentence():
+    figure = parallel_figure({"run": [], "loss": []}, color="loss")
+    assert "Nothing to show yet" in figure.layout.annotations[0].text
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"a": [1.0], "loss": [1.0, 2.0]}, "one value of each run"),
+        ({"a": [1.0]}, "a column of finite numbers called 'loss'"),
+        ({"loss": [1.0, float("nan")]}, "a column of finite numbers called 'loss'"),
+        ({"loss": ["high"]}, "a column of finite numbers called 'loss'"),
+    ],
+)
+def test_columns_that_cannot_be_drawn_are_refused(columns, message):
+    with pytest.raises(ConfigError, match=message):
+        parallel_figure(columns, color="loss")
