@@ -16,8 +16,8 @@ from components.export import scalars_csv
 from components.feed import Snapshot, SnapshotFeed
 from components.figures import drawn_edges
 from components.moment import ShownMoment, go_to, moment_of
-from components.plot import load_plotly
-from components.resources import drawing_cache, feed_of, root_of_page
+from components.plot import draw_bases, load_plotly
+from components.resources import drawing_cache, feed_of, root_of_page, this_tab
 from components.root import run_folders
 from components.sidebar import PageView, asked_run, on_wall, pick_follow, pick_run, pick_view
 from components.slider import draw_slider
@@ -132,7 +132,7 @@ def show_wall(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: PageView
         if beside is not None:
             # One that has vanished is none to compare with; a look at the folder finds another one.
             with suppress(LabError):
-                other = feed_of(str(beside)).refresh()
+                other = feed_of(str(beside)).refresh(this_tab())
         missing = asked if beside is None else None
         draw_wall(picture, ghost_of(picture.snapshot, other), live_address(name), missing)
         draw_slider(picture.whole, moment, picture.snapshot.cut, wall=True)
@@ -160,7 +160,7 @@ def keep_drawing(
 
     def live() -> None:
         try:
-            now = feed.refresh()
+            now = feed.refresh(this_tab())
         except LabError as error:
             st.error(plain(f"This run can no longer be read: {error}"), icon=":material/error:")
             return
@@ -174,13 +174,16 @@ def keep_drawing(
             st.rerun()
         if now.complete and not snapshot.complete and now.summary.state in ENDED:
             st.rerun()  # from now on the page stands still
-        shown = now.at(step)
-        draw(
-            panels.PageFrame(
-                snapshot=shown, whole=now, view=view.curves, x=view.x, metrics=view.metrics, cache=drawing_cache()
-            ),
-            moment,
+        picture = panels.PageFrame(
+            snapshot=now.at(step),
+            whole=now,
+            view=view.curves,
+            x=view.x,
+            metrics=view.metrics,
+            cache=drawing_cache(),
         )
+        draw(picture, moment)
+        draw_bases(picture.bases)
 
     replays = moment.speed is not None
     place = st.container()
@@ -222,7 +225,7 @@ def page() -> None:
         return
     try:
         feed = feed_of(str(root / name))
-        snapshot = feed.refresh()
+        snapshot = feed.refresh(this_tab())
     except LabError:
         unreadable(lambda: feed_of(str(root / name)).refresh(), "This run cannot be read: ", ":material/folder_off:")
         return

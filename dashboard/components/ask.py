@@ -7,7 +7,6 @@ import streamlit as st
 
 from components.card import card
 from components.feed import Snapshot
-from lab.charts import agent_actions, mutation_changes
 
 _ASK = st.components.v2.component(
     "lab_ask", js=Path(__file__).with_name("ask.js").read_text(encoding="utf-8"), isolate_styles=False
@@ -39,7 +38,7 @@ class Question:
 def question_of(snapshot: Snapshot) -> Question | None:
     """The latest change that is judged: a mutation, or an action of the agent; None before the first one."""
     run = f"{snapshot.summary.path}"
-    mutations = [change for change in mutation_changes(snapshot.events) if change.status != "refused"]
+    mutations = [change for change in snapshot.history.changes if change.status != "refused"]
     if mutations:
         change = mutations[-1]
         text = f"Mutation {change.number} at step {change.step:,}: {'; '.join(change.lines) or 'no edge was changed'}."
@@ -50,7 +49,7 @@ def question_of(snapshot: Snapshot) -> Question | None:
             verdict=VERDICTS.get(change.status, ""),
             reason=change.reason if change.status in VERDICTS else "",
         )
-    actions = [action for action in agent_actions(snapshot.events) if action.outcome in VERDICTS]
+    actions = [action for action in snapshot.history.actions if action.outcome in VERDICTS]
     if not actions:
         return None
     action = actions[-1]

@@ -1,5 +1,5 @@
 // One chart. Stands behind figure.js.
-// data: figure (text of a Plotly figure), height (pixels), view (what a zoom belongs to), label (for screen readers).
+// data: figure (text of a Plotly figure, or of a patch), base (id of what is patched, or empty), height (pixels), view (what a zoom belongs to), label (for screen readers).
 
 export default function ({ data, parentElement }) {
   const place = parentElement.querySelector(".lab-chart") ?? makeChart(parentElement);

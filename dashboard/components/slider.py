@@ -11,7 +11,6 @@ from components.controls import command_by_key
 from components.feed import Snapshot
 from components.moment import SPEEDS, ShownMoment, go_to
 from components.words import shown_state
-from lab.charts import mutation_marks
 
 _HERE = Path(__file__)
 _SLIDER = st.components.v2.component(
@@ -62,7 +61,7 @@ def draw_slider(whole: Snapshot, moment: ShownMoment, step: int | None, *, wall:
 
 def change_marks(snapshot: Snapshot) -> list[dict[str, Any]]:
     """Steps at which the network changed, in order, with a name: mutations that were made, and growth."""
-    found = [{"step": mark.step, "text": mark.text} for mark in mutation_marks(snapshot.events)]
+    found = [{"step": mark.step, "text": mark.text} for mark in snapshot.history.mutation_marks]
     found += [{"step": event.step, "text": f"grew in {event.payload['what']}"} for event in snapshot.of("growth")]
     return sorted(found, key=lambda mark: int(mark["step"]))[-MOST_MARKS:]
 

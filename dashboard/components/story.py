@@ -7,7 +7,7 @@ from types import MappingProxyType
 from components.behaviour import PHASE_SENTENCES, TRAINED
 from components.feed import Snapshot
 from components.words import number
-from lab.charts import OUTCOME_STYLES, STATUS_SIGNS, agent_actions, mutation_changes
+from lab.charts import OUTCOME_STYLES, STATUS_SIGNS
 from lab.store import EventRow
 
 
@@ -24,7 +24,7 @@ class Story:
 
 def latest_story(snapshot: Snapshot) -> Story:
     """The latest change of the network or of its training; before the first one, what the current phase does."""
-    event = next((row for row in reversed(snapshot.events) if row.kind in _TELLERS), None)
+    event = snapshot.history.latest(*_TELLERS)
     now = _phase_text(snapshot.latest("phase"))
     if event is None:
         return Story(sign="○", text=now or "The run has begun; nothing has changed yet.", now="")
@@ -44,7 +44,7 @@ def _phase_text(event: EventRow | None) -> str:
 
 def _mutation(snapshot: Snapshot, event: EventRow) -> tuple[str, str]:
     number_now = event.payload["number"]
-    change = next(row for row in mutation_changes(snapshot.of("mutation")) if row.number == number_now)
+    change = next(row for row in reversed(snapshot.history.changes) if row.number == number_now)
     edits = "; ".join(change.lines) or "no edge"
     sign = STATUS_SIGNS.get(change.status, "?")
     head = f"mutation {change.number} is {change.status} ({edits})"
@@ -73,7 +73,7 @@ def _intervention(snapshot: Snapshot, event: EventRow) -> tuple[str, str]:
 
 
 def _action(snapshot: Snapshot, event: EventRow) -> tuple[str, str]:
-    action = agent_actions(snapshot.events)[-1]
+    action = snapshot.history.actions[-1]
     why = action.reason or (f"loss change {action.loss_text} nats" if action.loss_change is not None else "")
     text = f"action {action.number}, {action.outcome_text}"
     return OUTCOME_STYLES[action.outcome].sign, f"{text}: {why}" if why else text

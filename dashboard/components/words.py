@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from components.feed import Snapshot
-from lab.charts import entropy_series, health_word, phase_style
+from lab.charts import health_word, phase_style
 from lab.store import EventRow, RunSummary
 
 STATE_SIGNS: dict[str, tuple[str, str, str]] = {
@@ -188,7 +188,7 @@ def kpis(snapshot: Snapshot) -> tuple[Kpi, ...]:
         ),
         Kpi(
             label="Entropy",
-            value=number(entropy_series(snapshot.events).last, ".3f"),
+            value=number(snapshot.history.entropy.last, ".3f"),
             help="Mean entropy per edge in nats: how far the search is from convergence.",
         ),
         Kpi(
