@@ -38,9 +38,8 @@ class Question:
 def question_of(snapshot: Snapshot) -> Question | None:
     """The latest change that is judged: a mutation, or an action of the agent; None before the first one."""
     run = f"{snapshot.summary.path}"
-    mutations = [change for change in snapshot.history.changes if change.status != "refused"]
-    if mutations:
-        change = mutations[-1]
+    change = next((each for each in reversed(snapshot.history.changes) if each.status != "refused"), None)
+    if change is not None:
         text = f"Mutation {change.number} at step {change.step:,}: {'; '.join(change.lines) or 'no edge was changed'}."
         return Question(
             id=f"{run} mutation {change.number}",

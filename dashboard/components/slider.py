@@ -61,7 +61,7 @@ def draw_slider(whole: Snapshot, moment: ShownMoment, step: int | None, *, wall:
 
 def change_marks(snapshot: Snapshot) -> list[dict[str, Any]]:
     """Steps at which the network changed, in order, with a name: mutations that were made, and growth."""
-    found = [{"step": mark.step, "text": mark.text} for mark in snapshot.history.mutation_marks]
+    found = [{"step": mark.step, "text": mark.text} for mark in snapshot.history.mutation_marks[-MOST_MARKS:]]
     found += [{"step": event.step, "text": f"grew in {event.payload['what']}"} for event in snapshot.of("growth")]
     return sorted(found, key=lambda mark: int(mark["step"]))[-MOST_MARKS:]
 

@@ -27,7 +27,7 @@ TRAINING = (
     "--dataset digits --warmup-epochs 1 --arch-training-epochs 1 --weight-training-epochs 4 --total-cycles 200 "
     "--init-channels 8 --batch-size 32 --threads 1 --device cpu --no-save-checkpoints"
 )
-STARTING_SECONDS = 120.0
+STARTING_SECONDS = 300.0
 END_SECONDS = 30.0
 CHART = ".lab-chart.js-plotly-plot"
 """A chart of the page that is drawn."""
