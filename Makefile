@@ -1,6 +1,6 @@
 # Everything runs from .venv, which the first command that needs it makes: `make` alone lists the commands.
 .DEFAULT_GOAL := help
-.PHONY: help install demo dashboard notebooks test test-all check docs bench experiment supported check-latest constraints
+.PHONY: help install demo dashboard notebooks test test-all check docs bench experiment supported check-latest constraints screenshots
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -53,6 +53,9 @@ supported: $(STAMP) ## run the fast tests on each supported torch and write docs
 
 check-latest: $(STAMP) ## install the newest versions of everything anew, run the fast tests, say what broke
 	@$(BIN)/python .ci/latest.py
+
+screenshots: $(STAMP) ## pictures of every page and kind of run into build/screenshots (ONLY="wall-digits help": some)
+	@$(BIN)/python .ci/screenshots.py $(ONLY)
 
 constraints: $(STAMP) ## write the versions installed now as the tested ones
 	@$(BIN)/python .ci/constraints.py

@@ -4,7 +4,8 @@
 
 Two real trainings on scikit-learn's digits, a few minutes on one core: a search that changes its cell while it trains,
 and beside it a fixed network of the same width, for as many epochs. Nothing is made up afterwards: rows are only left
-out, those of scalars that no panel draws, and the machine's name. Default folder: data/recorded.
+out, those of scalars and events that no panel draws, and the machine's name. The index goes too: a run of a few thousand
+rows is read as fast without. Default folder: data/recorded.
 """
 
 import shutil
@@ -26,6 +27,8 @@ RUNS = {
 COMPARED = ("loss", "accuracy", "epoch", "decision/%", "test/%")
 DRAWN = {"digits": (*COMPARED, "health", "temperature", "beta", "memory/%"), "digits-fixed": COMPARED}
 """Scalars of each run that are kept: what a panel draws, of the fixed network what it is compared in."""
+LEFT_OUT = {"digits": (), "digits-fixed": ("images", "predictions", "layers", "memory")}
+"""Events of each run that are not: of the fixed network those of panels on which it is not compared."""
 
 
 def keep(run: Path, place: Path) -> None:
@@ -40,6 +43,8 @@ def keep(run: Path, place: Path) -> None:
         source.backup(target)
         target.execute("PRAGMA journal_mode = DELETE")
         target.execute(f"DELETE FROM scalar WHERE NOT ({named})", drawn)
+        target.executemany("DELETE FROM event WHERE kind = ?", [(kind,) for kind in LEFT_OUT[place.name]])
+        target.execute("DROP INDEX IF EXISTS scalar_name_step")
         target.execute("UPDATE attempt SET host = ''")
         target.execute("VACUUM")
 

@@ -18,9 +18,9 @@ from components.feed import Snapshot, SnapshotFeed
 from components.figures import drawn_edges
 from components.language import later, say, say_error
 from components.moment import ShownMoment, go_to, moment_of
-from components.plot import load_plotly
+from components.plot import draw_bases, load_plotly
 from components.report import report_html
-from components.resources import drawing_cache, feed_of, root_of_page
+from components.resources import drawing_cache, feed_of, root_of_page, this_tab
 from components.root import run_folders
 from components.sidebar import PageView, asked_run, on_wall, pick_follow, pick_run, pick_view
 from components.slider import draw_slider
@@ -151,7 +151,7 @@ def show_wall(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: PageView
         if beside is not None:
             # One that has vanished is none to compare with; a look at the folder finds another one.
             with suppress(LabError):
-                other = feed_of(str(beside)).refresh()
+                other = feed_of(str(beside)).refresh(this_tab())
         missing = asked if beside is None else None
         draw_wall(picture, ghost_of(picture.snapshot, other), live_address(name), missing)
         draw_slider(picture.whole, moment, picture.snapshot.cut, wall=True)
@@ -184,7 +184,7 @@ def keep_drawing(
 
     def live() -> None:
         try:
-            now = feed.refresh()
+            now = feed.refresh(this_tab())
         except LabError as error:
             st.error(
                 plain(say("This run can no longer be read: {error}", error=say_error(error))), icon=":material/error:"
@@ -202,7 +202,7 @@ def keep_drawing(
             st.rerun()  # from now on the page stands still
         shown = now.at(step)
         asked = ask(shown) if asking else None
-        frame = panels.PageFrame(
+        picture = panels.PageFrame(
             snapshot=shown if asked is None else shown.at(asked.until),
             whole=now,
             view=view.curves,
@@ -211,7 +211,8 @@ def keep_drawing(
             cache=drawing_cache(),
             asked=asked,
         )
-        draw(frame, moment)
+        draw(picture, moment)
+        draw_bases(picture.bases)
 
     replays = moment.speed is not None
     place = st.container()
@@ -253,7 +254,7 @@ def page() -> None:
         return
     try:
         feed = feed_of(str(root / name))
-        snapshot = feed.refresh()
+        snapshot = feed.refresh(this_tab())
     except LabError:
         if launch.state(root / name) is not None:
             starting_run(root / name)

@@ -18,7 +18,6 @@ from lab.charts import (
     action_counts,
     action_figure,
     action_table,
-    agent_actions,
     learning_figure,
     parameter_figure,
     trial_figure,
@@ -169,7 +168,7 @@ def learning_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
 def body(picture: panels.PageFrame) -> None:
     """What a person should look at first, headline numbers, actions, trials, network, curves, all actions."""
     snapshot = picture.snapshot
-    found = agent_actions(snapshot.events)
+    found = snapshot.history.actions
     panels.notices(picture)
     panels.headline(kpis(snapshot, found))
     st.caption(say(NO_CELL))

@@ -18,7 +18,7 @@ from components.charted import charted
 from components.feed import Snapshot
 from components.language import later, say
 from components.words import has_no_cell
-from lab.charts import Surgery, agent_actions, mutation_changes
+from lab.charts import Surgery
 
 _ASK = st.components.v2.component(
     "lab_ask", js=Path(__file__).with_name("ask.js").read_text(encoding="utf-8"), isolate_styles=False
@@ -95,7 +95,7 @@ def can_ask(snapshot: Snapshot) -> bool:
 def questions_of(snapshot: Snapshot) -> tuple[Question, ...]:
     """The changes that are judged, in order: mutations, or else actions of the agent."""
     run = f"{snapshot.summary.path}"
-    changes = [change for change in mutation_changes(snapshot.events) if change.status != "refused"]
+    changes = [change for change in snapshot.history.changes if change.status != "refused"]
     if changes:
         told = [event for event in snapshot.of("mutation") if event.payload["status"] in VERDICTS]
         # The first event with a verdict: what comes after may tell it once more.
@@ -117,7 +117,7 @@ def questions_of(snapshot: Snapshot) -> tuple[Question, ...]:
             for change in changes
         )
     found = []
-    for action in agent_actions(snapshot.events):
+    for action in snapshot.history.actions:
         if action.outcome in VERDICTS:
             found.append(
                 Question(

@@ -1,6 +1,6 @@
 // One chart. Stands behind figure.js.
-// data: figure (text of a Plotly figure), height (pixels), view (what a zoom belongs to), label (for screen readers),
-// waiting (what stands there until it is drawn).
+// data: figure (text of a Plotly figure, or of a patch), base (id of what is patched, or empty), height (pixels), view
+// (what a zoom belongs to), label (for screen readers), waiting (what stands there until it is drawn).
 
 export default function ({ data, parentElement }) {
   const place = parentElement.querySelector(".lab-chart") ?? makeChart(parentElement, data.waiting);

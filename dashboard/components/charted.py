@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
 from components.language import catalogue
 from lab.base import page_language
+from lab.charts import figure_spec
 
 # Plotly's own placeholders, %{x}, belong to the text.
 PLACE = re.compile(r"(?<!%)\{(\w+)\}")
@@ -71,23 +73,34 @@ def charted_rows(rows: Sequence[Mapping[str, str]], *columns: str) -> list[dict[
     return [{charted(name): charted(text) if name in columns else text for name, text in row.items()} for row in rows]
 
 
-def charted_figure(figure: go.Figure, *, own_names: bool = False) -> dict[str, Any]:
-    """A figure as plain data with its texts in the page's language.
+def charted_figure(figure: go.Figure, *, own_names: bool = False) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Traces and layout of a figure as plain data with its texts in the page's language.
 
     Args:
         own_names: the names of its lines and of its values are those of runs or metrics, and stay.
     """
-    found: dict[str, Any] = figure.to_dict()
+    data, layout = map(_copied, figure_spec(figure))
     if not own_names:
-        _translate(found, TEXT_FIELDS | {"name"})
-        return found
-    values = found["layout"].pop("yaxis", None)
-    _translate(found, TEXT_FIELDS)
+        _translate(data, TEXT_FIELDS | {"name"})
+        _translate(layout, TEXT_FIELDS | {"name"})
+        return data, layout
+    values = layout.pop("yaxis", None)
+    _translate(data, TEXT_FIELDS)
+    _translate(layout, TEXT_FIELDS)
     if values is not None:
-        found["layout"]["yaxis"] = values
-    for trace in found["data"]:
+        layout["yaxis"] = values
+    for trace in data:
         trace["name"] = _own_name(trace.get("name", ""))
-    return found
+    return data, layout
+
+
+def _copied(node: Any) -> Any:
+    """Plain data that may be written to; arrays of numbers are not copied."""
+    if isinstance(node, Mapping):
+        return {key: _copied(value) for key, value in node.items()}
+    if isinstance(node, np.ndarray) and node.dtype.kind in "OU":
+        return node.tolist()
+    return [_copied(value) for value in node] if isinstance(node, list | tuple) else node
 
 
 def _own_name(text: str) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from components.history import History
 from lab.charts import Series, make_series, thin
 from lab.store import AttemptRow, EventRow, RunReader, RunSummary, ThinnedScalar
 
@@ -30,6 +31,8 @@ POINTS = 2_000
 """Points of each scalar that stand for all the rows before."""
 FIRST = ("loss", "accuracy", "health", "temperature")
 """Scalars that are thinned first, since a person looks at them first."""
+SHARED_SECONDS = 0.5
+"""For so long what one browser tab has read is given to the others."""
 THINNING_SECONDS = 1.0
 """Seconds after which a refresh leaves the scalars that are not thinned yet to the next one."""
 
@@ -41,7 +44,8 @@ class Snapshot:
     summary: RunSummary
     config: dict[str, Any]
     scalars: Mapping[str, Series]
-    events: tuple[EventRow, ...]
+    history: History
+    """Its events, and what follows from them."""
     version: tuple[int, int, int, int]
     """Attempt, cursor of the scalars, cursor of the events, scalars whose long past is still to be read."""
     complete: bool
@@ -58,12 +62,17 @@ class Snapshot:
             return self
         known = {name: series.until(step) for name, series in self.scalars.items()}
         scalars = {name: series for name, series in known.items() if len(series)}
-        events = tuple(event for event in self.events if event.step <= step)
+        history = self.history.until(step)
         last = self.summary.last_step
         summary = replace(self.summary, last_step=None if last is None else min(last, step))
         attempt, cursor, _, to_thin = self.version
-        version = (attempt, cursor, events[-1].id if events else 0, to_thin)
-        return replace(self, summary=summary, scalars=scalars, events=events, version=version, cut=step)
+        version = (attempt, cursor, history.last_id, to_thin)
+        return replace(self, summary=summary, scalars=scalars, history=history, version=version, cut=step)
+
+    @property
+    def events(self) -> tuple[EventRow, ...]:
+        """All events, in order of writing."""
+        return self.history.events
 
     @property
     def last_step(self) -> int:
@@ -77,16 +86,16 @@ class Snapshot:
 
     def of(self, *kinds: str) -> tuple[EventRow, ...]:
         """The events of these kinds, in order of writing."""
-        return tuple(event for event in self.events if event.kind in kinds)
+        return self.history.of(*kinds)
 
     def latest(self, kind: str) -> EventRow | None:
         """The last event of that kind."""
-        return next((event for event in reversed(self.events) if event.kind == kind), None)
+        return self.history.latest(kind)
 
     @property
     def last_event_id(self) -> int:
         """Id of the latest event, 0 where there is none."""
-        return self.events[-1].id if self.events else 0
+        return self.history.last_id
 
 
 class _Column:
@@ -150,41 +159,55 @@ class SnapshotFeed:
         self._reader = RunReader(run_dir)
         self._lock = threading.Lock()
         self._clear(())
+        self._reader_tab, self._read_at = "", 0.0
+        self._latest: Snapshot
 
     def _clear(self, attempts: tuple[AttemptRow, ...]) -> None:
         self._attempts = attempts
         self._columns: dict[str, _Column] = {}
-        self._events: tuple[EventRow, ...] = ()
+        self._history = History()
         self._scalar_cursor = self._event_cursor = 0
         self._config: dict[str, Any] | None = None
         self._to_thin: list[str] = []
         self._before = self._until = 0
 
-    def refresh(self) -> Snapshot:
-        """Read what is new and give the whole."""
+    def refresh(self, tab: str = "") -> Snapshot:
+        """Read what is new and give the whole.
+
+        Args:
+            tab: the browser tab that asks. What was read for another tab less than `SHARED_SECONDS` ago is given again:
+                a class on one run draws the same figures, which are made once.
+        """
         with self._lock:
-            attempts = self._reader.attempts()
-            if attempts != self._attempts:
-                self._clear(attempts)
-            if self._config is None:
-                self._config = self._reader.config()
-                self._look_at_length()
-            rows = self._reader.scalars(after=self._scalar_cursor, limit=PAGE)
-            for name, step, value in zip(rows.name, rows.step, rows.value, strict=True):
-                self._column(name).add(step, value)
-            self._scalar_cursor = rows.cursor
-            events = self._reader.events(after=self._event_cursor, limit=EVENTS)
-            self._events += events.events
-            self._event_cursor = events.cursor
-            self._thin()
-            return Snapshot(
-                summary=self._reader.summary(),
-                config=self._config,
-                scalars={name: column.series() for name, column in self._columns.items()},
-                events=self._events,
-                version=(len(attempts), self._scalar_cursor, self._event_cursor, len(self._to_thin)),
-                complete=len(rows) < PAGE and len(events.events) < EVENTS and not self._to_thin,
-            )
+            if tab and self._reader_tab not in ("", tab) and time.monotonic() - self._read_at < SHARED_SECONDS:
+                return self._latest
+            self._latest = self._read()
+            self._reader_tab, self._read_at = tab, time.monotonic()
+            return self._latest
+
+    def _read(self) -> Snapshot:
+        attempts = self._reader.attempts()
+        if attempts != self._attempts:
+            self._clear(attempts)
+        if self._config is None:
+            self._config = self._reader.config()
+            self._look_at_length()
+        rows = self._reader.scalars(after=self._scalar_cursor, limit=PAGE)
+        for name, step, value in zip(rows.name, rows.step, rows.value, strict=True):
+            self._column(name).add(step, value)
+        self._scalar_cursor = rows.cursor
+        events = self._reader.events(after=self._event_cursor, limit=EVENTS)
+        self._history = self._history.then(events.events)
+        self._event_cursor = events.cursor
+        self._thin()
+        return Snapshot(
+            summary=self._reader.summary(),
+            config=self._config,
+            scalars={name: column.series() for name, column in self._columns.items()},
+            history=self._history,
+            version=(len(attempts), self._scalar_cursor, self._event_cursor, len(self._to_thin)),
+            complete=len(rows) < PAGE and len(events.events) < EVENTS and not self._to_thin,
+        )
 
     def _column(self, name: str) -> _Column:
         column = self._columns.get(name)

@@ -1,6 +1,6 @@
 // Draws Plotly figures into elements that stay: new data moves the curves and keeps the zoom. For the chart and the wall,
-// whose scripts stand behind this one. An element holds `wanted` (text of a figure, view that a zoom belongs to, color,
-// family), `zoom`, and where it likes `shape`, which changes a figure before it is drawn.
+// whose scripts stand behind this one. An element holds `wanted` (text of a figure or of a patch, id of its base, view that a
+// zoom belongs to, color, family), `zoom`, and where it likes `shape`, which changes a figure before it is drawn.
 
 const CONFIG = {
   displaylogo: false,
@@ -19,13 +19,33 @@ function keepZoom(place) {
   });
   place.on("plotly_doubleclick", () => {
     place.zoom = {};
-    draw(place);
+    begin(place);
   });
 }
 
+// The other half of patch.py.
+function patched(old, patch) {
+  if (patch === null) return old;
+  if ("=" in patch) return patch["="];
+  if (typeof old === "string") return old.slice(0, patch.k) + patch.t;
+  if (Array.isArray(old)) {
+    const made = old.slice(0, patch.k);
+    for (const [place, inner] of Object.entries(patch.i ?? {})) made[place] = patched(made[place], inner);
+    return made.concat(patch.t);
+  }
+  for (const name of patch.x) delete old[name];
+  for (const [name, inner] of Object.entries(patch.d)) old[name] = patched(old[name], inner);
+  return old;
+}
+
+// A figure that is large comes as a patch of a base, which base.js keeps.
+function madeFigure({ text, base }) {
+  return base ? patched(JSON.parse(window.labBases.get(base)), JSON.parse(text)) : JSON.parse(text);
+}
+
 function draw(place) {
-  const { text, view, color, family } = place.wanted;
-  const figure = JSON.parse(text);
+  const { view, color, family } = place.wanted;
+  const figure = madeFigure(place.wanted);
   Object.assign(figure.layout.font, { color, family });
   for (const trace of figure.data) if (trace.type === "heatmap") trace.textfont.color = color;
   if (place.view !== view) place.zoom = {};
@@ -53,8 +73,9 @@ function drawInSight(place) {
 
 function begin(place) {
   clearTimeout(place.waiting);
-  // The library is a component of its own, and may come after the first chart.
-  if (!window.Plotly) {
+  // The library is a component of its own, and may come after the first chart; so is the base of a figure.
+  const { base } = place.wanted;
+  if (!window.Plotly || (base && !window.labBases?.has(base))) {
     place.waiting = setTimeout(() => begin(place), 50);
     return;
   }
@@ -78,10 +99,10 @@ function makeChart(parent, waiting) {
   return place;
 }
 
-function showFigure(place, { figure: text, view, label }) {
+function showFigure(place, { figure: text, base, view, label }) {
   place.setAttribute("aria-label", label);
   const { color, fontFamily: family } = getComputedStyle(place.parentElement);
-  const wanted = { text, view, color, family };
+  const wanted = { text, base, view, color, family };
   if (!place.wanted || Object.keys(wanted).some((name) => wanted[name] !== place.wanted[name])) {
     place.wanted = wanted;
     drawInSight(place);

@@ -1,5 +1,7 @@
 """The live page's figures from a snapshot and a view, each rebuilt only when what it shows has changed."""
 
+import base64
+import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -8,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-import plotly.io
 from numpy.typing import NDArray
+from plotly.io.json import to_json_plotly
 
 from components.charted import charted_figure
 from components.feed import Snapshot
 from components.language import later, say
 from components.moment import training_seconds
+from components.patch import LARGE, MOST_PATCH, Base, difference
 from lab.base import page_language
 from lab.charts import (
     CellEdge,
@@ -23,17 +26,14 @@ from lab.charts import (
     CurveView,
     Mark,
     StepScale,
-    action_marks,
     cell_edges,
     curve_figure,
-    entropy_series,
     epoch_scale,
+    figure_spec,
     genotype_figure,
     hold_marks,
     log_scale,
     memory_figure,
-    mutation_changes,
-    mutation_marks,
     probability_figure,
     series_style,
     stability_figure,
@@ -44,6 +44,9 @@ from lab.charts import (
 )
 from lab.store import EventRow
 
+LONG_ARRAY = 500
+"""Numbers from which on an array is long."""
+INT32 = 2**31
 MEMORY_NAMES = {"memory/rss": later("process (resident set)"), "memory/tensors": later("live tensors")}
 
 
@@ -52,22 +55,10 @@ class Drawing:
     """A figure as the browser takes it."""
 
     text: str
-    """JSON of the figure; arrays as base64."""
+    """JSON of the figure, arrays as base64; where it has a base, of the patch that makes the figure of it."""
     height: int
     """Pixels."""
-
-    @classmethod
-    def of(cls, figure: go.Figure, *, own_names: bool = False) -> "Drawing":
-        """The drawing of a figure that has a height, in the page's language.
-
-        Args:
-            own_names: the names of its lines are those of runs or metrics, and stay.
-        """
-        height = int(figure.layout.height)
-        if page_language() == "en":
-            return cls(text=plotly.io.to_json(figure, validate=False), height=height)
-        told = charted_figure(figure, own_names=own_names)
-        return cls(text=plotly.io.to_json(told, validate=False), height=height)
+    base: Base | None = None
 
 
 class DrawingCache:
@@ -76,23 +67,76 @@ class DrawingCache:
     def __init__(self, size: int = 64) -> None:
         self._size = size
         self._drawings: OrderedDict[Hashable, Drawing] = OrderedDict()
+        self._bases: OrderedDict[Hashable, Base] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: Hashable, build: Callable[[], go.Figure], *, own_names: bool = False) -> Drawing:
-        """The drawing of `key`, built where it is not there; `own_names` as of `Drawing.of`."""
-        key = (page_language(), key)
+    def get(
+        self, key: Hashable, build: Callable[[], go.Figure], *, chart: Hashable = None, own_names: bool = False
+    ) -> Drawing:
+        """The drawing of `key`, built where it is not there.
+
+        Args:
+            key: what the figure depends on.
+            build: makes the figure, which has a height.
+            chart: what the figure is the latest picture of; a large one is told by what has changed since its base.
+                None: each figure is told whole.
+            own_names: the names of its lines are those of runs or metrics, and stay in every language.
+        """
+        key, chart = (page_language(), key), None if chart is None else (page_language(), chart)
         with self._lock:
             drawing = self._drawings.get(key)
             if drawing is not None:
                 self._drawings.move_to_end(key)
                 return drawing
         # Built outside the lock: a slow figure of one browser tab must not hold up the others.
-        drawing = Drawing.of(build(), own_names=own_names)
+        figure = build()
+        height = int(figure_spec(figure)[1]["height"])
+        drawing = self._told(figure_text(figure, own_names=own_names), height, chart)
         with self._lock:
             self._drawings[key] = drawing
             while len(self._drawings) > self._size:
                 self._drawings.popitem(last=False)
         return drawing
+
+    def _told(self, text: str, height: int, chart: Hashable) -> Drawing:
+        if chart is None or len(text) < LARGE:
+            return Drawing(text=text, height=height)
+        figure = json.loads(text)
+        with self._lock:
+            base = self._bases.get(chart)
+        patch = "" if base is None else json.dumps(difference(base.figure, figure), separators=(",", ":"))
+        if base is None or len(patch) > MOST_PATCH:
+            base, patch = Base(text=text, figure=figure), "null"
+        with self._lock:
+            self._bases[chart] = base
+            self._bases.move_to_end(chart)
+            while len(self._bases) > self._size:
+                self._bases.popitem(last=False)
+        return Drawing(text=patch, height=height, base=base)
+
+
+def figure_text(figure: go.Figure, *, own_names: bool = False) -> str:
+    """JSON of a figure, in the page's language; `own_names` as of `DrawingCache.get`.
+
+    The numbers of long curves have seven digits, which no screen can tell from all of them.
+    """
+    english = page_language() == "en"
+    data, layout = figure_spec(figure) if english else charted_figure(figure, own_names=own_names)
+    traces = [{name: _encoded(value) for name, value in trace.items()} for trace in data]
+    return str(to_json_plotly({"data": traces, "layout": layout}))
+
+
+def _encoded(value: Any) -> Any:
+    """A long array of numbers as the browser reads it: base64 of the shortest kind that says enough."""
+    if not isinstance(value, np.ndarray) or value.ndim != 1 or len(value) < LONG_ARRAY:
+        return value
+    if value.dtype == np.int64 and value.min() >= -INT32 and value.max() < INT32:
+        value = value.astype(np.int32)
+    elif value.dtype == np.float64:
+        value = value.astype(np.float32)
+    else:
+        return value
+    return {"dtype": f"{value.dtype.kind}4", "bdata": base64.b64encode(value.tobytes()).decode("ascii")}
 
 
 def search_steps(events: Sequence[EventRow], step: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -111,7 +155,7 @@ def curves_of(snapshot: Snapshot, measure: str) -> tuple[Curve, ...]:
     Those without a point are left out, but for the first.
     """
     batches = snapshot.series(measure)
-    search = search_steps(snapshot.events, batches.step)
+    search = search_steps(snapshot.of("phase"), batches.step)
     curves = [Curve(series=batches.where(~search), style=replace(series_style(say("batches"), 0), dash="solid"))]
     decision = snapshot.series(f"decision/{measure}")
     if len(decision):
@@ -129,7 +173,7 @@ def curves_of(snapshot: Snapshot, measure: str) -> tuple[Curve, ...]:
 
 def marks_of(snapshot: Snapshot) -> tuple[Mark, ...]:
     """What changed the network: mutations, and the agent's changes that were kept."""
-    return (*mutation_marks(snapshot.events), *action_marks(snapshot.events))
+    return snapshot.history.marks
 
 
 def scale_of(snapshot: Snapshot, x: str) -> StepScale | None:
@@ -163,8 +207,8 @@ def temperature_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
     genotype = snapshot.latest("genotype")
     return temperature_figure(
         snapshot.series("temperature"),
-        entropy_series(snapshot.events),
-        marks=(*marks_of(snapshot), *hold_marks(snapshot.events)),
+        snapshot.history.entropy,
+        marks=(*marks_of(snapshot), *hold_marks(snapshot.of("temperature"))),
         view=view,
         entropy_limit=None if genotype is None else uniform_entropy(genotype.payload),
     )
@@ -172,7 +216,9 @@ def temperature_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
 
 def stability_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
     """Health over steps with interventions and rollbacks."""
-    return stability_figure(snapshot.series("health"), snapshot.events, marks=marks_of(snapshot), view=view)
+    return stability_figure(
+        snapshot.series("health"), snapshot.of("intervention", "rollback"), marks=marks_of(snapshot), view=view
+    )
 
 
 def memory_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
@@ -187,12 +233,12 @@ def memory_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
 
 def timeline_panel(snapshot: Snapshot) -> go.Figure:
     """Phases over steps."""
-    return timeline_figure(snapshot.events, snapshot.last_step)
+    return timeline_figure(snapshot.of("phase"), snapshot.last_step)
 
 
 def latest_change(snapshot: Snapshot) -> Change | None:
     """The latest mutation that was made or refused; None where there was none."""
-    found = mutation_changes(snapshot.of("mutation"))
+    found = snapshot.history.changes
     return found[-1] if found else None
 
 

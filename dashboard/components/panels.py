@@ -1,7 +1,7 @@
 """The live page's panels: thin Streamlit around figures, tables and sentences that come from plain functions."""
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 
 import plotly.graph_objects as go
@@ -16,6 +16,7 @@ from components.feed import Snapshot
 from components.images import readings
 from components.language import later, say
 from components.metrics import all_metrics
+from components.patch import Base
 from components.plot import draw
 from components.proof import proof_panel
 from lab.charts import (
@@ -24,9 +25,7 @@ from lab.charts import (
     StepScale,
     change_table,
     edge_table,
-    entropy_series,
     held_text,
-    mutation_changes,
     probability_table,
     rescale_steps,
 )
@@ -59,6 +58,8 @@ class PageFrame:
     """What is looked for in the names of all metrics."""
     asked: Asked | None = None
     """What the class is asked; None where it is not asked."""
+    bases: dict[str, Base] = field(default_factory=dict)
+    """What the drawings of this tick are patches of, by chart; they are sent behind them."""
 
     def figure(self, name: str, depends: Hashable, build: Callable[[], go.Figure], alt: str) -> None:
         """Draw a figure; the same `depends` gives the same figure, which the browser leaves alone."""
@@ -94,8 +95,13 @@ class PageFrame:
         self, name: str, depends: Hashable, build: Callable[[], go.Figure], *, own_names: bool = False
     ) -> figures.Drawing:
         """A figure of this run, the one of before where `depends` is the same."""
-        key = (self.snapshot.summary.path, self.snapshot.version[0], name, depends)
-        return self.cache.get(key, build, own_names=own_names)
+        run = (self.snapshot.summary.path, self.snapshot.version[0], name)
+        # Two tabs that show different moments would take each other's base away.
+        chart = (*run, self.view, self.x, self.snapshot.cut is None)
+        drawing = self.cache.get((*run, depends), build, chart=chart, own_names=own_names)
+        if drawing.base is not None:
+            self.bases[name] = drawing.base
+        return drawing
 
     def lengths(self, *names: str) -> tuple[object, ...]:
         """Number of points and last step of these scalars, and the events' cursor: what the curves depend on."""
@@ -303,7 +309,7 @@ def _what_changed(picture: PageFrame, change: Change | None) -> None:
         share = figures.transition_share(picture.snapshot, change)
         if share is not None:
             st.progress(share, say("transition to the new primitives: {share:.0%}", share=share))
-        found = mutation_changes(picture.snapshot.events)
+        found = picture.snapshot.history.changes
         latest = found[-MOST_ROWS:]
         few = say("All mutations")
         if len(latest) < len(found):
@@ -336,7 +342,7 @@ def _temperature(picture: PageFrame) -> None:
     with card(say("Temperature and entropy"), help):
         depends = (picture.view, picture.lengths("temperature"))
         now = words.number(snapshot.series("temperature").last, ".3f")
-        entropy = words.number(entropy_series(snapshot.events).last, ".3f")
+        entropy = words.number(snapshot.history.entropy.last, ".3f")
         picture.curve(
             "temperature",
             depends,

@@ -32,7 +32,7 @@ def predictions_since(snapshot: Snapshot, proof: EventRow) -> EventRow | None:
 def transition_share(snapshot: Snapshot, proof: EventRow) -> float | None:
     """Share of the new primitives in the change that is proven, in [0, 1]; None where no transition has begun."""
     beta = snapshot.series("beta").since(proof.step)
-    later = any(event.kind == "rollback" and event.id > proof.id for event in snapshot.events)
+    later = any(event.id > proof.id for event in snapshot.of("rollback"))
     share = beta.last
     # A damaged row may hold NaN, which a bar refuses.
     known = share is not None and 0.0 <= share <= 1.0
@@ -44,7 +44,7 @@ def proof_panel(picture: "PageFrame") -> None:
     snapshot = picture.snapshot
     proof, images = snapshot.latest("proof"), snapshot.latest("images")
     now = None if proof is None else predictions_since(snapshot, proof)
-    changed = any(event.kind in ("mutation", "growth", "action") for event in snapshot.events)
+    changed = snapshot.history.latest("mutation", "growth", "action") is not None
     title, label = say("The proof"), say("No proof yet")
     told = "" if proof is None else charted(proof_text(proof.payload))
     if proof is not None:

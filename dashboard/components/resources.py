@@ -1,6 +1,7 @@
 """What all browser tabs share: one feed and one store of drawings."""
 
 import sys
+import uuid
 from pathlib import Path
 
 import streamlit as st
@@ -19,6 +20,11 @@ def root_of_page() -> Path:
 def feed_of(run_dir: str) -> SnapshotFeed:
     """The feed of a run; a folder that cannot be read raises `StoreError` each time anew."""
     return SnapshotFeed(Path(run_dir))
+
+
+def this_tab() -> str:
+    """What tells this browser tab from the others."""
+    return str(st.session_state.setdefault("tab", uuid.uuid4().hex))
 
 
 @st.cache_resource(show_spinner=False)

@@ -12,7 +12,6 @@ from components.feed import Snapshot
 from components.language import later, say
 from components.moment import SPEEDS, ShownMoment, go_to
 from components.words import shown_state
-from lab.charts import mutation_marks
 
 _HERE = Path(__file__)
 _SLIDER = st.components.v2.component(
@@ -79,7 +78,7 @@ def draw_slider(
 
 def change_marks(snapshot: Snapshot) -> list[dict[str, Any]]:
     """Steps at which the network changed, in order, with a name: mutations that were made, and growth."""
-    found = [{"step": mark.step, "text": mark.text} for mark in mutation_marks(snapshot.events)]
+    found = [{"step": mark.step, "text": mark.text} for mark in snapshot.history.mutation_marks[-MOST_MARKS:]]
     for event in snapshot.of("growth"):
         found.append({"step": event.step, "text": say("grew in {what}", what=say(str(event.payload["what"])))})
     return sorted(found, key=lambda mark: int(mark["step"]))[-MOST_MARKS:]

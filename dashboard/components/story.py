@@ -9,7 +9,7 @@ from components.charted import charted
 from components.feed import Snapshot
 from components.language import say
 from components.words import number
-from lab.charts import OUTCOME_STYLES, STATUS_SIGNS, agent_actions, mutation_changes
+from lab.charts import OUTCOME_STYLES, STATUS_SIGNS
 from lab.store import EventRow
 
 
@@ -26,7 +26,7 @@ class Story:
 
 def latest_story(snapshot: Snapshot) -> Story:
     """The latest change of the network or of its training; before the first one, what the current phase does."""
-    event = next((row for row in reversed(snapshot.events) if row.kind in _TELLERS), None)
+    event = snapshot.history.latest(*_TELLERS)
     now = _phase_text(snapshot.latest("phase"))
     if event is None:
         return Story(sign="○", text=now or say("The run has begun; nothing has changed yet."), now="")
@@ -45,7 +45,7 @@ def _phase_text(event: EventRow | None) -> str:
 
 def _mutation(snapshot: Snapshot, event: EventRow) -> tuple[str, str]:
     number_now = event.payload["number"]
-    change = next(row for row in mutation_changes(snapshot.of("mutation")) if row.number == number_now)
+    change = next(row for row in reversed(snapshot.history.changes) if row.number == number_now)
     edits = "; ".join(map(charted, change.lines)) or say("no edge")
     sign = STATUS_SIGNS.get(change.status, "?")
     status = charted(change.status)
@@ -87,7 +87,7 @@ def _intervention(snapshot: Snapshot, event: EventRow) -> tuple[str, str]:
 
 
 def _action(snapshot: Snapshot, event: EventRow) -> tuple[str, str]:
-    action = agent_actions(snapshot.events)[-1]
+    action = snapshot.history.actions[-1]
     measured = action.loss_change is not None
     why = action.reason or (say("loss change {change} nats", change=charted(action.loss_text)) if measured else "")
     text = say("action {number}, {outcome}", number=action.number, outcome=charted(action.outcome_text))

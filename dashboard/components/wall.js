@@ -1,6 +1,6 @@
 // The wall: one screen for a projector, drawn over the whole window. Stands behind figure.js.
 // data: name, live (address of the live page), state, about, facts ([label, value]), sign, story, now, answer, view,
-// panels ({area, title, label, figure}), texts (what stands here, in the page's language).
+// panels ({area, title, label, figure, base}), texts (what stands here, in the page's language).
 
 // Sizes of a figure are for a page that is read from near: on the wall each is that much larger, text at least so large
 // (pixels at 1920x1080).
@@ -34,7 +34,7 @@ function buildWall(parent, texts) {
     panel.chart.shape = (figure) => enlarge(panel.chart, figure);
     // The figure fills what room there is, also after the window has changed.
     panel.sizes = new ResizeObserver(() => {
-      if (panel.chart.drawing) draw(panel.chart);
+      if (panel.chart.drawing) begin(panel.chart);
     });
     panel.sizes.observe(room);
     place.panels[area] = panel;
@@ -105,9 +105,9 @@ function showWall(place, data) {
   setText(place.story, data.story);
   setText(place.below, data.answer || data.now);
   place.below.classList.toggle("lab-wall-answer", Boolean(data.answer));
-  for (const { area, title, label, figure } of data.panels) {
+  for (const { area, title, label, figure, base } of data.panels) {
     setText(place.panels[area].title_, title);
-    showFigure(place.panels[area].chart, { figure, label, view: data.view });
+    showFigure(place.panels[area].chart, { figure, base, label, view: data.view });
   }
 }
 

@@ -14,7 +14,7 @@ from components.controls import command_text
 from components.feed import Snapshot
 from components.language import say
 from components.panels import PageFrame
-from components.plot import WAITING, figure_script
+from components.plot import WAITING, chart_data, figure_script
 from components.story import latest_story
 from components.wall_figures import Ghost, Panel, wall_panels
 
@@ -59,7 +59,7 @@ def draw_wall(picture: PageFrame, ghost: Ghost | None, live: str, missing: str |
 
 def _drawn(picture: PageFrame, panel: Panel) -> dict[str, str]:
     drawing = picture.drawing(f"wall_{panel.area}", panel.depends, panel.build)
-    return {"area": panel.area, "title": panel.title, "label": panel.label, "figure": drawing.text}
+    return {"area": panel.area, "title": panel.title, "label": panel.label, **chart_data(drawing)}
 
 
 def wall_kpis(snapshot: Snapshot) -> Sequence[words.Kpi]:

@@ -16,12 +16,12 @@ from lab.base import LabError
 from lab.charts import (
     COLORS,
     Curve,
+    LazyFigure,
     LineStyle,
     Series,
     action_figure,
-    agent_actions,
     curve_figure,
-    entropy_series,
+    figure_spec,
     named_series,
     router_figure,
     task_figure,
@@ -75,7 +75,7 @@ def _search_panels(picture: PageFrame) -> tuple[Panel, ...]:
     event, change = snapshot.latest("genotype"), figures.latest_change(snapshot)
     share = figures.transition_share(snapshot, change)
     cells = ", ".join(f"{edge.label} {edge.primitive}" for edge in figures.drawn_edges(event, change))
-    entropy = entropy_series(snapshot.events)
+    entropy = snapshot.history.entropy
     title = say("Genotype") if share is None else say("Genotype: transition {share:.0%}", share=share)
     label = say("Graph of the cell: {cells}", cells=cells) if cells else say("No genotype yet")
     return (
@@ -109,7 +109,7 @@ def _search_panels(picture: PageFrame) -> tuple[Panel, ...]:
 
 def _agent_panels(picture: PageFrame) -> tuple[Panel, ...]:
     snapshot = picture.snapshot
-    found = agent_actions(snapshot.events)
+    found = snapshot.history.actions
     parameters = words.number(snapshot.series("agent/parameters").last, ",.0f")
     return (
         Panel(
@@ -233,10 +233,13 @@ def accuracy_figure(snapshot: Snapshot, picture: PageFrame, ghost: Ghost | None)
 
 def low(figure: go.Figure) -> go.Figure:
     """A figure of curves for a low panel whose title names its axes: the room of their titles goes to the curves."""
-    figure.update_layout(margin={"l": 6, "r": 22, "t": 20, "b": 38})
-    figure.update_xaxes(title=None)
-    figure.update_yaxes(title=None)
-    return figure
+    data, layout = figure_spec(figure)
+    axes = {
+        name: {key: value for key, value in axis.items() if key != "title"}
+        for name, axis in layout.items()
+        if name.startswith(("xaxis", "yaxis"))
+    }
+    return LazyFigure(data, {**layout, **axes, "margin": {"l": 6, "r": 22, "t": 20, "b": 38}})
 
 
 def _stability(picture: PageFrame) -> Panel:

@@ -12,7 +12,7 @@ from typing import Any
 from components.charted import charted
 from components.feed import Snapshot
 from components.language import later, say
-from lab.charts import entropy_series, health_word, phase_style
+from lab.charts import health_word, phase_style
 from lab.store import EventRow, RunSummary
 
 STATE_SIGNS: dict[str, tuple[str, str, str]] = {
@@ -217,7 +217,7 @@ def kpis(snapshot: Snapshot) -> tuple[Kpi, ...]:
         Kpi(
             name="entropy",
             label=say("Entropy"),
-            value=number(entropy_series(snapshot.events).last, ".3f"),
+            value=number(snapshot.history.entropy.last, ".3f"),
             help=say("Mean entropy per edge in nats: how far the search is from convergence."),
         ),
         Kpi(

@@ -5,25 +5,28 @@ those of the frames of the page's web socket, which carries all that is drawn, a
 The server's processor seconds count from its start, so that other programs of the machine do not touch them.
 """
 
-import random
 import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from lab.base import ReportTable, StoreError
-from lab.bench.dashboard import STARTING_SECONDS, find_chromium, find_playwright, serve_page
+from lab.base import ReportTable
+from lab.bench.made_up import CONFIG, MadeUpRun
+from lab.bench.page import (
+    CHART,
+    STARTING_SECONDS,
+    find_chromium,
+    find_playwright,
+    processor_seconds,
+    serve_page,
+    server_process,
+)
 from lab.bench.settings import LongRunBench
 from lab.results import machine
-from lab.space import NB201, Genotype, sample
-from lab.store import GenotypeEvent, MutationEvent, PhaseEvent, RunWriter
+from lab.store import RunWriter
 
 NAME = "long"
-NAMES = ("loss", "accuracy", "grad_norm", "lr", "health", "temperature", "beta", "throughput", "memory/rss")
-"""Scalars of each step; the selection split's come with each genotype."""
 
 
 def run(config: LongRunBench) -> dict[str, Any]:
@@ -43,14 +46,14 @@ def run(config: LongRunBench) -> dict[str, Any]:
             page.on("websocket", lambda socket: socket.on("framereceived", lambda data: frames.append(_size(data))))
             began = time.time()
             page.goto(f"{address}/?run={NAME}")
-            page.wait_for_selector(".lab-chart.js-plotly-plot", timeout=STARTING_SECONDS * 1000)
-            first, processor = time.time() - began, sum(_server(address).cpu_times()[:2])
+            page.wait_for_selector(CHART, timeout=STARTING_SECONDS * 1000)
+            first, processor = time.time() - began, processor_seconds(server_process(address))
             handed_first = sum(size for _, size in frames)
             page.wait_for_timeout(config.settle * 1000)
             settled, moment = sum(size for _, size in frames), time.time()
             page.wait_for_timeout(config.watch * 1000)
             standing = sum(size for at, size in frames if at > moment)
-            memory = int(_server(address).memory_info().rss)
+            memory = int(server_process(address).memory_info().rss)
             browser.close()
     return {
         "bench": "long_run",
@@ -71,69 +74,14 @@ def run(config: LongRunBench) -> dict[str, Any]:
 
 def write_run(root: Path, config: LongRunBench) -> int:
     """Write the run that the page is to show, made-up numbers; how many scalars it has."""
-    draw = random.Random(config.seed)
-    steps = config.scalars // len(NAMES)
-    every = max(1, steps // config.genotypes)
-    genotype, count, number = sample(NB201, draw), 0, 0
-    with RunWriter(root, NAME, {"dataset_title": "made up", "synthetic": True, "recipe": "aso-se"}) as writer:
-        writer.record(0, PhaseEvent(phase="weight_retraining", epoch=0, epochs=1, cycle=0))
-        for step in range(steps):
-            values = {name: draw.random() + 2.0 / (1.0 + step / 1000.0) for name in NAMES}
-            writer.scalars(step, values)
-            count += len(values)
-            if step % every == 0 and number < config.genotypes:
-                number += 1
-                changed = sample(NB201, draw)
-                writer.record(step, _mutation(number, genotype, changed))
-                writer.record(step, _snapshot(changed, draw))
-                writer.scalars(step, {"decision/loss": draw.random(), "decision/accuracy": draw.random()})
-                genotype, count = changed, count + 2
-    return count
-
-
-def _mutation(number: int, old: Genotype, new: Genotype) -> MutationEvent:
-    return MutationEvent(
-        number=number,
-        status="applied",
-        old=old.to_json(),
-        new=new.to_json(),
-        edits=[[*edit.edge, edit.old, edit.new] for edit in old.diff(new)],
-        difference=2e-7,
-        requested="schedule",
-        reason="made up for a measurement",
-    )
-
-
-def _snapshot(genotype: Genotype, draw: random.Random) -> GenotypeEvent:
-    shares = [[draw.random() for _ in NB201.primitives] for _ in NB201.edges]
-    return GenotypeEvent(
-        genotype=genotype.to_json(),
-        argmax_genotype=genotype.to_json(),
-        edges=[list(edge) for edge in NB201.edges],
-        primitives=list(NB201.primitives),
-        probabilities=[[share / sum(row) for share in row] for row in shares],
-        entropy=[1.2] * len(NB201.edges),
-        skip_share=0.0,
-        dominance=0.3,
-        reason="mutation",
-    )
+    with RunWriter(root, NAME, CONFIG) as writer:
+        made = MadeUpRun(writer, config.seed)
+        made.write(config.scalars, config.genotypes)
+    return made.scalars
 
 
 def _size(data: str | bytes) -> tuple[float, int]:
     return time.time(), len(data)
-
-
-def _server(address: str) -> psutil.Process:
-    """The process that serves `address`.
-
-    Raises:
-        StoreError: there is none.
-    """
-    port = f"--server.port={address.rsplit(':', 1)[1]}"
-    for process in psutil.process_iter(["cmdline"]):
-        if port in (process.info["cmdline"] or []):
-            return process
-    raise StoreError(f"a page at {address}", "no process that serves it", "try again")
 
 
 def summary(result: dict[str, Any]) -> ReportTable:

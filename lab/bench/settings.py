@@ -250,23 +250,50 @@ class LoadingBench:
             require_range("workers", count, 0)
 
 
+DASHBOARD_PARTS = ("latency", "paint", "ticks", "listing", "tabs")
+
+
 @dataclass(frozen=True, kw_only=True)
 class DashboardBench:
     """Settings of `lab bench dashboard`.
 
-    Latency from the trainer to the page, and from a button to the trainer.
+    Latency from trainer to page and from button to trainer; what a long run, many runs and many tabs cost.
     """
 
+    parts: tuple[str, ...] = DASHBOARD_PARTS
+    """What is measured: latency, paint (navigation to the first chart of a long run), ticks (of the page of a long run
+    that goes on), listing (of many runs), tabs (what they take from a training)."""
     seconds: float = 20.0
-    """Window in which steps are watched, in [5, 600]."""
+    """Window in which steps or ticks are watched, in [5, 600]."""
     clicks: int = 5
     """Clicks on *Mutate now*, in [1, 100]."""
+    scalars: int = 1_000_000
+    """About how many scalars the long run has, >= 1000."""
+    genotypes: int = 5_000
+    """Its genotypes, each with the mutation that led to it, >= 1."""
+    opens: int = 3
+    """How often the long run is opened on a server of its own, in [1, 20]."""
+    runs: int = 200
+    """Runs to list, >= 1."""
+    tabs: int = 30
+    """Tabs on one training, in [1, 200]."""
+    pairs: int = 4
+    """Pairs of windows with and without the tabs, in turn, in [1, 50]."""
     chromium: str = ""
     """Path of the browser; empty looks for one on PATH."""
+    seed: int = 0
+    """Of the made-up numbers."""
 
     def __post_init__(self) -> None:
+        for part in self.parts:
+            require_choice("parts", part, DASHBOARD_PARTS)
+        require_range("parts", len(self.parts), 1)
         require_range("seconds", self.seconds, 5, 600)
-        require_range("clicks", self.clicks, 1, 100)
+        require_range("scalars", self.scalars, 1000)
+        for name, high in (("clicks", 100), ("opens", 20), ("tabs", 200), ("pairs", 50)):
+            require_range(name, getattr(self, name), 1, high)
+        for name in ("genotypes", "runs"):
+            require_range(name, getattr(self, name), 1)
 
 
 TUNE_PARTS = ("kills", "supervisors", "overhead", "parallel", "opening", "start", "loads")

@@ -22,6 +22,7 @@ from .graph import GraphNode, graph_figure
 from .heat import heat_figure
 from .layers import layer_figure, layer_table
 from .layout import note_figure
+from .lazy import LazyFigure, figure_spec
 from .lines import lines_figure
 from .marks import Event, Mark, held_text, hold_marks, mutation_marks
 from .multitask import (
@@ -93,6 +94,7 @@ __all__ = [
     "CurveView",
     "Event",
     "GraphNode",
+    "LazyFigure",
     "LineStyle",
     "Mark",
     "Series",
@@ -127,6 +129,7 @@ __all__ = [
     "entropy_series",
     "epoch_scale",
     "fate_figure",
+    "figure_spec",
     "front_figure",
     "front_trials",
     "genotype_dot",

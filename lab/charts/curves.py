@@ -12,6 +12,7 @@ import numpy as np
 
 from lab.base import require_range
 from lab.charts.layout import axis, make_figure, mark_labels, mark_shapes, note_figure, step_title
+from lab.charts.lazy import LazyFigure, figure_spec
 from lab.charts.marks import Mark, shown_marks
 from lab.charts.plotly import go
 from lab.charts.series import Series, count_note, thin
@@ -253,18 +254,18 @@ def memory_figure(
     # Each line has an axis of its own.
     plain = replace(view, smoothing=0.0, robust_y=False)
     figure = curve_figure(drawn, y_title="MiB", view=plain, marks=marks, title=title, height=height)
-    if len(drawn) < 2 or not figure.data:
+    data, layout = figure_spec(figure)
+    if len(drawn) < 2 or not data:
         return figure
     room = 1.0 / len(drawn)
     places = {curve.style.label: index for index, curve in enumerate(drawn)}
-    for trace in figure.data:
-        trace.yaxis = _place(places[trace.legendgroup], "y")
+    traces = [{**trace, "yaxis": _place(places[trace["legendgroup"]], "y")} for trace in data]
+    axes: dict[str, Any] = {"xaxis": {**layout["xaxis"], "anchor": _place(len(drawn) - 1, "y")}}
     for index in range(len(drawn)):
         top = 1.0 - index * room
-        own = axis(title={"text": "MiB", "standoff": 10}, domain=[top - room + (0.12 if top > room else 0.0), top])
-        figure.layout[_place(index, "yaxis")] = own
-    figure.layout.xaxis.anchor = _place(len(drawn) - 1, "y")
-    return figure
+        ends = [top - room + (0.12 if top > room else 0.0), top]
+        axes[_place(index, "yaxis")] = axis(title={"text": "MiB", "standoff": 10}, domain=ends)
+    return LazyFigure(traces, {**layout, **axes})
 
 
 def _place(index: int, name: str) -> str:

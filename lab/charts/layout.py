@@ -7,6 +7,7 @@ a dark page sets that one field (and a heat map's `textfont.color`).
 from collections.abc import Sequence
 from typing import Any
 
+from lab.charts.lazy import LazyFigure
 from lab.charts.marks import Mark
 from lab.charts.plotly import go
 from lab.charts.style import INK
@@ -92,7 +93,7 @@ def make_figure(data: list[dict[str, Any]], *, height: int, title: str = "", **l
     }
     if title:
         common["title"] = {"text": title, "x": 0.01, "xanchor": "left", "y": 0.98, "yanchor": "top"}
-    return go.Figure(data=data, layout={**common, **layout})
+    return LazyFigure(data, {**common, **layout})
 
 
 def note_figure(text: str, *, height: int = 260, title: str = "") -> go.Figure:

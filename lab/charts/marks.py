@@ -35,12 +35,14 @@ class Mark:
     """Whether it keeps its line and its label where others lose theirs for want of room."""
 
 
-MOST_MARKS = 200
+MOST_MARKS = 100
 """Marks of one figure: more could not be told apart, and each costs as much as a hundred points of a curve."""
 
 
 def shown_marks(marks: Sequence[Mark], low: int, high: int) -> tuple[list[Mark], str]:
-    """The marks from step `low` to `high`, the latest in each of `MOST_MARKS` equal pieces where there are more.
+    """The marks from step `low` to `high`; of more than `MOST_MARKS`, the latest in each of at most as many pieces.
+
+    Pieces are a power of two of steps long and begin at multiples of it: while a run goes on the marks stay the same.
 
     Returns:
         The marks, and what the reader is told: `200 of 5,000 marks`; empty where all are shown.
@@ -48,7 +50,10 @@ def shown_marks(marks: Sequence[Mark], low: int, high: int) -> tuple[list[Mark],
     inside = [mark for mark in marks if low <= mark.step <= high]
     if len(inside) <= MOST_MARKS:
         return inside, ""
-    pieces = {(mark.step - low) * MOST_MARKS // (high - low + 1): mark for mark in inside if not mark.always}
+    width = 1
+    while high // width - low // width >= MOST_MARKS:
+        width *= 2
+    pieces = {mark.step // width: mark for mark in inside if not mark.always}
     shown = sorted([*pieces.values(), *(mark for mark in inside if mark.always)], key=lambda mark: mark.step)
     return shown, f"{len(shown):,} of {len(inside):,} marks"
 

@@ -246,6 +246,25 @@ def rejection() -> MutationEvent:
     return mutation_event(1, "rejected", loss_after=0.9)
 
 
+@pytest.fixture
+def patch_cases() -> list[tuple[Any, Any]]:
+    """Plain data before and after a change."""
+    return [
+        (1, 2),
+        (1, "1"),
+        ("abcdef", "abcxyz"),
+        ("abc", "abc and more"),
+        ([1, 2, 3], [1, 2, 4, 5]),
+        ([1, 2, 3], []),
+        ([{"a": 1}, {"a": 2}], [{"a": 1}, {"a": 3}, {"a": 4}]),
+        ([{"a": 1}, {"a": 2}], [{"a": 2}]),
+        ({"a": 1, "b": [1]}, {"b": [2], "c": None}),
+        ({"a": {"x": "long text", "y": None}}, {"a": {"x": "long word", "y": 0}}),
+        ({"a": None}, {"a": {"=": 1}}),
+        ([], [[1], [2]]),
+    ]
+
+
 @pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as found:

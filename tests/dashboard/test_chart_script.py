@@ -3,8 +3,10 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from components.patch import difference
 from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.browser
@@ -29,8 +31,10 @@ SET_UP = """async (script) => {
   window.parent_ = document.body.appendChild(document.createElement("div"));
   window.show = (changes = {}) => {
     const figure = { data: [], layout: { font: {}, xaxis: { range: [0, changes.end ?? 10] } } };
+    const text = changes.patch === undefined ? JSON.stringify(figure) : JSON.stringify(changes.patch);
+    const { view = "a", base = "" } = changes;
     const texts = { label: "a curve", waiting: "It is on its way." };
-    const data = { figure: JSON.stringify(figure), height: 100, view: changes.view ?? "a", ...texts };
+    const data = { figure: text, base, height: 100, view, ...texts };
     return chart({ data, parentElement: window.parent_ });
   };
 }"""
@@ -140,3 +144,43 @@ def test_of_several_changes_of_sight_the_latest_counts(blank: Page) -> None:
     blank.evaluate(LATE_NEWS)
     blank.evaluate("window.show()")
     drawn(blank, 1)
+
+
+APPLY = """async ([script, cases]) => {
+  const url = URL.createObjectURL(new Blob([script, "export { patched };"], { type: "text/javascript" }));
+  const { patched } = await import(url);
+  return cases.map(([old, patch]) => patched(old, patch));
+}"""
+
+
+def test_a_patch_makes_the_new_of_the_old_in_the_browser(blank: Page, patch_cases: list[tuple[Any, Any]]) -> None:
+    script = (COMPONENTS / "figure.js").read_text(encoding="utf-8")
+    asked = [[old, difference(old, new)] for old, new in patch_cases]
+    assert blank.evaluate(APPLY, [script, [*asked, ["same", None]]]) == [*(new for _, new in patch_cases), "same"]
+
+
+BASE = """async ([script, steps]) => {
+  const url = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
+  const keep = (await import(url)).default;
+  for (const [id, end] of steps) {
+    const figure = { data: [], layout: { font: {}, xaxis: { range: [0, end] } } };
+    keep({ data: new TextEncoder().encode(JSON.stringify({ id, figure })), parentElement: document.body });
+  }
+  return [...window.labBases.keys()];
+}"""
+
+
+def test_a_patch_waits_for_its_base_and_of_the_bases_the_last_two_are_kept(blank: Page) -> None:
+    script = (COMPONENTS / "base.js").read_text(encoding="utf-8")
+    patch = {"d": {"layout": {"d": {"xaxis": {"d": {"range": {"k": 1, "t": [20]}}, "x": []}}, "x": []}}, "x": []}
+    blank.evaluate("(patch) => window.show({ base: 'b', patch })", patch)
+    blank.wait_for_timeout(200)
+    assert calls(blank) == []
+    assert blank.evaluate(BASE, [script, [["a", 5], ["b", 10]]]) == ["a", "b"]
+    drawn(blank, 1)
+    assert calls(blank)[-1][2] == [0, 20]
+    blank.evaluate("window.show({ base: 'b', patch: null })")
+    drawn(blank, 2)
+    assert calls(blank)[-1][2] == [0, 10], "the base itself is as it was"
+    assert blank.evaluate(BASE, [script, [["b", 10], ["c", 11]]]) == ["b", "c"]
+    assert blank.evaluate(BASE, [script, [["b", 10]]]) == ["b", "c"]

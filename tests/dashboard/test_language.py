@@ -197,12 +197,11 @@ def test_names_of_runs_and_metrics_stay_in_a_figure(monkeypatch: pytest.MonkeyPa
     series = make_series("health", [0, 1, 2], [0.5, float("nan"), 0.75])
     figure = compare_figure([("health", series)], y_title="loss")
     monkeypatch.setenv("LAB_LANG", "de")
-    told = charted_figure(figure, own_names=True)
-    names = {trace["name"] for trace in told["data"]}
-    assert names == {"health", "health (Rohwerte)", "health: NaN oder Inf (1)"}
-    assert told["layout"]["yaxis"]["title"]["text"] == "loss"
-    assert told["layout"]["xaxis"]["title"]["text"] == "Schritt"
-    assert "Zustandswert" in {trace["name"] for trace in charted_figure(figure)["data"]}
+    data, layout = charted_figure(figure, own_names=True)
+    assert {trace["name"] for trace in data} == {"health", "health (Rohwerte)", "health: NaN oder Inf (1)"}
+    assert layout["yaxis"]["title"]["text"] == "loss"
+    assert layout["xaxis"]["title"]["text"] == "Schritt"
+    assert "Zustandswert" in {trace["name"] for trace in charted_figure(figure)[0]}
 
 
 def test_an_error_of_the_page_is_told_in_its_language(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,102 @@
+"""`History`: the events of a run, found by kind, with what follows from all of them computed once.
+
+A tick asks for the same things of a run's events many times over: its mutations, its marks, its entropy. Of a long run
+each would cost as much as the rest of the tick. A history never changes; one with more events is another history.
+"""
+
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, TypeVar, cast
+
+from lab.charts import (
+    Action,
+    Change,
+    Mark,
+    Series,
+    action_marks,
+    agent_actions,
+    entropy_series,
+    mutation_changes,
+    mutation_marks,
+)
+from lab.store import EventRow
+
+T = TypeVar("T")
+
+
+class History:
+    """Events in order of writing."""
+
+    def __init__(self, events: Iterable[EventRow] = ()) -> None:
+        self.events = tuple(events)
+        self._kinds: dict[str, list[EventRow]] = {}
+        for event in self.events:
+            self._kinds.setdefault(event.kind, []).append(event)
+        self._known: dict[Hashable, Any] = {}
+        self._cut: tuple[int, History] | None = None
+
+    def then(self, events: Iterable[EventRow]) -> "History":
+        """This history and the events behind it; itself where there is none."""
+        new = tuple(events)
+        if not new:
+            return self
+        longer = History()
+        longer.events = self.events + new
+        longer._kinds = {kind: list(rows) for kind, rows in self._kinds.items()}
+        for event in new:
+            longer._kinds.setdefault(event.kind, []).append(event)
+        return longer
+
+    def until(self, step: int) -> "History":
+        """The events of that step and of those before."""
+        if self._cut is None or self._cut[0] != step:
+            self._cut = (step, History(event for event in self.events if event.step <= step))
+        return self._cut[1]
+
+    def of(self, *kinds: str) -> tuple[EventRow, ...]:
+        """The events of these kinds, in order of writing."""
+        found = [event for kind in kinds for event in self._kinds.get(kind, ())]
+        return tuple(found if len(kinds) == 1 else sorted(found, key=lambda event: event.id))
+
+    def latest(self, *kinds: str) -> EventRow | None:
+        """The last event of any of these kinds."""
+        rows = [self._kinds[kind][-1] for kind in kinds if kind in self._kinds]
+        return max(rows, key=lambda event: event.id, default=None)
+
+    @property
+    def last_id(self) -> int:
+        """Id of the latest event, 0 where there is none."""
+        return self.events[-1].id if self.events else 0
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """Every mutation with its latest status."""
+        return self.once("changes", lambda: mutation_changes(self.of("mutation")))
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """Every action of the agent."""
+        return self.once("actions", lambda: agent_actions(self.of("action")))
+
+    @property
+    def mutation_marks(self) -> tuple[Mark, ...]:
+        """A mark for each mutation that was made."""
+        return self.once("mutation marks", lambda: mutation_marks(self.of("mutation")))
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """What changed the network: mutations, and the agent's changes that were kept."""
+        return self.once("marks", lambda: (*self.mutation_marks, *action_marks(self.of("action"))))
+
+    @property
+    def entropy(self) -> Series:
+        """Mean entropy of the draw on each edge in nats, over steps."""
+        return self.once("entropy", lambda: entropy_series(self.of("genotype")))
+
+    def once(self, name: Hashable, compute: Callable[[], T]) -> T:
+        """What `compute` gives, computed at the first call for this name.
+
+        Two threads may compute it at once: it is the same.
+        """
+        if name not in self._known:
+            self._known[name] = compute()
+        return cast(T, self._known[name])

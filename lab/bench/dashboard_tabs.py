@@ -1,0 +1,93 @@
+"""What many tabs on one training take from it: steps a second with and without them, in windows that take turns.
+
+The tabs stay open all the time; in a window without them they are frozen, as a browser freezes tabs in the background.
+All of it runs on one machine: training, server and the browser that draws the tabs.
+"""
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lab.base import StoreError
+from lab.bench.page import CHART, NAME, STARTING_SECONDS, live_training, processor_seconds, serve_page, server_process
+from lab.bench.settings import DashboardBench
+from lab.store import RunReader, control
+
+SETTLE = 5.0
+"""Seconds after the tabs were frozen or let go on, before steps are counted."""
+AIM = 0.05
+
+
+def measure(config: DashboardBench, browser: Any) -> dict[str, Any]:
+    """Open the tabs on a training, then let them follow it and freeze them, in turn.
+
+    Raises:
+        StoreError: the training or the page did not come up, or no step was made in a window.
+    """
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        live_training(Path(folder)) as reader,
+        serve_page(Path(folder)) as address,
+    ):
+        context = browser.new_context(viewport={"width": 1400, "height": 1000})
+        tabs = [_open(context, address) for _ in range(config.tabs)]
+        for page, _ in tabs:
+            page.wait_for_selector(CHART, timeout=STARTING_SECONDS * 1000)
+        server = server_process(address)
+        pairs = []
+        for number in range(config.pairs):
+            # The order changes, so that a machine that gets slower favours neither.
+            order = (True, False) if number % 2 == 0 else (False, True)
+            rates = {on: _window(tabs, reader, server, on, config.seconds) for on in order}
+            pairs.append({"with": rates[True], "without": rates[False]})
+        context.close()
+        control.send(reader.run_dir, "stop")
+    slower = [1.0 - pair["with"]["steps_per_second"] / pair["without"]["steps_per_second"] for pair in pairs]
+    return {
+        "tabs": config.tabs,
+        "pairs": pairs,
+        "slower": statistics.median(slower),
+        "slower_each": slower,
+        "load_average": os.getloadavg()[0],
+        "aim": AIM,
+    }
+
+
+def _open(context: Any, address: str) -> tuple[Any, Any]:
+    page = context.new_page()
+    page.goto(f"{address}/?run={NAME}")
+    return page, context.new_cdp_session(page)
+
+
+def _window(tabs: list[tuple[Any, Any]], reader: RunReader, server: Any, on: bool, seconds: float) -> dict[str, float]:
+    """Steps of the training and processor time of the server, each a second, in one window."""
+    for _, session in tabs:
+        session.send("Page.setWebLifecycleState", {"state": "active" if on else "frozen"})
+    page = tabs[0][0]
+    page.wait_for_timeout(SETTLE * 1000)
+    steps, began, spent = last_step(reader), time.monotonic(), processor_seconds(server)
+    page.wait_for_timeout(seconds * 1000)
+    passed, made = time.monotonic() - began, last_step(reader) - steps
+    if not made:
+        raise StoreError("steps of the training", f"none within {seconds:g} s", "give a longer --seconds")
+    return {"steps_per_second": made / passed, "server_share": (processor_seconds(server) - spent) / passed}
+
+
+def last_step(reader: RunReader) -> int:
+    """The latest step of the run."""
+    return reader.extent()[1]
+
+
+def tab_rows(parts: Mapping[str, Any]) -> Sequence[tuple[str, str, str]]:
+    """What was measured of `tabs`: what, figure, aim."""
+    each = parts.get("tabs")
+    if each is None:
+        return ()
+    server = statistics.median(pair["with"]["server_share"] for pair in each["pairs"])
+    low, high = min(each["slower_each"]), max(each["slower_each"])
+    text = f"{each['slower']:.1%} ({low:.1%} to {high:.1%}); the server takes {server:.0%} of a core"
+    return ((f"{each['tabs']} tabs slow a training by", text, f"< {each['aim']:.0%}"),)

@@ -1,0 +1,97 @@
+"""A figure goes to the browser once; then what has changed of it, as long as that is little."""
+
+import json
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from components.figures import DrawingCache, figure_text
+from components.patch import LARGE, MOST_PATCH, Base, common_start, difference
+
+from lab.charts import Curve, Mark, curve_figure, make_series
+from lab.charts.style import series_style
+
+VALUES = np.random.default_rng(0).normal(size=40_000)
+
+
+def curve(steps: int, *, seed: int = 0) -> go.Figure:
+    """A curve of so many steps with marks, as the live page draws it."""
+    marks = [Mark(step=step, text=f"M{step}", color="red") for step in range(0, steps, 40)]
+    series = make_series("loss", np.arange(steps), VALUES[:steps] + seed)
+    return curve_figure([Curve(series=series, style=series_style("batches", 0))], y_title="loss", marks=marks)
+
+
+def patched(old: Any, patch: Any) -> Any:
+    """What figure.js does; tests/dashboard/test_chart_script.py holds that to this one's cases."""
+    if patch is None:
+        return old
+    if "=" in patch:
+        return patch["="]
+    if isinstance(old, dict):
+        kept = {name: value for name, value in old.items() if name not in patch["x"]}
+        return kept | {name: patched(old.get(name), inner) for name, inner in patch["d"].items()}
+    made = old[: patch["k"]]
+    for place, inner in patch.get("i", {}).items():
+        made[int(place)] = patched(made[int(place)], inner)
+    return made + patch["t"]
+
+
+def figure_of(drawing: Any) -> Any:
+    """The figure that the browser draws."""
+    if drawing.base is None:
+        return json.loads(drawing.text)
+    return patched(json.loads(drawing.base.payload)["figure"], json.loads(drawing.text))
+
+
+def test_a_patch_makes_the_new_of_the_old(patch_cases: list[tuple[Any, Any]]) -> None:
+    for old, new in patch_cases:
+        text = json.dumps(difference(old, new))
+        assert patched(json.loads(json.dumps(old)), json.loads(text)) == new, (old, new)
+    assert difference({"a": [1, 2]}, {"a": [1, 2]}) is None
+
+
+def test_a_curve_that_has_grown_is_told_by_its_end() -> None:
+    cache = DrawingCache()
+    first, second = (cache.get(steps, lambda steps=steps: curve(steps), chart="loss") for steps in (30_000, 30_020))
+    assert first.base is not None
+    assert first.text == "null"
+    assert first.base == second.base
+    assert len(first.base.text) > LARGE > 10 * len(second.text)
+    assert figure_of(first) == json.loads(figure_text(curve(30_000)))
+    assert figure_of(second) == json.loads(figure_text(curve(30_020)))
+
+
+def test_another_curve_is_a_base_of_its_own() -> None:
+    cache = DrawingCache()
+    first, second = (cache.get(seed, lambda seed=seed: curve(9_000, seed=seed), chart="loss") for seed in (0, 1))
+    assert first.base is not None
+    assert second.base is not None
+    assert first.base.id != second.base.id
+    assert len(json.dumps(difference(first.base.figure, second.base.figure))) > MOST_PATCH
+    assert figure_of(second) == second.base.figure
+
+
+def test_a_small_figure_is_told_whole_and_so_is_one_that_no_chart_follows() -> None:
+    assert DrawingCache().get("a", lambda: curve(30), chart="loss").base is None
+    whole = DrawingCache().get("a", lambda: curve(9_000))
+    assert whole.base is None
+    assert figure_of(whole) == json.loads(figure_text(curve(9_000)))
+
+
+def test_a_base_is_named_by_what_it_says() -> None:
+    one, same, other = (Base(text=text, figure=json.loads(text)) for text in ('{"a":1}', '{"a":1}', '{"a":2}'))
+    assert one.id == same.id != other.id
+    assert json.loads(one.payload) == {"id": one.id, "figure": {"a": 1}}
+
+
+def test_long_arrays_have_seven_digits_and_short_ones_all() -> None:
+    long, short = (json.loads(figure_text(curve(steps)))["data"][0]["y"] for steps in (9_000, 100))
+    assert long["dtype"] == "f4"
+    assert short == VALUES[:100].tolist()
+
+
+def test_the_common_start_is_found_wherever_two_texts_part() -> None:
+    for place in range(9):
+        assert common_start("a" * place + "b" * 8, "a" * place + "c" * 5) == place
+    assert common_start("abc", "abc") == 3
+    assert common_start("", "abc") == 0
