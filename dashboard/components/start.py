@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ FOLDER = "LAB_FOLDER"
 DESCRIBE_SECONDS = 120.0
 """For the list of what can be trained, on a busy machine."""
 LARGEST_SEED = 2**31 - 1
+BEGUN, REFUSED_START = "begun_run", "refused_start"
+"""What a browser tab remembers of its last click: the run that it goes to, or why there is none."""
 MINUTES, EPOCHS = later("minutes of training"), later("epochs")
 """What the length of a run can be given in."""
 
@@ -149,6 +152,8 @@ def start_panel(root: Path, runs: Sequence[RunSummary]) -> None:
     folder = os.environ.get(FOLDER, os.getcwd())
     if not folder:
         return
+    if BEGUN in st.session_state:
+        st.switch_page("app_pages/live.py", query_params={"run": st.session_state.pop(BEGUN)})
     # Closed, it asks nobody what can be trained.
     place = st.expander(
         say("Start a run"), icon=":material/rocket_launch:", key="start", on_change="rerun", bind="query-params"
@@ -162,41 +167,75 @@ def start_panel(root: Path, runs: Sequence[RunSummary]) -> None:
         except LabError as error:
             st.error(plain(say_error(error)), icon=":material/error:")
             return
-        request, name = _fields(choices)
+        _fields(choices)
         busy = [run.name for run in runs if run.state == "starting"]
         help = say("A process of its own: lab train.")
         if busy:
             help = say("{name} is starting; wait until it trains.", name=plain(busy[0]))
-        pressed = st.button(say("Start"), type="primary", icon=":material/play_arrow:", disabled=bool(busy), help=help)
+        st.button(
+            say("Start"),
+            type="primary",
+            icon=":material/play_arrow:",
+            disabled=bool(busy),
+            help=help,
+            # A run of this script may be cut off by the next one; what a click calls is not.
+            on_click=_start,
+            args=(root, choices, folder),
+        )
         if choices.missing:
             text = later("Not here: {names}. lab train --dataset NAME --download fetches a data set.")
             st.caption(plain(say(text, names=", ".join(choices.missing))))
-        if not pressed:
-            return
-        try:
-            begun = start_run(root, name, request, choices, folder)
-        except LabError as error:
-            st.error(plain(say("Nothing was started: {error}", error=say_error(error))), icon=":material/error:")
-            return
-    st.switch_page("app_pages/live.py", query_params={"run": begun})
+        if refused := st.session_state.get(REFUSED_START):
+            st.error(plain(say("Nothing was started: {error}", error=refused)), icon=":material/error:")
 
 
-def _fields(choices: TrainChoices) -> tuple[RunRequest, str]:
-    """What a person has chosen: the run, and the name of its folder."""
+def _start(root: Path, choices: TrainChoices, folder: str) -> None:
+    """Start what the fields say at the moment of the click."""
+    st.session_state.pop(REFUSED_START, None)
+    try:
+        st.session_state[BEGUN] = start_run(root, *_chosen(), choices, folder)
+    except LabError as error:
+        st.session_state[REFUSED_START] = say_error(error)
+
+
+def _fields(choices: TrainChoices) -> None:
+    """What a person chooses of a run, and the name of its folder."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         recipe = st.selectbox(say("Recipe"), list(choices.datasets), key="start_recipe", width=160)
-        dataset = st.selectbox(say("Data set"), choices.datasets[recipe], key=f"start_dataset_{recipe}", width=200)
+        st.selectbox(say("Data set"), choices.datasets[recipe], key=f"start_dataset_{recipe}", width=200)
         kinds = [MINUTES, EPOCHS] if recipe in choices.budgets else [EPOCHS]
         kind = st.selectbox(say("Length in"), kinds, key=f"start_kind_{recipe}", format_func=say, width=200)
         if kind == MINUTES:
-            label = say("Minutes")
-            minutes, epochs = st.number_input(label, 0.1, 10_000.0, 2.0, 0.5, key="start_minutes", width=140), None
+            st.number_input(say("Minutes"), 0.1, 10_000.0, 2.0, 0.5, key="start_minutes", width=140)
         else:
-            usual, label = choices.epochs[recipe] or 20, say("Epochs")
-            minutes, epochs = None, st.number_input(label, 1, 100_000, usual, key=f"epochs_{recipe}", width=140)
-        seed = st.number_input(say("Seed"), 0, LARGEST_SEED, 0, key="start_seed", width=140)
-        name = st.text_input(say("Name"), key="start_name", placeholder=say("date and time"), width=200)
-    return RunRequest(recipe=recipe, dataset=dataset, seed=seed, minutes=minutes, epochs=epochs), name.strip()
+            usual = choices.epochs[recipe] or 20
+            st.number_input(say("Epochs"), 1, 100_000, usual, key=f"start_epochs_{recipe}", width=140)
+        st.number_input(say("Seed"), 0, LARGEST_SEED, 0, key="start_seed", width=140)
+        st.text_input(say("Name"), key="start_name", placeholder=say("date and time"), width=200)
+
+
+def _chosen() -> tuple[str, RunRequest]:
+    """What the fields say: the name of the run's folder, and the run.
+
+    Raises:
+        ConfigError: another recipe or length was chosen in the same moment, and its fields are not there yet.
+    """
+    state = st.session_state
+    recipe = state["start_recipe"]
+    dataset, kind = f"start_dataset_{recipe}", f"start_kind_{recipe}"
+    timed = state.get(kind) == MINUTES
+    length = "start_minutes" if timed else f"start_epochs_{recipe}"
+    if any(key not in state for key in (dataset, kind, length)):
+        expected, hint = say("a data set and a length for {recipe}", recipe=recipe), say("choose them, then start")
+        raise ConfigError(expected, "none", hint)
+    request = RunRequest(
+        recipe=recipe,
+        dataset=state[dataset],
+        seed=state["start_seed"],
+        minutes=state[length] if timed else None,
+        epochs=None if timed else state[length],
+    )
+    return state["start_name"].strip(), request
 
 
 def stop_text() -> str:
@@ -214,9 +253,10 @@ def starting_run(run_dir: Path) -> None:
     st.subheader(plain(run_dir.name))
     found = launch.state(run_dir)
     starts = found is not None and found[0] == "starting"
-    if starts and st.button(say("Stop"), icon=":material/stop_circle:"):
-        # It listens to no command yet.
-        launch.end_later(run_dir, stop_seconds=0.0)
+    if starts:
+        # It listens to no command yet: it gets SIGTERM at once.
+        end = partial(launch.end_later, run_dir, stop_seconds=0.0)
+        st.button(say("Stop"), icon=":material/stop_circle:", on_click=end)
 
     def look() -> None:
         now = launch.state(run_dir)
