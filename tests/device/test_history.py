@@ -55,10 +55,10 @@ def test_a_block_that_ends_by_an_error_is_told_up_to_there():
         with record_memory() as history:
             histories.append(history)
             kept.append(torch.zeros(10))
-            raise ValueError
+            raise ValueError("stop")
 
     histories, kept = [], []
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="stop"):
         fails()
     (history,) = histories
     assert history.live == (0, 40)
