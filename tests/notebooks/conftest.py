@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "notebooks"
 SECONDS = 120
-"""Longest time of one cell, or of a page to come up, on a machine that does much else."""
+"""Longest time of one cell, of a page to come up, or of anything else to show, on a machine that does much else."""
 ERROR = "[data-mime-type='application/vnd.jupyter.error']"
 STDERR = "[data-mime-type='application/vnd.jupyter.stderr']"
 
@@ -103,7 +103,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with (tmp_path / "server.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
     try:
-        wait_for(f"http://127.0.0.1:{port}/api", process, 90)
+        wait_for(f"http://127.0.0.1:{port}/api", process, SECONDS)
         yield Server(port=port, token=token, folder=folder)
     finally:
         children = psutil.Process(process.pid).children(recursive=True)
@@ -121,11 +121,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def context(chromium: Path) -> "Iterator[BrowserContext]":
     """A browser whose pages share what one of them has loaded."""
     # The other tests of this folder need no browser.
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(chromium), args=["--no-sandbox"])
-        yield browser.new_context()
+        context = browser.new_context()
+        context.set_default_timeout(SECONDS * 1000)
+        expect.set_options(timeout=SECONDS * 1000)
+        yield context
         browser.close()
 
 
@@ -155,8 +158,8 @@ class LessonPage:
         before = prompt.inner_text()
         self.cell(number).locator(".cm-content").click()
         self.page.keyboard.press("Control+Enter")
-        expect(prompt).not_to_have_text(before, timeout=SECONDS * 1000)
-        expect(prompt).to_have_text(re.compile(r"\[\d+\]"), timeout=SECONDS * 1000)
+        expect(prompt).not_to_have_text(before)
+        expect(prompt).to_have_text(re.compile(r"\[\d+\]"))
 
     def write(self, number: int, source: str) -> None:
         """Put `source` in place of what a cell holds, and run it."""
@@ -201,8 +204,8 @@ def open_lesson(server: Server, context: "BrowserContext") -> Iterator[Callable[
         page.set_viewport_size({"width": 1000, "height": 1400})
         prepare(page)
         page.goto(f"{server.origin}/lab/tree/{name}.ipynb?reset&token={server.token}")
-        page.locator(".jp-Notebook h1").first.wait_for(timeout=SECONDS * 1000)
-        page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=SECONDS * 1000)
+        page.locator(".jp-Notebook h1").first.wait_for()
+        page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for()
         cells = nbformat.read(server.folder / f"{name}.ipynb", as_version=4).cells
         return LessonPage(page=page, cells=tuple(cell for cell in cells if cell.cell_type == "code"))
 

@@ -92,7 +92,7 @@ def test_the_curve_of_the_tour_advances_in_jupyter_lab(server, open_lesson, tmp_
     lesson.page.wait_for_function(f"({PROMPTS})().every(text => /\\[\\d+\\]/.test(text))", timeout=240_000)
     lesson.page.screenshot(path=tmp_path / "end.png")
     # A picture is drawn a moment after its cell has ended; this fails where none ever marks a mutation.
-    lesson.page.wait_for_function(f"({MARKS})() >= 1", timeout=60_000)
+    lesson.page.wait_for_function(f"({MARKS})() >= 1")
     lesson.require_sound()
     assert not [url for url in requests if not url.startswith((server.origin, "data:", "blob:"))]
 
@@ -108,14 +108,14 @@ def test_the_sliders_of_the_lesson_on_temperature_move_their_pictures(server, op
     lesson = open_lesson("07_gumbel_softmax", lambda page: page.set_viewport_size({"width": 1000, "height": 6000}))
     page = lesson.page
     lesson.menu("Run All Cells")
-    page.wait_for_function("document.querySelectorAll('.js-plotly-plot .barlayer .bars').length >= 6", timeout=180_000)
+    page.wait_for_function("document.querySelectorAll('.js-plotly-plot .barlayer .bars').length >= 6")
     assert page.locator(".noUi-handle").count() == len(dials) == 4
     ground, *bars = [number for number, cell in enumerate(lesson.cells) if "= Dial(" in cell.source]
 
     def changed_by(number: int, picture: str) -> None:
         before = page.evaluate(picture)
         lesson.slide(number, 8)
-        page.wait_for_function(f"before => `${{({picture})()}}` !== `${{before}}`", arg=before, timeout=60_000)
+        page.wait_for_function(f"before => `${{({picture})()}}` !== `${{before}}`", arg=before)
 
     changed_by(ground, LANDSCAPE)
     before = [page.evaluate(BARS, place) for place in range(3)]
@@ -141,13 +141,13 @@ def test_a_student_predicts_answers_wrong_and_then_right(open_lesson, tmp_path: 
     expect(lesson.output(answer)).to_contain_text("as predicted: an error")
     picture = lesson.number("whole = draw_graph")
     lesson.run(picture)
-    expect(lesson.output(picture).locator(".annotation-text", has_text="Exp").first).to_be_visible(timeout=60_000)
+    expect(lesson.output(picture).locator(".annotation-text", has_text="Exp").first).to_be_visible()
 
     stub, check = lesson.number("def gradient(w, x)"), lesson.number("puzzles.CHAIN_RULE.check(gradient)")
     lesson.write(stub, "def gradient(w, x): return (w * x).exp() ** 2 * x")
     lesson.run(check)
     expect(lesson.output(check)).to_contain_text("the factor 2 of the square is missing")
-    expect(lesson.output(check).locator(".scatterlayer .trace")).to_have_count(2, timeout=60_000)
+    expect(lesson.output(check).locator(".scatterlayer .trace")).to_have_count(2)
     lesson.page.screenshot(path=tmp_path / "wrong.png")
     lesson.write(stub, "def gradient(w, x):\n    e = (w * x).exp()\n    return 2 * e * e * x")
     lesson.run(check)

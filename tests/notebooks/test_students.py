@@ -112,7 +112,7 @@ class Student:
     def look(self, number: int) -> None:
         """The picture of a cell is there, in full width, and no part of it lies outside."""
         plots = self.lesson.output(number).locator(".js-plotly-plot")
-        expect(plots.first).to_be_visible(timeout=60_000)
+        expect(plots.first).to_be_visible()
         assert all(w > 300 and h > 200 for w, h in plots.evaluate_all(SIZES)), plots.evaluate_all(SIZES)
         self.lesson.output(number).screenshot(path=self.folder / f"{number:03}.png")
         self.pictures += 1
