@@ -199,7 +199,10 @@ def forks():
 @pytest.fixture(scope="session")
 def lesson_forks():
     """Runs code in a fork of a process that has imported what lessons use."""
-    with forks_of("lab.lesson", "plotly.graph_objects", "ipywidgets", "IPython.core.interactiveshell") as run:
+    # A figure's widget brings 1.5 seconds of imports, which each lesson would pay.
+    with forks_of(
+        "lab.lesson.widgets", "lab.charts.lines", "plotly.basewidget", "IPython.core.interactiveshell"
+    ) as run:
         yield run
 
 

@@ -1,4 +1,4 @@
-"""Files that the lab ships beside its code: the page and its settings, the table of 125 cells, the recorded run."""
+"""Files that the lab ships beside its code: page, lessons, the table of 125 cells, recorded runs."""
 
 from pathlib import Path
 

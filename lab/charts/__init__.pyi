@@ -11,6 +11,7 @@ from .actions import (
     read_change,
 )
 from .agent import ACTION_ORDER, action_figure, learning_figure, parameter_figure, trial_figure
+from .allocations import allocation_figure
 from .changes import Change, change_table, mutation_changes
 from .comparison import comparison_figure
 from .components import COMPONENT, WHOLE, ComponentBytes, component_bytes, component_table
@@ -107,6 +108,7 @@ __all__ = [
     "action_marks",
     "action_table",
     "agent_actions",
+    "allocation_figure",
     "best_trial",
     "cell_edges",
     "change_table",

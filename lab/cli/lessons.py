@@ -17,6 +17,8 @@ from lab.store.process import end_process
 
 ACTIONS = ("run",)
 HOST = "127.0.0.1"
+COPY = Path("lab-lessons")
+"""Where the lessons of an installation are copied to, in the current folder."""
 END_SECONDS = 20.0
 """Time that Jupyter Lab gets to end its kernels."""
 # Jupyter Lab shows the table of contents as a page, and asks nothing of the network.
@@ -34,7 +36,8 @@ class LessonsCommand:
     """
 
     folder: Path | None = None
-    """Folder of lessons to open, for instance a student's copy; default: the lab's own."""
+    """Folder of lessons to open, for instance a student's copy; default: the lab's own. Where the lab is installed from
+    a wheel they are copied to ./lab-lessons, and what is there already stays."""
     port: int = 8888
     """Port on 127.0.0.1."""
     browser: bool = True
@@ -118,13 +121,26 @@ def jupyter_command(folder: Path, port: int, settings: Path, *, browser: bool) -
     return words + (["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else [])
 
 
+def _own_folder() -> Path:
+    """The lab's lessons; a copy in the current folder where they lie among the files of an installation."""
+    from lab.lesson.notebook import copy_lessons, is_shipped, lessons_folder
+
+    folder = lessons_folder()
+    if not is_shipped(folder):
+        return folder
+    written = copy_lessons(folder, COPY)
+    sys.stdout.write(f"{len(written)} files copied to {COPY.resolve()}, where the lessons are opened\n")
+    sys.stdout.flush()
+    return COPY
+
+
 def _open(command: LessonsCommand) -> int:
     from lab.cli.serve import check_port, ended_by_sigterm
-    from lab.lesson.notebook import lesson_files, lessons_folder
+    from lab.lesson.notebook import lesson_files
 
     require_extra("notebooks", "the lessons")
     check_port(command.port)
-    folder = (command.folder or lessons_folder()).resolve()
+    folder = (command.folder or _own_folder()).resolve()
     lesson_files(folder)
     with tempfile.TemporaryDirectory() as settings:
         words = jupyter_command(folder, command.port, Path(settings), browser=command.browser)

@@ -4,6 +4,7 @@ from .choose import DeviceChoice, choose_device, require_device
 from .dispatch import AllocationSite, Line, StorageTracker
 from .driver import list_devices
 from .footprint import process_memory, tensor_bytes
+from .history import MemoryChange, MemoryHistory, record_memory
 from .inventory import HeldTensor, inventory, offloaded
 from .leak import Leak, LeakReport, measure_leak
 from .load_guard import Poison, find_poison, load_guard, loads_in_progress, repair_poison
@@ -28,6 +29,8 @@ __all__ = [
     "LeakReport",
     "Line",
     "MaterializeReport",
+    "MemoryChange",
+    "MemoryHistory",
     "MemoryReport",
     "OOMReport",
     "OOMTransaction",
@@ -52,6 +55,7 @@ __all__ = [
     "place",
     "plain_tensors",
     "process_memory",
+    "record_memory",
     "repair_poison",
     "replace_data",
     "require_device",

@@ -10,6 +10,7 @@ import re
 import sys
 import weakref
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -57,6 +58,12 @@ class AllocationSite:
     """The value of `StorageTracker.mark` at the birth."""
 
 
+OnChange = Callable[[AllocationSite, int], None]
+
+
+def _ignore(site: AllocationSite, nbytes: int) -> None: ...
+
+
 def user_line() -> Line:
     """The innermost line on the stack that is neither torch's nor this folder's; the outermost where all are."""
     frame: FrameType | None = sys._getframe(1)
@@ -75,8 +82,14 @@ class StorageTracker(TorchDispatchMode):
 
     supports_higher_order_operators = True
 
-    def __init__(self) -> None:
+    def __init__(self, on_change: OnChange = _ignore) -> None:
+        """Follow storages.
+
+        Args:
+            on_change: is called with each storage that is born, and with its bytes; when it dies, with minus its bytes.
+        """
         super().__init__()
+        self._on_change = on_change
         self.mark = 0
         """Written into each birth; the owner counts it up, for example once a step."""
         self.live = 0
@@ -101,6 +114,10 @@ class StorageTracker(TorchDispatchMode):
                 self._born(storage, str(func))
         return result
 
+    def stop(self) -> None:
+        """Tell of no further change."""
+        self._on_change = _ignore
+
     def alive(self) -> dict[int, AllocationSite]:
         """The storages that are alive now, by `untyped_storage()._cdata`."""
         return dict(self._births)
@@ -116,6 +133,7 @@ class StorageTracker(TorchDispatchMode):
         if self.live > self.peak:
             self.peak = self.live
             self.peak_by_line = Counter({line: size for line, size in self._by_line.items() if size})
+        self._on_change(birth, birth.nbytes)
         # the address is used again by later storages: the entry has to go with its storage
         # No finalizer at exit: nobody reads the counts by then.
         weakref.finalize(storage, self._died, storage._cdata, birth.number).atexit = False
@@ -127,6 +145,7 @@ class StorageTracker(TorchDispatchMode):
         del self._births[key]
         self.live -= birth.nbytes
         self._by_line[birth.line] -= birth.nbytes
+        self._on_change(birth, -birth.nbytes)
 
 
 def _storages(tree: Any) -> list[torch.UntypedStorage]:

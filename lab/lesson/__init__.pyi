@@ -9,7 +9,7 @@ from .expect import Expectation, expect
 from .feed import RunFeed, RunSnapshot
 from .follow import Follower, follow
 from .graph import GraphDrawing, Operation, SavedValue, draw_graph
-from .memory import MemoryBars, memory_bars
+from .memory import MemoryBars, MemoryDrawing, draw_memory, memory_bars
 from .parameters import ParameterRow, ParameterTable, parameter_table
 from .paths import PathDrawing, draw_paths
 from .picture import Picture
@@ -33,6 +33,7 @@ __all__ = [
     "LessonError",
     "LineDrawing",
     "MemoryBars",
+    "MemoryDrawing",
     "Operation",
     "ParameterRow",
     "ParameterTable",
@@ -52,6 +53,7 @@ __all__ = [
     "draw_graph",
     "draw_heat",
     "draw_lines",
+    "draw_memory",
     "draw_paths",
     "expect",
     "follow",

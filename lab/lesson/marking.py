@@ -34,7 +34,7 @@ from lab.lesson.notebook import (
     needed_cells,
     read_cells,
 )
-from lab.lesson.script import run_cell
+from lab.lesson.script import main_module, run_cell
 
 RIGHT, WRONG, NOT_TRIED, RAISED, TIME, MISSING = "right", "wrong", "not tried", "raised", "time limit", "missing"
 SECONDS = 60.0
@@ -104,10 +104,9 @@ def _syntax(cell: NotebookCell | None) -> str:
 
 def _mark_one(work: _Work) -> TaskMark:
     """Run the cells of one task in this process."""
-    space: dict[str, Any] = {"__name__": "__main__"}
     value: Any = None
 
-    async def run() -> None:
+    async def run(space: dict[str, Any]) -> None:
         nonlocal value
         for number, source in enumerate(work.sources):
             value = await run_cell(source, number, space)
@@ -115,8 +114,13 @@ def _mark_one(work: _Work) -> TaskMark:
     task = work.task
     silent = io.StringIO()
     try:
-        with UserCode(task.name), contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
-            asyncio.run(run())
+        with (
+            UserCode(task.name),
+            contextlib.redirect_stdout(silent),
+            contextlib.redirect_stderr(silent),
+            main_module() as space,
+        ):
+            asyncio.run(run(space))
     except LabError as error:
         got = " ".join(error.got.split()).split(f" at {tempfile.gettempdir()}")[0]
         return TaskMark(lesson=task.lesson, task=task.name, mark=RAISED, wrong=got[:300])

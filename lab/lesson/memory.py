@@ -1,15 +1,24 @@
-"""Amounts of memory side by side, as bars with their numbers."""
+"""Amounts of memory side by side as bars, and memory over time by the lines that allocated it."""
 
 import html
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 from lab.base import ConfigError, ReportTable
+from lab.device import MemoryHistory
+from lab.lesson.drawn import DrawnReport
 from lab.lesson.report import LessonReport
 from lab.lesson.units import format_bytes
 
+if TYPE_CHECKING:
+    from lab.lesson.widgets import go
+
 BAR_WIDTH = 30
-"""Characters of the longest bar in text."""
+"""Characters of the longest bar in text, and most characters of a line's memory over time."""
+LEVELS = " ▁▂▃▄▅▆▇█"
+"""Characters of an amount over time, from none to the peak."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -79,3 +88,51 @@ def memory_bars(*, title: str = "Memory", **amounts: int) -> MemoryBars:
         if isinstance(count, bool) or not isinstance(count, int) or count < 0:
             raise ConfigError(f"{name} in whole bytes >= 0", repr(count), "give the number of bytes")
     return MemoryBars(amounts=amounts, title=title)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class MemoryDrawing(DrawnReport):
+    """Memory over time: what each line of code has allocated and not yet given back."""
+
+    history: MemoryHistory
+    title: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """`title` and the whole history."""
+        return {"title": self.title, **self.history.to_dict()}
+
+    def tables(self) -> tuple[ReportTable, ...]:
+        """One row for each line: its bytes over time in characters, whose scale is the peak of all, then numbers."""
+        peak = self.history.peak
+        rows = tuple(
+            (_levels(live, peak), format_bytes(max(live)), format_bytes(live[-1]), line)
+            for line, live in self.history.live_by_line().items()
+        )
+        notes = (f"all lines: {format_bytes(peak)} at most, {format_bytes(self.history.live[-1])} at the end",)
+        columns = ("alive over time →", "most", "at the end", "line")
+        return (ReportTable(title=self.title, columns=columns, rows=rows, notes=notes),)
+
+    def figure(self) -> "go.Figure | None":
+        """The lines as areas on top of each other; None where nothing was allocated."""
+        from lab.charts import allocation_figure
+
+        live = self.history.live_by_line()
+        return allocation_figure(live, title=self.title) if live else None
+
+
+def _levels(live: Sequence[int], peak: int) -> str:
+    """The largest number of each of at most `BAR_WIDTH` equal parts, as a character of `LEVELS`; 1 byte is no blank."""
+    width = min(BAR_WIDTH, len(live))
+    ends = [len(live) * n // width for n in range(width + 1)]
+    most = [max(live[begin:end]) for begin, end in pairwise(ends)]
+    return "".join(LEVELS[-(-number * (len(LEVELS) - 1) // max(peak, 1))] for number in most)
+
+
+def draw_memory(history: MemoryHistory, *, title: str = "Memory over time") -> MemoryDrawing:
+    """Draw what `lab.device.record_memory` has recorded, by the lines that allocated it.
+
+    Args:
+        history: of a block that has ended.
+        title: above the picture.
+    """
+    return MemoryDrawing(history=history, title=title)

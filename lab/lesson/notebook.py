@@ -1,4 +1,4 @@
-"""A lesson as a file: its cells, its tasks, which cells a task needs, and a copy without solutions.
+"""A lesson as a file: its cells, its tasks, which cells a task needs, copies with and without solutions.
 
 A task is a cell with the tag `stub`, which a student fills, and the next cell with the tag `check`. Covers notebooks of
 format 4 whose code is Python.
@@ -6,6 +6,7 @@ format 4 whose code is Python.
 
 import ast
 import builtins
+import contextlib
 import json
 import re
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.base import ConfigError, LabError, resource
+from lab.base.resources import PACKAGE
 
 CONTENTS = "README.md"
 """The table of contents, beside the lessons."""
@@ -58,6 +60,11 @@ def lessons_folder() -> Path:
     if not (folder / CONTENTS).is_file():
         raise ConfigError("the lessons among the lab's files", f"no {folder / CONTENTS}", "install the lab again")
     return folder
+
+
+def is_shipped(folder: Path) -> bool:
+    """Whether the lessons of `folder` are those of an installation, where a reader should change nothing."""
+    return folder.is_relative_to(PACKAGE)
 
 
 def lesson_files(folder: Path) -> list[Path]:
@@ -188,6 +195,32 @@ def _parses(cell: NotebookCell) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def _written_to(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise LabError(f"a folder that can be written at {target}", f"{error}", "name another folder") from error
+
+
+def copy_lessons(source: Path, target: Path) -> list[Path]:
+    """Copy the lessons of `source` into the folder `target`, new or not; the files written.
+
+    A file that is there already stays as it is: it may hold a reader's work.
+
+    Raises:
+        ConfigError: no lessons in `source`.
+        LabError: the folder cannot be written.
+    """
+    written = []
+    with _written_to(target):
+        target.mkdir(parents=True, exist_ok=True)
+        for path in (source / CONTENTS, *lesson_files(source)):
+            if not (target / path.name).exists():
+                written.append(Path(shutil.copyfile(path, target / path.name)))
+    return written
+
+
 def write_student_copy(source: Path, target: Path) -> list[Path]:
     """Copy the lessons of `source` into the new folder `target` without their solutions; the notebooks written.
 
@@ -198,7 +231,7 @@ def write_student_copy(source: Path, target: Path) -> list[Path]:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigError("a new or empty folder", f"{target}, which holds something", "name another folder")
     written = []
-    try:
+    with _written_to(target):
         target.mkdir(parents=True, exist_ok=True)
         shutil.copy(source / CONTENTS, target)
         for path in lesson_files(source):
@@ -209,6 +242,4 @@ def write_student_copy(source: Path, target: Path) -> list[Path]:
             text = json.dumps(document, indent=1, ensure_ascii=False)
             (target / path.name).write_text(text + "\n", encoding="utf-8")
             written.append(target / path.name)
-    except OSError as error:
-        raise LabError(f"a folder that can be written at {target}", f"{error}", "name another folder") from error
     return written

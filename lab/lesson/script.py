@@ -50,8 +50,11 @@ async def _execute(code: Any, space: dict[str, Any]) -> Any:
 
 
 @contextlib.contextmanager
-def _main_module() -> Iterator[dict[str, Any]]:
-    """The names of a fresh module `__main__`, as a kernel has one: pickle looks up the classes of a cell in it."""
+def main_module() -> Iterator[dict[str, Any]]:
+    """The names of a fresh module `__main__`, as a kernel has one: pickle looks up the classes of a cell in it.
+
+    Afterwards the module that was `__main__` before is there again.
+    """
     former, module = sys.modules["__main__"], ModuleType("__main__")
     sys.modules["__main__"] = module
     try:
@@ -81,6 +84,6 @@ def run_cells(cells: Sequence[NotebookCell], show: Show) -> dict[str, Any]:
                 if value is not None:
                     show(str(value))
 
-    with _main_module() as space:
+    with main_module() as space:
         asyncio.run(run(space))
         return space

@@ -1,9 +1,12 @@
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from lab.cli import lessons, main
+from lab.cli.serve import free_port
+from lab.lesson import notebook as notebook_files
 from lab.lesson.notebook import lessons_folder
 
 
@@ -61,6 +64,20 @@ def test_a_wrong_command_line_is_refused(words, says, capsys, tmp_path, monkeypa
     monkeypatch.setattr(lessons, "subprocess", None)  # nothing may be started
     assert main(["lessons", *words]) == 2
     assert says.casefold() in capsys.readouterr().err.casefold()
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_the_lessons_of_an_installation_are_opened_as_a_copy(installed, capsys, tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(notebook_files, "is_shipped", lambda folder: installed)
+    monkeypatch.setattr(
+        lessons, "jupyter_command", lambda folder, *args, **more: opened.append(folder) or [sys.executable, "-c", ""]
+    )
+    assert main(["lessons", "--no-browser", "--port", str(free_port())]) == 0
+    assert opened == [tmp_path / "lab-lessons" if installed else lessons_folder()]
+    assert ("files copied to" in capsys.readouterr().out) == installed
+    assert (tmp_path / "lab-lessons" / "README.md").is_file() == installed
 
 
 def test_jupyter_lab_serves_this_machine_alone_and_asks_nothing_of_the_network(tmp_path):

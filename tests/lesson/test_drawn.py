@@ -1,7 +1,10 @@
+import inspect
+
+import ipywidgets
 import pytest
 
 from lab.base import ConfigError
-from lab.lesson import draw_fates, draw_heat, draw_lines, draw_paths
+from lab.lesson import draw_fates, draw_heat, draw_lines, draw_paths, widgets
 from lab.space import DARTS, NB125
 
 
@@ -83,3 +86,11 @@ def test_paths_of_another_number_of_edges_or_of_two_types_of_cells_are_refused()
         draw_paths(NB125, [], (0, 1)).figure()
     with pytest.raises(ConfigError, match="a space with one type of cell"):
         draw_paths(DARTS, [])
+
+
+def test_widgets_come_from_the_two_packages_that_jupyter_lab_and_vs_code_have_views_of():
+    named = [getattr(widgets, name) for name in widgets.__all__]
+    kinds = [each for each in named if inspect.isclass(each) and issubclass(each, ipywidgets.Widget)]
+    views = {kind.__name__: kind._view_module.default_value for kind in (*kinds, widgets.go.FigureWidget)}
+    assert {"FigureWidget": "anywidget", "VBox": "@jupyter-widgets/controls"}.items() <= views.items()
+    assert set(views.values()) == {"anywidget", "@jupyter-widgets/controls", "@jupyter-widgets/base"}

@@ -12,7 +12,7 @@ CHECK = (
     "task = Exercise('{0}', hints=('x',), compare=lambda f: [check('{0}', f(3), 6, meaning='twice three is six')])\n"
     "task.check({0})"
 )
-NAMES = ("right", "endless", "wrong", "raising", "leaving", "empty", "gone", "broken", "helped", "last")
+NAMES = ("right", "endless", "wrong", "raising", "leaving", "empty", "gone", "broken", "helped", "pickled", "last")
 ANSWERS = {
     "right": "def right(x):\n    return 2 * x",
     "endless": "import time\n\ndef endless(x):\n    while True:\n        try:\n            time.sleep(1)\n"
@@ -23,6 +23,8 @@ ANSWERS = {
     "empty": "def empty(x): ...",
     "broken": "def broken(x):\nreturn x",
     "helped": "def helped(x):\n    return half * 4",
+    "pickled": "import pickle\n\nclass Number(int): ...\n\ndef pickled(x):\n"
+    "    return 2 * pickle.loads(pickle.dumps(Number(x)))",
     "last": "print('noise')\n\ndef last(x):\n    return x + x",
 }
 
@@ -62,6 +64,7 @@ def test_planted_answers_get_the_marks_that_they_deserve(folders):
         ("gone", "missing"),
         ("broken", "raised"),
         ("helped", "right"),
+        ("pickled", "right"),
         ("last", "right"),
     ]
     said = {mark.task: mark.wrong for mark in marks}
@@ -75,7 +78,7 @@ def test_planted_answers_get_the_marks_that_they_deserve(folders):
     lines = marks_text(marks).splitlines()
     assert lines[0] == "lesson,task,mark,what is wrong"
     assert lines[3] == "00_x,wrong,wrong,twice three is six"
-    assert len(lines) == 11
+    assert len(lines) == 12
 
 
 def test_a_folder_without_lessons_or_with_a_foreign_one_is_refused(folders, tmp_path):

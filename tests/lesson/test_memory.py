@@ -1,7 +1,8 @@
 import pytest
 
 from lab.base import ConfigError
-from lab.lesson import memory_bars
+from lab.device import MemoryChange, MemoryHistory
+from lab.lesson import draw_memory, memory_bars
 from lab.lesson.units import format_bytes
 
 
@@ -53,3 +54,38 @@ def test_no_amount_is_refused():
 )
 def test_bytes_are_shown_with_a_decimal_unit(count, text):
     assert format_bytes(count) == text
+
+
+def history(*changes):
+    return MemoryHistory(changes=[MemoryChange(line=line, operation="f", nbytes=size) for line, size in changes])
+
+
+def test_memory_over_time_is_told_by_line_in_characters_and_numbers():
+    drawn = draw_memory(history(("small", 10), ("large", 800), ("large", -800), ("small", 300)), title="A step")
+    lines = {line.split()[-1]: line for line in str(drawn).splitlines() if line.endswith(("small", "large"))}
+    assert lines["small"].startswith(" ▁▁▁▄")
+    assert lines["large"].startswith("  █")
+    assert str(drawn).startswith("A step")
+    assert "all lines: 810 B at most, 310 B at the end" in str(drawn)
+    assert drawn.to_dict()["live"] == [0, 10, 810, 10, 310]
+
+
+def test_a_long_history_keeps_its_peak_in_thirty_characters():
+    changes = [("a", size) for _ in range(100) for size in (5, -5)]
+    changes[100:100] = [("a", 80), ("a", -80)]
+    row = draw_memory(history(*changes)).tables()[0].rows[0]
+    assert len(row[0]) == 30
+    assert row[0].count("█") == 1
+
+
+def test_the_picture_has_an_area_for_each_line():
+    drawn = draw_memory(history(("a", 10), ("b", 20)))
+    assert [area.name for area in drawn.figure().data] == ["b", "a"]
+    bundle = drawn._repr_mimebundle_()
+    assert {"text/plain", "text/html", "application/vnd.jupyter.widget-view+json"} <= bundle.keys()
+
+
+def test_nothing_allocated_is_told_without_a_picture():
+    drawn = draw_memory(history())
+    assert drawn.figure() is None
+    assert "all lines: 0 B at most" in drawn._repr_mimebundle_()["text/plain"]

@@ -2,10 +2,11 @@ import json
 
 import pytest
 
-from lab.base import ConfigError
+from lab.base import ConfigError, LabError
 from lab.lesson.notebook import (
     NotebookCell,
     cell_names,
+    copy_lessons,
     find_lesson,
     lesson_files,
     lesson_tasks,
@@ -96,6 +97,23 @@ def test_a_copy_over_something_is_refused(tmp_path):
     (tmp_path / "mine.txt").touch()
     with pytest.raises(ConfigError, match="a new or empty folder"):
         write_student_copy(lessons_folder(), tmp_path)
+
+
+def test_a_copy_of_the_lessons_keeps_what_a_reader_has_written(tmp_path):
+    source, target = lessons_folder(), tmp_path / "a" / "lab-lessons"
+    written = copy_lessons(source, target)
+    assert [path.name for path in written] == ["README.md", *(path.name for path in lesson_files(source))]
+    assert all(path.read_bytes() == (source / path.name).read_bytes() for path in written)
+    written[1].write_text("mine")
+    written[2].unlink()
+    assert copy_lessons(source, target) == [written[2]]
+    assert written[1].read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(LabError, match="a folder that can be written"):
+        copy_lessons(lessons_folder(), tmp_path / "file" / "x")
 
 
 @pytest.mark.parametrize("text", ["", "[]", json.dumps({"cells": 3})])

@@ -139,6 +139,7 @@ def test_a_lesson_leaves_no_process_behind(lesson: Path, outcome: Outcome) -> No
     assert all(ends(pid) for pid in outcome.pids)
 
 
+@pytest.mark.large
 def test_a_tour_that_is_broken_off_leaves_no_process_behind(tmp_path: Path) -> None:
     cells = nbformat.read(ROOT / "notebooks" / "00_tour.ipynb", as_version=4).cells
     number = next(n for n, cell in enumerate(cells) if "= start_run(" in cell.source)

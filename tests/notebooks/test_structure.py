@@ -25,6 +25,8 @@ LINES = 12
 TASKS = 3
 BYTES = 100_000
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+PROGRAMS = {"google", "ipywidgets", "jupyterlab", "notebook", "anywidget"}
+"""What a lesson shows comes from `lab.lesson`, which gives HTML and text beside each widget."""
 PICTURES = re.compile(r"\b(draw_\w+|follow|Dial|memory_bars|share_bars)\(")
 
 
@@ -94,6 +96,35 @@ def violations(notebook: NotebookNode, size: int) -> list[str]:
     return found
 
 
+def foreign_code(source: str) -> list[str]:
+    """What of a cell is no Python, for instance a magic, and what it imports of programs that show notebooks."""
+    try:
+        tree = compile(source, "cell", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | ast.PyCF_ONLY_AST)
+    except SyntaxError as error:
+        return [f"no Python: {str(error.text).strip()}"]
+    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    names += [str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    return [f"imports {name}" for name in names if name.split(".")[0] in PROGRAMS]
+
+
+def special_to_a_program(notebook: NotebookNode) -> list[str]:
+    """What of a notebook works in one program alone, of those that show notebooks: Jupyter Lab, VS Code, Colab."""
+    found = [f"metadata {name}" for name in notebook.metadata if name not in ("kernelspec", "language_info")]
+    if (notebook.nbformat, notebook.nbformat_minor) != (4, 5):
+        found.append(f"format {notebook.nbformat}.{notebook.nbformat_minor}: cells have names from 4.5 on")
+    if notebook.metadata.get("language_info", {}).get("name") != "python":
+        found.append("no language: VS Code offers kernels by it")
+    if len({cell.get("id") for cell in notebook.cells}) < len(notebook.cells):
+        found.append("two cells with one name")
+    for number, cell in enumerate(notebook.cells):
+        found += [f"cell {number}: metadata {name}" for name in cell.metadata if name != "tags"]
+        if "attachment:" in cell.source or "<script" in cell.source:
+            found.append(f"cell {number}: a picture or a script inside the text")
+        if cell.cell_type == "code":
+            found += [f"cell {number}: {each}" for each in foreign_code(cell.source)]
+    return found
+
+
 def test_a_lesson_has_its_shape(lesson: Path) -> None:
     found = violations(nbformat.read(lesson, as_version=4), lesson.stat().st_size)
     assert not found, "\n".join(found)
@@ -108,6 +139,11 @@ def test_a_lesson_is_a_valid_notebook_for_python(lesson: Path) -> None:
     notebook = nbformat.read(lesson, as_version=4)
     nbformat.validate(notebook)
     assert notebook.metadata.kernelspec.name == "python3"
+
+
+def test_a_lesson_asks_for_nothing_that_one_program_alone_can_show(lesson: Path) -> None:
+    found = special_to_a_program(nbformat.read(lesson, as_version=nbformat.NO_CONVERT))
+    assert not found, "\n".join(found)
 
 
 def test_the_table_of_contents_names_every_lesson_and_nothing_else(lesson: Path) -> None:
@@ -191,3 +227,24 @@ def test_the_rule_of_rhythm_sees_each_fault(lively: NotebookNode) -> None:
     assert faults(lambda n: n.cells[0].update(source="x = 1\n" * 13)) == ["cell 0: 13 lines"]
     two = "x = [a for a in b] + [a for a in c]"
     assert faults(lambda n: n.cells[0].update(source=two)) == ["cell 0, line 1: two comprehensions"]
+
+
+def test_the_rule_on_programs_sees_each_fault(sound: NotebookNode) -> None:
+    def faults(change) -> list[str]:
+        notebook = nbformat.from_dict(sound)
+        notebook.metadata.language_info = {"name": "python"}
+        change(notebook)
+        return special_to_a_program(notebook)
+
+    assert faults(lambda n: None) == []
+    assert faults(lambda n: n.metadata.update(colab={})) == ["metadata colab"]
+    assert "no language" in faults(lambda n: n.metadata.pop("language_info"))[0]
+    assert "format 4.4" in faults(lambda n: n.update(nbformat_minor=4))[0]
+    assert faults(lambda n: n.cells[1].update(id=n.cells[0].id)) == ["two cells with one name"]
+    assert faults(lambda n: n.cells[1].metadata.update(jupyter={})) == ["cell 1: metadata jupyter"]
+    assert faults(lambda n: n.cells[0].update(source="![x](attachment:x)"))[0].startswith("cell 0: a picture")
+    assert faults(lambda n: n.cells[1].update(source="%time x")) == ["cell 1: no Python: %time x"]
+    assert faults(lambda n: n.cells[1].update(source="await f()")) == []
+    assert faults(lambda n: n.cells[1].update(source="from google.colab import files")) == [
+        "cell 1: imports google.colab"
+    ]

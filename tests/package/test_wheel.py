@@ -1,4 +1,4 @@
-"""The wheel holds the package, the page, the table of 125 cells and the recorded run; it works without a checkout."""
+"""The wheel holds package, page, lessons, the table of 125 cells and the recorded runs; it works without a checkout."""
 
 import json
 import os
@@ -16,6 +16,7 @@ from lab import __version__
 from lab.cli.serve import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
+NOT_SHIPPED = {"__pycache__", ".ipynb_checkpoints"}
 TABLE = """
 from random import Random
 from lab.space import NB125, find_table, sample
@@ -45,10 +46,10 @@ def run(environment: Path, folder: Path, *command: str, seconds: float = 500) ->
 
 def test_the_wheel_holds_every_file_of_the_package_and_of_the_page(contents: frozenset[str]) -> None:
     inside = {"lab": "lab", "dashboard": "lab/dashboard", ".streamlit": "lab/dashboard/.streamlit"}
-    inside["data/recorded"] = "lab/data/recorded"
+    inside |= {"data/recorded": "lab/data/recorded", "notebooks": "lab/notebooks"}
     expected = {"lab/py.typed", "lab/data/nb125_digits.csv"}
     for folder, place in inside.items():
-        files = [path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+        files = [path for path in (ROOT / folder).rglob("*") if path.is_file() and not NOT_SHIPPED & {*path.parts}]
         expected |= {f"{place}/{path.relative_to(ROOT / folder).as_posix()}" for path in files}
     assert {"lab/data/recorded/digits/events.db", "lab/data/recorded/digits-fixed/events.db"} <= expected
     assert len(expected) > 250
@@ -58,7 +59,7 @@ def test_the_wheel_holds_every_file_of_the_package_and_of_the_page(contents: fro
 def test_the_wheel_installs_one_top_level_name(contents: frozenset[str]) -> None:
     tops = {path.split("/")[0] for path in contents}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"lab"}
-    assert not [path for path in contents if path.endswith((".pyc", ".ipynb"))]
+    assert not [path for path in contents if path.endswith(".pyc") or NOT_SHIPPED & {*path.split("/")}]
 
 
 @pytest.mark.large
@@ -94,6 +95,24 @@ def test_the_wheel_shows_the_page(environment: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.large
+def test_the_wheel_has_the_lessons_and_opens_a_copy_of_them(environment: Path, tmp_path: Path) -> None:
+    found = run(environment, tmp_path, "lab", "lessons", "run", "00b")
+    assert found.returncode == 0, found.stderr
+    assert "# 00b Autograd in one picture" in found.stdout
+    port = free_port()
+    variables = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    command = [str(environment / "lab"), "lessons", "--no-browser", "--port", str(port)]
+    process = subprocess.Popen(command, cwd=tmp_path, env=variables, stderr=subprocess.PIPE)
+    try:
+        assert wait_for(process, f"http://127.0.0.1:{port}/api", seconds=90)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    copied = {path.name for path in (tmp_path / "lab-lessons").iterdir() if path.is_file()}
+    assert copied == {path.name for path in (ROOT / "notebooks").iterdir() if path.is_file()}
+
+
+@pytest.mark.large
 @pytest.mark.skipif(sys.platform == "win32", reason="a command is ended by a signal here")
 def test_the_wheel_serves_the_dashboard(environment: Path, tmp_path: Path) -> None:
     port = free_port()
@@ -101,18 +120,18 @@ def test_the_wheel_serves_the_dashboard(environment: Path, tmp_path: Path) -> No
     command = [str(environment / "lab"), "dashboard", "--no-browser", "--port", str(port), "--save-dir", "runs"]
     process = subprocess.Popen(command, cwd=tmp_path, env=variables, stderr=subprocess.PIPE)
     try:
-        assert wait_for_health(process, port, seconds=90)
+        assert wait_for(process, f"http://127.0.0.1:{port}/_stcore/health", seconds=90)
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=30)
 
 
-def wait_for_health(process: "subprocess.Popen[bytes]", port: int, seconds: float) -> bool:
-    """Whether the page's server answers within `seconds`, before its command ends."""
+def wait_for(process: "subprocess.Popen[bytes]", url: str, seconds: float) -> bool:
+    """Whether a server answers within `seconds`, before its command ends."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=5):
+            with urllib.request.urlopen(url, timeout=5):
                 return True
         except (urllib.error.URLError, OSError):
             time.sleep(0.3)
