@@ -146,6 +146,21 @@ def write_run(root: Path, name: str, *options: str, expect: int = 0) -> None:
     assert done.returncode == expect, done.stderr
 
 
+def apply_patch(old: Any, patch: Any) -> Any:
+    """What figure.js does; test_chart_script.py holds that to the same cases."""
+    if patch is None:
+        return old
+    if "=" in patch:
+        return patch["="]
+    if isinstance(old, dict):
+        kept = {name: value for name, value in old.items() if name not in patch["x"]}
+        return kept | {name: apply_patch(old.get(name), inner) for name, inner in patch["d"].items()}
+    made = old[: patch["k"]]
+    for place, inner in patch.get("i", {}).items():
+        made[int(place)] = apply_patch(made[int(place)], inner)
+    return made + patch["t"]
+
+
 class Page:
     """The app over a root of runs, and what it shows."""
 
@@ -181,8 +196,17 @@ class Page:
             if element.proto.component_name == "lab_chart":
                 data = json.loads(element.proto.json)
                 key = element.proto.id.rsplit("-", 1)[-1].removeprefix("figure_")
-                found[key] = {**json.loads(data["figure"]), "label": data["label"], "view": data["view"]}
+                found[key] = {**self.figure(data), "label": data["label"], "view": data["view"]}
         return found
+
+    def figure(self, data: dict[str, Any]) -> Any:
+        """The figure that a chart is told, whole or as a patch of a base."""
+        told = json.loads(data["figure"])
+        if not data["base"]:
+            return told
+        kept = [element.proto for element in self.app.get("bidi_component")]
+        bases = [json.loads(proto.bytes) for proto in kept if proto.component_name == "lab_base"]
+        return apply_patch(next(base["figure"] for base in bases if base["id"] == data["base"]), told)
 
     def values(self, chart: str, trace: int, axis: str = "y") -> list[float]:
         """Numbers of one trace of a chart."""
@@ -244,6 +268,12 @@ def ranked_genotype() -> GenotypeEvent:
 @pytest.fixture
 def rejection() -> MutationEvent:
     return mutation_event(1, "rejected", loss_after=0.9)
+
+
+@pytest.fixture
+def patched() -> Callable[[Any, Any], Any]:
+    """What the browser makes of a base and a patch."""
+    return apply_patch
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from components import moment
 from components.feed import SnapshotFeed
+from components.history import History
 from components.moment import ShownMoment, asked_moment, training_seconds
 from components.slider import change_marks
 
@@ -184,7 +185,7 @@ def test_time_in_which_the_run_was_paused_or_down_does_not_count(root: Path) -> 
     snapshot = SnapshotFeed(root / "run").refresh()
     times = (10.0, 11.0, 13.0, 5000.0, 9000.0, 9001.0)
     events = [replace(event, time=time) for event, time in zip(snapshot.events, times, strict=True)]
-    seconds = training_seconds(replace(snapshot, events=tuple(events)))
+    seconds = training_seconds(replace(snapshot, history=History(events)))
     assert seconds.step.tolist() == [0, 10, 20, 30, 40]
     assert seconds.value.tolist() == [0.0, 1.0, 3.0, 3.0, 4.0]
 

@@ -21,61 +21,46 @@ def curve(steps: int, *, seed: int = 0) -> go.Figure:
     return curve_figure([Curve(series=series, style=series_style("batches", 0))], y_title="loss", marks=marks)
 
 
-def patched(old: Any, patch: Any) -> Any:
-    """What figure.js does; tests/dashboard/test_chart_script.py holds that to this one's cases."""
-    if patch is None:
-        return old
-    if "=" in patch:
-        return patch["="]
-    if isinstance(old, dict):
-        kept = {name: value for name, value in old.items() if name not in patch["x"]}
-        return kept | {name: patched(old.get(name), inner) for name, inner in patch["d"].items()}
-    made = old[: patch["k"]]
-    for place, inner in patch.get("i", {}).items():
-        made[int(place)] = patched(made[int(place)], inner)
-    return made + patch["t"]
-
-
-def figure_of(drawing: Any) -> Any:
+def figure_of(drawing: Any, patched: Any) -> Any:
     """The figure that the browser draws."""
     if drawing.base is None:
         return json.loads(drawing.text)
     return patched(json.loads(drawing.base.payload)["figure"], json.loads(drawing.text))
 
 
-def test_a_patch_makes_the_new_of_the_old(patch_cases: list[tuple[Any, Any]]) -> None:
+def test_a_patch_makes_the_new_of_the_old(patch_cases: list[tuple[Any, Any]], patched: Any) -> None:
     for old, new in patch_cases:
         text = json.dumps(difference(old, new))
         assert patched(json.loads(json.dumps(old)), json.loads(text)) == new, (old, new)
     assert difference({"a": [1, 2]}, {"a": [1, 2]}) is None
 
 
-def test_a_curve_that_has_grown_is_told_by_its_end() -> None:
+def test_a_curve_that_has_grown_is_told_by_its_end(patched: Any) -> None:
     cache = DrawingCache()
     first, second = (cache.get(steps, lambda steps=steps: curve(steps), chart="loss") for steps in (30_000, 30_020))
     assert first.base is not None
     assert first.text == "null"
     assert first.base == second.base
     assert len(first.base.text) > LARGE > 10 * len(second.text)
-    assert figure_of(first) == json.loads(figure_text(curve(30_000)))
-    assert figure_of(second) == json.loads(figure_text(curve(30_020)))
+    assert figure_of(first, patched) == json.loads(figure_text(curve(30_000)))
+    assert figure_of(second, patched) == json.loads(figure_text(curve(30_020)))
 
 
-def test_another_curve_is_a_base_of_its_own() -> None:
+def test_another_curve_is_a_base_of_its_own(patched: Any) -> None:
     cache = DrawingCache()
     first, second = (cache.get(seed, lambda seed=seed: curve(9_000, seed=seed), chart="loss") for seed in (0, 1))
     assert first.base is not None
     assert second.base is not None
     assert first.base.id != second.base.id
     assert len(json.dumps(difference(first.base.figure, second.base.figure))) > MOST_PATCH
-    assert figure_of(second) == second.base.figure
+    assert figure_of(second, patched) == second.base.figure
 
 
-def test_a_small_figure_is_told_whole_and_so_is_one_that_no_chart_follows() -> None:
+def test_a_small_figure_is_told_whole_and_so_is_one_that_no_chart_follows(patched: Any) -> None:
     assert DrawingCache().get("a", lambda: curve(30), chart="loss").base is None
     whole = DrawingCache().get("a", lambda: curve(9_000))
     assert whole.base is None
-    assert figure_of(whole) == json.loads(figure_text(curve(9_000)))
+    assert figure_of(whole, patched) == json.loads(figure_text(curve(9_000)))
 
 
 def test_a_base_is_named_by_what_it_says() -> None:

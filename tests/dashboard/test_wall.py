@@ -22,7 +22,7 @@ def wall(page: Any) -> dict[str, Any]:
 
 
 def panels(page: Any) -> dict[str, dict[str, Any]]:
-    return {each["area"]: {**each, "figure": json.loads(each["figure"])} for each in wall(page)["panels"]}
+    return {each["area"]: {**each, "figure": page.figure(each)} for each in wall(page)["panels"]}
 
 
 def names(panel: dict[str, Any]) -> list[str]:
