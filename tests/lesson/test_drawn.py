@@ -88,7 +88,7 @@ def test_paths_of_another_number_of_edges_or_of_two_types_of_cells_are_refused()
         draw_paths(DARTS, [])
 
 
-def test_widgets_come_from_the_two_packages_that_jupyter_lab_and_vs_code_have_views_of():
+def test_widgets_come_from_the_packages_that_jupyter_lab_and_vs_code_can_show():
     named = [getattr(widgets, name) for name in widgets.__all__]
     kinds = [each for each in named if inspect.isclass(each) and issubclass(each, ipywidgets.Widget)]
     views = {kind.__name__: kind._view_module.default_value for kind in (*kinds, widgets.go.FigureWidget)}
