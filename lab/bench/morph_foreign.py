@@ -19,8 +19,10 @@ from torch.utils import _pytree as pytree
 
 from lab.base import ConfigError, MorphError, ReportTable
 from lab.bench.settings import MorphBench
+from lab.device import measure_memory, tensor_bytes
 from lab.morph import apply, rollback
 from lab.morph.trace import Traces
+from lab.morph.twins import double, doubled_copy
 from lab.results import machine
 from lab.results.record import Records
 
@@ -109,7 +111,36 @@ def _measure(
         _operation(op, places[min(1, len(places) - 1)], model, example, optimizer, judge, config)
         for op, places in sites.items()
     ]
-    return {"family": family, "step_seconds": step, "operations": rows}
+    memory = _memory(sites.get("Widen", []), model, example, judge)
+    return {"family": family, "step_seconds": step, "operations": rows, "memory": memory}
+
+
+def _memory(places: list[str], model: nn.Module, example: Any, judge: dict[str, Any]) -> dict[str, int] | None:
+    """Most bytes at once beside the model, while it is widened at the middle place; None where that is refused.
+
+    Beside them, of the changed model in float64: its weights, and a forward in eval and one in train mode.
+    """
+    try:
+        with measure_memory(roots=model, blame=False) as planned:
+            plan = judge["planned"](model, example, "Widen", places[min(1, len(places) - 1)], Traces())
+    except (MorphError, IndexError):
+        return None
+    with measure_memory(roots=model, blame=False) as applied:
+        report = apply(plan, model)
+    copy = doubled_copy(model)
+    rollback(report)
+    inputs = double(example)
+    with measure_memory(roots=copy, blame=False) as alone, torch.no_grad():
+        for mode in (False, True):
+            call = copy.train(mode)
+            call(**inputs) if isinstance(inputs, dict) else call(inputs)
+    return {
+        "model_bytes": tensor_bytes(model),
+        "copy_bytes": tensor_bytes(copy),
+        "forward_bytes": alone.allocated_peak,
+        "plan_bytes": planned.allocated_peak,
+        "apply_bytes": applied.allocated_peak,
+    }
 
 
 def _operation(
@@ -182,6 +213,7 @@ def summary(result: dict[str, Any]) -> ReportTable:
     rows = [_row(op, op, models, "plan_seconds") for op in ops]
     rows += [_row("Prune again", "Prune", models, "plan_again_seconds")] if "Prune" in ops else []
     notes = ["again: a second plan of the unchanged model, which shares the trace"] if "Prune" in ops else []
+    notes += _memory_notes([model["memory"] for model in models.values() if model.get("memory")])
     notes += [f"left out: {line}" for line in result["results"]["absent"]]
     columns = (
         "operation",
@@ -197,6 +229,19 @@ def summary(result: dict[str, Any]) -> ReportTable:
         f"(aim: median <= {aim['median']:g}, worst <= {aim['worst']:g})"
     )
     return ReportTable(title=title, columns=columns, rows=tuple(rows), notes=tuple(notes))
+
+
+def _memory_notes(found: list[dict[str, int]]) -> list[str]:
+    if not found:
+        return []
+    ratios = [each["plan_bytes"] / (each["copy_bytes"] + each["forward_bytes"]) for each in found]
+    kept = [each["apply_bytes"] / each["model_bytes"] for each in found]
+    return [
+        "memory of a plan to widen, over the changed model in float64 with its forwards: "
+        f"median {statistics.median(ratios):.2f}, most {max(ratios):.2f} ({len(found)} models)",
+        "memory of apply, over the model's own weights, with what a roll-back needs: "
+        f"median {statistics.median(kept):.2f}, most {max(kept):.2f}",
+    ]
 
 
 def _row(label: str, op: str, models: dict[str, Any], plan: str) -> tuple[str, ...]:

@@ -58,7 +58,7 @@ def run(config: MorphBench) -> dict[str, Any]:
         growth = {name: grow() for name, (module, grow) in GROWTH.items() if not module or importlib_has(module)}
     return {
         "bench": NAME,
-        "config": {"seed": config.seed},
+        "config": {"seed": config.seed, "names": list(config.names)},
         "machine": machine(),
         "results": {"versions": versions, "pruning": sites, "growth": growth},
     }

@@ -205,7 +205,7 @@ def prove(morph: "Morph", user_model: "UserModel", command: MorphCommand) -> Mor
         MorphError: it is refused, with the reason.
     """
     from lab.morph import apply, rollback, verify
-    from lab.morph.trace import copied
+    from lab.morph.twins import copied
     from lab.state import structure_digest, weight_digest
 
     model, batch = user_model.model, user_model.batch
@@ -242,7 +242,8 @@ def find_places(user_model: "UserModel") -> MorphPlaces:
     from rich.progress import track
     from torch import nn
 
-    from lab.morph.trace import Traces, copied, run
+    from lab.morph.trace import Traces, run
+    from lab.morph.twins import copied
 
     model, batch, traces = user_model.model, user_model.batch, Traces()
     # Once, and not as the reason of every place.

@@ -18,8 +18,9 @@ from lab.base import MorphError, Report, ReportTable
 from lab.morph.edit import execute
 from lab.morph.moments import check_optimizer
 from lab.morph.plan import MorphPlan
-from lab.morph.trace import MODEL_ERRORS, Example, copied, kept_results
-from lab.morph.trial import compare, double, double_model
+from lab.morph.trace import Example
+from lab.morph.trial import compare, measured
+from lab.morph.twins import MODEL_ERRORS, copied, double, double_model, kept_results
 from lab.state import (
     ModelSnapshot,
     OptimizerSnapshot,
@@ -234,11 +235,12 @@ def verify(report: MorphReport, batch: Example) -> float:
     with preserved_rng():
         try:
             before, after = _both(report)
-            return compare(double_model(before), double_model(after), double(batch))[1]
+            return compare(measured(double_model(before), double(batch)), double_model(after), double(batch))[1]
         except MODEL_ERRORS:
             # A forward that does not run in float64 is compared in its own dtype.
             try:
-                return compare(*_both(report), batch)[1]
+                before, after = _both(report)
+                return compare(measured(before, batch), after, batch)[1]
             except MODEL_ERRORS as error:
                 line = (str(error).splitlines() or [type(error).__name__])[0]
                 raise MorphError("a batch that both models take", line, "give one like the plan's example") from error

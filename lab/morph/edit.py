@@ -9,6 +9,7 @@ have no past: their moments begin anew.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,10 +61,11 @@ def _replace(
     drawn = any(isinstance(step, Resize) and step.drawn for step in plan.steps)
     # Without drawn units every position has a past.
     past = (torch.arange(len(units)) < plan.old_units if drawn else torch.ones(len(units))).double()
-    new: dict[int, Tensor] = {}
+    held, listed = _registries(model), _places(optimizer)
     gap = 0.0
     for name, steps in changes.items():
-        old = tensors[name]
+        # One after the other, so that old and new are there together of one tensor only.
+        old = tensors.pop(name)
         maps: list[Map] = [
             (step, step.index(units, plan.old_units), step.scale(shares), step.scale(past) == 1)
             if isinstance(step, Resize)
@@ -77,10 +79,13 @@ def _replace(
         vars(made).update(vars(old))
         if old.is_leaf and old.grad is not None:
             made.grad = _laid_out(_changed(old.grad, maps, 1, reads=False), old.grad)
-        new[id(old)] = made
+        for registry, key in held[id(old)]:
+            registry[key] = made
+        for group, place in listed.get(id(old), ()):
+            group["params"][place] = made
         if optimizer is not None and old in optimizer.state:
             state = optimizer.state.pop(old)
-            options = next(group for group in optimizer.param_groups if any(old is held for held in group["params"]))
+            options = listed[id(old)][0][0]
             for key, value in state.items():
                 if isinstance(value, Tensor) and value.dim() and value.shape == old.shape:
                     start = float(options.get(STARTS.get(key, ""), 0.0))
@@ -92,16 +97,31 @@ def _replace(
                 shift = values - _changed(old.detach(), maps, 1, reads=False)
                 gap = max(gap, decay_gap(shift, state, options, optimizer))
     for module in model.modules():
-        for registry in (module._parameters, module._buffers):
-            registry.update({name: new.get(id(tensor), tensor) for name, tensor in registry.items()})  # type: ignore[misc]
         if isinstance(module, nn.RNNBase):
             # It keeps a list of its weights beside the registry, which follows what is assigned.
             for name, parameter in list(module._parameters.items()):
                 setattr(module, name, parameter)
             module.flatten_parameters()
-    for group in optimizer.param_groups if optimizer is not None else ():
-        group["params"] = [new.get(id(parameter), parameter) for parameter in group["params"]]
     return gap
+
+
+def _registries(model: nn.Module) -> dict[int, list[tuple[dict[str, Any], str]]]:
+    """Where each tensor is held, by its identity: the registry of a module, and the name in it."""
+    found: dict[int, list[tuple[dict[str, Any], str]]] = {}
+    for module in model.modules():
+        for registry in (module._parameters, module._buffers):
+            for name, tensor in registry.items():
+                found.setdefault(id(tensor), []).append((registry, name))
+    return found
+
+
+def _places(optimizer: Optimizer | None) -> dict[int, list[tuple[dict[str, Any], int]]]:
+    """Where each parameter is listed, by its identity: the group, and the place in it."""
+    found: dict[int, list[tuple[dict[str, Any], int]]] = {}
+    for group in optimizer.param_groups if optimizer is not None else ():
+        for place, held in enumerate(group["params"]):
+            found.setdefault(id(held), []).append((group, place))
+    return found
 
 
 def _copies(change: Map) -> bool:
@@ -141,7 +161,8 @@ def _changed(values: Tensor, maps: list[Map], power: int, *, reads: bool, start:
         if step.shared is reads and power and not bool((scale == 1).all()):
             shape = [1] * values.dim()
             shape[step.dim] = -1
-            values = values * (scale**power).to(values.device, values.dtype).reshape(shape)
+            # In place: what was selected is nobody's yet.
+            values.mul_((scale**power).to(values.device, values.dtype).reshape(shape))
     return values
 
 

@@ -11,7 +11,8 @@ from lab.base import MorphError, derive_seed
 from lab.mahia import ExpertRouter
 from lab.morph.morph import Draft, Morph
 from lab.morph.steps import Append, SetAttribute, Step
-from lab.morph.trace import MODEL_ERRORS, Example, copied, run
+from lab.morph.trace import Example, run
+from lab.morph.twins import MODEL_ERRORS, copied
 from lab.morph.widths import find_module
 
 

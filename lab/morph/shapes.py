@@ -11,7 +11,8 @@ from torch.utils import _pytree as pytree
 
 from lab.base import MorphError
 from lab.morph.modules import modules_around
-from lab.morph.trace import MODEL_ERRORS, Example, call_arguments, copied
+from lab.morph.trace import Example, call_arguments
+from lab.morph.twins import MODEL_ERRORS, copied, release
 
 _CHANNELS_SECOND = (
     nn.modules.conv._ConvNd,
@@ -73,6 +74,7 @@ def shapes_of(model: nn.Module, example: Example, *paths: str) -> list[Shapes]:
         if not found[0].out or not found[0].into:
             raise MorphError(f"{path} to read and give tensors", "something else", "choose another module")
     other = _other_sides(quiet, example, paths)
+    release(quiet)
     found_at = []
     for path in paths:
         one, far = seen[path][0], other.get(path)

@@ -1,40 +1,21 @@
 """Trace a model once and work out which dimensions of its weights belong to the same width."""
 
-import copy
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import torch
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.fx import GraphModule, Node
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 from lab.base import MorphError
-from lab.morph.dims import Dim, WidthVar, dim_size, fix, plain, resolve, unify, width_vars
+from lab.morph.dims import Dim, dim_size, fix, plain, resolve, unify, width_vars
+from lab.morph.forward import Forward, record_forward
+from lab.morph.record import Call, TracedTensor
 from lab.morph.rules import apply_rule
-from lab.morph.traced_op import Roles, TracedOp, Value, tensors
-from lab.nn import plain_attention, plain_recurrence
+from lab.morph.traced_op import Roles, TracedOp, Value
 from lab.state import structure_digest
 
-# What running somebody's model can raise: anything else is a fault of ours or of the machine.
-MODEL_ERRORS = (
-    RuntimeError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    LookupError,
-    AssertionError,
-    NotImplementedError,
-    ArithmeticError,
-)
-BARE_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
-"""Normalisations that repeat a size even where no tensor of theirs has it."""
 Example = Tensor | tuple[Any, ...] | Mapping[str, Any]
 
 
@@ -54,105 +35,23 @@ def call_arguments(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return (example, {}) if isinstance(example, tuple) else ((example,), {})
 
 
-def kept_results(model: nn.Module) -> dict[int, Any]:
-    """What `copy.deepcopy` needs to be told of results that modules keep: each one's identity, and a copy of it.
-
-    torch copies no tensor that an operation has made. Old `weight_norm` keeps its weight as one.
-    """
-    kept = pytree.tree_leaves([list(vars(module).values()) for module in model.modules()])
-    return {id(item): item.detach().clone() for item in kept if isinstance(item, Tensor) and not item.is_leaf}
-
-
-def copied(model: nn.Module) -> nn.Module:
-    """A copy of `model`; what it keeps of earlier forwards, such as an activation, is copied without its graph.
-
-    Raises:
-        MorphError: `copy.deepcopy` fails on it.
-    """
-    try:
-        return copy.deepcopy(model, kept_results(model))
-    except MODEL_ERRORS as error:
-        line = (str(error).splitlines() or [type(error).__name__])[0][:300]
-        raise MorphError("a model that copy.deepcopy copies", line, "keep no such object in a module") from error
-
-
 def run(model: nn.Module, example: Example) -> Any:
     """The model's output for an example."""
     args, kwargs = call_arguments(example)
     return model(*args, **kwargs)
 
 
-def _give_weights(model: nn.Module) -> None:
-    """A normalisation without weights gets some, so that the trace sees which width its sizes repeat."""
-    like = next((tensor for tensor in model.parameters() if tensor.is_floating_point()), torch.empty(0))
-    for module in model.modules():
-        if isinstance(module, BARE_NORMS) and module.weight is None:
-            size = module.num_channels if isinstance(module, nn.GroupNorm) else getattr(module, "num_features", 0)
-            shape = module.normalized_shape if isinstance(module, nn.LayerNorm | nn.RMSNorm) else (int(size),)
-            module.weight = nn.Parameter(torch.ones(shape, dtype=like.dtype, device=like.device))
-
-
 def trace_widths(model: nn.Module, example: Example) -> Widths:
-    """Follow one forward of `model` on tensors without values.
+    """Follow one forward of `model`: which operation reads what of which other.
 
-    The model is read, never written: its forward runs on a copy in eval mode, and that on fake tensors.
+    The model is read, never written; see `lab.morph.forward`.
 
     Raises:
         MorphError: the forward cannot be followed, for instance because it branches on values.
     """
-    args, kwargs = call_arguments(example)
-    try:
-        graph, names = _graph(copied(model).eval(), args, kwargs)
-    except MODEL_ERRORS as error:
-        # Grouped products have no rule for tensors without values but in this dtype; widths are the same in any.
-        if "BFloat16" not in str(error):
-            raise _untraced(error) from error
-        half = pytree.tree_map(_to_bfloat16, (args, kwargs))
-        try:
-            graph, names = _graph(copied(model).bfloat16().eval(), *half)
-        except MODEL_ERRORS as other:
-            raise _untraced(other) from other
-    widths = _interpret(list(graph.graph.nodes), names, graph)
+    widths = _interpret(record_forward(model, *call_arguments(example)))
     _join_recurrent(model, widths.dims)
     return widths
-
-
-def _untraced(error: Exception) -> MorphError:
-    line = (str(error).splitlines() or [type(error).__name__])[0][:300]
-    return MorphError("a forward that can be traced without values", line, "see lab.doctor.simulate")
-
-
-def _to_bfloat16(item: Any) -> Any:
-    return item.bfloat16() if isinstance(item, Tensor) and item.is_floating_point() else item
-
-
-def _graph(quiet: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[GraphModule, list[str]]:
-    """The forward as a graph of operations, and the names of the tensors that it gets first."""
-    _give_weights(quiet)
-    state: dict[str, Tensor] = dict(quiet.named_parameters())
-    state |= dict(quiet.named_buffers())
-
-    def forward(state: dict[str, Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        # Outputs may hold more than tensors, such as a cache; widths are sizes of tensors.
-        leaves = pytree.tree_leaves(functional_call(quiet, state, args, kwargs))
-        return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-
-    recurrent = any(isinstance(module, nn.RNNBase) for module in quiet.modules())
-    with torch.no_grad(), _quiet_log(), plain_attention(), plain_recurrence() if recurrent else nullcontext():
-        graph = make_fx(forward, tracing_mode="fake", _allow_non_fake_inputs=True)(state, args, kwargs)
-    # Placeholders come in the order of the flattened arguments, a dict in its own order.
-    return graph, list(state)
-
-
-@contextmanager
-def _quiet_log() -> Iterator[None]:
-    """torch logs a traceback for an operation that it cannot run without values, and raises the same besides."""
-    logger = logging.getLogger("torch._subclasses.fake_tensor")
-    was, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = was
 
 
 class Traces:
@@ -224,31 +123,14 @@ def traces_of(model: nn.Module) -> Traces:
     return _KNOWN[model]
 
 
-def _interpret(nodes: list[Node], names: list[str], graph: nn.Module) -> Widths:
-    roles, known = Roles(), dict[Node, Any]()
-    dims: dict[str, tuple[Dim, ...]] = {}
-    places = iter(range(len(nodes)))
-    for node in nodes:
-        if node.op == "placeholder":
-            position = next(places)
-            shape = _shapes(node)[0] or ()
-            if position < len(names):
-                name = names[position]
-                # A dimension of size 1 may be broadcast against any other: it is no width.
-                dims[name] = tuple(((WidthVar(size),),) if size > 1 else plain(1) for size in shape)
-                known[node] = Value(dims[name], name, tuple(range(len(shape))))
-            else:
-                known[node] = Value(tuple(plain(size) for size in shape))
-        elif node.op == "get_attr":
-            constant = getattr(graph, str(node.target))
-            shape = tuple(constant.shape) if isinstance(constant, Tensor) else ()
-            known[node] = Value(tuple(plain(size) for size in shape))
-        elif node.op == "call_function":
-            known[node] = _call(node, known, roles)
-        elif node.op == "output":
-            for value in tensors(pytree.tree_map(lambda item: known.get(item, item), _listed(node.args))):
-                for dim in value.dims:
-                    fix(dim, "it is a size of the model's output")
+def _interpret(forward: Forward) -> Widths:
+    roles = Roles()
+    for call in forward.calls:
+        _follow(call, roles)
+    for slot in forward.outputs:
+        for dim in _value(slot).dims:
+            fix(dim, "it is a size of the model's output")
+    dims = {name: _value(slot).dims for name, slot in forward.weights.items()}
     # A link that came late can leave a dimension without a way to say it; resolving it finds the reason.
     for dim in (dim for found in dims.values() for dim in found):
         resolve(dim)
@@ -284,22 +166,27 @@ def _tie(widths: Widths, named: list[Dim]) -> None:
         resolve(dim)
 
 
-def _listed(value: Any) -> Any:
-    return torch.fx.node.map_arg(value, lambda node: node)
+def _follow(call: Call, roles: Roles) -> None:
+    shapes = tuple(None if slot is None else slot.shape for slot in call.outputs)
+    used = tuple(slot is not None and slot.used for slot in call.outputs) if len(shapes) > 1 else (True,)
+    args, kwargs = _valued(list(call.args)), _valued(call.kwargs)
+    made = apply_rule(TracedOp(call.target, tuple(args), kwargs, shapes, roles, used))
+    for slot, value in zip(call.outputs, (made,) if isinstance(made, Value) else made, strict=False):
+        if slot is not None:
+            slot.value = value
 
 
-def _call(node: Node, known: dict[Node, Any], roles: Roles) -> Any:
-    args: Any = torch.fx.node.map_arg(node.args, lambda item: known[item])
-    kwargs: Any = torch.fx.node.map_arg(node.kwargs, lambda item: known[item])
-    if getattr(node.target, "__name__", "") == "getitem":
-        return args[0][args[1]]
-    shapes = _shapes(node)
-    read = {user.args[1] for user in node.users if user.users and getattr(user.target, "__name__", "") == "getitem"}
-    used = tuple(number in read for number in range(len(shapes))) if len(shapes) > 1 else (True,)
-    return apply_rule(TracedOp(node.target, tuple(args), dict(kwargs), shapes, roles, used))
+def _valued(item: Any) -> Any:
+    """The same with what is known of each tensor in its place."""
+    if isinstance(item, TracedTensor):
+        return _value(item)
+    if isinstance(item, list):
+        return [_valued(each) for each in item]
+    return {key: _valued(each) for key, each in item.items()} if isinstance(item, dict) else item
 
 
-def _shapes(node: Node) -> tuple[tuple[int, ...] | None, ...]:
-    value = node.meta.get("val")
-    items = value if isinstance(value, list | tuple) else [value]
-    return tuple(tuple(item.shape) if isinstance(item, Tensor) else None for item in items)
+def _value(slot: TracedTensor) -> Value:
+    if slot.value is None:
+        slot.value = Value(tuple(plain(size) for size in slot.shape))
+    value: Value = slot.value
+    return value

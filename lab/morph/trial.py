@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
@@ -17,7 +17,8 @@ from lab.base import MorphError
 from lab.morph.edit import execute
 from lab.morph.plan import MorphPlan
 from lab.morph.steps import Wrap
-from lab.morph.trace import MODEL_ERRORS, Example, copied, run
+from lab.morph.trace import Example, run
+from lab.morph.twins import MODEL_ERRORS, copied, double, doubled_copy, doubled_tensor, release
 from lab.nn import count_flops
 from lab.state import preserved_rng
 
@@ -57,25 +58,26 @@ def tried(plan: MorphPlan, model: nn.Module, example: Example, exact: bool, *, d
     Raises:
         MorphError: the function does not stay, the changed model does not run, or what was added is never called.
     """
-    before, inputs, note, bound = copied(model), example, plan.note, EXACT
-    if doubled:
-        before, inputs = double_model(before), double(example)
-    else:
+    note, bound = plan.note, EXACT
+    if not doubled:
         kind = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.get_default_dtype())
         bound = ROUNDING * torch.finfo(kind).eps
         note = "; ".join(filter(None, [note, f"tried in {kind}: the forward does not run in float64"]))
-    after = copied(before)
+    # One copy at a time: of the model as it is only what it gives is kept.
+    before = _before(model, example, doubled=doubled)
+    if before is None:
+        return tried(plan, model, example, exact, doubled=False)
+    twin, inputs = (doubled_copy, double(example)) if doubled else (copied, example)
+    after = twin(model)
     execute(plan, after, None)
     wraps = [step.path for step in plan.steps if isinstance(step, Wrap)]
     try:
         with _calls(after, wraps) as called:
             flops, difference = compare(before, after, inputs)
     except MODEL_ERRORS as error:
-        if doubled and not _runs(double_model(copied(model)), inputs) and _runs(copied(model), example):
-            return tried(plan, model, example, exact, doubled=False)
-        where = _place(error, after)
-        expected = "a forward that runs with the change"
-        raise MorphError(f"{expected}, in {where}" if where else expected, _line(error), _lifted_by(error)) from error
+        raise _failed(error, _place(error, after)) from error
+    sizes = _count(model), _count(after)
+    release(after)
     for path in wraps:
         # In every mode that ran: a parent may call the module in training and read its weights otherwise.
         for mode, name in ((False, "eval"), (True, "train")):
@@ -84,7 +86,7 @@ def tried(plan: MorphPlan, model: nn.Module, example: Example, exact: bool, *, d
                 raise MorphError("what is added to be run", got, "choose a module that is called, such as its parent")
     if exact and bound < difference <= ROUNDING * torch.finfo(torch.float32).eps:
         # transformers' normalisations, for instance, compute in float32 whatever they get.
-        lower = _lowest_dtype(before, inputs)
+        lower = _lowest_dtype(twin(model), inputs)
         if lower is not None:
             bound = ROUNDING * torch.finfo(lower).eps
             note = "; ".join(filter(None, [note, f"the forward itself computes in {lower}"]))
@@ -93,10 +95,30 @@ def tried(plan: MorphPlan, model: nn.Module, example: Example, exact: bool, *, d
         got = f"a relative difference of {difference:.1e}"
         hint = "something in the forward depends on the width; leave it or choose another layer"
         raise MorphError(f"an output that stays within {bound:.1g}", got, hint)
-    sizes = tuple(sum(p.numel() for p in changed.parameters()) for changed in (before, after))
-    return replace(
-        plan, exact=exact, max_difference=difference, parameters=(sizes[0], sizes[1]), flops=flops, note=note
-    )
+    return replace(plan, exact=exact, max_difference=difference, parameters=sizes, flops=flops, note=note)
+
+
+def _before(model: nn.Module, example: Example, *, doubled: bool) -> "Measured | None":
+    """What the model as it is gives; None where that does not run in float64, and does in the model's own dtype.
+
+    Raises:
+        MorphError: it runs in neither.
+    """
+    twin = doubled_copy(model) if doubled else copied(model)
+    try:
+        return measured(twin, double(example) if doubled else example)
+    except MODEL_ERRORS as error:
+        release(twin)
+        if not doubled or _runs(doubled_copy(model), double(example)) or not _runs(copied(model), example):
+            raise _failed(error, "") from error
+        return None
+    finally:
+        release(twin)
+
+
+def _failed(error: BaseException, where: str) -> MorphError:
+    expected = "a forward that runs with the change"
+    return MorphError(f"{expected}, in {where}" if where else expected, _line(error), _lifted_by(error))
 
 
 class _Dtypes(TorchDispatchMode):
@@ -112,20 +134,23 @@ class _Dtypes(TorchDispatchMode):
         return out
 
 
-def _lowest_dtype(model: nn.Module, example: Example) -> torch.dtype | None:
+def _lowest_dtype(twin: nn.Module, example: Example) -> torch.dtype | None:
     """The coarsest floating dtype below float64 in which a forward of the float64 copy computes; None without any."""
     with _Dtypes() as dtypes:
-        _outputs(model, example, training=False)
+        _outputs(twin, example, training=False)
+    release(twin)
     lower = [kind for kind in dtypes.found if kind.is_floating_point and kind != torch.float64]
     return max(lower, key=lambda kind: torch.finfo(kind).eps, default=None)
 
 
-def _runs(model: nn.Module, example: Example) -> bool:
-    """Whether the copy's forward runs in eval mode."""
+def _runs(twin: nn.Module, example: Example) -> bool:
+    """Whether the copy's forward runs in eval mode; the copy is used up."""
     try:
-        _outputs(model, example, training=False)
+        _outputs(twin, example, training=False)
     except MODEL_ERRORS:
         return False
+    finally:
+        release(twin)
     return True
 
 
@@ -172,47 +197,57 @@ def _lifted_by(error: BaseException) -> str:
     return "run the model on the example in eval and in train mode, and see what raises"
 
 
-def double_model(model: nn.Module) -> nn.Module:
-    """The model itself with every floating tensor in float64, every complex one in complex128; off MPS, which has no
-    float64."""
-    return model._apply(_double)
+@dataclass(frozen=True)
+class Measured:
+    """What a model gives for an example, all outputs of a forward one after the other; without chance."""
+
+    flops: int
+    """Of a forward in eval mode."""
+    eval: list[Tensor]
+    fused: list[Tensor] | None
+    """The same by torch's fused paths; None where the model has none of them."""
+    train: list[Tensor] | None
+    """None where the model cannot run in train mode on the example, as BatchNorm of a single value."""
 
 
-def double(example: Example) -> Example:
-    """The example as `double_model` changes a model."""
-    converted: Example = pytree.tree_map(lambda item: _double(item) if isinstance(item, Tensor) else item, example)
-    return converted
-
-
-def _double(tensor: Tensor) -> Tensor:
-    if tensor.device.type == "mps":
-        tensor = tensor.cpu()
-    if tensor.is_complex():
-        return tensor.to(torch.complex128)
-    return tensor.double() if tensor.is_floating_point() else tensor
-
-
-def compare(before: nn.Module, after: nn.Module, example: Example) -> tuple[tuple[int, int], float]:
-    """FLOPs of both models, and the largest max|y' - y| / max|y| over all outputs, eval and train mode without chance.
-
-    Both models are changed: modes, statistics, dropout. Train mode is left out where `before` cannot run in it, as
-    BatchNorm of a single value. Where the model has a fused path of torch's, eval mode is run with it, too.
-    """
+def measured(model: nn.Module, example: Example) -> Measured:
+    """What `model`, which is changed, gives: modes, statistics, dropout."""
     # Eval mode first: a forward in train mode moves the statistics of BatchNorm.
-    with count_flops() as old:
-        expected = _outputs(before, example, training=False)
-    with count_flops() as new:
-        worst = max(map(_relative, _outputs(after, example, training=False), expected), default=0.0)
-    flops = old.total, new.total
+    with count_flops() as count:
+        plain = _kept(_outputs(model, example, training=False))
+    flops = count.total
+    fused = None
     # Operations are counted without it.
-    if torch.backends.mha.get_fastpath_enabled() and any(isinstance(module, FUSED) for module in before.modules()):
-        expected = _outputs(before, example, training=False)
-        worst = max([worst, *map(_relative, _outputs(after, example, training=False), expected)])
+    if torch.backends.mha.get_fastpath_enabled() and any(isinstance(module, FUSED) for module in model.modules()):
+        fused = _kept(_outputs(model, example, training=False))
     try:
-        expected = _outputs(before, example, training=True)
+        train = _kept(_outputs(model, example, training=True))
     except ValueError:
-        return flops, worst
-    return flops, max([worst, *map(_relative, _outputs(after, example, training=True), expected)])
+        train = None
+    return Measured(flops, plain, fused, train)
+
+
+def _kept(outputs: list[Tensor]) -> list[Tensor]:
+    # What is given may be a weight or a statistic, which the next forward changes.
+    return [output.clone() for output in outputs]
+
+
+def compare(before: Measured, after: nn.Module, example: Example) -> tuple[tuple[int, int], float]:
+    """FLOPs of both models, and the largest max|y' - y| / max|y| over all outputs, in the modes that `before` ran in.
+
+    The model is changed as by `measured`.
+    """
+    with count_flops() as count:
+        worst = max(map(_relative, _outputs(after, example, training=False), before.eval), default=0.0)
+    flops = before.flops, count.total
+    for expected, training in ((before.fused, False), (before.train, True)):
+        if expected is not None:
+            worst = max([worst, *map(_relative, _outputs(after, example, training=training), expected)])
+    return flops, worst
+
+
+def _count(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 class _WithoutChance(TorchFunctionMode):
@@ -246,7 +281,7 @@ def _relative(after: Tensor, before: Tensor) -> float:
         return float("inf")
     if before.numel() == 0:
         return 0.0
-    gap = float((_double(after) - _double(before)).abs().max())
+    gap = float((doubled_tensor(after) - doubled_tensor(before)).abs().max())
     largest = float(before.abs().max())
     if gap == 0.0:
         return 0.0

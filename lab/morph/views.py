@@ -56,6 +56,8 @@ def _view(op: TracedOp) -> Values:
     if [dim_size(dim) for dim in x.dims] == shape:
         return x
     make(op, x)
+    if not prod(shape):
+        return _view_of_nothing(x, shape, reason)
     result: list[Dim] = []
     into, out = list(x.dims), list(shape)
     while into or out:
@@ -73,6 +75,17 @@ def _view(op: TracedOp) -> Values:
             op.roles.kept.append(merged)
         result += split(merged, sizes, reason) if sizes else []
     return Value(tuple(result))
+
+
+def _view_of_nothing(x: Value, shape: list[int], reason: str) -> Value:
+    """Of no elements, as where an expert gets no tokens: the last dimensions stay as far as their sizes do."""
+    same = 0
+    while same < min(len(shape), len(x.dims)) and dim_size(x.dims[-1 - same]) == shape[-1 - same]:
+        same += 1
+    gone, kept = x.dims[: len(x.dims) - same], x.dims[len(x.dims) - same :]
+    for dim in gone:
+        fix(dim, reason)
+    return Value((*(plain(size) for size in shape[: len(shape) - same]), *kept))
 
 
 def _total(dims: list[Dim]) -> int:

@@ -42,10 +42,15 @@ def kind_of(cls: type) -> str:
 def entries(model: nn.Module) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Name, kind and attributes, by their names in a digest, of every module that a digest of `model` lists."""
     edges: list[str] = []
+    # A model has many modules of few classes.
+    renamed: dict[type, bool] = {}
     # A shared module comes under each of its names: sharing is structure.
     for name, module in model.named_modules(remove_duplicate=False):
         kind = kind_of(type(module))
-        attributes = {attribute_of(type(module), key): value for key, value in vars(module).items()}
+        cls = type(module)
+        if cls not in renamed:
+            renamed[cls] = any(_path(base) in ATTRIBUTES for base in cls.__mro__)
+        attributes = {attribute_of(cls, key) if renamed[cls] else key: value for key, value in vars(module).items()}
         if kind == DARTS_CELL:
             edges.append(f"{name}.edges." if name else "edges.")
         # A supernet has `none` among the primitives of an edge; that one was a plain Zero then, too.
