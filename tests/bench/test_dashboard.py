@@ -69,7 +69,7 @@ class Socket:
         self.listeners[name] = call
 
 
-def test_what_comes_behind_a_request_belongs_to_its_tick_and_the_last_tick_is_not_over() -> None:
+def test_what_comes_behind_a_request_belongs_to_its_tick_and_the_last_is_not_over() -> None:
     page, socket, log = Socket(), Socket(), TickLog()
     log.watch(page)
     page.listeners["websocket"](socket)
