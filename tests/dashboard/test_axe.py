@@ -35,6 +35,8 @@ STREAMLIT: Mapping[tuple[str, str], str] = {
     "to be light in a dark theme: Streamlit writes the values of sliders in it",
 }
 """Rule of axe and a part of the element's code -> why that is Streamlit's and not ours."""
+AT_REST = "[data-stale], [data-stale] * { opacity: 1 !important; transition: none !important; }"
+"""While a page is drawn anew Streamlit pales it for a moment; what is read is the page at rest."""
 AXE = "() => axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) => violations)"
 
 
@@ -96,6 +98,7 @@ def is_ours(finding: str) -> bool:
 def test_axe_finds_nothing_that_hinders_in_light_and_dark(page: Page, address: str, axe: str, name: str) -> None:
     page.goto(f"{address}/{PAGES[name]}")
     expect(page.locator(DRAWN[name]).first).to_be_visible(timeout=MILLISECONDS)
+    page.add_style_tag(content=AT_REST)
     page.evaluate(axe)
     found = {}
     for scheme in ("light", "dark"):

@@ -246,3 +246,16 @@ def test_a_text_without_an_entry_is_said_in_english(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("LAB_LANG", "de")
     assert say("{count} of no catalogue", count=3) == "3 of no catalogue"
     assert say("Step") == "Schritt"
+
+
+def test_the_browser_is_told_the_language_of_the_page(page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streamlit's document is in English for a screen reader."""
+
+    def told() -> list[dict[str, str]]:
+        found = [each.proto for each in page.tick().app.get("bidi_component")]
+        return [json.loads(proto.json) for proto in found if proto.component_name == "lab_document"]
+
+    monkeypatch.setenv("LAB_LANG", "zh")
+    assert told() == [{"language": "zh"}]
+    monkeypatch.delenv("LAB_LANG")
+    assert told() == []
