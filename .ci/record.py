@@ -4,8 +4,8 @@
 
 Two real trainings on scikit-learn's digits, a few minutes on one core: a search that changes its cell while it trains,
 and beside it a fixed network of the same width, for as many epochs. Nothing is made up afterwards: rows are only left
-out, those of scalars and events that no panel draws, and the machine's name. The index goes too: a run of few thousand
-rows is read as fast without. Default folder: data/recorded.
+out, those of scalars and events that no panel draws, and the machine's name. The index goes too: a run of a few
+thousand rows is read as fast without. Default folder: data/recorded.
 """
 
 import shutil

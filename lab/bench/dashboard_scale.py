@@ -28,7 +28,9 @@ RATE = 20.0
 MUTATION_SECONDS = 1.0
 """Between two mutations in the window of ticks in which everything is drawn anew."""
 SETTLE = 15.0
-"""Seconds after the first chart in which the page reads the whole run, before ticks are watched."""
+"""Seconds before a window of ticks, once the page has read the whole run."""
+READING = "document.body.innerText.includes('Reading a long run')"
+"""What the page says until then."""
 LEAST_BYTES = 1_000
 """Of a tick: what is smaller answers a heartbeat."""
 AIM = {"paint_s": 2.0, "tick_server_s": 0.060, "tick_bytes": 40_000, "listing_s": 0.3}
@@ -131,6 +133,7 @@ def ticks(config: DashboardBench, browser: Any) -> dict[str, Any]:
         server = server_process(address)
         for name, mutation_seconds in (("scalars", 0.0), ("mutations", MUTATION_SECONDS)):
             with made.going_on(RATE, mutation_seconds):
+                page.wait_for_function(f"!{READING}", timeout=STARTING_SECONDS * 1000)
                 page.wait_for_timeout(SETTLE * 1000)
                 found[name] = watch_ticks(page, log, server, config.seconds)
         page.context.close()
