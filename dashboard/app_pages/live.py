@@ -48,7 +48,7 @@ def empty_store(root: Path, studies: Sequence[str]) -> None:
         st.markdown(plain(say("Studies lie there; the Studies page shows them: {names}.", names=", ".join(studies))))
     start_panel(root, ())
     st.markdown(say("Start one in a terminal; this page shows it as soon as it begins:"))
-    st.code("lab train --dataset digits\nlab train agent --dataset digits\nlab demo", language="bash")
+    st.code("lab train --dataset digits\nlab train agent --dataset digits\nlab demo", language=None)
     known = run_folders(root)
 
     def wait() -> None:

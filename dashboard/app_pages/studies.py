@@ -25,9 +25,9 @@ def no_study(root: Path) -> None:
     """What a person sees before the first study; the page looks for one by itself."""
     st.info(say("No study yet in {folder}.", folder=plain(str(root.absolute()))), icon=":material/hourglass_empty:")
     st.markdown(say("A study tries other settings of a recipe, several trials at once. Start one in a terminal:"))
-    st.code("lab tune --dataset digits --search weight_lr=1e-3:1e-1:log --n-trials 20", language="bash")
+    st.code("lab tune --dataset digits --search weight_lr=1e-3:1e-1:log --n-trials 20", language=None)
     st.markdown(say("Studies lie in a folder of their own unless *\\-\\-outdir* says otherwise; this shows them:"))
-    st.code("lab dashboard --save-dir studies", language="bash")
+    st.code("lab dashboard --save-dir studies", language=None)
     known = run_folders(root)
 
     def wait() -> None:
@@ -77,7 +77,7 @@ def notices(picture: StudyPicture) -> None:
     command = studies.resume_command(picture)
     if command is not None:
         st.caption(say("Trials are left. This goes on with them:"))
-        st.code(command, language="bash")
+        st.code(command, language=None)
     if picture.running and all(trial.state == "running" for trial in picture.trials):
         st.info(say("The study has begun; no trial has ended yet."), icon=":material/hourglass_top:")
     if not picture.snapshot.complete:

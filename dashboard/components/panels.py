@@ -252,7 +252,7 @@ def _dead_run(picture: PageFrame) -> None:
     tell = st.info if stopped else st.error
     tell(" ".join(told), icon=":material/info:" if stopped else ":material/error:")
     if command:
-        st.code(command, language="bash")
+        st.code(command, language=None)
 
 
 def alerts(snapshot: Snapshot) -> None:
