@@ -10,7 +10,7 @@ from lab.charts.plotly import go
 from lab.charts.study import coordinate_axis
 from lab.charts.style import BLUE, ORANGE
 
-DECADES = 2.0
+DECADES = 1.5
 """An axis of positive numbers that lie further apart than this, in powers of ten, is logarithmic."""
 LONGEST = 22
 """Letters of a text beside an axis; a longer one keeps its end, where names of runs differ."""

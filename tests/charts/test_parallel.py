@@ -34,9 +34,9 @@ def test_texts_lie_at_even_places_and_a_column_with_one_text_is_one_of_texts():
     assert list(found["mixed"].ticktext) == ["1.0", "none", "2.0"]
 
 
-def test_numbers_over_more_than_two_decades_are_logarithmic():
-    found, _ = axes({"lr": [1.0, 0.001], "near": [1.0, 0.5], "loss": [1.0, 2.0]})
-    assert list(found["lr"].values) == pytest.approx([0.0, -3.0])
+def test_numbers_that_lie_far_apart_are_on_a_logarithmic_axis():
+    found, _ = axes({"lr": [0.1, 0.001], "near": [1.0, 0.5], "loss": [1.0, 2.0]})
+    assert list(found["lr"].values) == pytest.approx([-1.0, -3.0])
     assert "0.001" in found["lr"].ticktext
     assert list(found["near"].values) == [1.0, 0.5]
 

@@ -77,7 +77,7 @@ def test_plain_text_parts_what_would_become_a_link_an_icon_or_an_arrow() -> None
 
 
 def test_every_state_of_the_store_has_a_sign_and_a_meaning() -> None:
-    assert STATE_SIGNS.keys() == {"running", "paused", "finished", "failed", "stale", "unreadable"}
+    assert STATE_SIGNS.keys() == {"starting", "running", "paused", "finished", "failed", "stale", "unreadable"}
     assert len({sign for sign, _, _ in STATE_SIGNS.values()}) == len(STATE_SIGNS)
 
 
