@@ -90,7 +90,7 @@ def test_runs_that_are_compared_move_each_to_its_own_scale_with_their_gaps() -> 
         rescale_runs(figure, {})
 
 
-def test_steps_on_a_logarithmic_axis_are_one_more_and_marks_stand_where_their_step_is() -> None:
+def test_steps_on_a_logarithmic_axis_are_one_more_and_marks_stand_at_their_step() -> None:
     curve = Curve(series=make_series("loss", [0, 9, 99], [3.0, 2.0, 1.0]), style=series_style("loss", 0))
     mark = Mark(step=9, text="M1", color="#7f8896")
     plain = curve_figure([curve], y_title="loss", view=CurveView(smoothing=0.0), marks=[mark])
