@@ -106,7 +106,7 @@ def test_nothing_tells_how_a_change_ended_before_it_is_revealed(
     assert question_shown(page)["revealed"] is True
 
 
-def test_a_page_that_does_not_ask_shows_all_and_begun_anew_it_asks_about_the_latest(
+def test_a_page_that_does_not_ask_shows_all_and_asks_about_the_latest_when_it_does(
     page: Any, recorder: Callable[..., Any], rejection: Any
 ) -> None:
     run = recorder()
