@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lab.base import ReportTable
 from lab.lesson.report import LessonReport
@@ -16,11 +16,14 @@ TOLD = 9
 
 
 class DrawnReport(LessonReport):
-    """A report whose picture a notebook shows below its text.
+    """A report whose picture a notebook shows beside its text.
 
     A dataclass below it says `repr=False`, as below `LessonReport`. Plotly is imported where a figure is made: it takes
     longer to import than most reports to compute.
     """
+
+    folded: ClassVar[bool] = False
+    """Whether a page shows the picture first, and folds the text below it, which has the same numbers."""
 
     @abstractmethod
     def figure(self) -> "go.Figure | None":
@@ -32,16 +35,21 @@ class DrawnReport(LessonReport):
         if figure is None:
             return {"text/html": page, "text/plain": text}
         # Plotly's widgets take long to import, and a report that nobody draws needs none.
-        from lab.lesson.widgets import HTML, TEXT_COLOR, VBox, go, mime_bundle
+        from lab.lesson.widgets import HTML, TEXT_COLOR, VBox, fitted, go, mime_bundle
 
         figure.layout.font.color = TEXT_COLOR
-        return mime_bundle(VBox([HTML(page), go.FigureWidget(figure)]), page, text, **options)
+        picture = fitted(go.FigureWidget(figure))
+        if self.folded:
+            below = HTML(f"<details><summary>the same in numbers</summary>{page}</details>")
+            return mime_bundle(VBox([picture, below]), page, text, **options)
+        return mime_bundle(VBox([HTML(page), picture]), page, text, **options)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class LineDrawing(DrawnReport):
     """Named rows of numbers over one axis."""
 
+    folded = True
     x: tuple[Any, ...]
     lines: Mapping[str, tuple[float, ...]]
     x_title: str
@@ -143,6 +151,7 @@ def draw_fates(
 class HeatMap(DrawnReport):
     """A table of numbers, drawn as colours."""
 
+    folded = True
     values: tuple[tuple[float, ...], ...]
     """One row for each of `y`."""
     x: tuple[Any, ...]

@@ -7,6 +7,8 @@ from lab.base import ConfigError
 from lab.lesson import draw_fates, draw_heat, draw_lines, draw_paths, widgets
 from lab.space import DARTS, NB125
 
+FATE = draw_fates(["a"], {"x": ["kept"]}, {"kept": 0})
+
 
 def test_lines_have_a_text_beside_the_picture():
     drawn = draw_lines([1, 2], x_title="layer", careless_swap=[0.0, 5.0], exact=[0.0, 0.0])
@@ -94,3 +96,23 @@ def test_widgets_come_from_the_packages_that_jupyter_lab_and_vs_code_can_show():
     views = {kind.__name__: kind._view_module.default_value for kind in (*kinds, widgets.go.FigureWidget)}
     assert {"FigureWidget": "anywidget", "VBox": "@jupyter-widgets/controls"}.items() <= views.items()
     assert set(views.values()) == {"anywidget", "@jupyter-widgets/controls", "@jupyter-widgets/base"}
+
+
+def test_a_picture_takes_the_width_of_its_page_when_the_page_has_drawn_it():
+    widget = widgets.fitted(widgets.go.FigureWidget({"data": [{"y": [1, 2]}]}))
+    assert widget.layout.autosize is None
+    deltas = [{"uid": trace.uid} for trace in widget.data]
+    for number in (0, 1):
+        widget._js2py_traceDeltas = {"trace_deltas": deltas, "trace_edit_id": number}
+        assert widget.layout.autosize is True
+        assert widget._last_layout_edit_id == 1, "asked once"
+
+
+@pytest.mark.parametrize(("drawn", "folded"), [(draw_lines([1], x_title="x", a=[1.0]), True), (FATE, False)])
+def test_numbers_that_the_picture_shows_stand_folded_below_it(drawn, folded, monkeypatch):
+    boxes = []
+    monkeypatch.setattr(widgets, "mime_bundle", lambda box, *texts, **options: boxes.append(box) or {})
+    drawn._repr_mimebundle_()
+    texts = [each.value for each in boxes[0].children if isinstance(each, widgets.HTML)]
+    assert ["<details><summary>the same in numbers" in text for text in texts] == [folded]
+    assert isinstance(boxes[0].children[0], widgets.HTML) != folded

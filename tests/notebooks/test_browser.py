@@ -43,6 +43,11 @@ LANDSCAPE = """() => {
         .map(z => Math.round(1000 * z));
 }"""
 
+# Whether no picture is wider than its place.
+FITS = """() => [...document.querySelectorAll('.js-plotly-plot')].every(
+    plot => plot._fullLayout?.width <= plot.clientWidth
+)"""
+
 
 def cut(path: Path, keep: Callable[[int, str], bool]) -> None:
     """Take the code cells out of a lesson that a test does not need; `test_execution.py` runs them."""
@@ -142,6 +147,8 @@ def test_a_student_predicts_answers_wrong_and_then_right(open_lesson, tmp_path: 
     picture = lesson.number("whole = draw_graph")
     lesson.run(picture)
     expect(lesson.output(picture).locator(".annotation-text", has_text="Exp").first).to_be_visible()
+    # Drawn before it has a place; it takes the width of the page a moment later.
+    lesson.page.wait_for_function(FITS)
 
     stub, check = lesson.number("def gradient(w, x)"), lesson.number("puzzles.CHAIN_RULE.check(gradient)")
     lesson.write(stub, "def gradient(w, x): return (w * x).exp() ** 2 * x")
