@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from lab.morph.dims import Dim, WidthVar, dim_size, fix, mark_equal, mark_inexact, plain, unify
+from lab.morph.dims import Dim, WidthVar, dim_size, fix, mark_equal, mark_inexact, merge, plain, unify
 from lab.morph.traced_op import Rules, TracedOp, Value, Values, make, pointwise, register, tensors
 
 aten = torch.ops.aten
@@ -94,9 +94,12 @@ def _attention(op: TracedOp) -> Values:
     make(op, op.args)
     for dim in query.dims[3:] + key.dims[3:]:
         mark_inexact(dim, "attention sums products of two activations over it")
-    for number in (0, 1):
-        unify(query.dims[number], key.dims[number], "heads of attention do not fit")
-        unify(query.dims[number], value.dims[number], "heads of attention do not fit")
+    for other in (key, value):
+        unify(query.dims[0], other.dims[0], "heads of attention do not fit")
+        # Each head of the keys and values may serve as many of the queries', one after the other.
+        served = dim_size(query.dims[1]) // max(1, dim_size(other.dims[1]))
+        repeated = merge([other.dims[1], plain(served)], "groups of heads of a concatenation")
+        unify(query.dims[1], repeated, "heads of attention do not fit")
     unify(query.dims[3], key.dims[3], "queries and keys do not fit")
     for extra in tensors((op.args[3:], op.kwargs)):
         for number, dim in enumerate(extra.dims):

@@ -44,6 +44,10 @@ def test_every_operation_is_timed_and_a_measured_model_is_found_again(zoo, tmp_p
     assert set(rows) == {"Widen", "Prune", "Deepen", "AddBranch"}
     assert all(row["plan_seconds"] > 0 and row["apply_seconds"] > 0 and not row["refused"] for row in rows.values())
     assert rows["Prune"]["plan_again_seconds"] > 0
+    memory = result["results"]["models"]["tiny"]["memory"]
+    # Of the net with 10 units for 5 in its second layer.
+    assert memory["copy_bytes"] == 8 * (6 * 8 + 8 + 8 * 10 + 10 + 10 * 3 + 3)
+    assert memory["plan_bytes"] > memory["copy_bytes"] > memory["model_bytes"] > 0 < memory["apply_bytes"]
     monkeypatch.setattr(morph_foreign, "_measure", None)
     again = morph.run(MorphBench(zoo=zoo, folder=str(tmp_path / "pieces"), rounds=3))
     assert again["results"]["models"] == result["results"]["models"]
@@ -52,11 +56,13 @@ def test_every_operation_is_timed_and_a_measured_model_is_found_again(zoo, tmp_p
 def test_ratios_are_told_of_long_steps_and_milliseconds_of_short_ones():
     def model(step, plan, refused=""):
         row = {"operation": "Widen", "refused": refused, "plan_seconds": plan, "apply_seconds": 0.0}
-        return {"step_seconds": step, "operations": [row]}
+        memory = {"model_bytes": 8, "copy_bytes": 10, "forward_bytes": 10, "plan_bytes": 25, "apply_bytes": 4}
+        return {"step_seconds": step, "operations": [row], "memory": memory if plan > 0.5 else None}
 
     models = {"a": model(0.5, 1.0), "b": model(0.1, 0.9), "c": model(0.001, 0.4), "d": model(1.0, 0.0, "because")}
     found = morph_foreign.summary({"results": {"models": models, "absent": [], "aim": {"median": 6.0, "worst": 40.0}}})
     assert found.rows == (("Widen", "3 of 4", "5.5", "9.0", "2", "400 ms", "400 ms"),)
+    assert "median 1.25, most 1.25 (2 models)" in str(found)
 
 
 def test_pruning_counts_only_where_the_width_is_halved_and_backward_runs(zoo, tmp_path):

@@ -210,3 +210,29 @@ def test_an_expert_that_the_example_leaves_out_is_not_followed_by_halves():
         model[1].gate.weight.zero_()
     with pytest.raises(MorphError, match="traced without values"):
         Widen("1.experts.2.w1", 16).plan(model, TOKENS)
+
+
+class Grouped(nn.Module):
+    """Four heads of queries over two of keys and values, which torch's attention repeats itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.q, self.k, self.v, self.o = (nn.Linear(*sizes) for sizes in ((8, 12), (8, 6), (8, 6), (12, 8)))
+
+    def forward(self, x):
+        q, k, v = (part(x).unflatten(-1, (-1, 3)).transpose(1, 2) for part in (self.q, self.k, self.v))
+        y = nn.functional.scaled_dot_product_attention(q, k, v, enable_gqa=True)
+        return self.o(y.transpose(1, 2).flatten(2))
+
+
+@pytest.mark.parametrize("op", [Widen("q", 18), Prune("k", 3)], ids=str)
+def test_heads_that_attention_repeats_are_changed_by_groups(op):
+    torch.manual_seed(0)
+    model, x = nn.Sequential(Grouped(), nn.Linear(8, 2)), torch.randn(2, 5, 8)
+    op = type(op)(f"0.{op.layer}", op.width if isinstance(op, Widen) else op.keep)
+    plan = op.plan(model, x)
+    assert plan.max_difference <= 1e-10 or not plan.exact
+    apply(plan, model).release()
+    q, k = model[0].q.out_features, model[0].k.out_features
+    assert (q, k, model[0].v.out_features, model[0].o.in_features) == (2 * k, k, k, q)
+    assert model(x).shape == (2, 5, 2)
