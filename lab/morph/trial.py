@@ -75,7 +75,10 @@ def tried(plan: MorphPlan, model: nn.Module, example: Example, exact: bool, *, d
         with _calls(after, wraps) as called:
             flops, difference = compare(before, after, inputs)
     except MODEL_ERRORS as error:
-        raise _failed(error, _place(error, after)) from error
+        where = _place(error, after)
+        # The error holds the frames that failed, and these the copy.
+        release(after)
+        raise _failed(error, where) from error
     sizes = _count(model), _count(after)
     release(after)
     for path in wraps:

@@ -199,8 +199,10 @@ def open_lesson(server: Server, context: "BrowserContext") -> Iterator[Callable[
     pages: list[Page] = []
 
     def open_page(name: str, prepare: "Callable[[Page], None]" = lambda page: None) -> LessonPage:
-        pages.append(context.new_page())
+        # A context of its own for each lesson: nothing of the page before is left.
+        pages.append(context.browser.new_context().new_page())
         page = pages[-1]
+        page.set_default_timeout(SECONDS * 1000)
         page.set_viewport_size({"width": 1000, "height": 1400})
         prepare(page)
         page.goto(f"{server.origin}/lab/tree/{name}.ipynb?reset&token={server.token}")
