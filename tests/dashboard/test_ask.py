@@ -65,7 +65,8 @@ def everything(page: Any) -> str:
     shown += [metric.label + metric.value for metric in page.app.metric]
     shown += [frame.value.to_string() for frame in page.app.dataframe]
     components = page.app.get("bidi_component")
-    shown += [each.proto.json for each in components if each.proto.component_name not in ("lab_ask", "lab_chart")]
+    others = [each.proto.json for each in components if each.proto.component_name not in ("lab_ask", "lab_chart")]
+    shown += [json.dumps(json.loads(text or "{}"), ensure_ascii=False) for text in others]
     return "\n".join(shown)
 
 
