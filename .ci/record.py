@@ -17,7 +17,7 @@ from contextlib import closing
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMON = "--dataset digits --init-channels 8 --batch-size 32 --weight-lr 0.05 --seed 0 --threads 1 --device cpu"
+COMMON = "--dataset digits --init-channels 32 --batch-size 32 --weight-lr 0.05 --seed 0 --threads 1 --device cpu"
 RUNS = {
     "digits": "aso-se --prior none --warmup-epochs 3 --arch-training-epochs 2 --weight-training-epochs 4 "
     "--total-cycles 5 --retraining-epochs 4 --mutation-test before --growth width --growth-schedule 4",

@@ -33,7 +33,7 @@ def test_the_page_is_served_on_the_recorded_run_without_torch() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     answered, ended = done.stdout.splitlines()
     # The empty folder: nothing can be started beside the recording.
-    assert answered == "200 run=digits&view=wall&step=0&play=5 ''"
+    assert answered == "200 run=digits&view=wall&step=0&play=1 ''"
     assert ended == "0 []"
 
 
