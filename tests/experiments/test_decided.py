@@ -10,7 +10,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory, short_prior):
+def result(tmp_path_factory):
     folder = tmp_path_factory.mktemp("decided")
     config = DecidedBench(
         settings=("digits", "nb125"), epochs=8, channels=2, seeds=1, ranked_seeds=1, first_seed=100, folder=folder
