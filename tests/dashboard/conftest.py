@@ -31,14 +31,6 @@ PLAIN = Genotype(NB201, ("nor_conv_3x3",) * 6)
 CHANGED = PLAIN.replace(NB201.edges[1], "skip_connect")
 
 
-@pytest.fixture(autouse=True)
-def own_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No page takes what the page of the test before has read of the same run a moment ago."""
-    from components import feed
-
-    monkeypatch.setattr(feed, "SHARED_SECONDS", 0.0)
-
-
 def genotype_event(genotype: Genotype, reason: str, **fields: Any) -> GenotypeEvent:
     return GenotypeEvent(
         genotype=genotype.to_json(),

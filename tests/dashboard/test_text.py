@@ -34,6 +34,7 @@ def test_the_page_says_what_the_model_says_and_that_there_is_no_cell(page: Any, 
 
 def test_both_losses_are_drawn_when_they_are_known(page: Any, training: Any) -> None:
     training.run.scalars(19, {"decision/loss/criteria": 0.6, "decision/loss/evidence": 1.25})
+    training.run.flush()
     chart = page.open().charts["parts"]
     assert chart["label"] == "Loss of each part over steps; now criteria 0.600, evidence 1.250"
     assert len(chart["data"]) == 2
