@@ -31,7 +31,7 @@ OBSERVER = """() => {
       const text = card.querySelector('[data-testid="stMetricValue"]')?.innerText.replaceAll(",", "");
       if (/^[0-9]+$/.test(text) && Number(text) !== seen.steps.at(-1)?.[0]) seen.steps.push([Number(text), now]);
     }
-    for (const heading of document.querySelectorAll("h5")) {
+    for (const heading of document.querySelectorAll("h3, h4, h5")) {
       const number = heading.innerText.match(/Mutation ([0-9]+)/)?.[1];
       if (number !== undefined) seen.mutations[number] ??= now;
     }
@@ -54,7 +54,7 @@ def measure(config: DashboardBench, browser: Any) -> dict[str, Any]:
         serve_page(Path(folder)) as address,
     ):
         page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
-        page.goto(f"{address}/?run={NAME}")
+        page.goto(f"{address}/?run={NAME}", timeout=STARTING_SECONDS * 1000)
         page.wait_for_selector(CHART, timeout=STARTING_SECONDS * 1000)
         page.evaluate(OBSERVER)
         begin, load = time.time(), os.getloadavg()[0]

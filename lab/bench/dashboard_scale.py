@@ -89,7 +89,7 @@ def open_page(browser: Any, address: str) -> tuple[Any, TickLog, float]:
     ticks = TickLog()
     ticks.watch(page)
     began = time.time()
-    page.goto(address)
+    page.goto(address, timeout=STARTING_SECONDS * 1000)
     page.wait_for_selector(CHART, timeout=STARTING_SECONDS * 1000)
     return page, ticks, time.time() - began
 

@@ -59,7 +59,7 @@ def measure(config: DashboardBench, browser: Any) -> dict[str, Any]:
 
 def _open(context: Any, address: str) -> tuple[Any, Any]:
     page = context.new_page()
-    page.goto(f"{address}/?run={NAME}")
+    page.goto(f"{address}/?run={NAME}", timeout=STARTING_SECONDS * 1000)
     return page, context.new_cdp_session(page)
 
 
