@@ -61,7 +61,16 @@ class TrainingProgress(TerminalBar):
 
 
 class StudyProgress(TerminalBar):
-    """A bar over the trials of a study, with the best value."""
+    """A bar over the trials of a study, with the best value.
+
+    Args:
+        place: said before the first trial: where the study is. Nothing is said of one that is refused.
+        console: as of `TerminalBar`.
+    """
+
+    def __init__(self, place: str, console: Console | None = None) -> None:
+        super().__init__(console)
+        self._place = place
 
     @property
     def _begins(self) -> str:
@@ -69,6 +78,9 @@ class StudyProgress(TerminalBar):
 
     def on_trials(self, ended: int, total: int, running: int, best: float | None) -> None:
         """Move the bar."""
+        if self._place:
+            self.on_text(self._place)
+            self._place = ""
         found = "" if best is None else f", best {best:.5g}"
         text = f"trial {ended}/{total}, {running} running{found}"
         self.progress.update(self.task, total=float(total), completed=float(ended), description=text)

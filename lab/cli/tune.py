@@ -140,8 +140,8 @@ def run(arguments: Sequence[str]) -> int:
     from lab.tune import run_study
 
     folder = flags.outdir / name
-    with StudyProgress() as progress:
-        progress.on_text(f"study {name}; see its trials with lab dashboard --save-dir {folder / 'trials'}")
+    place = f"study {name}; see its trials with lab dashboard --save-dir {folder / 'trials'}"
+    with StudyProgress(place) as progress:
         try:
             report = run_study(study, work, progress)
         except KeyboardInterrupt:

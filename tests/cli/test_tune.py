@@ -109,9 +109,28 @@ def test_bad_input_is_told_in_one_line_and_writes_nothing(words, match, tmp_path
     monkeypatch.chdir(tmp_path)
     (tmp_path / "foreign").write_text("hello\n")
     assert main(["tune", *words.split()]) in (1, 2)
-    error = capsys.readouterr().err.strip().splitlines()
-    assert re.search(match, error[-1]), error
+    (error,) = capsys.readouterr().err.strip().splitlines()
+    assert re.search(match, error), error
     assert [each.name for each in tmp_path.iterdir()] == ["foreign"]
+
+
+@pytest.mark.parametrize(
+    ("weights", "match"),
+    [(None, "weights as safetensors, found no model.safetensors"), (b"\1" * 300, "a whole safetensors file, got")],
+)
+def test_a_broken_encoder_is_told_in_one_line_and_nothing_is_written(weights, match, tmp_path, monkeypatch, capsys):
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    encoder = tmp_path / "encoder"
+    transformers.RobertaConfig(vocab_size=40, **sizes).save_pretrained(encoder)
+    if weights is not None:
+        (encoder / "model.safetensors").write_bytes(weights)
+    monkeypatch.chdir(tmp_path)
+    words = f"tune --agent criteria --encoder {encoder} --n-trials 2 --search weight_lr=1e-4:1e-3:log"
+    assert main(words.split()) == 2
+    (error,) = capsys.readouterr().err.strip().splitlines()
+    assert re.search(match, error)
+    assert [each.name for each in tmp_path.iterdir()] == ["encoder"]
 
 
 @pytest.fixture
