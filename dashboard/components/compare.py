@@ -87,14 +87,18 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 def config_rows(configs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
     """The settings in which the runs differ: one row each, one column for each run."""
+    return [{say("setting"): key, **values} for key, values in differing_settings(configs).items()]
+
+
+def differing_settings(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """Setting -> run -> text of its value, for the settings in which the runs differ."""
     flat = {name: flatten(config) for name, config in configs.items()}
-    keys = sorted({key for config in flat.values() for key in config})
-    rows = []
-    for key in keys:
+    found: dict[str, dict[str, str]] = {}
+    for key in sorted({key for config in flat.values() for key in config}):
         values = {name: config.get(key, NOTHING) for name, config in flat.items()}
         if len(set(values.values())) > 1:
-            rows.append({say("setting"): key, **values})
-    return rows
+            found[key] = values
+    return found
 
 
 def best_rows(snapshots: Mapping[str, Snapshot], scalar: str) -> list[dict[str, str]]:

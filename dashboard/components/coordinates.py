@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from components.compare import config_rows
+from components.compare import differing_settings
 from components.feed import Snapshot
 from components.language import say
 from components.plot import draw
@@ -40,17 +40,17 @@ def run_columns(snapshots: Mapping[str, Snapshot], scalar: str) -> RunColumns:
     ends = {name: snapshot.series(scalar).last for name, snapshot in snapshots.items()}
     names = [name for name, value in ends.items() if is_number(value)]
     columns: dict[str, list[str | float]] = {say("run"): list(names)}
-    rows = config_rows({name: snapshots[name].config for name in names})
-    rows.sort(key=lambda row: row["setting"].startswith(ABOUT_MACHINE))
-    for row in rows[:MOST_SETTINGS]:
-        columns[row["setting"]] = [_value(row[name]) for name in names]
+    settings = differing_settings({name: snapshots[name].config for name in names})
+    order = sorted(settings, key=lambda setting: setting.startswith(ABOUT_MACHINE))
+    for setting in order[:MOST_SETTINGS]:
+        columns[setting] = [_value(settings[setting][name]) for name in names]
     for result in (*(each for each in RESULTS if each != scalar), scalar):
         last = [snapshots[name].series(result).last for name in names]
         found = [value for value in last if value is not None and is_number(value)]
         if len(found) == len(names):
             columns[result] = [*found]
     left_out = tuple([name for name in snapshots if name not in names])
-    hidden = max(0, len(rows) - MOST_SETTINGS)
+    hidden = max(0, len(settings) - MOST_SETTINGS)
     return RunColumns(columns=columns, shown=tuple(names), left_out=left_out, hidden=hidden)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from components.coordinates import ABOUT_MACHINE, MOST_SETTINGS, column_rows, run_columns
 from components.feed import SnapshotFeed
 
@@ -73,6 +74,17 @@ def test_the_page_draws_the_axes_with_a_table_and_compares_over_epochs_and_time(
     assert "Left out, since no epoch has passed there: new." in page.text
     page.app.selectbox(key="compare_x").select("time")
     assert "training time (s)" in page.tick().charts["compare_figure"]["layout"]["xaxis"]["title"]["text"]
+
+
+def test_the_axes_are_the_same_settings_in_every_language(
+    page: Any, recorder: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seed in (("one", 0), ("two", 1)):
+        recorder(name, seed=seed).steps(0, 3)
+    monkeypatch.setenv("LAB_LANG", "de")
+    runs_page(page, scalar="loss").app.multiselect(key="compare").set_value(["one", "two"])
+    chart = page.tick().charts["compare_coordinates"]
+    assert [each["label"] for each in chart["data"][0]["dimensions"]] == ["Lauf", "seed", "loss"]
 
 
 def test_one_run_alone_has_no_axes(page: Any, recorder: Callable[..., Any]) -> None:
