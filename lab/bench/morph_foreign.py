@@ -116,9 +116,10 @@ def _measure(
 
 
 def _memory(places: list[str], model: nn.Module, example: Any, judge: dict[str, Any]) -> dict[str, int] | None:
-    """Most bytes at once beside the model, while it is widened at the middle place; None where that is refused.
+    """Most bytes at once beside the model, while it is widened at the middle place.
 
-    Beside them, of the changed model in float64: its weights, and a forward in eval and one in train mode.
+    Beside them, of the changed model in float64: its weights, and a forward in eval and one in train mode. None where
+    the place is refused, or the model has no forward in float64, as grouped experts have none.
     """
     try:
         with measure_memory(roots=model, blame=False) as planned:
@@ -130,10 +131,13 @@ def _memory(places: list[str], model: nn.Module, example: Any, judge: dict[str, 
     copy = doubled_copy(model)
     rollback(report)
     inputs = double(example)
-    with measure_memory(roots=copy, blame=False) as alone, torch.no_grad():
-        for mode in (False, True):
-            call = copy.train(mode)
-            call(**inputs) if isinstance(inputs, dict) else call(inputs)
+    try:
+        with measure_memory(roots=copy, blame=False) as alone, torch.no_grad():
+            for mode in (False, True):
+                call = copy.train(mode)
+                call(**inputs) if isinstance(inputs, dict) else call(inputs)
+    except RuntimeError:
+        return None
     return {
         "model_bytes": tensor_bytes(model),
         "copy_bytes": tensor_bytes(copy),
