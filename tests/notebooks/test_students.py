@@ -59,7 +59,7 @@ WRONG = {
     ),
 }
 # A picture that the code of a cell shows, as a widget.
-DRAWN = re.compile(r"^(draw_\w+|Dial)\(|= Dial\(", re.MULTILINE)
+DRAWN = re.compile(r"^(\w+ = )?(draw_\w+|Dial)\(", re.MULTILINE)
 FITS = "plot => plot._fullLayout.width <= plot.clientWidth"
 SIZES = "plots => plots.map(plot => [plot.clientWidth, plot.clientHeight])"
 
