@@ -129,32 +129,39 @@ WRITES_ANYWHERE = 1 << 1
 """Root's right to write where no mode allows it, CAP_DAC_OVERRIDE; that to read stays, as the page reads its files."""
 
 
-def write_anywhere(allowed: bool) -> None:
-    """Give this thread, and those that it starts, that right or take it; capabilities(7)."""
+@contextmanager
+def without_rights(rights: int) -> Iterator[None]:
+    """Take these of root's rights from this thread and those that it starts, and give back what it had; capabilities(7).
+
+    Args:
+        rights: their bits.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     header, sets = CapabilityHeader(0x20080522, 0), (CapabilitySet * 2)()
     assert libc.capget(ctypes.byref(header), sets) == 0, os.strerror(ctypes.get_errno())
-    if allowed:
-        sets[0].effective |= WRITES_ANYWHERE
-    else:
-        sets[0].effective &= ~WRITES_ANYWHERE
-    assert libc.capset(ctypes.byref(header), sets) == 0, os.strerror(ctypes.get_errno())
+    had = sets[0].effective
+
+    def allow(effective: int) -> None:
+        sets[0].effective = effective
+        assert libc.capset(ctypes.byref(header), sets) == 0, os.strerror(ctypes.get_errno())
+
+    allow(had & ~rights)
+    try:
+        yield
+    finally:
+        allow(had)
 
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
     """Nobody may write into `folder`, and this process has no rights beyond that."""
-    is_root = os.geteuid() == 0
     for path in folder.iterdir():
         path.chmod(0o444)
     folder.chmod(0o555)
-    if is_root:
-        write_anywhere(False)
     try:
-        yield
+        with without_rights(WRITES_ANYWHERE) if os.geteuid() == 0 else nullcontext():
+            yield
     finally:
-        if is_root:
-            write_anywhere(True)
         folder.chmod(0o755)
 
 
