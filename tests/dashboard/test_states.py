@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -131,10 +131,10 @@ WRITES_ANYWHERE = 1 << 1
 
 @contextmanager
 def without_rights(rights: int) -> Iterator[None]:
-    """Take these of root's rights from this thread and those that it starts, and give back what it had; capabilities(7).
+    """Take these of root's rights from this thread and those that it starts; then give back what it had.
 
     Args:
-        rights: their bits.
+        rights: their bits, as in capabilities(7).
     """
     libc = ctypes.CDLL(None, use_errno=True)
     header, sets = CapabilityHeader(0x20080522, 0), (CapabilitySet * 2)()
