@@ -18,10 +18,11 @@ from components.feed import Snapshot, SnapshotFeed
 from components.figures import drawn_edges
 from components.language import later, say, say_error
 from components.moment import ShownMoment, go_to, moment_of
-from components.plot import draw_bases, load_plotly
+from components.plot import draw_bases
 from components.report import report_html
 from components.resources import drawing_cache, feed_of, root_of_page, this_tab
 from components.root import run_folders
+from components.scripts import load_scripts
 from components.sidebar import PageView, asked_run, on_wall, pick_follow, pick_run, pick_view
 from components.slider import draw_slider
 from components.start import start_panel, starting_run
@@ -217,7 +218,7 @@ def keep_drawing(
     replays = moment.speed is not None
     place = st.container()
     # Sent first: the browser reads it while the figures are made.
-    load_plotly()
+    load_scripts()
     with place:
         if snapshot.summary.state in ENDED and snapshot.complete and not replays:
             # Nothing comes any more: drawn once. A resumed run is found by a look that draws nothing.

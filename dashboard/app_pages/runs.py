@@ -21,8 +21,9 @@ from components.feed import Snapshot
 from components.figures import scale_of
 from components.labels import label_panel, labels_of
 from components.language import later, say, say_error
-from components.plot import draw, load_plotly
+from components.plot import draw
 from components.resources import drawing_cache, feed_of, root_of_page
+from components.scripts import load_scripts
 from components.sidebar import pick_axis
 from components.start import start_panel
 from components.studies import runs_and_studies
@@ -118,7 +119,7 @@ def compare(runs: tuple[RunSummary, ...]) -> Callable[[], None]:
             smoothing = st.slider(say("Smoothing"), 0.0, 0.99, 0.6, 0.01, key="compare_smoothing", bind="query-params")
             log_y = st.toggle(say("Logarithmic"), key="compare_log", bind="query-params")
             x = pick_axis("compare_x")
-        load_plotly()
+        load_scripts()
 
     def side_by_side() -> None:
         snapshots = read(chosen, by_name)

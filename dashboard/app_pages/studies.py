@@ -9,9 +9,9 @@ from components.clock import ENDED, LOOK_SECONDS, look_again, repeat
 from components.feed import SnapshotFeed
 from components.language import later, say, say_error
 from components.panels import MOST_ROWS, PageFrame, card, headline
-from components.plot import load_plotly
 from components.resources import drawing_cache, feed_of, root_of_page
 from components.root import run_folders
+from components.scripts import load_scripts
 from components.sidebar import pick_follow, pick_objective, pick_study
 from components.studies import StudyPicture
 from components.words import STATE_SIGNS, number, plain, sign_of_life
@@ -240,7 +240,7 @@ def follow_study(root: Path, feed: SnapshotFeed, picture: StudyPicture, run_ever
         repeat(partial(look_again, root, feed, snapshot, drawn_for[2]), run_every)
     else:
         repeat(live, run_every)
-    load_plotly()
+    load_scripts()
 
 
 def study_list(found: tuple[RunSummary, ...]) -> None:

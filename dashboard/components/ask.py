@@ -17,12 +17,11 @@ from components.card import card
 from components.charted import charted
 from components.feed import Snapshot
 from components.language import later, say
+from components.scripts import part
 from components.words import has_no_cell
 from lab.charts import Surgery
 
-_ASK = st.components.v2.component(
-    "lab_ask", js=Path(__file__).with_name("ask.js").read_text(encoding="utf-8"), isolate_styles=False
-)
+_ASK = part("ask")
 HELP = later(
     "Before a change is judged, ask who thinks that it stays. The answers are counted in this browser tab and go "
     "nowhere; they are forgotten when the tab is closed."

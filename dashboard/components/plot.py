@@ -1,43 +1,23 @@
 """Plotly figures that stay in the page while their data changes: no flicker, and a zoom is kept.
 
 Streamlit's own chart element is taken down and built anew at each change of its figure. Here the figure is data of a
-component that redraws in place. Plotly's code comes from the installed package and goes to the browser once.
+component that redraws in place. Plotly's code comes from the installed package.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import streamlit as st
-from plotly.offline import get_plotlyjs
 
 from components.figures import Drawing
 from components.language import later, say
 from components.patch import Base
+from components.scripts import part
 
 WAITING = later("The chart is on its way.")
 """What stands at a place until the script has drawn there."""
 
 
-def figure_script(name: str) -> str:
-    """The script `name` behind what all that draw figures share; a component's script can import no other file."""
-    here = Path(__file__)
-    return "\n".join(here.with_name(file).read_text(encoding="utf-8") for file in ("figure.js", name))
-
-
-_LIBRARY = st.components.v2.component(
-    "lab_plotly", js=f"{get_plotlyjs()}\nexport default function () {{}}\n", isolate_styles=False
-)
-_CHART = st.components.v2.component("lab_chart", js=figure_script("chart.js"), isolate_styles=False)
-
-
-_BASE = st.components.v2.component(
-    "lab_base", js=Path(__file__).with_name("base.js").read_text(encoding="utf-8"), isolate_styles=False
-)
-
-
-def load_plotly() -> None:
-    """Bring Plotly to the browser; once for each full run of a page that draws charts, outside its live part."""
-    _LIBRARY(key="plotly_library", height=1)
+_CHART, _BASE = part("chart"), part("base")
 
 
 def draw(drawing: Drawing, *, key: str, label: str, view: str = "") -> None:

@@ -2,7 +2,6 @@
 
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -11,15 +10,10 @@ from components.controls import command_by_key
 from components.feed import Snapshot
 from components.language import later, say
 from components.moment import SPEEDS, ShownMoment, go_to
+from components.scripts import part
 from components.words import shown_state
 
-_HERE = Path(__file__)
-_SLIDER = st.components.v2.component(
-    "lab_slider",
-    js=_HERE.with_suffix(".js").read_text(encoding="utf-8"),
-    css=_HERE.with_suffix(".css").read_text(encoding="utf-8"),
-    isolate_styles=False,
-)
+_SLIDER = part("slider")
 KEY, HEARD, SPEED = "slider", "slider_heard", "slider_speed"
 KEY_NAMES = (later("Space: pause"), later("← →: look back"), later("M: mutate"), later("F: full screen"))
 """The keys of the wall, as its foot tells them."""

@@ -5,25 +5,18 @@ It is drawn by one script over the whole window; sizes are shares of the screen,
 """
 
 from collections.abc import Sequence
-from pathlib import Path
-
-import streamlit as st
 
 from components import words
 from components.controls import command_text
 from components.feed import Snapshot
 from components.language import say
 from components.panels import PageFrame
-from components.plot import WAITING, chart_data, figure_script
+from components.plot import WAITING, chart_data
+from components.scripts import part
 from components.story import latest_story
 from components.wall_figures import Ghost, Panel, wall_panels
 
-_WALL = st.components.v2.component(
-    "lab_wall",
-    js=figure_script("wall.js"),
-    css=Path(__file__).with_suffix(".css").read_text(encoding="utf-8"),
-    isolate_styles=False,
-)
+_WALL = part("wall")
 
 
 def draw_wall(picture: PageFrame, ghost: Ghost | None, live: str, missing: str | None = None) -> None:
