@@ -135,8 +135,7 @@ def follow_run(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: PageVie
         shown[0] = picture.snapshot
         with line:
             panels.status(picture)
-        holds = picture.asked is not None and picture.asked.until is not None
-        draw_slider(picture.whole, moment, picture.snapshot.cut, known=picture.snapshot if holds else None)
+        draw_slider(picture, moment)
         body(picture)
 
     keep_drawing(root, feed, snapshot, view, run_every, draw, asking=asking)
@@ -155,7 +154,7 @@ def show_wall(root: Path, feed: SnapshotFeed, snapshot: Snapshot, view: PageView
                 other = feed_of(str(beside)).refresh(this_tab())
         missing = asked if beside is None else None
         draw_wall(picture, ghost_of(picture.snapshot, other), live_address(name), missing)
-        draw_slider(picture.whole, moment, picture.snapshot.cut, wall=True)
+        draw_slider(picture, moment, wall=True)
 
     keep_drawing(root, feed, snapshot, view, run_every, draw)
 

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import streamlit as st
 from components import studies
+from components.card import MOST_ROWS, card
 from components.clock import ENDED, LOOK_SECONDS, look_again, repeat
 from components.feed import SnapshotFeed
 from components.language import later, say, say_error
-from components.panels import MOST_ROWS, PageFrame, card, headline
+from components.panels import PageFrame, headline
+from components.plot import draw_bases
 from components.resources import drawing_cache, feed_of, root_of_page
 from components.root import run_folders
 from components.scripts import load_scripts
@@ -86,6 +88,7 @@ def notices(picture: StudyPicture) -> None:
 
 def body(picture: StudyPicture, objective: str) -> None:
     """Headline numbers, what needs attention, the three figures, the trials, the retry policy."""
+    drawn = frame(picture)
     notices(picture)
     headline(studies.kpis(picture, objective))
     alerts = studies.alert_rows(picture.snapshot)
@@ -94,17 +97,18 @@ def body(picture: StudyPicture, objective: str) -> None:
             st.dataframe(alerts, hide_index=True, alt=say("Alerts with level, time, title and reason"))
     left, right = st.columns(2)
     with left:
-        history(picture, objective)
+        history(drawn, picture, objective)
     with right:
-        importances(picture, objective)
+        importances(drawn, picture, objective)
     if len(picture.objectives) > 1:
-        front(picture, objective)
-    coordinates(picture, objective)
+        front(drawn, picture, objective)
+    coordinates(drawn, picture, objective)
     trials(picture)
     help = say("What becomes of an attempt that did not end well, and how many there were.")
     with card(say("Retry policy"), help):
         alt = say("Cause, whether it is tried again, meaning, attempts")
         st.dataframe(picture.policy_rows(), hide_index=True, alt=alt)
+    draw_bases(drawn.bases)
 
 
 def frame(picture: StudyPicture) -> PageFrame:
@@ -112,7 +116,7 @@ def frame(picture: StudyPicture) -> PageFrame:
     return PageFrame(snapshot=picture.snapshot, whole=picture.snapshot, view=CurveView(), cache=drawing_cache())
 
 
-def history(picture: StudyPicture, objective: str) -> None:
+def history(drawn: PageFrame, picture: StudyPicture, objective: str) -> None:
     """The value of each trial, and the best so far."""
     direction = picture.objectives[objective]
     best = best_trial(picture.trials, objective, direction)
@@ -120,7 +124,7 @@ def history(picture: StudyPicture, objective: str) -> None:
     if best is not None:
         told = say("{value} in trial {number}", value=number(best.values[objective]), number=best.number)
     with card(say("History"), say("A point is a complete trial; the line is the best value so far.")):
-        frame(picture).figure(
+        drawn.figure(
             f"study {objective}",
             picture.snapshot.version,
             lambda: study_figure(picture.trials, objective, direction),
@@ -128,7 +132,7 @@ def history(picture: StudyPicture, objective: str) -> None:
         )
 
 
-def front(picture: StudyPicture, objective: str) -> None:
+def front(drawn: PageFrame, picture: StudyPicture, objective: str) -> None:
     """The trials that no other one beats in every objective, against each of the other objectives."""
     rows = studies.front_rows(picture)
     help = say("Orange diamonds are the complete trials that no other trial beats in every objective.")
@@ -137,7 +141,7 @@ def front(picture: StudyPicture, objective: str) -> None:
         others = [name for name in picture.objectives if name != objective]
         for across, column in zip(others, st.columns(len(others)), strict=True):
             with column:
-                frame(picture).figure(
+                drawn.figure(
                     f"front {across} {objective}",
                     picture.snapshot.version,
                     partial(front_figure, picture.trials, picture.objectives, across, objective),
@@ -147,26 +151,24 @@ def front(picture: StudyPicture, objective: str) -> None:
             st.dataframe(rows[:MOST_ROWS], hide_index=True, alt=say("Trials that none beats, with all objectives"))
 
 
-def importances(picture: StudyPicture, objective: str) -> None:
+def importances(drawn: PageFrame, picture: StudyPicture, objective: str) -> None:
     """What the searched fields matter."""
     shares, told = picture.importances(objective)
     alt = ", ".join(f"{name} {share:.0%}" for name, share in shares.items()) or say("not worked out yet")
     help = say("How much of the difference between good and bad trials each field explains.")
     with card(say("Importances"), help):
-        frame(picture).figure(
-            f"importances {objective}", picture.snapshot.version, lambda: importance_figure(shares), alt
-        )
+        drawn.figure(f"importances {objective}", picture.snapshot.version, lambda: importance_figure(shares), alt)
         if told:
             st.caption(plain(f"{told}."))
 
 
-def coordinates(picture: StudyPicture, objective: str) -> None:
+def coordinates(drawn: PageFrame, picture: StudyPicture, objective: str) -> None:
     """All complete trials across all searched fields."""
     direction = picture.objectives[objective]
     help = say("A line is a complete trial. Drag along an axis to keep what passes there.")
     fields = ", ".join(each["field"] for each in picture.space)
     with card(say("Parallel coordinates"), help):
-        frame(picture).figure(
+        drawn.figure(
             f"coordinates {objective}",
             picture.snapshot.version,
             lambda: coordinates_figure(picture.trials, picture.space, objective, direction),

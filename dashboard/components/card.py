@@ -1,8 +1,12 @@
-"""A framed place on the page."""
+"""Places on the page: a framed one, and one that is empty until it is opened."""
 
+from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
+
+MOST_ROWS = 200
+"""Rows of a table; the run's store has all of them."""
 
 
 def card(title: str, help: str) -> Any:
@@ -10,3 +14,17 @@ def card(title: str, help: str) -> Any:
     place = st.container(border=True, height="stretch")
     place.markdown(f"**{title}**", help=help)
     return place
+
+
+def folded(title: str, key: str, draw: Callable[[], None], *, icon: str | None = None, opened: bool = False) -> None:
+    """A place that a person opens: what stands in it is made and sent only while it is open.
+
+    Args:
+        key: what the place is remembered by; the title may change.
+        draw: draws into it.
+        opened: whether it is open at first.
+    """
+    place = st.expander(title, expanded=opened, key=f"folded_{key}", on_change="rerun", icon=icon)
+    if place.open:
+        with place:
+            draw()

@@ -2,7 +2,7 @@
 // Streamlit sets the browser's timer by one message of each full run. A tick that reaches the server while the last
 // messages of such a run are still on their way makes it drop them: then no tick comes any more. A run that ended early
 // sets no timer either.
-// data: tick (changes with each tick), or late (milliseconds after which a tick is missing).
+// data: late (milliseconds after which a tick is missing). The ticks themselves are told by a script of a line, clock.py.
 
 const STEP = 500;
 // Each time in vain doubles the wait, up to this many times.
@@ -24,10 +24,6 @@ function look(place) {
 }
 
 export default function ({ data, parentElement, setTriggerValue }) {
-  if (data.tick !== undefined) {
-    if (clock().tick !== data.tick) window.labClock = { tick: data.tick, seen: performance.now(), patience: 1 };
-    return;
-  }
   let place = parentElement.querySelector(".lab-clock");
   if (!place) {
     place = document.createElement("div");

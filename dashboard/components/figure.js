@@ -1,5 +1,5 @@
 // Draws Plotly figures into elements that stay: new data moves the curves and keeps the zoom. For the chart and the wall,
-// whose scripts stand behind this one. An element holds `wanted` (text of a figure or of a patch, id of its base, view that a
+// whose scripts stand behind this one, which stands behind patch.js. An element holds `wanted` (text of a figure or of a patch, id of its base, view that a
 // zoom belongs to, color, family), `zoom`, and where it likes `shape`, which changes a figure before it is drawn.
 
 const CONFIG = {
@@ -23,29 +23,9 @@ function keepZoom(place) {
   });
 }
 
-// The other half of patch.py.
-function patched(old, patch) {
-  if (patch === null) return old;
-  if ("=" in patch) return patch["="];
-  if (typeof old === "string") return old.slice(0, patch.k) + patch.t;
-  if (Array.isArray(old)) {
-    const made = old.slice(0, patch.k);
-    for (const [place, inner] of Object.entries(patch.i ?? {})) made[place] = patched(made[place], inner);
-    return made.concat(patch.t);
-  }
-  for (const name of patch.x) delete old[name];
-  for (const [name, inner] of Object.entries(patch.d)) old[name] = patched(old[name], inner);
-  return old;
-}
-
-// A figure that is large comes as a patch of a base, which base.js keeps.
-function madeFigure({ text, base }) {
-  return base ? patched(JSON.parse(window.labBases.get(base)), JSON.parse(text)) : JSON.parse(text);
-}
-
 function draw(place) {
   const { view, color, family } = place.wanted;
-  const figure = madeFigure(place.wanted);
+  const figure = made(place.wanted);
   Object.assign(figure.layout.font, { color, family });
   for (const trace of figure.data) if (trace.type === "heatmap") trace.textfont.color = color;
   if (place.view !== view) place.zoom = {};
@@ -73,9 +53,8 @@ function drawInSight(place) {
 
 function begin(place) {
   clearTimeout(place.waiting);
-  // The library is a component of its own, and may come after the first chart; so is the base of a figure.
-  const { base } = place.wanted;
-  if (!window.Plotly || (base && !window.labBases?.has(base))) {
+  // The library is a component of its own, too, and may come after the first chart.
+  if (!window.Plotly || !hasBase(place.wanted.base)) {
     place.waiting = setTimeout(() => begin(place), 50);
     return;
   }

@@ -17,7 +17,7 @@ from components.charted import charted_figure
 from components.feed import Snapshot
 from components.language import later, say
 from components.moment import training_seconds
-from components.patch import LARGE, MOST_PATCH, Base, difference
+from components.patch import LARGE, MOST_PATCH, MOST_SHARE, Base, difference
 from lab.base import page_language
 from lab.charts import (
     CellEdge,
@@ -82,16 +82,28 @@ class DrawingCache:
                 None: each figure is told whole.
             own_names: the names of its lines are those of runs or metrics, and stay in every language.
         """
+
+        def make() -> tuple[str, int]:
+            figure = build()
+            return figure_text(figure, own_names=own_names), int(figure_spec(figure)[1]["height"])
+
+        return self._get(key, make, chart)
+
+    def data(self, value: Any, chart: Hashable) -> Drawing:
+        """Plain data for a script, told as a figure is: where it is large, by what has changed since its base."""
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return self._get((chart, text), lambda: (text, 0), chart)
+
+    def _get(self, key: Hashable, make: Callable[[], tuple[str, int]], chart: Hashable) -> Drawing:
+        """The drawing of `key`; where it is not there, of the text and the height that `make` gives."""
         key, chart = (page_language(), key), None if chart is None else (page_language(), chart)
         with self._lock:
             drawing = self._drawings.get(key)
             if drawing is not None:
                 self._drawings.move_to_end(key)
                 return drawing
-        # Built outside the lock: a slow figure of one browser tab must not hold up the others.
-        figure = build()
-        height = int(figure_spec(figure)[1]["height"])
-        drawing = self._told(figure_text(figure, own_names=own_names), height, chart)
+        # Made outside the lock: a slow figure of one browser tab must not hold up the others.
+        drawing = self._told(*make(), chart)
         with self._lock:
             self._drawings[key] = drawing
             while len(self._drawings) > self._size:
@@ -105,7 +117,7 @@ class DrawingCache:
         with self._lock:
             base = self._bases.get(chart)
         patch = "" if base is None else json.dumps(difference(base.figure, figure), separators=(",", ":"))
-        if base is None or len(patch) > MOST_PATCH:
+        if base is None or len(patch) > min(MOST_PATCH, MOST_SHARE * len(text)):
             base, patch = Base(text=text, figure=figure), "null"
         with self._lock:
             self._bases[chart] = base

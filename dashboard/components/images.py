@@ -1,11 +1,13 @@
 """What the network says of fixed samples now, whom it confuses, and how much each layer moves."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from components import words
-from components.card import card
+from components.card import card, folded
 from components.charted import charted_rows
 from components.feed import Snapshot
 from components.language import later, say
@@ -92,9 +94,13 @@ def _samples(picture: "PageFrame") -> None:
             st.caption(say(NOT_READ))
             return
         st.markdown(words.plain(count_text(samples)))
-        with st.expander(say("As a table"), expanded=not pictures):
-            rows = charted_rows(sample_table(images.payload, samples), "now")
-            st.dataframe(rows, hide_index=True, alt=say("Fixed samples with what the network says of each"))
+        table = partial(_sample_table, images, samples)
+        folded(say("As a table"), "samples", table, opened=not pictures)
+
+
+def _sample_table(images: EventRow, samples: Sequence[ToldSample]) -> None:
+    rows = charted_rows(sample_table(images.payload, samples), "now")
+    st.dataframe(rows, hide_index=True, alt=say("Fixed samples with what the network says of each"))
 
 
 def _confusion(picture: "PageFrame") -> None:
@@ -120,6 +126,9 @@ def _layers(picture: "PageFrame") -> None:
             say("Gradient norm and update over weights of each layer over steps"),
         )
         if found:
-            with st.expander(say("The latest reading as a table")):
-                rows = charted_rows(layer_table(found), "gradient norm", "update / weights")
-                st.dataframe(rows, hide_index=True, alt=say("Gradient norm and update of each layer"))
+            folded(say("The latest reading as a table"), "layers", partial(_layer_table, found))
+
+
+def _layer_table(found: Sequence[EventRow]) -> None:
+    rows = charted_rows(layer_table(found), "gradient norm", "update / weights")
+    st.dataframe(rows, hide_index=True, alt=say("Gradient norm and update of each layer"))

@@ -1,8 +1,12 @@
 """The live page of a run that learns several tasks at once: router load, weights of the losses, memory by component."""
 
+from collections.abc import Sequence
+from functools import partial
+
 import streamlit as st
 
 from components import panels, words
+from components.card import folded
 from components.charted import charted_rows
 from components.feed import Snapshot
 from components.language import later, say
@@ -172,6 +176,9 @@ def _components(picture: panels.PageFrame) -> None:
                 peak = words.bytes_text(row.peak)
                 st.caption(say("Whole model: peak {peak} in one forward and backward.", peak=peak))
         if rows:
-            with st.expander(say("The same as a table, in bytes")):
-                table = charted_rows(component_table(rows), "component")
-                st.dataframe(table, hide_index=True, alt=say("Bytes of each component"))
+            folded(say("The same as a table, in bytes"), "components", partial(_component_table, rows))
+
+
+def _component_table(rows: Sequence[ComponentBytes]) -> None:
+    table = charted_rows(component_table(rows), "component")
+    st.dataframe(table, hide_index=True, alt=say("Bytes of each component"))

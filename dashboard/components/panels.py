@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from typing import Any
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -10,7 +11,9 @@ import streamlit as st
 from components import figures, words
 from components.ask import Asked, ask_panel
 from components.card import card as card
-from components.charted import charted, charted_rows
+from components.card import folded
+from components.cell import change_card, genotype_card, probability_card
+from components.charted import charted
 from components.controls import command_line
 from components.feed import Snapshot
 from components.images import readings
@@ -20,19 +23,12 @@ from components.patch import Base
 from components.plot import draw
 from components.proof import proof_panel
 from lab.charts import (
-    Change,
     CurveView,
     StepScale,
-    change_table,
-    edge_table,
     held_text,
-    probability_table,
     rescale_steps,
 )
-from lab.store import EventRow
 
-MOST_ROWS = 200
-"""Rows of a table; the run's store has all of them."""
 HELD_HELP = later("A person set the Gumbel temperature; it stays there until *Release temperature* is pressed.")
 PAST_HELP = later("Everything below is of that moment; *Now* beside the slider goes back to the latest step.")
 HELD_BACK_HELP = later(
@@ -103,6 +99,14 @@ class PageFrame:
             self.bases[name] = drawing.base
         return drawing
 
+    def data(self, name: str, value: Any) -> figures.Drawing:
+        """Plain data of this run for a script: all of it, or what has changed."""
+        run = (self.snapshot.summary.path, self.snapshot.version[0], name, self.snapshot.cut is None)
+        drawing = self.cache.data(value, run)
+        if drawing.base is not None:
+            self.bases[name] = drawing.base
+        return drawing
+
     def lengths(self, *names: str) -> tuple[object, ...]:
         """Number of points and last step of these scalars, and the events' cursor: what the curves depend on."""
         found = [self.snapshot.series(name) for name in names]
@@ -154,13 +158,13 @@ def body(picture: PageFrame) -> None:
     event, change = picture.snapshot.latest("genotype"), figures.latest_change(picture.snapshot)
     left, right = st.columns([3, 2])
     with left:
-        _genotype(picture, event, change)
+        genotype_card(picture, event, change)
     with right:
-        _what_changed(picture, change)
+        change_card(picture, change)
     evidence(picture)
     left, right = st.columns(2)
     with left:
-        _probabilities(picture, event)
+        probability_card(picture, event)
     with right:
         _temperature(picture)
     curves(picture)
@@ -221,12 +225,15 @@ def _plan(picture: PageFrame) -> None:
     event = picture.snapshot.latest("plan")
     if event is None:
         return
-    with st.expander(words.plain(words.plan_title(event)), icon=":material/design_services:"):
+
+    def reasons() -> None:
         for reason in event.payload["reasons"]:
             st.markdown(f"- {words.plain(reason)}")
         st.dataframe(
             words.plan_rows(event), hide_index=True, alt=say("Widths that the plan weighed, with their epochs")
         )
+
+    folded(words.plain(words.plan_title(event)), "plan", reasons, icon=":material/design_services:")
 
 
 def _timeline(picture: PageFrame) -> None:
@@ -267,73 +274,6 @@ def alerts(snapshot: Snapshot) -> None:
     if rows:
         with card(say("Alerts"), say("What needs your attention, newest first.")):
             st.dataframe(rows, hide_index=True, alt=say("Alerts with level, step, title and reason"))
-
-
-def _genotype(picture: PageFrame, event: EventRow | None, change: Change | None) -> None:
-    edges = figures.drawn_edges(event, change)
-    title = say("Genotype") if event is None else say("Genotype at step {step:,}", step=event.step)
-    with card(title, say("The cell of the network. A thick edge is a probable primitive; ★ is new.")):
-        share = figures.transition_share(picture.snapshot, change)
-        depends = (None if event is None else event.id, change, share)
-        cells = ", ".join(f"{row['edge']} {row['primitive']}" for row in edge_table(edges))
-        picture.figure(
-            "genotype",
-            depends,
-            lambda: figures.genotype_panel(event, change, share),
-            say("Graph of the cell: {cells}", cells=cells) if cells else say("No genotype yet"),
-        )
-        if rank := words.rank_text(event):
-            st.caption(words.plain(rank))
-        if edges:
-            with st.expander(say("As a table")):
-                rows = charted_rows(edge_table(edges), "probability", "changed")
-                st.dataframe(rows, hide_index=True, alt=say("Edges of the cell with primitive and probability"))
-
-
-def _what_changed(picture: PageFrame, change: Change | None) -> None:
-    help = say("The latest mutation: which edges, by how much the output changed, and the outcome.")
-    with card(say("What changed"), help):
-        for line in words.growth_lines(picture.snapshot)[:3]:
-            st.markdown(f"- ⬆ {words.plain(line)}")
-        if change is None:
-            st.write(say("No mutation yet: the network still has its first cell."))
-            return
-        st.markdown(f"#### {charted(change.heading)}")
-        for line in change.lines:
-            st.markdown(f"- {words.plain(charted(line))}")
-        if not change.lines:
-            st.markdown(f"- {say('no edge was changed')}")
-        loss = "" if "decision loss" in change.reason else change.loss_text
-        facts = [charted(change.difference_text), charted(loss), charted(change.requested_text), change.reason]
-        st.markdown("  \n".join(words.plain(fact) for fact in facts if fact))
-        share = figures.transition_share(picture.snapshot, change)
-        if share is not None:
-            st.progress(share, say("transition to the new primitives: {share:.0%}", share=share))
-        found = picture.snapshot.history.changes
-        latest = found[-MOST_ROWS:]
-        few = say("All mutations")
-        if len(latest) < len(found):
-            few = say("The latest {latest} of {count:,} mutations", latest=len(latest), count=len(found))
-        with st.expander(few):
-            rows = charted_rows(change_table(latest), "status", "edits", "asked by")
-            st.dataframe(rows, hide_index=True, alt=say("{table}, the latest first", table=few))
-
-
-def _probabilities(picture: PageFrame, event: EventRow | None) -> None:
-    with card(
-        say("Architecture probabilities"),
-        say("softmax(α/τ) on each edge. ◆ is what the network has, ▲ the most probable."),
-    ):
-        picture.figure(
-            "probabilities",
-            None if event is None else event.id,
-            lambda: figures.probability_panel(event),
-            say("Probability of each primitive on each edge"),
-        )
-        if event is not None:
-            with st.expander(say("As a table")):
-                rows = charted_rows(probability_table(event.payload))
-                st.dataframe(rows, hide_index=True, alt=say("Probabilities and entropy per edge"))
 
 
 def _temperature(picture: PageFrame) -> None:
@@ -381,9 +321,12 @@ def _stability(picture: PageFrame) -> None:
         for line in lines[:3] or (say("No verdict yet."),):
             st.caption(words.plain(line))
         if len(lines) > 3:
-            with st.expander(say("Earlier verdicts")):
-                for line in lines[3:]:
-                    st.caption(words.plain(line))
+            folded(say("Earlier verdicts"), "verdicts", partial(_captions, lines[3:]))
+
+
+def _captions(lines: Sequence[str]) -> None:
+    for line in lines:
+        st.caption(words.plain(line))
 
 
 def _memory(picture: PageFrame) -> None:

@@ -1,7 +1,7 @@
 """What has changed of a figure since the browser got it: where curves have grown at their ends, little.
 
-A figure that is large goes to the browser once, as a base. After that each tick sends what is different. `figure.js`
-has the other half, `patched`. A patch is plain data:
+A figure that is large goes to the browser once, as a base. After that each tick sends what is different. `patch.js` has
+the other half, `patched`. A patch is plain data:
 
     {"=": value}                      the value in its place
     {"k": count, "t": tail}           of a text: its first `count` letters, then `tail`
@@ -13,11 +13,12 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-LARGE = 12_000
-"""Bytes of a figure from which on it is sent as a base with patches. Streamlit sends each element at each tick, but one
-of more than 10 kB that has not changed as a reference alone."""
-MOST_PATCH = 6_000
-"""Bytes of a patch beyond which the figure becomes a new base."""
+LARGE = 1_000
+"""Bytes of a figure from which on it is sent as a base with patches. Streamlit sends what has not changed as a
+reference, of less than a hundred bytes."""
+MOST_PATCH, MOST_SHARE = 3_000, 0.5
+"""Bytes of a patch, and its share of the figure, beyond which the figure becomes a new base. A curve of 20 kB that
+grows by 150 bytes a tick costs least with a limit of the root of 2 x 20,000 x 150."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,7 +38,7 @@ def draw(drawing: Drawing, *, key: str, label: str, view: str = "") -> None:
 
 
 def chart_data(drawing: Drawing) -> dict[str, str]:
-    """What a script of a chart is told of its figure: the figure, or a patch and the id of its base."""
+    """What a script is told of its figure or of other data: the whole, or a patch and the id of its base."""
     return {"figure": drawing.text, "base": "" if drawing.base is None else drawing.base.id}
 
 

@@ -1,11 +1,13 @@
 """The proof of the latest change: what the network said of ten samples before and after, and the transition since."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from components import words
-from components.card import card
+from components.card import MOST_ROWS, card, folded
 from components.charted import charted, charted_rows
 from components.feed import Snapshot
 from components.language import later, say
@@ -19,8 +21,6 @@ HELP = later(
     "Ten fixed images of the selection split. Above the line: what the network said right before the change; below it: "
     "right after, before any training. A mirror image proves that nothing moved."
 )
-MOST_ROWS = 200
-"""Rows of a table; the run's store has all of them."""
 
 
 def predictions_since(snapshot: Snapshot, proof: EventRow) -> EventRow | None:
@@ -71,6 +71,9 @@ def proof_panel(picture: "PageFrame") -> None:
         whole = later("All proofs ({count:,} in all)")
         part = later("The latest {most} proofs ({count:,} in all)")
         few = say(whole if len(proofs) <= MOST_ROWS else part, most=MOST_ROWS, count=len(proofs))
-        with st.expander(few):
-            rows = charted_rows(proof_table(proofs[-MOST_ROWS:]), "change", "kind", "same bits")
-            st.dataframe(rows, hide_index=True, alt=say("{table}, the latest first", table=few))
+        folded(few, "proofs", partial(_proof_table, proofs[-MOST_ROWS:], few))
+
+
+def _proof_table(proofs: Sequence[EventRow], title: str) -> None:
+    rows = charted_rows(proof_table(proofs), "change", "kind", "same bits")
+    st.dataframe(rows, hide_index=True, alt=say("{table}, the latest first", table=title))

@@ -11,10 +11,10 @@ import streamlit as st
 from plotly.offline import get_plotlyjs
 
 PARTS = {
-    "chart": ("figure.js", "chart.js"),
+    "chart": ("patch.js", "figure.js", "chart.js"),
     "base": ("base.js",),
-    "wall": ("figure.js", "wall.js"),
-    "slider": ("slider.js",),
+    "wall": ("patch.js", "figure.js", "wall.js"),
+    "slider": ("patch.js", "slider.js"),
     "ask": ("ask.js",),
 }
 """Name of each part -> its files; those before the last one hold what it shares with others."""

@@ -1,7 +1,8 @@
 // The slider over a whole run, with replay, and the keys of the wall.
-// data: last (step), step (the shown one), now (whether that is the latest), playing, speed, speeds, marks ([step, text]
-// of each change), wall (stands at the foot of the wall and listens to keys), keys (their names), live, heard (number of
-// the last message that was answered), texts (what stands here, in the page's language). Sends move {number, step or null, speed or null, final} and press (a command).
+// data: figure and base (what seldom changes, as patch.js has it: speeds, marks ([step, text] of each change), keys (their
+// names), texts (what stands here, in the page's language)), last (step), step (the shown one), now (whether that is the
+// latest), playing, speed, wall (stands at the foot of the wall and listens to keys), live, heard (number of the last
+// message that was answered). Sends move {number, step or null, speed or null, final} and press (a command).
 
 const WAIT = 120;
 // Without an answer for so long the next message goes out all the same.
@@ -164,7 +165,8 @@ function show(place) {
   flush(place);
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
+function update(parentElement, { figure: text, base, ...rest }, setTriggerValue) {
+  const data = { ...made({ text, base }), ...rest };
   let place = parentElement.querySelector(".lab-slider");
   if (!place) {
     place = build(parentElement, data.texts);
@@ -175,9 +177,20 @@ export default function ({ data, parentElement, setTriggerValue }) {
   place.send = setTriggerValue;
   place.data = data;
   show(place);
+}
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  let wait;
+  const go = () => {
+    if (hasBase(data.base)) update(parentElement, data, setTriggerValue);
+    else wait = setTimeout(go, 20);
+  };
+  go();
   // Called when newer data overtook this call, too: then the element is still there.
   return () => {
-    if (parentElement.isConnected) return;
+    clearTimeout(wait);
+    const place = parentElement.querySelector(".lab-slider");
+    if (parentElement.isConnected || !place) return;
     clearTimeout(place.timer);
     window.removeEventListener("keydown", place.keys);
   };

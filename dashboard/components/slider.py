@@ -2,16 +2,22 @@
 
 import time
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from components.controls import command_by_key
 from components.feed import Snapshot
+from components.history import History
 from components.language import later, say
 from components.moment import SPEEDS, ShownMoment, go_to
+from components.plot import chart_data
 from components.scripts import part
 from components.words import shown_state
+from lab.charts import Mark, shown_marks
+
+if TYPE_CHECKING:
+    from components.panels import PageFrame
 
 _SLIDER = part("slider")
 KEY, HEARD, SPEED = "slider", "slider_heard", "slider_speed"
@@ -29,37 +35,37 @@ TEXTS = {
     "play": later("Play on from here"),
 }
 """What the script says, by its own names."""
-MOST_MARKS = 200
-"""Changes that are marked above the slider, the latest ones."""
 
 
-def draw_slider(
-    whole: Snapshot, moment: ShownMoment, step: int | None, *, known: Snapshot | None = None, wall: bool = False
-) -> None:
-    """Draw the slider at `step`; None stands at the end.
+def draw_slider(picture: "PageFrame", moment: ShownMoment, *, wall: bool = False) -> None:
+    """Draw the slider at the step that the page shows; at the end where that is the latest.
 
     Args:
-        whole: the run as it is now.
         moment: what the page shows; a replay changes it.
-        known: whose changes are marked, where the page holds some of them back.
         wall: at the foot of the wall, where it listens to keys.
     """
+    whole, step = picture.whole, picture.snapshot.cut
+    # What the page holds back is not marked either.
+    known = picture.snapshot if picture.asked is not None and picture.asked.until is not None else whole
     if moment.speed is not None:
         # One that the address began: it stays chosen while the replay stands still.
         st.session_state[SPEED] = moment.speed
+    fixed = {
+        "speeds": list(SPEEDS),
+        "marks": [[mark.step, mark.text] for mark in change_marks(known)],
+        "keys": " · ".join(map(say, KEY_NAMES)) if wall else "",
+        "texts": {name: say(text) for name, text in TEXTS.items()},
+    }
     data = {
+        **chart_data(picture.data("slider", fixed)),
         "last": whole.last_step,
         "step": whole.last_step if step is None else step,
         "now": step is None,
         "playing": moment.speed is not None,
         "speed": moment.speed or st.session_state.get(SPEED, SPEEDS[1]),
-        "speeds": list(SPEEDS),
-        "marks": [[mark["step"], mark["text"]] for mark in change_marks(known or whole)],
         "wall": wall,
-        "keys": " · ".join(map(say, KEY_NAMES)) if wall else "",
         "live": whole.summary.state == "running",
         "heard": st.session_state.get(HEARD, 0),
-        "texts": {name: say(text) for name, text in TEXTS.items()},
     }
     _SLIDER(
         key=KEY,
@@ -70,12 +76,21 @@ def draw_slider(
     )
 
 
-def change_marks(snapshot: Snapshot) -> list[dict[str, Any]]:
-    """Steps at which the network changed, in order, with a name: mutations that were made, and growth."""
-    found = [{"step": mark.step, "text": mark.text} for mark in snapshot.history.mutation_marks[-MOST_MARKS:]]
-    for event in snapshot.of("growth"):
-        found.append({"step": event.step, "text": say("grew in {what}", what=say(str(event.payload["what"])))})
-    return sorted(found, key=lambda mark: int(mark["step"]))[-MOST_MARKS:]
+def change_marks(snapshot: Snapshot) -> list[Mark]:
+    """Steps at which the network changed, in order, with a name: mutations that were made, and growth.
+
+    Of many mutations some stand for those near them, as in the charts.
+    """
+    marks = snapshot.history.once("mutations and growth", lambda: _change_marks(snapshot.history))
+    return shown_marks(marks, 0, snapshot.last_step)[0]
+
+
+def _change_marks(history: History) -> tuple[Mark, ...]:
+    growth = [
+        Mark(step=event.step, text=say("grew in {what}", what=say(str(event.payload["what"]))), color="", always=True)
+        for event in history.of("growth")
+    ]
+    return tuple(sorted([*history.mutation_marks, *growth], key=lambda mark: mark.step))
 
 
 def _moved(whole: Snapshot) -> None:

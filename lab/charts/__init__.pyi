@@ -25,7 +25,7 @@ from .layers import layer_figure, layer_table
 from .layout import note_figure
 from .lazy import LazyFigure, figure_spec
 from .lines import lines_figure
-from .marks import Event, Mark, held_text, hold_marks, mutation_marks
+from .marks import Event, Mark, held_text, hold_marks, mutation_marks, shown_marks
 from .multitask import (
     component_figure,
     named_series,
@@ -177,6 +177,7 @@ __all__ = [
     "sample_text",
     "series_style",
     "share_figure",
+    "shown_marks",
     "smooth",
     "stability_figure",
     "step_range",

@@ -230,9 +230,10 @@ def _line(x: np.ndarray, y: np.ndarray, primitive: str, width: float, text: str)
     return {
         "type": "scatter",
         "mode": "lines",
-        "x": x,
-        "y": y,
-        "line": {"color": style.color, "width": width, "dash": DASH_PIXELS.get(style.dash, style.dash)},
+        # No screen tells a thousandth; 16 digits make the figure twice as large.
+        "x": x.round(3),
+        "y": y.round(3),
+        "line": {"color": style.color, "width": round(width, 2), "dash": DASH_PIXELS.get(style.dash, style.dash)},
         "opacity": 0.6 if primitive == "none" else 1.0,
         "hoverinfo": "text",
         "text": text,

@@ -147,7 +147,7 @@ def write_run(root: Path, name: str, *options: str, expect: int = 0) -> None:
 
 
 def apply_patch(old: Any, patch: Any) -> Any:
-    """What figure.js does; test_chart_script.py holds that to the same cases."""
+    """What patch.js does; test_chart_script.py holds that to the same cases."""
     if patch is None:
         return old
     if "=" in patch:
@@ -179,6 +179,11 @@ class Page:
         self.app.run()
         assert not self.app.exception, self.app.exception
         return self
+
+    def unfold(self, key: str) -> "Page":
+        """Open the place that `folded` names so."""
+        self.app.session_state[f"folded_{key}"] = True
+        return self.tick()
 
     def press(self, command: str) -> "Page":
         self.app.button(key=f"press_{command}").click()

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page
 pytestmark = pytest.mark.browser
 
 COMPONENTS = Path(__file__).resolve().parents[2] / "dashboard" / "components"
-SCRIPT = "\n".join((COMPONENTS / name).read_text(encoding="utf-8") for name in ("figure.js", "chart.js"))
+SCRIPT = "\n".join((COMPONENTS / name).read_text(encoding="utf-8") for name in ("patch.js", "figure.js", "chart.js"))
 PLOTLY = """() => {
   window.calls = [];
   window.Plotly = {
@@ -154,7 +154,7 @@ APPLY = """async ([script, cases]) => {
 
 
 def test_a_patch_makes_the_new_of_the_old_in_the_browser(blank: Page, patch_cases: list[tuple[Any, Any]]) -> None:
-    script = (COMPONENTS / "figure.js").read_text(encoding="utf-8")
+    script = (COMPONENTS / "patch.js").read_text(encoding="utf-8")
     asked = [[old, difference(old, new)] for old, new in patch_cases]
     assert blank.evaluate(APPLY, [script, [*asked, ["same", None]]]) == [*(new for _, new in patch_cases), "same"]
 

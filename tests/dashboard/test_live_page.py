@@ -288,6 +288,25 @@ def test_a_planned_run_says_what_was_chosen_and_why(page: Any, recorder: Callabl
     run.run.flush()
     page.tick()
     assert "Plan for 160 GFLOP\\: 8 channels, 3 cells, 20 epochs" in [each.label for each in page.app.expander]
+    assert "the largest width that gets at least 20 epochs" not in page.text, "made when it is opened"
+    page.unfold("plan")
     assert "the largest width that gets at least 20 epochs" in page.text
     tables = [table.value for table in page.app.dataframe]
     assert any("8 *" in list(table.get("channels", [])) for table in tables)
+
+
+FOLDED = {
+    "edges": "Edges of the cell with primitive and probability",
+    "mutations": "All mutations, the latest first",
+    "probabilities": "Probabilities and entropy per edge",
+}
+
+
+def test_a_table_that_is_folded_away_is_made_when_it_is_opened(page: Any, recorder: Callable[..., Any]) -> None:
+    recorder().search()
+    page.open()
+    known = [table.proto.alt for table in page.app.dataframe]
+    for key, label in FOLDED.items():
+        assert label not in known, "closed"
+        assert label in [table.proto.alt for table in page.unfold(key).app.dataframe]
+    assert len(page.tick().app.dataframe) == len(known) + len(FOLDED), "a tick leaves them open"

@@ -210,7 +210,7 @@ def test_changes_are_marked_on_the_slider(recorder: Callable[..., Any]) -> None:
     run.search()
     run.record(30, GrowthEvent(what="width", where="stem", parameters_before=1, parameters_after=2, difference=0.0))
     marks = change_marks(SnapshotFeed(run.path).refresh())
-    assert marks == [{"step": 20, "text": "M1 ●"}, {"step": 30, "text": "grew in width"}]
+    assert [(mark.step, mark.text) for mark in marks] == [(20, "M1 ●"), (30, "grew in width")]
 
 
 def test_a_request_from_before_a_press_does_not_undo_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
