@@ -1,10 +1,12 @@
 """`History`: the events of a run, found by kind, with what follows from all of them computed once.
 
 A tick asks for the same things of a run's events many times over: its mutations, its marks, its entropy. Of a long run
-each would cost as much as the rest of the tick. A history never changes; one with more events is another history.
+each would cost as much as the rest of the tick. A history never changes; one with more events is another history, which
+goes on from what the one before has computed.
 """
 
 from collections.abc import Callable, Hashable, Iterable
+from copy import copy
 from typing import Any, TypeVar, cast
 
 from lab.charts import (
@@ -13,10 +15,11 @@ from lab.charts import (
     Mark,
     Series,
     action_marks,
+    add_change,
+    add_entropy,
+    add_mark,
     agent_actions,
-    entropy_series,
-    mutation_changes,
-    mutation_marks,
+    make_series,
 )
 from lab.store import EventRow
 
@@ -32,6 +35,7 @@ class History:
         for event in self.events:
             self._kinds.setdefault(event.kind, []).append(event)
         self._known: dict[Hashable, Any] = {}
+        self._grown: dict[str, tuple[Any, int]] = {}
         self._cut: tuple[int, History] | None = None
 
     def then(self, events: Iterable[EventRow]) -> "History":
@@ -44,6 +48,7 @@ class History:
         longer._kinds = {kind: list(rows) for kind, rows in self._kinds.items()}
         for event in new:
             longer._kinds.setdefault(event.kind, []).append(event)
+        longer._grown = dict(self._grown)
         return longer
 
     def until(self, step: int) -> "History":
@@ -70,7 +75,12 @@ class History:
     @property
     def changes(self) -> tuple[Change, ...]:
         """Every mutation with its latest status."""
-        return self.once("changes", lambda: mutation_changes(self.of("mutation")))
+
+        def compute() -> tuple[Change, ...]:
+            known = self.grown("changes", dict, add_change)
+            return tuple(known[number][1] for number in sorted(known))
+
+        return self.once("changes", compute)
 
     @property
     def actions(self) -> tuple[Action, ...]:
@@ -80,7 +90,12 @@ class History:
     @property
     def mutation_marks(self) -> tuple[Mark, ...]:
         """A mark for each mutation that was made."""
-        return self.once("mutation marks", lambda: mutation_marks(self.of("mutation")))
+
+        def compute() -> tuple[Mark, ...]:
+            marks = self.grown("mutation marks", dict, add_mark).values()
+            return tuple(mark for mark in marks if mark is not None)
+
+        return self.once("mutation marks", compute)
 
     @property
     def marks(self) -> tuple[Mark, ...]:
@@ -90,7 +105,12 @@ class History:
     @property
     def entropy(self) -> Series:
         """Mean entropy of the draw on each edge in nats, over steps."""
-        return self.once("entropy", lambda: entropy_series(self.of("genotype")))
+
+        def compute() -> Series:
+            known = self.grown("entropy", list, add_entropy)
+            return make_series("entropy", [step for step, _ in known], [value for _, value in known])
+
+        return self.once("entropy", compute)
 
     def once(self, name: Hashable, compute: Callable[[], T]) -> T:
         """What `compute` gives, computed at the first call for this name.
@@ -100,3 +120,20 @@ class History:
         if name not in self._known:
             self._known[name] = compute()
         return cast(T, self._known[name])
+
+    def grown(self, name: str, begin: Callable[[], T], add: Callable[[T, EventRow], None]) -> T:
+        """What `add` makes of all events, one after the other, of what `begin` gives; not to be changed.
+
+        A history that is longer by some events copies what this one has and adds those alone.
+
+        Args:
+            begin: gives an empty list or dictionary.
+            add: puts what one event says into it.
+        """
+        found, seen = self._grown.get(name, (begin(), 0))
+        if seen < len(self.events):
+            found = copy(found)
+            for event in self.events[seen:]:
+                add(found, event)
+            self._grown[name] = (found, len(self.events))
+        return cast(T, found)

@@ -12,11 +12,11 @@ from .actions import (
 )
 from .agent import ACTION_ORDER, action_figure, learning_figure, parameter_figure, trial_figure
 from .allocations import allocation_figure
-from .changes import Change, change_table, mutation_changes
+from .changes import Change, KnownChanges, add_change, change_table, mutation_changes
 from .comparison import comparison_figure
 from .components import COMPONENT, WHOLE, ComponentBytes, component_bytes, component_table
 from .curves import Curve, CurveView, compare_figure, curve_figure, memory_figure, step_range
-from .entropy import drawable_columns, drawn_probabilities, entropy_series, uniform_entropy
+from .entropy import add_entropy, drawable_columns, drawn_probabilities, entropy_series, uniform_entropy
 from .fates import fate_figure
 from .genotype import CellEdge, cell_edges, edge_table, edge_width, genotype_dot, genotype_figure
 from .graph import GraphNode, graph_figure
@@ -25,7 +25,7 @@ from .layers import layer_figure, layer_table
 from .layout import note_figure
 from .lazy import LazyFigure, figure_spec
 from .lines import lines_figure
-from .marks import Event, Mark, held_text, hold_marks, mutation_marks, shown_marks
+from .marks import Event, Mark, add_mark, held_text, hold_marks, mutation_marks, shown_marks
 from .multitask import (
     component_figure,
     named_series,
@@ -95,6 +95,7 @@ __all__ = [
     "CurveView",
     "Event",
     "GraphNode",
+    "KnownChanges",
     "LazyFigure",
     "LineStyle",
     "Mark",
@@ -107,6 +108,9 @@ __all__ = [
     "action_figure",
     "action_marks",
     "action_table",
+    "add_change",
+    "add_entropy",
+    "add_mark",
     "agent_actions",
     "allocation_figure",
     "best_trial",

@@ -1,6 +1,6 @@
 """What changed, in words: mutations and other events as short sentences for a page, a notebook or a screen reader."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,33 +77,38 @@ class Change:
         return "a person asked for it" if self.requested == "control" else "due by the schedule"
 
 
-def mutation_changes(events: Sequence[Event]) -> tuple[Change, ...]:
+def mutation_changes(events: Iterable[Event]) -> tuple[Change, ...]:
     """Every mutation in order of its number, with the status, reason and losses of its latest event."""
-    first: dict[int, Event] = {}
-    last: dict[int, Event] = {}
+    known: KnownChanges = {}
     for event in events:
-        if event.kind == "mutation":
-            first.setdefault(int(event.payload["number"]), event)
-            last[int(event.payload["number"])] = event
-    found = []
-    for number in sorted(first):
-        old, new = first[number].payload, last[number].payload
-        difference = old["difference"] if old["difference"] is not None else new["difference"]
-        before = new.get("loss_before")
-        found.append(
-            Change(
-                number=number,
-                step=first[number].step,
-                status=new["status"],
-                edits=tuple(tuple(edit) for edit in old["edits"]),
-                difference=difference,
-                requested=old["requested"],
-                reason=new["reason"],
-                loss_before=old.get("loss_before") if before is None else before,
-                loss_after=new.get("loss_after"),
-            )
-        )
-    return tuple(found)
+        add_change(known, event)
+    return tuple(known[number][1] for number in sorted(known))
+
+
+KnownChanges = dict[int, tuple[Event, Change]]
+"""Number of a mutation -> its first event, and what is known of it."""
+
+
+def add_change(known: KnownChanges, event: Event) -> None:
+    """Put what an event says of a mutation into `known`; other events say nothing."""
+    if event.kind != "mutation":
+        return
+    number = int(event.payload["number"])
+    first = known[number][0] if number in known else event
+    old, new = first.payload, event.payload
+    before = new.get("loss_before")
+    change = Change(
+        number=number,
+        step=first.step,
+        status=new["status"],
+        edits=tuple(tuple(edit) for edit in old["edits"]),
+        difference=old["difference"] if old["difference"] is not None else new["difference"],
+        requested=old["requested"],
+        reason=new["reason"],
+        loss_before=old.get("loss_before") if before is None else before,
+        loss_after=new.get("loss_after"),
+    )
+    known[number] = (first, change)
 
 
 def change_table(found: Sequence[Change]) -> list[dict[str, str]]:

@@ -80,9 +80,17 @@ def _excluded(snapshot: Mapping[str, Any]) -> tuple[str, ...]:
 
 def entropy_series(events: Iterable[Event]) -> Series:
     """Mean entropy of the draw per edge in nats over steps, from the genotype events."""
-    found = [event for event in events if event.kind == "genotype" and event.payload["entropy"]]
-    rows = [drawn_entropies(event.payload) for event in found]
-    return make_series("entropy", [event.step for event in found], [sum(row) / len(row) for row in rows])
+    known: list[tuple[int, float]] = []
+    for event in events:
+        add_entropy(known, event)
+    return make_series("entropy", [step for step, _ in known], [value for _, value in known])
+
+
+def add_entropy(known: list[tuple[int, float]], event: Event) -> None:
+    """Put step and mean entropy of a genotype's event behind `known`; an event without them adds nothing."""
+    if event.kind == "genotype" and event.payload["entropy"]:
+        row = drawn_entropies(event.payload)
+        known.append((event.step, sum(row) / len(row)))
 
 
 def uniform_entropy(snapshot: Mapping[str, Any]) -> float | None:

@@ -63,18 +63,22 @@ def mutation_marks(events: Iterable[Event]) -> tuple[Mark, ...]:
 
     Refused mutations changed nothing and get no mark.
     """
-    placed: dict[int, tuple[int, str]] = {}
+    known: dict[int, Mark | None] = {}
     for event in events:
-        if event.kind == "mutation":
-            number = int(event.payload["number"])
-            # Its verdict comes at a later step; the mark stays where the network changed.
-            step = placed[number][0] if number in placed else event.step
-            placed[number] = (step, event.payload["status"])
-    return tuple(
-        Mark(step=step, text=f"M{number} {STATUS_SIGNS.get(status, '?')}", color=STATUS_COLORS.get(status, "#7f8896"))
-        for number, (step, status) in placed.items()
-        if status != "refused"
-    )
+        add_mark(known, event)
+    return tuple(mark for mark in known.values() if mark is not None)
+
+
+def add_mark(known: dict[int, Mark | None], event: Event) -> None:
+    """Put the mark of a mutation's event into `known`, by its number, None where it was refused; others have none."""
+    if event.kind != "mutation":
+        return
+    number, status = int(event.payload["number"]), event.payload["status"]
+    # Its verdict comes at a later step; the mark stays where the network changed.
+    former = known.get(number)
+    step = event.step if former is None else former.step
+    text, color = f"M{number} {STATUS_SIGNS.get(status, '?')}", STATUS_COLORS.get(status, "#7f8896")
+    known[number] = None if status == "refused" else Mark(step=step, text=text, color=color)
 
 
 def held_text(temperature: float) -> str:

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 from components import feed as feed_module
+from components import history as history_module
 from components.feed import SnapshotFeed
 from components.history import History
 
-from lab.charts import action_marks, agent_actions, entropy_series, mutation_changes, mutation_marks
+from lab.charts import action_marks, add_change, agent_actions, entropy_series, mutation_changes, mutation_marks
 
 
 @pytest.fixture
@@ -66,3 +67,17 @@ def test_tabs_share_what_one_of_them_has_just_read(search: Any, monkeypatch: pyt
     search.steps(36, 1)
     monkeypatch.setattr(feed_module, "SHARED_SECONDS", 60.0)
     assert feed.refresh().last_step == 36, "who names no tab is told all"
+
+
+def test_a_longer_history_goes_on_from_the_one_before(search: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = SnapshotFeed(search.path).refresh().history.events
+    asked: list[int] = []
+    monkeypatch.setattr(history_module, "add_change", lambda known, event: (asked.append(event.id), add(known, event)))
+    add, history = add_change, History()
+    for place, event in enumerate(events, start=1):
+        former, history = history, history.then([event])
+        assert history.changes == mutation_changes(events[:place])
+        assert history.mutation_marks == mutation_marks(events[:place])
+        assert history.entropy.value.tolist() == entropy_series(events[:place]).value.tolist()
+        assert former.changes == mutation_changes(events[: place - 1]), "the former one has not changed"
+    assert asked == [event.id for event in events], "each event is read once"

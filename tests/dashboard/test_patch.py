@@ -58,8 +58,9 @@ def test_another_curve_is_a_base_of_its_own(patched: Any) -> None:
 
 
 def test_a_small_figure_is_told_whole_and_so_is_one_that_no_chart_follows(patched: Any) -> None:
-    assert len(figure_text(go.Figure(layout={"height": 10}))) < LARGE < len(figure_text(curve(30)))
-    assert DrawingCache().get("a", lambda: go.Figure(layout={"height": 10}), chart="loss").base is None
+    small = go.Figure(layout={"height": 10, "template": "none"})
+    assert len(figure_text(small)) < LARGE < len(figure_text(curve(30)))
+    assert DrawingCache().get("a", lambda: small, chart="loss").base is None
     assert DrawingCache().get("a", lambda: curve(30), chart="loss").base is not None
     whole = DrawingCache().get("a", lambda: curve(9_000))
     assert whole.base is None
