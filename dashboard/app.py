@@ -2,59 +2,52 @@
 
     streamlit run dashboard/app.py -- --root runs
 
-Reads only the run store; imports no torch. The runs' folder: `--root`, else the environment variable LAB_RUNS, else
-`runs`.
+The page is page.py. Beside it the server has Plotly's script as a file: the browser asks for it with the page, keeps it
+for the next visit, and no message of the page has to carry its five megabytes.
 """
 
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import plotly
 import streamlit as st
-from components.document import tell_language
-from components.language import say
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse
+from starlette.routing import Route
 
-from lab.base import LabError, page_language
+# What the pages are made of, read now: the first visitor does not wait for it.
+from components import agent, multitask, panels, scripts, text, wall  # noqa: F401  # isort: skip
 
-# A drawing of our own: for the browser tab, Streamlit would fetch a Material icon from another host.
-ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">
-<path d="M6 16h20M6 16Q16 0 26 16" fill="none" stroke="#2f7ef0" stroke-width="3"/>
-<circle cx="6" cy="16" r="5" fill="#475569"/><circle cx="16" cy="16" r="5" fill="#475569"/>
-<circle cx="26" cy="16" r="5" fill="#475569"/></svg>"""
-st.set_page_config(page_title="lab", page_icon=ICON, layout="wide")
+PLOTLY = Path(plotly.__file__).with_name("package_data") / "plotly.min.js"
+DAYS = 30
+Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
 
-try:
-    page_language()
-except LabError as error:
-    # `lab dashboard` refuses it before it starts; this is for the script on its own.
-    st.error(str(error), icon=":material/error:")
-    st.stop()
 
-page = st.navigation(
-    [
-        st.Page(
-            "app_pages/live.py",
-            title=say("Live"),
-            icon=":material/monitoring:",
-            default=True,
-            help=say("One run while it trains: genotype, temperature, stability, curves; and the buttons to steer it."),
-        ),
-        st.Page(
-            "app_pages/runs.py",
-            title=say("Runs"),
-            icon=":material/list:",
-            help=say("Every run with its state; two or more of them side by side."),
-        ),
-        st.Page(
-            "app_pages/studies.py",
-            title=say("Studies"),
-            icon=":material/science:",
-            help=say("Studies of lab tune: the best trial so far, what matters, what failed."),
-        ),
-        st.Page(
-            "app_pages/help.py",
-            title=say("Help"),
-            icon=":material/help:",
-            help=say("What each panel and each button means."),
-        ),
-    ],
-    position="top",
-)
-page.run()
-tell_language()
+async def plotly_script(_: Request) -> FileResponse:
+    """Plotly's script; its address has the version, so a browser may keep it."""
+    kept = f"public, max-age={DAYS * 24 * 3600}, immutable"
+    return FileResponse(PLOTLY, media_type="text/javascript", headers={"Cache-Control": kept})
+
+
+class Preload:
+    """Tells the browser with the page itself that Plotly's script will be wanted: it comes while the page starts."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Send) -> None:
+        async def told(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if headers.get("content-type", "").startswith("text/html"):
+                    headers.append("Link", f"<{scripts.PLOTLY_ADDRESS}>; rel=preload; as=script")
+            await send(message)
+
+        await self._app(scope, receive, told)
+
+
+app = st.App("page.py", routes=[Route(scripts.PLOTLY_ADDRESS, plotly_script)], middleware=[Middleware(Preload)])

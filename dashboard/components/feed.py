@@ -4,7 +4,8 @@
 new attempt begins (a resumed run), older rows may be superseded: the feed then reads the run anew.
 
 Of a long run the latest `RECENT` steps are held row by row; what lies before is thinned, at first by the database,
-later here. So a run of any length takes the same memory and hands the same over to the browser.
+later here. So a run of any length takes the same memory and hands the same over to the browser. The first picture shows
+the latest steps and an outline of the events; the past comes with the next ticks.
 """
 
 import threading
@@ -25,6 +26,8 @@ PAGE = 50_000
 """Rows read at one refresh at most, so that a page with a long run appears at once and fills up."""
 EVENTS = 10_000
 """The same for events."""
+MANY_EVENTS = 2_000
+"""Events beyond which a first picture is drawn from an outline of them."""
 RECENT = 5_000
 """Steps before the latest one that are held row by row: the longest window that the page offers."""
 POINTS = 2_000
@@ -47,7 +50,7 @@ class Snapshot:
     history: History
     """Its events, and what follows from them."""
     version: tuple[int, int, int, int]
-    """Attempt, cursor of the scalars, cursor of the events, scalars whose long past is still to be read."""
+    """Attempt, cursor of the scalars, number of events, scalars whose long past is still to be read."""
     complete: bool
     """False while rows of a long run are still being read."""
     cut: int | None = None
@@ -66,7 +69,7 @@ class Snapshot:
         last = self.summary.last_step
         summary = replace(self.summary, last_step=None if last is None else min(last, step))
         attempt, cursor, _, to_thin = self.version
-        version = (attempt, cursor, history.last_id, to_thin)
+        version = (attempt, cursor, len(history.events), to_thin)
         return replace(self, summary=summary, scalars=scalars, history=history, version=version, cut=step)
 
     @property
@@ -170,6 +173,9 @@ class SnapshotFeed:
         self._config: dict[str, Any] | None = None
         self._to_thin: list[str] = []
         self._before = self._until = 0
+        self._past: list[EventRow] = []
+        self._past_cursor = self._past_until = 0
+        self._opened = time.monotonic()
 
     def refresh(self, tab: str = "") -> Snapshot:
         """Read what is new and give the whole.
@@ -199,14 +205,17 @@ class SnapshotFeed:
         events = self._reader.events(after=self._event_cursor, limit=EVENTS)
         self._history = self._history.then(events.events)
         self._event_cursor = events.cursor
-        self._thin()
+        # A page reads twice before it draws for the first time.
+        if time.monotonic() - self._opened >= SHARED_SECONDS:
+            self._thin()
+            self._read_past()
         return Snapshot(
             summary=self._reader.summary(),
             config=self._config,
             scalars={name: column.series() for name, column in self._columns.items()},
             history=self._history,
-            version=(len(attempts), self._scalar_cursor, self._event_cursor, len(self._to_thin)),
-            complete=len(rows) < PAGE and len(events.events) < EVENTS and not self._to_thin,
+            version=(len(attempts), self._scalar_cursor, len(self._history.events), len(self._to_thin)),
+            complete=len(rows) < PAGE and len(events.events) < EVENTS and not self._to_thin and not self._past_until,
         )
 
     def _column(self, name: str) -> _Column:
@@ -216,8 +225,12 @@ class SnapshotFeed:
         return column
 
     def _look_at_length(self) -> None:
-        """Leave the rows before the last steps of a long run to the database."""
-        last, step = self._reader.extent()
+        """Leave the rows before the last steps of a long run to the database, its many events to the next ticks."""
+        last, step, events = self._reader.extent()
+        if events > MANY_EVENTS:
+            outline = self._reader.outline()
+            self._history = History(outline.events)
+            self._event_cursor = self._past_until = outline.cursor
         if last <= PAGE or step <= RECENT:
             return
         self._before, self._until = step - RECENT, last
@@ -238,3 +251,15 @@ class SnapshotFeed:
             self._column(name).put_before(
                 self._reader.thinned(name, before=self._before, until=self._until, points=POINTS)
             )
+
+    def _read_past(self) -> None:
+        """Read on among the events that the outline stands for; once all are there they take its place."""
+        if not self._past_until:
+            return
+        found = self._reader.events(after=self._past_cursor, limit=EVENTS)
+        self._past += found.events
+        self._past_cursor = found.cursor
+        if found.cursor >= self._past_until:
+            known = [event for event in self._past if event.id <= self._past_until]
+            self._history = History([*known, *(event for event in self._history.events if event.id > self._past_until)])
+            self._past, self._past_until = [], 0

@@ -7,8 +7,8 @@ all of them into the page, as `window.labParts`, name -> function; a part's own 
 from pathlib import Path
 from typing import Any
 
+import plotly
 import streamlit as st
-from plotly.offline import get_plotlyjs
 
 PARTS = {
     "chart": ("patch.js", "figure.js", "chart.js"),
@@ -58,14 +58,21 @@ def part(name: str) -> Any:
 _SCRIPTS = st.components.v2.component(
     "lab_scripts", js=all_parts(), css="\n".join(map(_read, STYLES)), isolate_styles=False
 )
-_PLOTLY = st.components.v2.component(
-    "lab_plotly", js=f"{get_plotlyjs()}\nexport default function () {{}}\n", isolate_styles=False
-)
+PLOTLY_ADDRESS = f"/plotly-{plotly.__version__}.js"
+"""Where the server of app.py has Plotly's script."""
+PLOTLY = f"""export default function () {{
+  if (window.labPlotly) return;
+  window.labPlotly = document.createElement("script");
+  window.labPlotly.src = "{PLOTLY_ADDRESS}";
+  window.labPlotly.onerror = () => (window.labPlotly = undefined);
+  document.head.appendChild(window.labPlotly);
+}}
+"""
+_PLOTLY = st.components.v2.component("lab_plotly", js=PLOTLY, isolate_styles=False)
 
 
 def load_scripts() -> None:
     """Bring the parts and Plotly to the browser; once for each full run of a page, outside its live part."""
     with st.container(gap=None):
-        _SCRIPTS(key="scripts", height=1)
-        # Much larger: the parts do not wait for it.
         _PLOTLY(key="plotly_library", height=1)
+        _SCRIPTS(key="scripts", height=1)

@@ -85,7 +85,7 @@ def figures(reader: RunReader) -> Iterator[tuple[str, Any]]:
     """Title and Plotly figure of everything that the run has something to show of."""
     from lab import charts
 
-    last, step = reader.extent()
+    last, step, _ = reader.extent()
     names = reader.names()
     events: tuple[EventRow, ...] = reader.events(limit=1_000_000).events
     actions = charts.agent_actions(events)

@@ -186,10 +186,32 @@ class RunReader:
         query = f"SELECT r.id, r.attempt, r.step, r.ts, r.kind, r.payload FROM event r {_LIVE_ROWS}"
         with reading(self._path) as connection, _as_written(self._path):
             rows, cursor = _rows_after(connection, "event", f"{query}{where}", values, after, limit)
-            if rows and self._recipe is None:
-                self._recipe = recipe_of(_stored_config(connection))
-            events = [_event(row, self._recipe or "") for row in rows]
-        return EventRows(cursor=cursor, events=tuple(events))
+            events = self._events(connection, rows)
+        return EventRows(cursor=cursor, events=events)
+
+    def outline(self, recent: int = 500) -> EventRows:
+        """What tells most of a long run's events: the `recent` latest, all of rare kinds, and the latest of each kind.
+
+        A kind is rare that has at most `recent` events. The cursor is behind all events, those left out too.
+        """
+        require_range("recent", recent, 1)
+        live = f"WITH live AS (SELECT r.id, r.kind FROM event r {_LIVE_ROWS} AND r.id <= ?)"
+        chosen = """id IN (SELECT id FROM live ORDER BY id DESC LIMIT ?)
+            OR id IN (SELECT max(id) FROM live GROUP BY kind)
+            OR kind IN (SELECT kind FROM live GROUP BY kind HAVING count(*) <= ?)"""
+        ids = f"{live} SELECT id FROM live WHERE {chosen}"
+        with reading(self._path) as connection, _as_written(self._path):
+            newest = connection.execute("SELECT coalesce(max(id), 0) FROM event").fetchone()[0]
+            query = f"SELECT id, attempt, step, ts, kind, payload FROM event WHERE id IN ({ids}) ORDER BY id"
+            rows = connection.execute(query, (newest, recent, recent)).fetchall()
+            events = self._events(connection, rows)
+        return EventRows(cursor=newest, events=events)
+
+    def _events(self, connection: Connection, rows: list[tuple[Any, ...]]) -> tuple[EventRow, ...]:
+        """Rows of the table of events, under today's names."""
+        if rows and self._recipe is None:
+            self._recipe = recipe_of(_stored_config(connection))
+        return tuple([_event(row, self._recipe or "") for row in rows])
 
     def bucketed(self, name: str, buckets: int = 1000) -> Buckets:
         """The scalar `name` over the whole run in at most `buckets` buckets, as minimum, maximum and mean.
@@ -260,11 +282,12 @@ class RunReader:
         values = tuple([math.nan if row[2] == NAN else row[1] for row in rows])
         return ThinnedScalar(step=tuple([row[0] for row in rows]), value=values, rows=len(rows))
 
-    def extent(self) -> tuple[int, int]:
-        """Highest id of a scalar and its step, both 0 where there is none: a run grows at its end."""
+    def extent(self) -> tuple[int, int, int]:
+        """Highest id of a scalar, its step, highest id of an event; 0 where there is none: a run grows at its end."""
         with reading(self._path) as connection, _as_written(self._path):
-            row = connection.execute("SELECT id, step FROM scalar ORDER BY id DESC LIMIT 1").fetchone()
-        return (0, 0) if row is None else (row[0], row[1])
+            row = connection.execute("SELECT id, step FROM scalar ORDER BY id DESC LIMIT 1").fetchone() or (0, 0)
+            events = connection.execute("SELECT coalesce(max(id), 0) FROM event").fetchone()[0]
+        return row[0], row[1], events
 
     def names(self) -> tuple[str, ...]:
         """The names of all scalars, sorted."""

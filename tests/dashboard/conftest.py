@@ -262,7 +262,7 @@ def make_page(root: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
         return fragment(*arguments, run_every=run_every, **options)
 
     monkeypatch.setattr(st, "fragment", clocked)
-    return Page(AppTest.from_file(str(ROOT / "dashboard" / "app.py"), default_timeout=60), clocks)
+    return Page(AppTest.from_file(str(ROOT / "dashboard" / "page.py"), default_timeout=60), clocks)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A run of any length hands over the same: thinned by the database, said on the axis, and at rest once it has ended."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -136,3 +137,38 @@ def test_a_run_that_goes_on_after_its_end_is_drawn_anew(page: Any, recorder: Cal
         again.scalars(5, {"loss": 0.125})
         again.flush()
         assert "running" in page.tick().text
+
+
+def test_a_first_picture_has_an_outline_of_many_events_and_the_next_ticks_bring_all(
+    recorder: Callable[..., Any], rejection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("MANY_EVENTS", 20), ("EVENTS", 200)):
+        monkeypatch.setattr(feed_module, name, value)
+    run = recorder()
+    run.search()
+    for step in range(30, 630):
+        run.record(step, replace(rejection, number=step - 28))
+    feed = SnapshotFeed(run.path)
+    first = feed.refresh()
+    assert not first.complete
+    assert len(first.history.changes) < 601
+    assert first.latest("genotype") is not None, "the latest of each kind is there"
+    assert [event.step for event in first.of("phase")] == [0, 10, 20, 20], "so is all of a rare kind"
+    assert [event.step for event in first.of("mutation")][-500:] == list(range(130, 630))
+    run.record(630, replace(rejection, number=602))
+    last = whole(feed)
+    assert [change.number for change in last.history.changes] == list(range(1, 603))
+    assert [event.id for event in last.events] == sorted({event.id for event in last.events})
+    assert last.version[2] == len(last.events) != first.version[2], "figures of events are drawn anew"
+
+
+def test_a_first_picture_waits_for_nothing_of_the_past(
+    recorder: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, short: None
+) -> None:
+    run = recorder()
+    write(run, 0, 800)
+    feed = SnapshotFeed(run.path)
+    monkeypatch.setattr(feed, "_thin", lambda: pytest.fail("a past that nobody has asked for yet"))
+    # A page reads twice before it draws for the first time.
+    for _ in range(2):
+        assert not feed.refresh().complete

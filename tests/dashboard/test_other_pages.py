@@ -158,7 +158,7 @@ def test_the_page_loads_no_torch(recorder: Callable[..., Any], root: Path) -> No
     recorder().search()
     code = (
         "import sys; from streamlit.testing.v1 import AppTest;"
-        "app = AppTest.from_file('dashboard/app.py', default_timeout=60).run();"
+        "app = AppTest.from_file('dashboard/page.py', default_timeout=60).run();"
         "assert not app.exception, app.exception; assert app.metric;"
         "print(sorted({name.split('.')[0] for name in sys.modules} & {'torch', 'transformers', 'optuna', 'sklearn'}))"
     )

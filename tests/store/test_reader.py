@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.base import ConfigError, StoreError
-from lab.store import RunReader, RunWriter
+from lab.store import AlertEvent, PhaseEvent, RunReader, RunWriter
 from lab.store.schema import APPLICATION_ID, DATABASE, SCHEMA
 
 ROOT = Path(__file__).parents[2]
@@ -310,7 +310,7 @@ def test_a_thinned_scalar_keeps_extremes_and_says_how_many_rows_they_stand_for(t
             run.scalar(step, "loss", {123: 9.0, 500: -9.0, 700: math.inf}.get(step, 0.5))
         run.scalar(1000, "other", 1.0)
     reader = RunReader(tmp_path / "a")
-    last, step = reader.extent()
+    last, step, _ = reader.extent()
     assert (last, step) == (1001, 1000)
     found = reader.thinned("loss", before=900, until=last, points=20)
     assert found.rows == 900
@@ -351,3 +351,25 @@ def test_a_file_whose_names_are_no_text_is_refused_in_our_words(tmp_path: Path) 
     path.write_bytes(path.read_bytes().replace(b"CREATE TABLE attempt", b"CREATE \xe5\xffBLE attempt"))
     with pytest.raises(StoreError, match="a readable run database"):
         RunReader(tmp_path / "a")
+
+
+def test_an_outline_has_the_latest_all_of_rare_kinds_and_one_of_each(tmp_path: Path) -> None:
+    with RunWriter(tmp_path, "a") as run:
+        run.record(0, PhaseEvent(phase="warmup", epoch=0, epochs=1, cycle=0))
+        for step in range(1, 31):
+            run.record(step, AlertEvent(level="info", title="t", text=str(step)))
+        run.record(31, PhaseEvent(phase="arch_training", epoch=0, epochs=1, cycle=0))
+    reader = RunReader(tmp_path / "a")
+    found = reader.outline(5)
+    assert [(event.kind, event.step) for event in found.events] == [
+        ("phase", 0),
+        *(("alert", step) for step in range(27, 31)),
+        ("phase", 31),
+    ]
+    assert found.cursor == reader.events().cursor
+    assert reader.outline(100).events == reader.events().events
+    with RunWriter(tmp_path, "a", resume=True, step=10):
+        pass
+    assert [event.step for event in RunReader(tmp_path / "a").outline(1).events] == [0, 9], "without superseded rows"
+    with pytest.raises(ConfigError, match="recent"):
+        reader.outline(0)
