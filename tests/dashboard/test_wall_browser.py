@@ -218,3 +218,19 @@ def test_on_the_live_page_one_slider_moves_cell_numbers_and_curves_and_a_zoom_st
     events = RunReader(recorded_runs() / RUN).events(kinds=("genotype",)).events
     known = [event.payload["genotype"] for event in events if event.step <= step]
     assert json.loads(begun.value.path().read_text(encoding="utf-8")) == known[-1] != events[-1].payload["genotype"]
+
+
+def test_a_chart_is_saved_as_a_picture(page: Page, address: str) -> None:
+    page.goto(f"{address}/?run={RUN}")
+    loss = page.locator(".st-key-figure_loss .lab-chart")
+    loss.scroll_into_view_if_needed()
+    loss.locator(".nsewdrag").hover()
+    with page.expect_download() as begun:
+        loss.locator(".modebar-btn[data-title*='png' i]").click()
+    picture = begun.value.path().read_bytes()
+    assert begun.value.suggested_filename.endswith(".png")
+    assert picture.startswith(b"\x89PNG\r\n\x1a\n")
+    width, height = (int.from_bytes(picture[at : at + 4], "big") for at in (16, 20))
+    box = loss.bounding_box()
+    assert box is not None
+    assert (width, height) == (round(box["width"]), round(box["height"]))
