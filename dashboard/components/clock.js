@@ -12,6 +12,13 @@ function clock() {
   return (window.labClock ??= { tick: undefined, seen: performance.now(), patience: 1 });
 }
 
+// Told as the browser's own words are: a tab behind another one, a window that is minimised.
+function tellHidden(place) {
+  if (place.hidden_ === document.hidden) return;
+  place.hidden_ = document.hidden;
+  place.tell(document.hidden);
+}
+
 function look(place) {
   place.timer = setTimeout(() => look(place), STEP);
   const shared = clock();
@@ -23,19 +30,26 @@ function look(place) {
   place.ask();
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
+export default function ({ data, parentElement, setStateValue, setTriggerValue }) {
   let place = parentElement.querySelector(".lab-clock");
   if (!place) {
     place = document.createElement("div");
     place.className = "lab-clock";
     parentElement.appendChild(place);
+    place.hidden_ = false;
+    place.onHidden = () => tellHidden(place);
+    document.addEventListener("visibilitychange", place.onHidden);
     clock().seen = performance.now();
     place.timer = setTimeout(() => look(place), STEP);
   }
   place.late = data.late;
   place.ask = () => setTriggerValue("late", performance.now());
+  place.tell = (hidden) => setStateValue("hidden", hidden);
+  tellHidden(place);
   // Called when newer data overtook this call, too: then the element is still there.
   return () => {
-    if (!parentElement.isConnected) clearTimeout(place.timer);
+    if (parentElement.isConnected) return;
+    clearTimeout(place.timer);
+    document.removeEventListener("visibilitychange", place.onHidden);
   };
 }

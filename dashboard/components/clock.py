@@ -1,7 +1,8 @@
-"""What is drawn anew again and again: a fragment with a clock, and a guard that starts a clock that has stopped.
+"""What is drawn anew again and again: a fragment with a clock, and a guard of that clock in the browser.
 
 Streamlit's clock of a fragment hangs on one message of the latest full run. Where it is lost, the page stands still for
-good and says nothing; so the browser asks for a full run when no tick came for long.
+good and says nothing; so the guard asks for a full run when no tick came for long. A tab that nobody sees stands still:
+thirty tabs of one window cost what the one in front does.
 """
 
 import time
@@ -41,8 +42,21 @@ def repeat(draw: Callable[[], None], every: float | None) -> None:
     """
 
     place, foot = st.container(), st.container()
+    hidden = False
+    if every is not None:
+        late = 1000 * max(LATE, LATE_TICKS * every)
+        with foot:
+            told = _CLOCK(
+                key="clock_guard",
+                data={"late": late},
+                default={"hidden": False},
+                on_hidden_change=lambda: None,
+                on_late_change=lambda: None,
+                height=1,
+            )
+        hidden = bool(told.hidden)
 
-    @st.fragment(run_every=every)
+    @st.fragment(run_every=None if hidden else every)
     def again() -> None:
         if every is not None:
             # Before anything else: a tick that ends early is one as well.
@@ -50,10 +64,6 @@ def repeat(draw: Callable[[], None], every: float | None) -> None:
                 _TICK(key="clock_tick", data={"tick": time.time()}, height=1)
         draw()
 
-    if every is not None:
-        late = 1000 * max(LATE, LATE_TICKS * every)
-        with foot:
-            _CLOCK(key="clock_guard", data={"late": late}, height=1, on_late_change=lambda: None)
     with place:
         again()
 

@@ -1,7 +1,8 @@
 """What many tabs on one training take from it: steps a second with and without them, in windows that take turns.
 
-The tabs stay open all the time; in a window without them they are frozen, as a browser freezes tabs in the background.
-All of it runs on one machine: training, server and the browser that draws the tabs.
+The tabs stay open all the time; in a window without them they are frozen, as a browser freezes forgotten tabs.
+Of the tabs of one window one can be seen; the others are told that they are hidden, as the browser tells them, which
+one without a screen does not. All of it runs on one machine: training, server and the browser that draws the tabs.
 """
 
 import os
@@ -19,6 +20,7 @@ from lab.store import RunReader, control
 
 SETTLE = 5.0
 """Seconds after the tabs were frozen or let go on, before steps are counted."""
+HIDDEN = "Object.defineProperty(document, 'hidden', { get: () => true });"
 AIM = 0.05
 
 
@@ -34,7 +36,7 @@ def measure(config: DashboardBench, browser: Any) -> dict[str, Any]:
         serve_page(Path(folder)) as address,
     ):
         context = browser.new_context(viewport={"width": 1400, "height": 1000})
-        tabs = [_open(context, address) for _ in range(config.tabs)]
+        tabs = [_open(context, address, hidden=number >= config.seen) for number in range(config.tabs)]
         for page, _ in tabs:
             page.wait_for_selector(CHART, timeout=STARTING_SECONDS * 1000)
         server = server_process(address)
@@ -49,6 +51,7 @@ def measure(config: DashboardBench, browser: Any) -> dict[str, Any]:
     slower = [1.0 - pair["with"]["steps_per_second"] / pair["without"]["steps_per_second"] for pair in pairs]
     return {
         "tabs": config.tabs,
+        "seen": config.seen,
         "pairs": pairs,
         "slower": statistics.median(slower),
         "slower_each": slower,
@@ -57,8 +60,10 @@ def measure(config: DashboardBench, browser: Any) -> dict[str, Any]:
     }
 
 
-def _open(context: Any, address: str) -> tuple[Any, Any]:
+def _open(context: Any, address: str, *, hidden: bool) -> tuple[Any, Any]:
     page = context.new_page()
+    if hidden:
+        page.add_init_script(HIDDEN)
     page.goto(f"{address}/?run={NAME}", timeout=STARTING_SECONDS * 1000)
     return page, context.new_cdp_session(page)
 
@@ -90,4 +95,5 @@ def tab_rows(parts: Mapping[str, Any]) -> Sequence[tuple[str, str, str]]:
     server = statistics.median(pair["with"]["server_share"] for pair in each["pairs"])
     low, high = min(each["slower_each"]), max(each["slower_each"])
     text = f"{each['slower']:.1%} ({low:.1%} to {high:.1%}); the server takes {server:.0%} of a core"
-    return ((f"{each['tabs']} tabs slow a training by", text, f"< {each['aim']:.0%}"),)
+    what = f"{each['tabs']} tabs, {each['seen']} of them in sight, slow a training by"
+    return ((what, text, f"< {each['aim']:.0%}"),)

@@ -31,6 +31,8 @@ STARTING_SECONDS = 300.0
 END_SECONDS = 30.0
 CHART = ".lab-chart.js-plotly-plot"
 """A chart of the page that is drawn."""
+NUMBERS = "[data-testid=stMetricValue]"
+"""A headline number of it."""
 
 
 def wait_for(ask: Callable[[], Any], what: str, seconds: float) -> Any:

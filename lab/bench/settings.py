@@ -277,6 +277,8 @@ class DashboardBench:
     """Runs to list, >= 1."""
     tabs: int = 30
     """Tabs on one training, in [1, 200]."""
+    seen: int = 1
+    """Those of them that can be seen, in [1, 200]; of one window it is one."""
     pairs: int = 4
     """Pairs of windows with and without the tabs, in turn, in [1, 50]."""
     chromium: str = ""
@@ -290,7 +292,7 @@ class DashboardBench:
         require_range("parts", len(self.parts), 1)
         require_range("seconds", self.seconds, 5, 600)
         require_range("scalars", self.scalars, 1000)
-        for name, high in (("clicks", 100), ("opens", 20), ("tabs", 200), ("pairs", 50)):
+        for name, high in (("clicks", 100), ("opens", 20), ("tabs", 200), ("seen", 200), ("pairs", 50)):
             require_range(name, getattr(self, name), 1, high)
         for name in ("genotypes", "runs"):
             require_range(name, getattr(self, name), 1)

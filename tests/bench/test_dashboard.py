@@ -125,18 +125,27 @@ def test_the_summary_sets_each_figure_beside_its_aim() -> None:
     parts = {
         "latency": dict.fromkeys(("write_to_page", "click_to_mutation", "click_to_page"), latency)
         | {"aim": {"write_to_page_s": 2.0, "click_to_mutation_s": 1.0}, **load},
-        "paint": {"scalars": 1_000_000, "genotypes": 5_000, "first_visit_s": [1.5], "next_visit_s": [0.9]}
-        | {"first_visit_server_s": [0.8], "aim_s": 2.0, **load},
+        "paint": {"scalars": 1_000_000, "genotypes": 5_000, "first_visit_server_s": [0.8]}
+        | {"first_visit": [{"numbers": 1.25, "chart": 1.5}], "next_visit": [{"numbers": 0.75, "chart": 0.9}]}
+        | {"aim_s": 2.0, **load},
         "ticks": {"scalars": tick, "mutations": tick, "aim": {"server_s": 0.06, "bytes": 40_000}, **load},
         "listing": {"runs": 200, "list_s": 0.21, "page_tick": tick, "aim_s": 0.3, **load},
-        "tabs": {"tabs": 30, "slower": 0.03, "slower_each": [0.01, 0.05], "pairs": [{"with": pair, "without": pair}]}
+        "tabs": {
+            "tabs": 30,
+            "seen": 1,
+            "slower": 0.03,
+            "slower_each": [0.01, 0.05],
+            "pairs": [{"with": pair, "without": pair}],
+        }
         | {"aim": 0.05, **load},
     }
     text = str(summary({"machine": {"cores": 2}, "results": parts}))
     for part in (
         "median 0.50 s, 95 % 0.75 s, largest 1.25 s of 3",
         "< 2 s",
+        "1.25 s on a fresh server (0.80 s of its processor time), 0.75 s after",
         "1.50 s on a fresh server (0.80 s of its processor time), 0.90 s after",
+        "30 tabs, 1 of them in sight",
         "45 ms of the server, 30.0 kB (largest 39.0)",
         "<= 60 ms, <= 40 kB",
         "0.210 s; a tick of the page of runs 0.045 s of the server",

@@ -86,3 +86,30 @@ def test_a_run_whose_folder_came_before_its_database_appears(
     shows_step(page, 30)
     expect(page.get_by_text("This run cannot be read")).to_have_count(0)
     assert page.evaluate("window.untouched") is True
+
+
+HIDE = """(hidden) => {
+  Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+def test_a_tab_that_nobody_sees_stands_still_and_goes_on_when_it_is_seen(
+    page: Page, address: str, recorder: Callable
+) -> None:
+    run = recorder()
+    run.search()
+    page.goto(address)
+    shows_step(page, 30)
+    page.evaluate(HIDE, True)
+    # The last ticks that were under way end; then none comes.
+    page.wait_for_timeout(4_000)
+    tick = page.evaluate("window.labClock.tick")
+    run.steps(31, 10)
+    page.wait_for_timeout(4_000)
+    assert page.evaluate("window.labClock.tick") == tick
+    page.evaluate(HIDE, False)
+    shows_step(page, 40)
+    run.steps(41, 10)
+    shows_step(page, 50)
+    assert page.evaluate("window.untouched") is True
