@@ -4,6 +4,7 @@ Values may be NaN or infinite: they are never drawn as numbers and never lost; `
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,10 +109,7 @@ def smooth(values: Floats, weight: float) -> Floats:
     if weight == 0.0 or len(values) == 0:
         return values
     size = 64
-    offsets = np.arange(size)
-    lag = offsets[:, None] - offsets[None, :]
-    kernel = np.where(lag >= 0, (1.0 - weight) * weight ** np.maximum(lag, 0), 0.0)
-    decay = weight ** (offsets + 1.0)
+    kernel, decay = _kernel(weight, size)
     result = np.empty_like(values)
     carry = 0.0
     for start in range(0, len(values), size):
@@ -120,6 +118,14 @@ def smooth(values: Floats, weight: float) -> Floats:
         result[start : start + n] = kernel[:n, :n] @ block + decay[:n] * carry
         carry = float(result[start + n - 1])
     return result / (1.0 - weight ** np.arange(1.0, len(values) + 1.0))
+
+
+@lru_cache(maxsize=64)
+def _kernel(weight: float, size: int) -> tuple[Floats, Floats]:
+    """What the values of a block weigh in its averages, (size, size), and what the average before it does, (size,)."""
+    offsets = np.arange(size)
+    lag = offsets[:, None] - offsets[None, :]
+    return np.where(lag >= 0, (1.0 - weight) * weight ** np.maximum(lag, 0), 0.0), weight ** (offsets + 1.0)
 
 
 def thin(curve: Series, limit: int = 2000) -> Series:
