@@ -203,7 +203,7 @@ def headline(kpis: Sequence[words.Kpi]) -> None:
     """The headline numbers."""
     with st.grid(4):
         for kpi in kpis:
-            st.metric(kpi.label, kpi.value, help=kpi.help, border=True)
+            st.metric(kpi.label, kpi.value, help=kpi.help, border=True, height="stretch")
 
 
 def notices(picture: PageFrame) -> None:
