@@ -32,7 +32,9 @@ go();
 return () => { clearTimeout(wait); end?.(); };
 };
 """
-"""The script of a part: it hands over what Streamlit gave it, as soon as the part has come."""
+"""The script of a part: it hands over what Streamlit gave it, as soon as the part has come.
+
+In several lines: Streamlit takes one line with a `?` for the path of a file."""
 
 
 def _read(name: str) -> str:
