@@ -123,7 +123,7 @@ def _wait_until_drawn(page: Any, charts: int) -> None:
             const { top, bottom } = chart.getBoundingClientRect();
             return chart.checkVisibility() && bottom > 0 && top < innerHeight;
           });
-          return seen.length >= Math.min(least, 1) && seen.every((chart) => chart.querySelector(".main-svg"))
+          return seen.every((chart) => chart.querySelector(".main-svg"))
             && document.querySelectorAll(".lab-chart").length >= least
             && !document.querySelector('[data-testid="stSkeleton"]');
         }""",
