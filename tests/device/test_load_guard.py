@@ -12,11 +12,12 @@ from torch import nn
 from lab.device import find_poison, load_guard, loads_in_progress, repair_poison
 
 LOADS = """
-import contextlib, json, sys, threading, warnings
+import contextlib, gc, json, sys, threading, warnings
 from transformers import DebertaV2Model, GPT2LMHeadModel, RobertaModel
 from lab.device import find_poison, load_guard
 import torch
 
+gc.unfreeze()  # the originals are looked for among all objects
 warnings.simplefilter("ignore")
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
