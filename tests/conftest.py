@@ -54,11 +54,14 @@ LONGEST = (
 )
 # Reads one task a line, and runs its code in a fork of itself: a process of its own, which need not import torch again.
 FORKS = """
-import importlib, json, os, sys, traceback
+import gc, importlib, json, os, sys, traceback
 import sklearn.datasets, torch._dynamo
 import lab.runs.build
 for name in sys.argv[1:]:
     importlib.import_module(name)
+# Out of the collector's way, as in `frozen`: each fork would walk all that was imported, and copy it by that.
+gc.collect()
+gc.freeze()
 for line in sys.stdin:
     task = json.loads(line)
     child = os.fork()

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lab.agent.neighbours import label_information_of
 from lab.base import DataError, require, require_range
 
 NEIGHBOURS = 3
@@ -85,8 +86,6 @@ def label_information(x_NC: Tensor, labels_N: Tensor, *, seed: int = 0) -> Tenso
     Raises:
         DataError: fewer different samples than `NEIGHBOURS` + 1, or values that are not finite.
     """
-    from sklearn.feature_selection import mutual_info_classif
-
     x = _table(x_NC, least=NEIGHBOURS + 1)
     labels = labels_N.detach().cpu().numpy()
     require(
@@ -100,8 +99,7 @@ def label_information(x_NC: Tensor, labels_N: Tensor, *, seed: int = 0) -> Tenso
     if np.unique(labels[kept], return_counts=True)[1].max() < 2:
         # No two samples share a label: the estimator would be left with none.
         return torch.zeros(x.shape[1], dtype=torch.float64)
-    found = mutual_info_classif(x[kept], labels[kept], n_neighbors=NEIGHBOURS, random_state=seed)
-    return torch.from_numpy(found).double()
+    return torch.from_numpy(label_information_of(x[kept], labels[kept], neighbours=NEIGHBOURS, seed=seed))
 
 
 def redundancy(x_NC: Tensor) -> Tensor:

@@ -70,6 +70,29 @@ def test_the_information_of_a_label_is_its_entropy_where_it_is_given_else_none()
     assert uninformed < 0.06
 
 
+@pytest.mark.parametrize("classes", [1, 2, 7])
+def test_the_information_of_labels_is_scikit_learns_to_the_bit(classes):
+    """Also of a column with ties, one that says much, and with a label that no other sample has."""
+    from sklearn.feature_selection import mutual_info_classif
+
+    x, labels = normal(150, 5, seed=classes), torch.arange(150) % classes
+    x[:, 0] = x[:, 0].relu()
+    x[:, 1] += labels
+    labels[77] = 10
+    for seed in (0, 3):
+        expected = mutual_info_classif(x.numpy(), labels.numpy(), n_neighbors=3, random_state=seed)
+        assert label_information(x, labels, seed=seed).tolist() == expected.tolist()
+
+
+def test_few_samples_of_a_label_are_told_by_their_distances():
+    """The formula by hand: psi(8) + psi(k) - psi(4) - <psi(m)>, with what lies nearer than the third of its label."""
+    labels = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
+    x = torch.tensor([0.0, 1.0, 3.0, 6.0, 100.0, 101.0, 103.0, 106.0], dtype=torch.float64)
+    psi = torch.special.digamma(torch.arange(9.0, dtype=torch.float64))
+    # The third of four is the farthest one: all others of the label but that are nearer, and the sample itself.
+    assert float(label_information(x, labels)) == pytest.approx(float(psi[8] + psi[3] - psi[4] - psi[3]), abs=1e-12)
+
+
 @pytest.mark.parametrize("copies", [1, 2, 4, 10])
 @pytest.mark.parametrize("columns", [1, 4])
 def test_samples_that_come_several_times_say_nothing_more(columns, copies):

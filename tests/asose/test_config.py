@@ -98,26 +98,36 @@ ELSEWHERE = {
 
 
 @pytest.fixture(scope="module")
-def end():
-    """What a run of these settings ends as: a digest of everything, remembered."""
+def trained():
+    """The loop of a run with these settings, after its end; each is run once, and tests read it."""
     known = {}
 
     def train(**search):
         key = repr(sorted(search.items()))
         if key not in known:
-            known[key] = state_digest(run(**search).strategy.state().tensors)
+            known[key] = run(**search)
         return known[key]
 
     return train
 
 
+@pytest.fixture(scope="module")
+def end(trained):
+    """What a run of these settings ends as: a digest of everything."""
+    return lambda **search: end_of(trained(**search))
+
+
+def end_of(loop):
+    return state_digest(loop.strategy.state().tensors)
+
+
 def run(epochs=None, **search):
     config = RunConfig.from_fields(
         **(BASE | search),
-        data=DataConfig(train_limit=160),
+        data=DataConfig(train_limit=96),
         init_channels=4,
         layers=3,
-        batch_size=16,
+        batch_size=12,
         threads=1,
         epochs=epochs,
     )
@@ -143,7 +153,7 @@ def test_no_setting_is_left_out():
 
 
 def test_the_same_settings_give_the_same_end(end):
-    assert state_digest(run().strategy.state().tensors) == end()
+    assert end_of(run()) == end()
 
 
 @pytest.mark.parametrize(
@@ -176,38 +186,40 @@ def test_a_memory_fraction_needs_an_accelerator(make_config):
         build(make_config({"memory_fraction": 0.5}))
 
 
-def test_a_phase_of_no_epochs_is_passed_over():
+def test_a_phase_of_no_epochs_is_passed_over(trained):
     def phases(**search):
-        return [row["phase"] for row in run(**search).history]
+        return [row["phase"] for row in trained(**search).history]
 
     assert "warmup" not in phases(warmup_epochs=0)
     assert "arch_training" not in phases(arch_training_epochs=0)
-    without = run(weight_training_epochs=0)
+    without = trained(weight_training_epochs=0)
     assert "weight_retraining" not in [row["phase"] for row in without.history]
     assert without.strategy.network is not None
     assert without.strategy.network.transitions == {}
 
 
-def test_mutations_come_every_so_many_cycles():
-    assert run(mutation_frequency=2).strategy.mutator.number == 1
-    assert run(mutation_frequency=1).strategy.mutator.number == 2
+def test_mutations_come_every_so_many_cycles(trained):
+    assert trained(mutation_frequency=2).strategy.mutator.number == 1
+    assert ASOSEConfig().mutation_frequency == 1
+    assert trained().strategy.mutator.number == 2
 
 
-def test_without_function_preservation_the_event_holds_the_jump():
-    strategy = run(preserve_function=False).strategy
+def test_without_function_preservation_the_event_holds_the_jump(trained):
+    strategy = trained(preserve_function=False).strategy
     assert strategy.mutator.largest_difference > 1e-3
-    assert run().strategy.mutator.largest_difference <= 1e-5
+    assert trained().strategy.mutator.largest_difference <= 1e-5
 
 
-def test_a_run_ends_where_its_target_is_reached():
-    loop = run(target_accuracy=0.01)
+def test_a_run_ends_where_its_target_is_reached(trained):
+    loop = trained(target_accuracy=0.01)
     assert loop.epoch == 4
     assert loop.strategy.phase == "finished"
 
 
-def test_growth_comes_at_its_cycles_alone():
-    grown = [len(run(growth="width", growth_schedule=cycles).strategy.growth.grown) for cycles in ((), (2,))]
-    assert grown == [2, 1]
+def test_growth_comes_at_its_cycles_alone(trained):
+    assert ASOSEConfig().growth_schedule == ()
+    grown = [trained(**GROWS, **cycles).strategy.growth.grown for cycles in ({}, {"growth_schedule": (2,)})]
+    assert [len(each) for each in grown] == [2, 1]
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

@@ -18,7 +18,7 @@ PROBE = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(3))
 @pytest.fixture(scope="module")
 def config(make_config):
     """All four phases twice in seconds; the mutation changes half of the edges that are taken."""
-    search = {"mutation_strength": 0.5, "mutation_kind": "random"}
+    search = {"mutation_strength": 0.5, "mutation_kind": "random", "checkpoint_frequency": 99}
     epochs = dict.fromkeys(("warmup_epochs", "arch_training_epochs", "weight_training_epochs"), 1)
     return make_config(search | epochs, space="darts", layers=3)
 

@@ -10,11 +10,11 @@ from lab.asose.prior import find_prior
 from lab.base import ConfigError
 from lab.checkpoint import load_checkpoint
 from lab.explore import GumbelExplorer
-from lab.runs import Run, find_checkpoint, saved_config
+from lab.runs import Run, build, find_checkpoint, saved_config
 from lab.space import DARTS, NB125, NB201
 from lab.state import rng_state, state_digest
 from lab.store import RunReader, control
-from lab.train import Mutate
+from lab.train import Mutate, Split
 
 PRIOR = {"prior": "scores", "prior_evaluations": 25, "warmup_epochs": 0}
 
@@ -106,12 +106,12 @@ def test_a_resumed_run_takes_its_prior_from_the_checkpoint(finished, monkeypatch
     assert again.digest == report.digest
 
 
-def test_the_rate_of_alpha_follows_from_the_number_of_its_steps(make_config, tmp_path):
+def test_the_rate_of_alpha_follows_from_the_number_of_its_steps(make_config):
     rates = {}
     for epochs in (6, 12):
-        run = Run(make_config({"arch_training_epochs": epochs, "arch_lr": None}), save_dir=tmp_path, name=f"{epochs}")
-        run.execute()
-        rates[epochs] = run.parts.strategy.architecture.rate
+        parts = build(make_config({"warmup_epochs": 0, "arch_training_epochs": epochs, "arch_lr": None}))
+        assert parts.strategy.begin_epoch(0, 0, parts.data).split == Split.SEARCH
+        rates[epochs] = parts.strategy.architecture.rate
     assert rates[6] == pytest.approx(2 * rates[12])
 
 

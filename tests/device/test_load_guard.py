@@ -2,8 +2,6 @@
 
 import gc
 import json
-import subprocess
-import sys
 import threading
 import time
 
@@ -14,76 +12,78 @@ from torch import nn
 from lab.device import find_poison, load_guard, loads_in_progress, repair_poison
 
 LOADS = """
-import contextlib, json, sys, threading
+import contextlib, gc, json, sys, threading, warnings
 from transformers import DebertaV2Model, GPT2LMHeadModel, RobertaModel
 from lab.device import find_poison, load_guard
 import torch
 
+gc.unfreeze()  # the originals are looked for among all objects
+warnings.simplefilter("ignore")
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
 torch.utils.deterministic.fill_uninitialized_memory = True
-guarded, threads, loads, folders = json.loads(sys.argv[1])
+threads, loads, folders = json.loads(sys.argv[1])
 kinds = {"roberta": RobertaModel, "deberta": DebertaV2Model, "gpt2": GPT2LMHeadModel}
 clean = {name: kinds[name].from_pretrained(folder).state_dict() for name, folder in folders.items()}
-bad, done, errors = [], [], []
 
-def load(number):
-    name = sorted(folders)[number % len(folders)]
-    with load_guard() if guarded else contextlib.nullcontext():
-        model = kinds[name].from_pretrained(folders[name])
-    tensors = [*model.parameters(), *model.buffers()]
-    whole = not any(tensor.is_meta or not torch.isfinite(tensor).all() for tensor in tensors)
-    if name == "gpt2":
-        whole = whole and model.lm_head.weight is model.transformer.wte.weight
-    whole = whole and all(torch.equal(value, clean[name][key]) for key, value in model.state_dict().items())
-    done.append(number)
-    if not whole:
-        bad.append(name)
 
-def work(first):
-    for number in range(first, loads, threads):
-        try:
-            load(number)
-        except (RuntimeError, AttributeError, KeyError, ValueError) as error:
-            errors.append(f"{type(error).__name__}: {error}")
+def race(guard):
+    bad, done, errors = [], [], []
 
-workers = [threading.Thread(target=work, args=(first,)) for first in range(threads)]
-for worker in workers:
-    worker.start()
-for worker in workers:
-    worker.join()
-poison = [poison.name for poison in find_poison()]
+    def load(number):
+        name = sorted(folders)[number % len(folders)]
+        with guard():
+            model = kinds[name].from_pretrained(folders[name])
+        tensors = [*model.parameters(), *model.buffers()]
+        whole = not any(tensor.is_meta or not torch.isfinite(tensor).all() for tensor in tensors)
+        if name == "gpt2":
+            whole = whole and model.lm_head.weight is model.transformer.wte.weight
+        whole = whole and all(torch.equal(value, clean[name][key]) for key, value in model.state_dict().items())
+        done.append(number)
+        if not whole:
+            bad.append(name)
+
+    def work(first):
+        for number in range(first, loads, threads):
+            try:
+                load(number)
+            except (RuntimeError, AttributeError, KeyError, ValueError) as error:
+                errors.append(f"{type(error).__name__}: {error}")
+
+    workers = [threading.Thread(target=work, args=(first,)) for first in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    poison = [poison.name for poison in find_poison()]
+    return {"bad": len(bad), "done": len(done), "errors": errors, "poison": poison}
+
+# The guarded ones first: they find and leave a healthy process.
+guarded, unguarded = race(load_guard), race(contextlib.nullcontext)
 with load_guard():
     tied = GPT2LMHeadModel.from_pretrained(folders["gpt2"])
 healed = tied.lm_head.weight is tied.transformer.wte.weight and not tied.lm_head.weight.is_meta and not find_poison()
-print(json.dumps({"bad": len(bad), "done": len(done), "errors": errors, "poison": poison, "healed": healed}))
+print(json.dumps({"guarded": guarded, "unguarded": unguarded, "healed": healed}))
 """
 
 
-@pytest.fixture
-def race(pretrained):
-    """A function that loads 60 models in four threads in a new process and tells what came of it."""
+@pytest.fixture(scope="module")
+def races(pretrained, forks, tmp_path_factory):
+    """What came of 60 loads in four threads with the guard and of 60 without it, in one process of their own."""
     folders = {name: str(folder) for name, (_, folder, _) in pretrained.items()}
-
-    def run(guarded):
-        argument = json.dumps([guarded, 4, 60, folders])
-        command = [sys.executable, "-W", "ignore", "-c", LOADS, argument]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == 0, done.stderr[-2000:]
-        return json.loads(done.stdout.splitlines()[-1])
-
-    return run
+    output = tmp_path_factory.mktemp("races") / "output"
+    status = forks(LOADS, output, json.dumps([4, 60, folders]))
+    assert status == 0, output.read_text()[-2000:]
+    return json.loads(output.read_text().splitlines()[-1])
 
 
-def test_sixty_guarded_loads_in_four_threads_give_no_bad_model_and_no_poison(race):
-    found = race(guarded=True)
-    assert (found["bad"], found["done"], found["errors"], found["poison"]) == (0, 60, [], [])
+def test_sixty_guarded_loads_in_four_threads_give_no_bad_model_and_no_poison(races):
+    assert races["guarded"] == {"bad": 0, "done": 60, "errors": [], "poison": []}
 
 
-def test_without_the_guard_the_loads_go_wrong_and_the_next_guard_repairs_the_process(race):
-    found = race(guarded=False)
-    assert found["bad"] + len(found["errors"]) > 0
-    assert found["healed"]
+def test_without_the_guard_the_loads_go_wrong_and_the_next_guard_repairs_the_process(races):
+    assert races["unguarded"]["bad"] + len(races["unguarded"]["errors"]) > 0
+    assert races["healed"]
 
 
 @pytest.fixture

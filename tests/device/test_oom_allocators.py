@@ -1,7 +1,6 @@
 """Running out of memory as allocators say it, and under a real limit of the address space."""
 
 import json
-import subprocess
 import sys
 
 import numpy as np
@@ -100,10 +99,10 @@ print(json.dumps(found))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the address space of a process can be limited on Linux")
-def test_under_a_real_limit_of_the_address_space_the_step_goes_through_in_parts():
-    done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    whole, parts, again, failed, after = json.loads(done.stdout.splitlines()[-1])
+def test_under_a_real_limit_of_the_address_space_the_step_goes_through_in_parts(run_code):
+    status, output = run_code(LIMITED)
+    assert status == 0, output[-2000:]
+    whole, parts, again, failed, after = json.loads(output.splitlines()[-1])
     assert whole[1:3] == again[1:3] == after[1:3] == [11, 0]
     assert parts[1] < 11
     assert parts[2] > 0

@@ -1,9 +1,8 @@
 """A process that a load race or a forgotten switch has changed; real races run in a process of their own."""
 
 import json
-import subprocess
-import sys
 import textwrap
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -16,9 +15,12 @@ def _kinds() -> dict[str, str]:
     return {finding.name: finding.kind for finding in process_check().findings}
 
 
-def test_a_fresh_process_has_no_findings() -> None:
+RunCode = Callable[[str], tuple[int, str]]
+
+
+def test_a_fresh_process_has_no_findings(run_code: RunCode) -> None:
     code = "import lab.doctor; report = lab.doctor.process_check(); assert report.ok, str(report)"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    assert run_code(code) == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,7 @@ def test_a_changed_default_dtype_is_found() -> None:
 
 
 @pytest.mark.slow
-def test_two_loads_that_overlapped_are_found_in_the_process_that_they_poisoned() -> None:
+def test_two_loads_that_overlapped_are_found_in_the_process_that_they_poisoned(run_code: RunCode) -> None:
     pytest.importorskip("transformers")
     code = textwrap.dedent("""
         import json
@@ -80,8 +82,9 @@ def test_two_loads_that_overlapped_are_found_in_the_process_that_they_poisoned()
         after = process_check()
         print(json.dumps([before, during.notes, [finding.name for finding in after.findings]]))
     """)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
-    before, during, after = json.loads(done.stdout.strip().splitlines()[-1])
+    status, output = run_code(code)
+    assert status == 0, output
+    before, during, after = json.loads(output.splitlines()[-1])
     assert before
     assert during, "the loads in progress are named, and nothing is judged while they run"
     assert "PreTrainedModel.tie_weights" in after

@@ -5,6 +5,7 @@ import functools
 import pytest
 
 from lab.asose import architecture
+from lab.experiments import evolved
 
 
 @pytest.fixture(scope="module")
@@ -17,5 +18,6 @@ def short_prior():
         def short(space, x_BCHW, **settings):
             return find(space, x_BCHW, **(settings | {"evaluations": 80}))
 
-        patch.setattr(architecture, "find_prior", short)
+        for module in (architecture, evolved):
+            patch.setattr(module, "find_prior", short)
         yield

@@ -32,7 +32,7 @@ def config(tmp_path):
 
 @pytest.fixture
 def small(monkeypatch):
-    setting = replace(TRIAL_SETTINGS["digits"], channels=2, compute=0.8e9)
+    setting = replace(TRIAL_SETTINGS["digits"], channels=2, compute=0.4e9)
     monkeypatch.setattr(trials, "TRIAL_SETTINGS", {"digits": setting})
     return setting
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -42,53 +43,34 @@ def network_of(genotype, in_channels=1):
     return network.eval()
 
 
-def test_a_pt2_file_loads_without_lab_and_computes_what_the_network_does(grown, alone, tmp_path):
-    report = export_run(grown.run_dir, "pt2", out=tmp_path / "a.pt2")
-    x = images(4, 1, 8, 8)
-    body = [
-        f"network = torch.export.load({str(tmp_path / 'a.pt2')!r}).module()",
-        "y = torch.cat([network(x[:1]), network(x[1:])])",
-    ]
-    for y, batch in zip(alone(body, x).split((1, 3)), x.split((1, 3)), strict=True):
+def test_a_pt2_file_loads_without_lab_and_computes_what_the_network_does(grown, exported, alone):
+    (x, found), report = alone, exported["pt2"]
+    for y, batch in zip(found["pt2"].split((1, 3)), x.split((1, 3)), strict=True):
         assert relative_difference(y, expected(grown, batch)) <= 1e-6
     assert report.max_difference <= 1e-6
-    assert report.files == (str(tmp_path / "a.pt2"), str(tmp_path / "a.pt2.json"))
+    path = report.files[0]
+    assert report.files == (path, f"{path}.json")
 
 
 @needs_onnx
-def test_an_onnx_file_runs_without_lab_and_computes_what_the_network_does(grown, alone, tmp_path):
-    export_run(grown.run_dir, "onnx", out=tmp_path / "a.onnx")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.onnx", "a.onnx.json"]
-    x = images(4, 1, 8, 8)
-    body = [
-        "import onnxruntime",
-        f"session = onnxruntime.InferenceSession({str(tmp_path / 'a.onnx')!r}, providers=['CPUExecutionProvider'])",
-        "parts = [session.run(None, {'x': part.numpy()})[0] for part in x.split((1, 3))]",
-        "y = torch.cat([torch.as_tensor(part) for part in parts])",
-    ]
-    for y, batch in zip(alone(body, x).split((1, 3)), x.split((1, 3)), strict=True):
+def test_an_onnx_file_runs_without_lab_and_computes_what_the_network_does(grown, exported, alone):
+    (x, found), path = alone, Path(exported["onnx"].files[0])
+    assert sorted(each.name for each in path.parent.iterdir()) == ["a.onnx", "a.onnx.json"]
+    for y, batch in zip(found["onnx"].split((1, 3)), x.split((1, 3)), strict=True):
         assert relative_difference(y, expected(grown, batch)) <= 1e-4
 
 
-def test_state_comes_with_the_source_of_a_module_that_needs_torch_alone(grown, alone, tmp_path):
-    report = export_run(grown.run_dir, "state", out=tmp_path / "net.pt")
+def test_state_comes_with_the_source_of_a_module_that_needs_torch_alone(grown, exported, alone):
+    (x, found), path = alone, Path(exported["state"].files[0])
     backbone = grown.parts.strategy.network.backbone
     assert sum(backbone.stage_lengths) > 2, "the network grew in depth"
     assert backbone.width(0) > 4, "and in width"
-    x = images(3, 1, 8, 8)
-    body = [
-        f"sys.path.insert(0, {str(tmp_path)!r})",
-        "from net import Network",
-        "network = Network()",
-        f"network.load_state_dict(torch.load({str(tmp_path / 'net.pt')!r}, weights_only=True))",
-        "y = network.eval()(x)",
-    ]
-    assert relative_difference(alone(body, x), expected(grown, x)) <= 1e-6
-    source = (tmp_path / "net.py").read_text()
+    assert relative_difference(found["state"], expected(grown, x)) <= 1e-6
+    source = path.with_name("net.py").read_text()
     assert f"Cell({backbone.width(0)}), Cell({backbone.width(0)})" in source
     assert "import lab" not in source
     assert "from lab" not in source
-    assert report.files[:2] == (str(tmp_path / "net.pt"), str(tmp_path / "net.py"))
+    assert exported["state"].files[:2] == (str(path), str(path.with_name("net.py")))
 
 
 def test_the_plain_module_computes_what_the_network_does_for_every_cell():

@@ -62,6 +62,13 @@ def specimen() -> nn.Module:
 
 
 @pytest.fixture
+def narrow() -> nn.Module:
+    """The same with a quarter of the units, for what does not depend on them."""
+    torch.manual_seed(0)
+    return small_cnn(channels=8)
+
+
+@pytest.fixture
 def images() -> torch.Tensor:
     """Four random images."""
     return torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))

@@ -27,42 +27,42 @@ def op(request):
     return request.param
 
 
-def test_nothing_moves_and_no_stream_is_touched(specimen, images, op):
-    specimen.train()(images)
-    eval_before = specimen.eval()(images)
-    buffers = [(buffer, buffer.clone()) for buffer in specimen.buffers()]
+def test_nothing_moves_and_no_stream_is_touched(narrow, images, op):
+    narrow.train()(images)
+    eval_before = narrow.eval()(images)
+    buffers = [(buffer, buffer.clone()) for buffer in narrow.buffers()]
     stream = torch.get_rng_state()
-    plan = op.plan(specimen, images)
-    report = apply(plan, specimen)
+    plan = op.plan(narrow, images)
+    report = apply(plan, narrow)
     assert torch.equal(torch.get_rng_state(), stream)
     assert plan.max_difference == 0.0
-    assert torch.equal(specimen.eval()(images), eval_before)
+    assert torch.equal(narrow.eval()(images), eval_before)
     assert verify(report, images) == 0.0
-    held = {id(buffer) for buffer in specimen.buffers()}
+    held = {id(buffer) for buffer in narrow.buffers()}
     assert all(id(buffer) in held and torch.equal(buffer, value) for buffer, value in buffers)
     assert report.applied
-    assert plan.parameters[1] == sum(p.numel() for p in specimen.parameters()) > plan.parameters[0]
+    assert plan.parameters[1] == sum(p.numel() for p in narrow.parameters()) > plan.parameters[0]
 
 
-def test_training_uses_what_was_added(specimen, images, op, train):
-    old = {id(p) for p in specimen.parameters()}
-    apply(op.plan(specimen, images), specimen)
-    added = [p for p in specimen.parameters() if id(p) not in old]
+def test_training_uses_what_was_added(narrow, images, op, train):
+    old = {id(p) for p in narrow.parameters()}
+    apply(op.plan(narrow, images), narrow)
+    added = [p for p in narrow.parameters() if id(p) not in old]
     before = [p.detach().clone() for p in added]
-    assert train(specimen, torch.optim.Adam(specimen.parameters(), lr=1e-3), images, 30) < 0.3
+    assert train(narrow, torch.optim.Adam(narrow.parameters(), lr=1e-3), images, 30) < 0.3
     assert any(not torch.equal(a, b) for a, b in zip(before, added, strict=True))
 
 
-def test_the_changed_network_pickles_copies_exports_and_loads_its_state(specimen, images, op):
-    apply(op.plan(specimen, images), specimen)
-    specimen.eval()
-    expected = specimen(images)
-    assert torch.equal(pickle.loads(pickle.dumps(specimen))(images), expected)
-    assert torch.equal(copy.deepcopy(specimen)(images), expected)
-    twin = apply(op.plan(small_cnn(), images), small_cnn()).model.eval()
-    twin.load_state_dict(specimen.state_dict())
+def test_the_changed_network_pickles_copies_exports_and_loads_its_state(narrow, images, op):
+    apply(op.plan(narrow, images), narrow)
+    narrow.eval()
+    expected = narrow(images)
+    assert torch.equal(pickle.loads(pickle.dumps(narrow))(images), expected)
+    assert torch.equal(copy.deepcopy(narrow)(images), expected)
+    twin = apply(op.plan(small_cnn(channels=8), images), small_cnn(channels=8)).model.eval()
+    twin.load_state_dict(narrow.state_dict())
     assert torch.equal(twin(images), expected)
-    exported = torch.export.export(specimen, (images,)).module()
+    exported = torch.export.export(narrow, (images,)).module()
     assert torch.allclose(exported(images), expected, atol=1e-5)
 
 
@@ -106,16 +106,16 @@ def test_a_shortcut_that_no_stride_gives_says_that_it_resamples():
         (InsertResidual(("features.relu2", "features.conv2")), "siblings in an nn.Sequential"),
         (InsertResidual("flatten"), "to keep the number of dimensions"),
         (InsertAttention("classifier.0"), "to give tokens or maps"),
-        (InsertAttention("features.conv2", heads=7), "heads that divide 64"),
+        (InsertAttention("features.conv2", heads=7), "heads that divide 16"),
         (Deepen(""), "a name from named_modules"),
     ],
     ids=str,
 )
-def test_what_cannot_be_is_refused(specimen, images, op, match, state, same):
-    before = state(specimen)
+def test_what_cannot_be_is_refused(narrow, images, op, match, state, same):
+    before = state(narrow)
     with pytest.raises(MorphError, match=match):
-        op.plan(specimen, images)
-    assert same(state(specimen), before)
+        op.plan(narrow, images)
+    assert same(state(narrow), before)
 
 
 def test_attention_over_too_many_pixels_is_refused():
@@ -169,31 +169,31 @@ def test_a_layer_whose_parent_only_reads_its_weights_is_refused():
         Deepen("attention.out_proj").plan(Reads(), torch.randn(4, 3, 8))
 
 
-def test_dtype_mode_and_frozen_neighbours_are_taken_over(specimen, images):
-    specimen.double().eval()
-    apply(InsertResidual("features").plan(specimen, images.double()), specimen)
-    assert {p.dtype for p in specimen.parameters()} == {torch.float64}
-    assert not any(module.training for module in specimen.modules())
+def test_dtype_mode_and_frozen_neighbours_are_taken_over(narrow, images):
+    narrow.double().eval()
+    apply(InsertResidual("features").plan(narrow, images.double()), narrow)
+    assert {p.dtype for p in narrow.parameters()} == {torch.float64}
+    assert not any(module.training for module in narrow.modules())
 
 
-def test_operations_follow_each_other(specimen, images):
-    expected = specimen.eval()(images)
+def test_operations_follow_each_other(narrow, images):
+    expected = narrow.eval()(images)
     for op in (
-        Widen("features.conv2", 80),
+        Widen("features.conv2", 20),
         InsertResidual("features"),
-        Widen("features.body.conv3", 200),
+        Widen("features.body.conv3", 50),
         Deepen("features.body.relu1"),
         InsertAttention("features.body.pool2"),
-        Widen("features.body.relu1.layer.0", 48),
+        Widen("features.body.relu1.layer.0", 12),
         AddBranch("classifier.0"),
-        Widen("classifier.0.body", 300),
+        Widen("classifier.0.body", 75),
     ):
-        plan = op.plan(specimen, images)
-        apply(plan, specimen)
+        plan = op.plan(narrow, images)
+        apply(plan, narrow)
         assert plan.max_difference <= 1e-10, op
-    assert torch.allclose(specimen.eval()(images), expected, atol=1e-5)
-    apply(Prune("features.body.conv3", 100).plan(specimen, images), specimen)
-    specimen(images).sum().backward()
+    assert torch.allclose(narrow.eval()(images), expected, atol=1e-5)
+    apply(Prune("features.body.conv3", 25).plan(narrow, images), narrow)
+    narrow(images).sum().backward()
 
 
 def test_maps_with_their_channels_last_are_told_from_those_with_channels_first():

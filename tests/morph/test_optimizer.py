@@ -33,7 +33,7 @@ KINDS = {
 
 def build(kind, lr=0.01):
     torch.manual_seed(0)
-    model = small_cnn().double()
+    model = small_cnn(channels=8).double()
     # Decay that the optimizer adds to the gradient is no gradient of the loss, and does not fold.
     decay = 1e-3 if kind == "adamw" else 0.0
     groups = [
@@ -66,7 +66,7 @@ def close(a, b):
 def test_steps_without_rate_and_widening_commute(kind, layer, x):
     first, one, _ = build(kind, lr=0.0)
     second, two, _ = build(kind, lr=0.0)
-    plan = Widen(layer, 300).plan(first, x)
+    plan = Widen(layer, 75).plan(first, x)
     step(first, one, x, 5)
     apply(plan, first, one)
     apply(plan, second, two)
@@ -84,7 +84,7 @@ def test_steps_without_rate_and_widening_commute(kind, layer, x):
 def test_gradients_fold(layer, x):
     old, _, _ = build("sgd")
     new = copy.deepcopy(old)
-    plan = Widen(layer, 400).plan(old, x)
+    plan = Widen(layer, 100).plan(old, x)
     apply(plan, new)
     for model in (old, new):
         model.train()(x).square().mean().backward()
@@ -131,7 +131,7 @@ def test_the_next_step_of_every_old_parameter_is_what_it_would_have_been(kind, o
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "op",
-    [Widen("features.conv2", 80), Prune("features.conv2", 40), InsertResidual("features"), Deepen("classifier.1"),
+    [Widen("features.conv2", 20), Prune("features.conv2", 10), InsertResidual("features"), Deepen("classifier.1"),
      SetKernel("features.conv2", 5), SetDilation("features.conv2", 2), SetGroups("features.conv2", 4)],
     ids=str,
 )  # fmt: skip
@@ -157,7 +157,7 @@ def test_groups_rates_and_the_set_of_parameters_stay_right(kind, op, x):
 def test_an_optimizer_of_another_model_is_refused(x, state, same):
     model, _, _ = build("sgd")
     _, foreign, _ = build("sgd")
-    plan, before = Widen("features.conv2", 80).plan(model, x), state(model)
+    plan, before = Widen("features.conv2", 20).plan(model, x), state(model)
     with pytest.raises(MorphError, match="an optimizer of every trainable parameter|holds every trainable parameter"):
         apply(plan, model, foreign)
     assert same(state(model), before)
@@ -168,7 +168,7 @@ def test_a_state_that_is_not_understood_is_refused_and_nothing_changes(x, state,
     step(model, optimizer, x)
     weight = model.features.conv2.weight
     optimizer.state[weight]["curvature"] = torch.ones_like(weight)
-    plan, before = Widen("features.conv2", 80).plan(model, x), state(model, optimizer)
+    plan, before = Widen("features.conv2", 20).plan(model, x), state(model, optimizer)
     with pytest.raises(MorphError, match="curvature of SGD"):
         apply(plan, model, optimizer)
     assert same(state(model, optimizer), before)
@@ -216,7 +216,7 @@ class Wrapped(torch.optim.Adam):
     ],
 )
 def test_an_optimizer_whose_state_cannot_be_carried_is_named_and_nothing_changes(x, state, same, make, match):
-    model = small_cnn().double()
+    model = small_cnn(channels=8).double()
     optimizer = make(model.parameters())
 
     def closure():
@@ -226,7 +226,7 @@ def test_an_optimizer_whose_state_cannot_be_carried_is_named_and_nothing_changes
         return loss
 
     optimizer.step(closure)
-    plan, before = Widen("features.conv2", 80).plan(model, x), state(model)
+    plan, before = Widen("features.conv2", 20).plan(model, x), state(model)
     with pytest.raises(MorphError, match=match):
         apply(plan, model, optimizer)
     assert same(state(model), before)

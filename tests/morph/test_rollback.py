@@ -22,8 +22,8 @@ from lab.morph import (
 )
 
 OPS = (
-    Widen("features.conv2", 80),
-    Prune("features.conv2", 40),
+    Widen("features.conv2", 20),
+    Prune("features.conv2", 10),
     InsertResidual("features"),
     Deepen("features.relu1"),
     SetKernel("features.conv2", (5, 1)),
@@ -39,52 +39,52 @@ OPTIMIZERS = {
 
 @pytest.mark.parametrize("op", OPS, ids=str)
 @pytest.mark.parametrize("kind", OPTIMIZERS)
-def test_after_training_everything_comes_back_bit_by_bit(specimen, images, state, same, train, op, kind):
-    optimizer = OPTIMIZERS[kind](specimen.parameters())
+def test_after_training_everything_comes_back_bit_by_bit(narrow, images, state, same, train, op, kind):
+    optimizer = OPTIMIZERS[kind](narrow.parameters())
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1)
-    train(specimen, optimizer, images)
+    train(narrow, optimizer, images)
     scheduler.step()
-    held = specimen(images).sum()
-    before = state(specimen, optimizer)
-    gradients = [p.grad.clone() for p in specimen.parameters()]
-    report = apply(op.plan(specimen, images), specimen, optimizer)
-    train(specimen, optimizer, images)
+    held = narrow(images).sum()
+    before = state(narrow, optimizer)
+    gradients = [p.grad.clone() for p in narrow.parameters()]
+    report = apply(op.plan(narrow, images), narrow, optimizer)
+    train(narrow, optimizer, images)
     torch.rand(3)
     rollback(report)
     del held
-    specimen.train()
-    assert same(state(specimen, optimizer), before)
-    assert all(torch.equal(p.grad, g) for p, g in zip(specimen.parameters(), gradients, strict=True))
+    narrow.train()
+    assert same(state(narrow, optimizer), before)
+    assert all(torch.equal(p.grad, g) for p, g in zip(narrow.parameters(), gradients, strict=True))
     assert scheduler.optimizer.param_groups[0] is optimizer.param_groups[0]
 
 
-def test_the_run_goes_on_as_if_nothing_had_been(specimen, images, train):
-    twin = copy.deepcopy(specimen)
-    optimizer, other = (OPTIMIZERS["sgd"](model.parameters()) for model in (specimen, twin))
-    train(specimen, optimizer, images)
+def test_the_run_goes_on_as_if_nothing_had_been(narrow, images, train):
+    twin = copy.deepcopy(narrow)
+    optimizer, other = (OPTIMIZERS["sgd"](model.parameters()) for model in (narrow, twin))
+    train(narrow, optimizer, images)
     train(twin, other, images)
-    report = apply(Widen("features.conv1", 40).plan(specimen, images), specimen, optimizer)
-    train(specimen, optimizer, images)
+    report = apply(Widen("features.conv1", 10).plan(narrow, images), narrow, optimizer)
+    train(narrow, optimizer, images)
     rollback(report)
-    train(specimen, optimizer, images)
+    train(narrow, optimizer, images)
     train(twin, other, images)
-    assert all(torch.equal(a, b) for a, b in zip(specimen.parameters(), twin.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(narrow.parameters(), twin.parameters(), strict=True))
 
 
-def test_changes_are_taken_back_last_in_first_out(specimen, images, state, same):
+def test_changes_are_taken_back_last_in_first_out(narrow, images, state, same):
     states, reports = [], []
-    for op in (Widen("features.conv2", 80), Prune("features.conv2", 64), Widen("features.conv2", 80)):
-        states.append(state(specimen))
-        reports.append(apply(op.plan(specimen, images), specimen))
+    for op in (Widen("features.conv2", 20), Prune("features.conv2", 16), Widen("features.conv2", 20)):
+        states.append(state(narrow))
+        reports.append(apply(op.plan(narrow, images), narrow))
     with pytest.raises(MorphError, match="the last change of the model, came change 1 of 3|change 1 of 3"):
         rollback(reports[0])
     for report, before in zip(reversed(reports), reversed(states), strict=True):
         rollback(report)
-        assert same(state(specimen), before)
+        assert same(state(narrow), before)
 
 
-def test_a_released_change_cannot_be_taken_back_or_verified(specimen, images):
-    report = apply(Deepen("features.relu1").plan(specimen, images), specimen)
+def test_a_released_change_cannot_be_taken_back_or_verified(narrow, images):
+    report = apply(Deepen("features.relu1").plan(narrow, images), narrow)
     report.release()
     with pytest.raises(MorphError, match="released or rolled back"):
         rollback(report)
@@ -92,58 +92,58 @@ def test_a_released_change_cannot_be_taken_back_or_verified(specimen, images):
         verify(report, images)
 
 
-def test_a_change_is_taken_back_once(specimen, images):
-    report = apply(Deepen("features.relu1").plan(specimen, images), specimen)
+def test_a_change_is_taken_back_once(narrow, images):
+    report = apply(Deepen("features.relu1").plan(narrow, images), narrow)
     rollback(report)
     with pytest.raises(MorphError, match="released or rolled back"):
         rollback(report)
 
 
-def test_verify_sees_what_training_did_and_touches_nothing(specimen, images, state, same, train):
-    optimizer = OPTIMIZERS["sgd"](specimen.parameters())
-    report = apply(AddBranch("features.conv3").plan(specimen, images), specimen, optimizer)
+def test_verify_sees_what_training_did_and_touches_nothing(narrow, images, state, same, train):
+    optimizer = OPTIMIZERS["sgd"](narrow.parameters())
+    report = apply(AddBranch("features.conv3").plan(narrow, images), narrow, optimizer)
     assert verify(report, images) == 0.0
-    train(specimen, optimizer, images)
-    before = state(specimen, optimizer)
+    train(narrow, optimizer, images)
+    before = state(narrow, optimizer)
     assert verify(report, images) > 1e-3
-    assert same(state(specimen, optimizer), before)
+    assert same(state(narrow, optimizer), before)
 
 
-def test_a_change_that_fails_half_way_leaves_the_model_as_it_was(specimen, images, state, same, monkeypatch):
-    plan = Widen("features.conv2", 80).plan(specimen, images)
-    before = state(specimen)
+def test_a_change_that_fails_half_way_leaves_the_model_as_it_was(narrow, images, state, same, monkeypatch):
+    plan = Widen("features.conv2", 20).plan(narrow, images)
+    before = state(narrow)
 
     def fail(*args):
         raise RuntimeError("power cut")
 
     monkeypatch.setattr(nn.Module, "get_submodule", fail)
     with pytest.raises(RuntimeError, match="power cut"):
-        apply(plan, specimen)
+        apply(plan, narrow)
     monkeypatch.undo()
-    assert same(state(specimen), before)
+    assert same(state(narrow), before)
 
 
-def test_a_change_of_nothing_is_not_called_applied(specimen, images):
-    plan = dataclasses.replace(Prune("features.conv2", 40).plan(specimen, images), steps=())
-    report = apply(plan, specimen)
+def test_a_change_of_nothing_is_not_called_applied(narrow, images):
+    plan = dataclasses.replace(Prune("features.conv2", 10).plan(narrow, images), steps=())
+    report = apply(plan, narrow)
     assert not report.applied
     assert not report.digests.changed
     assert "NOT applied: nothing is different" in str(report)
 
 
-def test_memory_is_back_at_its_start_after_a_roll_back(specimen, images, train):
-    optimizer = OPTIMIZERS["adam"](specimen.parameters())
-    train(specimen, optimizer, images)
-    plan = InsertResidual("features").plan(specimen, images)
+def test_memory_is_back_at_its_start_after_a_roll_back(narrow, images, train):
+    optimizer = OPTIMIZERS["adam"](narrow.parameters())
+    train(narrow, optimizer, images)
+    plan = InsertResidual("features").plan(narrow, images)
 
     def there_and_back():
-        report = apply(plan, specimen, optimizer)
-        train(specimen, optimizer, images, 1)
+        report = apply(plan, narrow, optimizer)
+        train(narrow, optimizer, images, 1)
         rollback(report)
 
-    before = tensor_bytes((specimen, optimizer))
+    before = tensor_bytes((narrow, optimizer))
     there_and_back()
-    assert tensor_bytes((specimen, optimizer)) == before
+    assert tensor_bytes((narrow, optimizer)) == before
     leak = measure_leak(there_and_back, calls=8)
     assert leak.ok, leak
 

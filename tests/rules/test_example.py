@@ -1,5 +1,8 @@
 """The README is short, and its examples run as they are printed."""
 
+import contextlib
+import functools
+import io
 import re
 from pathlib import Path
 
@@ -23,20 +26,30 @@ def test_the_first_page_is_short_and_has_three_examples():
     assert all(len(block.strip().splitlines()) <= EXAMPLE_LINES_MOST for block in BLOCKS)
 
 
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory):
+    """What the example of that number prints; it runs once."""
+
+    @functools.cache
+    def run(number):
+        folder, shown = tmp_path_factory.mktemp("example"), io.StringIO()
+        path = folder / "example.py"
+        path.write_text(BLOCKS[number], encoding="utf-8")
+        with contextlib.chdir(folder), contextlib.redirect_stdout(shown):
+            exec(compile(BLOCKS[number], str(path), "exec"), {"__name__": "example"})
+        return shown.getvalue()
+
+    return run
+
+
 @pytest.mark.parametrize("number", range(len(SHOWN)))
-def test_an_example_of_the_first_page_runs_and_shows_what_it_says(number, capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / "example.py"
-    path.write_text(BLOCKS[number], encoding="utf-8")
-    exec(compile(BLOCKS[number], str(path), "exec"), {"__name__": "example"})
-    printed = capsys.readouterr().out
-    missing = [text for text in SHOWN[number] if text not in printed]
-    assert not missing, printed
+def test_an_example_of_the_first_page_runs_and_shows_what_it_says(number, printed):
+    missing = [text for text in SHOWN[number] if text not in printed(number)]
+    assert not missing, printed(number)
 
 
-def test_the_first_page_explains_each_label_that_its_second_example_prints(capsys):
-    exec(compile(BLOCKS[1], "example.py", "exec"), {"__name__": "example"})
-    rows = capsys.readouterr().out.split("-\n", 1)[1].splitlines()
+def test_the_first_page_explains_each_label_that_its_second_example_prints(printed):
+    rows = printed(1).split("-\n", 1)[1].splitlines()
     labels = [line.split("  ")[0] for line in rows if "  " in line]
     text = README.read_text(encoding="utf-8")
     assert len(labels) >= 6

@@ -12,7 +12,7 @@ from lab.datasets import DataConfig
 from lab.explore import SCORES, Prior, evolution
 from lab.search import SEARCH_SPACES, Search, SearchConfig, halving, search
 from lab.search.problem import SearchProblem
-from lab.space import SIZES, Genotype
+from lab.space import NB201, SIZES, Genotype
 from lab.state import rng_state
 
 SMALL = DataConfig(name="digits", train_limit=60)
@@ -62,6 +62,17 @@ def test_every_space_is_searched_by_scores(space):
     assert beliefs.genotype == report.genotype
     assert [row["cell"] for row in report.preferred_to[:1]] == [beliefs.cells[1].genotype.to_json()]
     assert ("largest network" in str(report)) == (space == "sizes")
+
+
+def test_scores_are_those_of_fresh_networks_in_any_order():
+    cell = Genotype.from_indices(NB201, (3, 1, 2, 3, 4, 3))
+    names = ("log_synflow", "flops", "naswot", "skip_length", "parameters")
+    problem = SearchProblem(config(space="nb201", scores=names))
+    for repeat in (0, 1):
+        found, x = problem.scores(cell, repeat), problem.batch(repeat)
+        assert tuple(found) == names
+        network = problem.network(cell, "score", repeat, *cell.indices)
+        assert {name: found[name] for name in SCORES} == {name: SCORES[name](network, x) for name in SCORES}
 
 
 def test_evidence_is_gathered_with_two_seeds_and_decides_among_what_was_trained(short):
