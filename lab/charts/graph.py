@@ -9,8 +9,8 @@ from lab.charts.layout import LEGEND, make_figure
 from lab.charts.plotly import go
 from lab.charts.style import GREY, LineStyle
 
-ROW = 92
-"""Pixels of one layer."""
+BOX, LINE, ARROW = 32, 15, 34
+"""Pixels of a box with its name alone, of each further line in it, and of the arrow below a box."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,16 @@ def _layers(nodes: Sequence[GraphNode]) -> list[int]:
     return found
 
 
+def _box(node: GraphNode) -> int:
+    """Pixels from the top to the bottom of its box."""
+    return BOX + LINE * len(node.lines)
+
+
+def _text(node: GraphNode) -> str:
+    """What its box says; letters of less than 11 pixels cannot be read."""
+    return "<br>".join([f"<b>{node.name}</b>", *(f"<span style='font-size:11px'>{line}</span>" for line in node.lines)])
+
+
 def graph_figure(nodes: Sequence[GraphNode], *, title: str = "") -> go.Figure:
     """Boxes with their texts, and an arrow from each input to its node.
 
@@ -48,20 +58,22 @@ def graph_figure(nodes: Sequence[GraphNode], *, title: str = "") -> go.Figure:
     if not nodes:
         raise ConfigError("at least one operation", "none", "draw a tensor that an operation made")
     layers = _layers(nodes)
-    # An input that is used late stands just above its first user, so that arrows stay short.
+    # What is used late stands just above its first user, so that arrows stay short and cross few boxes.
     for number in reversed(range(len(nodes))):
         users = [layers[n] for n, node in enumerate(nodes) if number in node.inputs]
-        if users and not nodes[number].inputs:
+        if users:
             layers[number] = min(users) - 1
     rows: dict[int, list[int]] = {}
     for number, layer in enumerate(layers):
         rows.setdefault(layer, []).append(number)
     x = {n: (place + 1) / (len(row) + 1) for row in rows.values() for place, n in enumerate(row)}
+    row_height = ARROW + max(map(_box, nodes))
+    half = [_box(node) / 2 / row_height for node in nodes]
     labels = [
         {
             "x": x[number],
             "y": -layers[number],
-            "text": "<br>".join([f"<b>{node.name}</b>", *(f"<sub>{line}</sub>" for line in node.lines)]),
+            "text": _text(node),
             "showarrow": False,
             "bordercolor": node.style.color,
             "borderwidth": 2,
@@ -73,9 +85,9 @@ def graph_figure(nodes: Sequence[GraphNode], *, title: str = "") -> go.Figure:
     arrows = [
         {
             "x": x[number],
-            "y": -layers[number] + 0.36,
+            "y": half[number] - layers[number],
             "ax": x[source],
-            "ay": -layers[source] - 0.36,
+            "ay": -layers[source] - half[source],
             **{"xref": "x", "yref": "y", "axref": "x", "ayref": "y"},
             "text": "",
             "showarrow": True,
@@ -107,12 +119,12 @@ def graph_figure(nodes: Sequence[GraphNode], *, title: str = "") -> go.Figure:
     depth = max(layers)
     return make_figure(
         data,
-        height=150 + ROW * (depth + 1),
+        height=124 + row_height * (depth + 1),
         title=title,
         hovermode="closest",
         showlegend=True,
         annotations=[*arrows, *labels],
         legend={**LEGEND, "itemsizing": "constant"},
         xaxis={**hidden, "range": [0, 1]},
-        yaxis={**hidden, "range": [-depth - 0.6, 0.6 - min(layers)]},
+        yaxis={**hidden, "range": [-depth - 0.5, 0.5 - min(layers)]},
     )

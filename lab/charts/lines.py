@@ -1,6 +1,7 @@
 """Named rows of numbers over one axis, for instance a measure of two networks over their layers."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lab.base import ConfigError
@@ -10,6 +11,10 @@ from lab.charts.style import series_style
 
 SYMBOLS: tuple[str, ...] = ("circle", "x", "square", "diamond", "triangle-up")
 """Marker of the first, second, ... line, so that colour is not the only sign."""
+MARKERS = 24
+"""About as many markers a line has at most: more hide the line, and one another."""
+TICKS = 6
+"""Most powers of ten that a logarithmic axis names."""
 
 
 def lines_figure(
@@ -22,7 +27,7 @@ def lines_figure(
     log_y: bool = False,
     height: int = 320,
 ) -> go.Figure:
-    """One line with a marker at each point for each entry of `lines`.
+    """One line for each entry of `lines`, with a marker at each point, or at some where there are many.
 
     Args:
         x: numbers or names, one for each point.
@@ -49,11 +54,11 @@ def lines_figure(
                 "x": list(x),
                 "y": list(values),
                 "line": {"color": style.color, "dash": style.dash, "width": 2},
-                "marker": {"symbol": SYMBOLS[index % len(SYMBOLS)], "size": 8},
+                "marker": {"symbol": SYMBOLS[index % len(SYMBOLS)], "size": 8, "maxdisplayed": MARKERS},
                 "hovertemplate": f"{style.label}, %{{x}}: %{{y:.4g}}<extra></extra>",
             }
         )
-    kind = {"type": "log"} if log_y else {}
+    kind = _log_axis(value for values in lines.values() for value in values) if log_y else {}
     return make_figure(
         data,
         height=height,
@@ -63,3 +68,15 @@ def lines_figure(
         xaxis=axis(title={"text": x_title, "standoff": 4}),
         yaxis=axis(title={"text": y_title}, **kind),
     )
+
+
+def _log_axis(values: Iterable[float]) -> dict[str, Any]:
+    """A logarithmic axis for values, of which those <= 0 have no place on it.
+
+    It has powers of ten, since numbers written out are as wide as the picture where a loss explodes, and none of the
+    small digits between them, which Plotly writes too small to be read where the values span more than one power.
+    """
+    powers = [math.log10(value) for value in values if 0 < value < math.inf]
+    span = max(powers, default=0.0) - min(powers, default=0.0)
+    ticks = {"dtick": math.ceil(span / TICKS)} if span > 1 else {}
+    return {"type": "log", "exponentformat": "power", **ticks}

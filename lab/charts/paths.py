@@ -13,7 +13,11 @@ from lab.charts.plotly import go
 from lab.charts.style import GREY, primitive_style
 
 LANE = 22
-"""Pixels of one lane."""
+"""Pixels of one lane: its text, and the line below it at its broadest."""
+BROAD = 5
+"""Pixels that a lane with all counts is broader than one with none."""
+TOP, BOTTOM = 58, 12
+"""Pixels above and below the lanes; there is no legend."""
 BEND = 0.22
 """Distance from a node at which a lane has reached its height, in distances between nodes."""
 
@@ -34,6 +38,7 @@ def path_figure(
     counts: Sequence[Sequence[int]],
     drawn: Sequence[int] = (),
     *,
+    mark: str = "drawn",
     title: str = "",
 ) -> go.Figure:
     """Lanes of a supernet's cell, each as broad as its share of the counts of its edge.
@@ -43,7 +48,8 @@ def path_figure(
         primitives: names of the operations; each edge has all of them.
         counts: for each edge, how often each operation has been drawn.
         drawn: for each edge the index of the operation that is drawn now; empty for none. Its lane is coloured and says
-            "drawn"; the others are grey and dotted.
+            `mark`; the others are grey and dotted.
+        mark: a word for the path.
         title: above the figure.
 
     Raises:
@@ -70,14 +76,15 @@ def path_figure(
             taken = bool(drawn) and drawn[number] == lane
             share = counts[number][lane] / max(sum(counts[number]), 1)
             text = f"{primitive_style(primitive).label} · {counts[number][lane]:,}"
-            data.append(_lane(source, target, y, f"{source} → {target}: {text}", primitive, share, taken))
+            way = _lane(source, target, y, f"{source} → {target}: {text}", primitive, share, taken)
+            data.append(way)
             notes.append(
                 {
                     # Half-way to the next node: no other edge rises there.
                     "x": source + 0.5,
                     "y": y,
-                    "yshift": 8,
-                    "text": f"<b>{text} · drawn</b>" if taken else text,
+                    "yshift": 7 + way["line"]["width"] / 2,
+                    "text": f"<b>{text} · {mark}</b>" if taken else text,
                     "font": {"size": 11},
                     "showarrow": False,
                 }
@@ -95,25 +102,26 @@ def path_figure(
             "hovertemplate": "node %{x}<extra></extra>",
         }
     )
-    rows = (max(band_of, default=0) + 1) * (len(primitives) + 1)
+    low, high = -1.2, (max(band_of, default=0) + 1) * (len(primitives) + 1) + 0.3
     hidden = {"visible": False, "fixedrange": True}
     return make_figure(
         data,
-        height=90 + LANE * rows,
+        height=round(TOP + BOTTOM + LANE * (high - low)),
         title=title,
+        margin={"l": 8, "r": 12, "t": TOP, "b": BOTTOM},
         hovermode="closest",
         showlegend=False,
         annotations=notes,
         xaxis={**hidden, "range": [-0.2, max(nodes, default=0) + 0.2]},
-        yaxis={**hidden, "range": [-1.2, rows + 0.3]},
+        yaxis={**hidden, "range": [low, high]},
     )
 
 
 def _lane(source: int, target: int, y: float, text: str, primitive: str, share: float, taken: bool) -> dict[str, Any]:
     """One operation's way from node to node; a drawn one in its colour, another one grey and dotted."""
-    line: dict[str, Any] = {"width": 1 + 8 * share, "color": GREY, "dash": "dot"}
+    line: dict[str, Any] = {"width": 1 + BROAD * share, "color": GREY, "dash": "dot"}
     if taken:
-        line = {"width": 3 + 8 * share, "color": primitive_style(primitive).color, "dash": "solid"}
+        line = {"width": 3 + BROAD * share, "color": primitive_style(primitive).color, "dash": "solid"}
     return {
         "type": "scatter",
         "mode": "lines",

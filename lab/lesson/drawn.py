@@ -35,14 +35,14 @@ class DrawnReport(LessonReport):
         if figure is None:
             return {"text/html": page, "text/plain": text}
         # Plotly's widgets take long to import, and a report that nobody draws needs none.
-        from lab.lesson.widgets import HTML, TEXT_COLOR, VBox, fitted, go, mime_bundle
+        from lab.lesson.widgets import TEXT_COLOR, VBox, fitted, formatted, go, mime_bundle
 
         figure.layout.font.color = TEXT_COLOR
         picture = fitted(go.FigureWidget(figure))
         if self.folded:
-            below = HTML(f"<details><summary>the same in numbers</summary>{page}</details>")
+            below = formatted(f"<details><summary>the same in numbers</summary>{page}</details>")
             return mime_bundle(VBox([picture, below]), page, text, **options)
-        return mime_bundle(VBox([HTML(page), picture]), page, text, **options)
+        return mime_bundle(VBox([formatted(page), picture]), page, text, **options)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

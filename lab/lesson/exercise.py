@@ -60,7 +60,7 @@ class Attempt(DrawnReport):
         return tuple(dict.fromkeys(result.meaning or f"{result.name}: {result.problems[0]}" for result in off))
 
     def tables(self) -> tuple[ReportTable, ...]:
-        """The status, then each comparison."""
+        """The status, then a row for each comparison."""
         sentence = {
             "not tried yet": "○ not tried yet: the function returns nothing. Write its body and end it with `return`.",
             "not yet": "✗ not yet: see below how far off it is. `.hint()` helps.",
@@ -68,18 +68,27 @@ class Attempt(DrawnReport):
         }[self.status]
         said = (f"what is wrong: {self.mistake}",) if self.mistake else ()
         head = ReportTable(title=f"Exercise: {self.name}", columns=(), rows=(), notes=(sentence, *said))
-        return (head, *(table for result in self.results for table in result.tables()))
+        return (head, self._comparisons()) if self.results else (head,)
+
+    def _comparisons(self) -> ReportTable:
+        """The tables of all comparisons as one, what each says below."""
+        tables = [(result.name, table) for result in self.results for table in result.tables()]
+        columns = ("check", *tables[0][1].columns)
+        rows = tuple((name, *row) for name, table in tables for row in table.rows)
+        notes = tuple(f"{name}: {note}" for name, table in tables for note in table.notes)
+        return ReportTable(title="", columns=columns, rows=rows, notes=notes)
 
     def figure(self) -> "go.Figure | None":
-        """What came beside what was wanted, of the first check that is off, else of the first that can be drawn."""
-        drawn = [result for result in self.results if result.pair is not None]
-        shown = next((result for result in drawn if not result.ok), drawn[0] if drawn else None)
-        if shown is None or shown.pair is None:
+        """What came beside what was wanted, of the first check that is off, else of the one with the most numbers."""
+        drawn = [(result, result.pair) for result in self.results if result.pair is not None]
+        if not drawn:
             return None
+        most = max(drawn, key=lambda each: each[1][0].size)
+        shown, pair = next((each for each in drawn if not each[0].ok), most)
         # Plotly takes longer to import than most answers to check.
         from lab.charts import comparison_figure
 
-        return comparison_figure(*shown.pair, title=f"{shown.verdict}: {shown.name}")
+        return comparison_figure(*pair, title=f"{shown.verdict}: {shown.name}")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

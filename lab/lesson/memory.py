@@ -77,7 +77,8 @@ def memory_bars(*, title: str = "Memory", **amounts: int) -> MemoryBars:
 
     Args:
         title: what was measured and with which instrument.
-        **amounts: bytes, at least one; the last is compared with the first.
+        **amounts: bytes, at least one; the last is compared with the first. An underscore in a name is shown as a
+            space.
 
     Raises:
         ConfigError: no amount, or one that is no whole number of bytes >= 0.
@@ -87,7 +88,7 @@ def memory_bars(*, title: str = "Memory", **amounts: int) -> MemoryBars:
     for name, count in amounts.items():
         if isinstance(count, bool) or not isinstance(count, int) or count < 0:
             raise ConfigError(f"{name} in whole bytes >= 0", repr(count), "give the number of bytes")
-    return MemoryBars(amounts=amounts, title=title)
+    return MemoryBars(amounts={name.replace("_", " "): count for name, count in amounts.items()}, title=title)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -56,7 +56,8 @@ class ParameterTable(LessonReport):
         """One line for each tensor, totals below."""
         columns = ["name", "kind", "device", "dtype", "shape", "requires_grad", "gradient norm", "bytes"]
         if self.foreign is not None:
-            columns.append("optimizer")
+            # Beside the name: a page of 1000 pixels has no room for nine columns, and this one was asked for.
+            columns.insert(1, "optimizer")
         lines = tuple(self._cells(row) for row in self.rows)
         notes = [f"{len(self.rows)} tensors, {format_bytes(self.bytes)}"]
         if self.foreign:
@@ -75,7 +76,7 @@ class ParameterTable(LessonReport):
             str(row.bytes),
         ]
         if self.foreign is not None:
-            cells.append(row.optimizer or "-")
+            cells.insert(1, row.optimizer or "-")
         return tuple(cells)
 
 

@@ -25,6 +25,8 @@ class PathDrawing(DrawnReport):
     """For each edge, how often each operation was drawn."""
     path: tuple[int, ...]
     """For each edge the operation that is drawn now; empty for none."""
+    mark: str
+    """A word for the path."""
     title: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -37,13 +39,13 @@ class PathDrawing(DrawnReport):
         return {"title": self.title, "counts": counts, "path": path}
 
     def tables(self) -> tuple[ReportTable, ...]:
-        """One row for each operation, one column for each edge; an arrow stands at what is drawn now."""
+        """One row for each operation, one column for each edge; an arrow stands at the path."""
         rows = tuple(
             (name, *(self._count(edge, place) for edge in range(len(self.edges))))
             for place, name in enumerate(self.primitives)
         )
-        notes = ("→ drawn now",) if self.path else ()
-        return (ReportTable(title=self.title, columns=("drawn how often", *self.edges), rows=rows, notes=notes),)
+        notes = (f"→ {self.mark}",) if self.path else ()
+        return (ReportTable(title=self.title, columns=("how often", *self.edges), rows=rows, notes=notes),)
 
     def _count(self, edge: int, place: int) -> str:
         sign = "→ " if self.path and self.path[edge] == place else ""
@@ -53,11 +55,11 @@ class PathDrawing(DrawnReport):
         """The lanes of each edge."""
         from lab.charts import path_figure
 
-        return path_figure(self.ends, self.primitives, self.counts, self.path, title=self.title)
+        return path_figure(self.ends, self.primitives, self.counts, self.path, mark=self.mark, title=self.title)
 
 
 def draw_paths(
-    space: Space, draws: Iterable[Sequence[int]], path: Sequence[int] = (), *, title: str = ""
+    space: Space, draws: Iterable[Sequence[int]], path: Sequence[int] = (), *, mark: str = "drawn", title: str = ""
 ) -> PathDrawing:
     """Draw the cell of a supernet: a lane for each operation of each edge, its count beside it.
 
@@ -65,6 +67,7 @@ def draw_paths(
         space: with one type of cell.
         draws: for each draw the index of the operation on each edge.
         path: the draw that is shown now; none where it is empty.
+        mark: a word for the path, for instance "best" where the draws are what several searches have found.
         title: above the picture.
 
     Raises:
@@ -92,5 +95,6 @@ def draw_paths(
         primitives=tuple(space.primitives),
         counts=tuple(tuple(row) for row in counts),
         path=tuple(path),
+        mark=mark,
         title=title,
     )

@@ -10,7 +10,7 @@ page has stopped answering is replaced. What cannot be told apart is a page that
 import time
 from typing import Any
 
-from lab.lesson.widgets import go
+from lab.lesson.widgets import fitted, go
 
 PATIENCE_SECONDS = 5.0
 """Time without an answer after which a widget is replaced; doubles with each replacement."""
@@ -61,7 +61,7 @@ class Picture:
             self._sent = self._wanted
 
     def _replace(self, figure: go.Figure) -> None:
-        self.widget = go.FigureWidget(figure)
+        self.widget = fitted(go.FigureWidget(figure))
         self.widget.observe(self._hear, names="_js2py_traceDeltas")
         self._sent = figure
         self._answered = None
@@ -80,7 +80,7 @@ def _update(widget: go.FigureWidget, figure: go.Figure) -> None:
     traces = [{**new.to_plotly_json(), "uid": old.uid} for old, new in zip(widget.data, figure.data, strict=True)]
     layout = figure.layout.to_plotly_json()
     # The stored state, from which a page draws that comes late; the update below is only a message to pages.
-    widget._widget_data, widget._widget_layout = traces, figure.layout.to_plotly_json()
+    widget._widget_data, widget._widget_layout = traces, {**figure.layout.to_plotly_json(), "autosize": True}
     with widget.batch_update():
         for old, trace in zip(widget.data, traces, strict=True):
             old.update(trace, overwrite=True)

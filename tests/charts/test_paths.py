@@ -26,5 +26,20 @@ def test_a_lane_that_was_drawn_more_often_is_broader():
     assert few.line.width < many.line.width
 
 
+def test_the_text_of_a_lane_stands_between_its_line_and_the_next_one():
+    figure = path_figure([(0, 1)], ["none", "skip_connect"], [[0, 3]], [1])
+    low, high = figure.layout.yaxis.range
+    lane = (figure.layout.height - figure.layout.margin.t - figure.layout.margin.b) / (high - low)
+    for line, note in zip(lanes(figure), figure.layout.annotations, strict=True):
+        bottom, top = note.yshift - note.font.size / 2, note.yshift + note.font.size / 2
+        assert bottom > line.line.width / 2
+        assert top < lane - 1, "a line above that is thin"
+
+
+def test_the_path_has_the_word_that_is_given():
+    figure = path_figure([(0, 1)], ["none", "skip_connect"], [[0, 3]], [1], mark="best")
+    assert [note.text for note in figure.layout.annotations] == ["none · 0", "<b>skip · 3 · best</b>"]
+
+
 def test_a_supernet_that_was_never_drawn_has_thin_lanes():
     assert {lane.line.width for lane in lanes(path_figure([(0, 1)], ["none", "skip_connect"], [[0, 0]]))} == {1.0}

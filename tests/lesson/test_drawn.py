@@ -67,11 +67,18 @@ def test_the_paths_of_a_supernet_count_each_operation_and_mark_the_drawn_one():
         "avg_pool_3x3": 1,
     }
     assert data["path"] == {"cell 1<-0": "avg_pool_3x3", "cell 2<-0": "nor_conv_3x3", "cell 2<-1": "nor_conv_1x1"}
-    assert "nor_conv_1x1     0          0          → 3" in str(drawn)
+    assert "nor_conv_1x1  0          0          → 3" in str(drawn)
+    assert str(drawn).endswith("→ drawn")
     figure = drawn.figure()
     lanes = [trace for trace in figure.data if trace.mode == "lines"]
     assert [lane.line.dash for lane in lanes].count("solid") == 3
     assert sum("· drawn" in note.text for note in figure.layout.annotations) == 3
+
+
+def test_the_path_of_something_else_than_a_draw_has_its_own_word():
+    found = draw_paths(NB125, [(0, 1, 2)], (0, 1, 2), mark="best")
+    assert "drawn" not in str(found)
+    assert sum("· best" in note.text for note in found.figure().layout.annotations) == 3
 
 
 def test_paths_without_a_drawn_one_mark_none():
@@ -98,14 +105,27 @@ def test_widgets_come_from_the_packages_that_jupyter_lab_and_vs_code_can_show():
     assert set(views.values()) == {"anywidget", "@jupyter-widgets/controls", "@jupyter-widgets/base"}
 
 
+def test_a_picture_follows_the_window_and_offers_to_send_it_nowhere():
+    config = widgets.fitted(widgets.go.FigureWidget())._config
+    assert config["responsive"]
+    assert not config["showSendToCloud"]
+    assert not config["displaylogo"]
+
+
+def test_a_report_in_a_widget_is_formatted_as_one_without():
+    assert "jp-RenderedHTMLCommon" in widgets.formatted("<table></table>")._dom_classes
+
+
 def test_a_picture_takes_the_width_of_its_page_when_the_page_has_drawn_it():
     widget = widgets.fitted(widgets.go.FigureWidget({"data": [{"y": [1, 2]}]}))
-    assert widget.layout.autosize is None
+    assert widget._widget_layout["autosize"] is True, "a page that never answers fits with the first change"
+    assert widget._last_layout_edit_id == 0
     deltas = [{"uid": trace.uid} for trace in widget.data]
     for number in (0, 1):
         widget._js2py_traceDeltas = {"trace_deltas": deltas, "trace_edit_id": number}
-        assert widget.layout.autosize is True
         assert widget._last_layout_edit_id == 1, "asked once"
+    widget._js2py_traceDeltas = {"trace_deltas": deltas, "trace_edit_id": 1}
+    assert widget._last_layout_edit_id == 2, "an answer given twice is that of another cell that shows the figure"
 
 
 @pytest.mark.parametrize(("drawn", "folded"), [(draw_lines([1], x_title="x", a=[1.0]), True), (FATE, False)])

@@ -105,6 +105,22 @@ def test_the_picture_shows_what_came_beside_what_was_wanted(square):
     assert square.check(lambda x: ...).figure() is None
 
 
+def test_of_green_checks_the_one_with_the_most_numbers_is_drawn():
+    def compare(answer):
+        return [check("one", answer(1.0), 2.0), check("three", answer(torch.ones(3)), 2 * torch.ones(3))]
+
+    exercise = Exercise("double", hints=("x",), compare=compare)
+    assert exercise.check(lambda x: 2 * x).figure().layout.title.text == "✓ exact: three"
+    assert exercise.check(lambda x: 3 * x).figure().layout.title.text == "✗ off: one"
+
+
+def test_the_checks_are_rows_of_one_table(square):
+    _, table = square.check(lambda x: x * x + 1).tables()
+    assert [row[:2] for row in table.rows] == [("x squared", "✗ off"), ("of a half", "✗ off")]
+    assert table.notes[0] == "x squared: what is wrong: each number times itself"
+    assert len(square.check(lambda x: ...).tables()) == 1
+
+
 def test_a_notebook_gets_the_picture_and_the_text(square):
     bundle = square.check(lambda x: 2 * x)._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle

@@ -21,6 +21,12 @@ def test_numbers_stand_beside_the_bars_in_text_and_html():
         assert "after less before: +250 kB (+25.0 %)" in shown
 
 
+def test_an_underscore_in_a_name_is_shown_as_a_space():
+    bars = memory_bars(with_a_child=2, of_its_own=1)
+    assert bars.amounts == {"with a child": 2, "of its own": 1}
+    assert "of its own less with a child" in str(bars)
+
+
 def test_html_bars_have_the_same_share():
     assert "width:40.0%" in memory_bars(before=100, after=40)._repr_html_()
 

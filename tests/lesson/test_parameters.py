@@ -71,6 +71,8 @@ def test_the_optimizer_column_tells_which_group_holds_a_parameter():
     assert rows(table)["weight"].optimizer == "group 0"
     assert rows(table)["bias"].optimizer == "no"
     assert table.foreign == 0
+    assert table.tables()[0].columns[:2] == ("name", "optimizer"), "a narrow page shows these"
+    assert table.tables()[0].rows[0][:3] == ("weight", "group 0", "parameter")
     assert "optimizer" not in str(parameter_table(model))
 
 

@@ -44,6 +44,18 @@ def test_without_a_page_every_figure_is_taken_at_once(picture):
     assert picture.settled
 
 
+def test_each_widget_takes_the_width_of_its_page_and_so_does_the_one_that_replaces_it(picture):
+    for traces in (1, 2):
+        picture.show(figure(1.0, traces=traces))
+        before = picture.widget._last_layout_edit_id
+        answer(picture.widget)
+        assert picture.widget._last_layout_edit_id == before + 1, "asked to fit"
+        assert picture.widget._config["responsive"]
+    assert picture.settled
+    picture.show(figure(2.0, traces=2))
+    assert picture.widget._widget_layout["autosize"] is True
+
+
 def test_a_figure_without_traces_is_not_drawn():
     picture = Picture()
     picture.show(go.Figure())

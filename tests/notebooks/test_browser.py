@@ -42,11 +42,15 @@ LANDSCAPE = """() => {
     return [rows[0], rows[rows.length - 1]].flatMap(row => [row[0], row[row.length - 1]])
         .map(z => Math.round(1000 * z));
 }"""
-
-# Whether no picture is wider than its place.
+# Whether every picture is as wide as its place.
 FITS = """() => [...document.querySelectorAll('.js-plotly-plot')].every(
-    plot => plot._fullLayout?.width <= plot.clientWidth
+    plot => plot._fullLayout?.width === plot.clientWidth
 )"""
+# The same for at least half of them: the widget that the page has given up on is not heard of again.
+HALF_FITS = """() => {
+    const plots = [...document.querySelectorAll('.js-plotly-plot')];
+    return 2 * plots.filter(plot => plot._fullLayout?.width === plot.clientWidth).length >= plots.length;
+}"""
 
 
 def cut(path: Path, keep: Callable[[int, str], bool]) -> None:
@@ -98,6 +102,7 @@ def test_the_curve_of_the_tour_advances_in_jupyter_lab(server, open_lesson, tmp_
     lesson.page.screenshot(path=tmp_path / "end.png")
     # A picture is drawn a moment after its cell has ended; this fails where none ever marks a mutation.
     lesson.page.wait_for_function(f"({MARKS})() >= 1")
+    lesson.page.wait_for_function(HALF_FITS)
     lesson.require_sound()
     assert not [url for url in requests if not url.startswith((server.origin, "data:", "blob:"))]
 
@@ -115,6 +120,7 @@ def test_the_sliders_of_the_lesson_on_temperature_move_their_pictures(server, op
     lesson.menu("Run All Cells")
     page.wait_for_function("document.querySelectorAll('.js-plotly-plot .barlayer .bars').length >= 6")
     assert page.locator(".noUi-handle").count() == len(dials) == 4
+    page.wait_for_function(FITS)
     ground, *bars = [number for number, cell in enumerate(lesson.cells) if "= Dial(" in cell.source]
 
     def changed_by(number: int, picture: str) -> None:
@@ -147,8 +153,14 @@ def test_a_student_predicts_answers_wrong_and_then_right(open_lesson, tmp_path: 
     picture = lesson.number("whole = draw_graph")
     lesson.run(picture)
     expect(lesson.output(picture).locator(".annotation-text", has_text="Exp").first).to_be_visible()
-    # Drawn before it has a place; it takes the width of the page a moment later.
-    lesson.page.wait_for_function(FITS)
+    # Drawn before it has a place; it takes the width of the page a moment later, and follows that of the window.
+    for width in (1000, 1400):
+        lesson.page.set_viewport_size({"width": width, "height": 1400})
+        lesson.page.wait_for_function(FITS)
+    titles = "all => all.map(each => each.getAttribute('data-title'))"
+    buttons = lesson.output(picture).locator(".modebar-btn").evaluate_all(titles)
+    assert "Zoom" in buttons
+    assert not [name for name in buttons if "Share" in name], "a picture stays on this machine"
 
     stub, check = lesson.number("def gradient(w, x)"), lesson.number("puzzles.CHAIN_RULE.check(gradient)")
     lesson.write(stub, "def gradient(w, x): return (w * x).exp() ** 2 * x")

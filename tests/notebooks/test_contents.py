@@ -1,6 +1,7 @@
 """The table of what a lesson holds is what its command writes."""
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -22,6 +23,14 @@ def lessons() -> ModuleType:
 
 def test_the_table_of_words_tasks_and_pictures_is_as_written(lessons: ModuleType) -> None:
     assert lessons.table() in (ROOT / "notebooks" / "README.md").read_text(encoding="utf-8"), "python .ci/lessons.py"
+
+
+def test_every_link_of_the_table_of_contents_leads_to_a_file_that_a_copy_has_too() -> None:
+    """`lab lessons` opens the folder alone, and copies the files in it alone."""
+    folder = ROOT / "notebooks"
+    links = re.findall(r"\]\(([^)#]+)", (folder / "README.md").read_text(encoding="utf-8"))
+    assert links
+    assert not [link for link in links if not (folder / link).is_file() or "/" in link]
 
 
 def test_what_is_counted(lessons: ModuleType) -> None:

@@ -60,7 +60,7 @@ WRONG = {
 }
 # A picture that the code of a cell shows, as a widget.
 DRAWN = re.compile(r"^(\w+ = )?(draw_\w+|Dial)\(", re.MULTILINE)
-FITS = "plot => plot._fullLayout.width <= plot.clientWidth"
+FITS = "plot => plot._fullLayout.width === plot.clientWidth"
 SIZES = "plots => plots.map(plot => [plot.clientWidth, plot.clientHeight])"
 
 
@@ -115,8 +115,7 @@ class Student:
         plots = self.lesson.output(number).locator(".js-plotly-plot")
         expect(plots.first).to_be_visible()
         assert all(w > 300 and h > 200 for w, h in plots.evaluate_all(SIZES)), plots.evaluate_all(SIZES)
-        if "= Dial(" not in self.lesson.cells[number].source:
-            self.lesson.page.wait_for_function(FITS, arg=plots.first.element_handle())
+        self.lesson.page.wait_for_function(FITS, arg=plots.first.element_handle())
         self.lesson.output(number).screenshot(path=self.folder / f"{number:03}.png")
         self.pictures += 1
 

@@ -26,11 +26,11 @@ def _phases(answer: Answer) -> list[CheckResult]:
     for numbers in ((4, 3, 2, 1), (5, 1, 2, 2), (4, 3, 2, 3)):
         got = [tuple(pair) for pair in answer(*numbers)]
         want = _plan(*numbers)
-        name, epochs = f"{numbers[3]} cycles", sum(each for _, each in want)
+        name, epochs = f"cycles: {numbers[3]}", sum(each for _, each in want)
         meaning = "after the warm-up each cycle is architecture training, mutation, weight retraining; then the end"
-        found.append(check(f"{name}: names", [pair[0] for pair in got], [pair[0] for pair in want], meaning=meaning))
+        found.append(check(f"{name}, names", [pair[0] for pair in got], [pair[0] for pair in want], meaning=meaning))
         meaning = "the phases are right and their epochs are not: a mutation and the end take 0"
-        found.append(check(f"{name}: epochs", sum(pair[1] for pair in got), epochs, meaning=meaning))
+        found.append(check(f"{name}, epochs", sum(pair[1] for pair in got), epochs, meaning=meaning))
     return found
 
 
