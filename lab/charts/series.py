@@ -125,7 +125,9 @@ def _kernel(weight: float, size: int) -> tuple[Floats, Floats]:
     """What the values of a block weigh in its averages, (size, size), and what the average before it does, (size,)."""
     offsets = np.arange(size)
     lag = offsets[:, None] - offsets[None, :]
-    return np.where(lag >= 0, (1.0 - weight) * weight ** np.maximum(lag, 0), 0.0), weight ** (offsets + 1.0)
+    kernel: Floats = np.where(lag >= 0, (1.0 - weight) * weight ** np.maximum(lag, 0), 0.0)
+    decay: Floats = np.power(weight, offsets + 1.0, dtype=np.float64)
+    return kernel, decay
 
 
 def thin(curve: Series, limit: int = 2000) -> Series:
