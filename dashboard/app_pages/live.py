@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import streamlit as st
@@ -181,10 +182,11 @@ def keep_drawing(
         moment = ShownMoment()
     # What stands outside the live part depends on these: buttons, list of runs, the clock.
     drawn_for = (*outside(snapshot), run_folders(root), moment.speed)
+    ticks = count()
 
     def live() -> None:
         try:
-            now = feed.refresh(this_tab())
+            now = feed.refresh(this_tab(), past=next(ticks) > 0)
         except LabError as error:
             st.error(
                 plain(say("This run can no longer be read: {error}", error=say_error(error))), icon=":material/error:"
@@ -254,7 +256,7 @@ def page() -> None:
         return
     try:
         feed = feed_of(str(root / name))
-        snapshot = feed.refresh(this_tab())
+        snapshot = feed.refresh(this_tab(), past=False)
     except LabError:
         if launch.state(root / name) is not None:
             starting_run(root / name)

@@ -36,8 +36,10 @@ FIRST = ("loss", "accuracy", "health", "temperature")
 """Scalars that are thinned first, since a person looks at them first."""
 SHARED_SECONDS = 0.5
 """For so long what one browser tab has read is given to the others."""
-THINNING_SECONDS = 1.0
+THINNING_SECONDS = 0.25
 """Seconds after which a refresh leaves the scalars that are not thinned yet to the next one."""
+PAST_EVENTS = 2_000
+"""Events of the past that one refresh reads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,23 +177,23 @@ class SnapshotFeed:
         self._before = self._until = 0
         self._past: list[EventRow] = []
         self._past_cursor = self._past_until = 0
-        self._opened = time.monotonic()
 
-    def refresh(self, tab: str = "") -> Snapshot:
+    def refresh(self, tab: str = "", *, past: bool = True) -> Snapshot:
         """Read what is new and give the whole.
 
         Args:
             tab: the browser tab that asks. What was read for another tab less than `SHARED_SECONDS` ago is given again:
                 a class on one run draws the same figures, which are made once.
+            past: whether some of a long run's past is read as well; a page does without until it has drawn something.
         """
         with self._lock:
             if tab and self._reader_tab not in ("", tab) and time.monotonic() - self._read_at < SHARED_SECONDS:
                 return self._latest
-            self._latest = self._read()
+            self._latest = self._read(past)
             self._reader_tab, self._read_at = tab, time.monotonic()
             return self._latest
 
-    def _read(self) -> Snapshot:
+    def _read(self, past: bool) -> Snapshot:
         attempts = self._reader.attempts()
         if attempts != self._attempts:
             self._clear(attempts)
@@ -205,8 +207,7 @@ class SnapshotFeed:
         events = self._reader.events(after=self._event_cursor, limit=EVENTS)
         self._history = self._history.then(events.events)
         self._event_cursor = events.cursor
-        # A page reads twice before it draws for the first time.
-        if time.monotonic() - self._opened >= SHARED_SECONDS:
+        if past:
             self._thin()
             self._read_past()
         return Snapshot(
@@ -256,7 +257,7 @@ class SnapshotFeed:
         """Read on among the events that the outline stands for; once all are there they take its place."""
         if not self._past_until:
             return
-        found = self._reader.events(after=self._past_cursor, limit=EVENTS)
+        found = self._reader.events(after=self._past_cursor, limit=PAST_EVENTS)
         self._past += found.events
         self._past_cursor = found.cursor
         if found.cursor >= self._past_until:

@@ -142,14 +142,14 @@ def test_a_run_that_goes_on_after_its_end_is_drawn_anew(page: Any, recorder: Cal
 def test_a_first_picture_has_an_outline_of_many_events_and_the_next_ticks_bring_all(
     recorder: Callable[..., Any], rejection: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (("MANY_EVENTS", 20), ("EVENTS", 200)):
+    for name, value in (("MANY_EVENTS", 20), ("PAST_EVENTS", 200)):
         monkeypatch.setattr(feed_module, name, value)
     run = recorder()
     run.search()
     for step in range(30, 630):
         run.record(step, replace(rejection, number=step - 28))
     feed = SnapshotFeed(run.path)
-    first = feed.refresh()
+    first = feed.refresh(past=False)
     assert not first.complete
     assert len(first.history.changes) < 601
     assert first.latest("genotype") is not None, "the latest of each kind is there"
@@ -169,6 +169,4 @@ def test_a_first_picture_waits_for_nothing_of_the_past(
     write(run, 0, 800)
     feed = SnapshotFeed(run.path)
     monkeypatch.setattr(feed, "_thin", lambda: pytest.fail("a past that nobody has asked for yet"))
-    # A page reads twice before it draws for the first time.
-    for _ in range(2):
-        assert not feed.refresh().complete
+    assert not feed.refresh(past=False).complete
