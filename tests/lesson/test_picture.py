@@ -44,7 +44,7 @@ def test_without_a_page_every_figure_is_taken_at_once(picture):
     assert picture.settled
 
 
-def test_each_widget_takes_the_width_of_its_page_and_so_does_its_successor(picture):
+def test_each_widget_takes_the_width_of_its_page_also_one_that_replaces_it(picture):
     for traces in (1, 2):
         picture.show(figure(1.0, traces=traces))
         before = picture.widget._last_layout_edit_id
