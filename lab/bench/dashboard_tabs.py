@@ -1,8 +1,8 @@
 """What many tabs on one training take from it: steps a second with and without them, in windows that take turns.
 
-The tabs stay open all the time; in a window without them they are frozen, as a browser freezes forgotten tabs.
+Before each window with them the tabs are opened, and closed behind it: a browser without a screen does not freeze tabs.
 Of the tabs of one window one can be seen; the others are told that they are hidden, as the browser tells them, which
-one without a screen does not. All of it runs on one machine: training, server and the browser that draws the tabs.
+one without a screen does not either. All of it runs on one machine: training, server and the browser with its tabs.
 """
 
 import os
@@ -18,14 +18,14 @@ from lab.bench.page import CHART, NAME, STARTING_SECONDS, live_training, process
 from lab.bench.settings import DashboardBench
 from lab.store import RunReader, control
 
-SETTLE = 5.0
-"""Seconds after the tabs were frozen or let go on, before steps are counted."""
+SETTLE = 15.0
+"""Seconds after the tabs were opened or closed, before steps are counted."""
 HIDDEN = "Object.defineProperty(document, 'hidden', { get: () => true });"
 AIM = 0.05
 
 
 def measure(config: DashboardBench, browser: Any) -> dict[str, Any]:
-    """Open the tabs on a training, then let them follow it and freeze them, in turn.
+    """Let the tabs follow a training, and nothing, in turn.
 
     Raises:
         StoreError: the training or the page did not come up, or no step was made in a window.
@@ -35,18 +35,20 @@ def measure(config: DashboardBench, browser: Any) -> dict[str, Any]:
         live_training(Path(folder)) as reader,
         serve_page(Path(folder)) as address,
     ):
-        context = browser.new_context(viewport={"width": 1400, "height": 1000})
-        tabs = [_open(context, address, hidden=number >= config.seen) for number in range(config.tabs)]
-        for page, _ in tabs:
-            page.wait_for_selector(CHART, timeout=STARTING_SECONDS * 1000)
         server = server_process(address)
         pairs = []
         for number in range(config.pairs):
             # The order changes, so that a machine that gets slower favours neither.
             order = (True, False) if number % 2 == 0 else (False, True)
-            rates = {on: _window(tabs, reader, server, on, config.seconds) for on in order}
+            rates = {}
+            for on in order:
+                context = browser.new_context(viewport={"width": 1400, "height": 1000})
+                if on:
+                    _open_all(context, address, config)
+                time.sleep(SETTLE)
+                rates[on] = _window(reader, server, config.seconds)
+                context.close()
             pairs.append({"with": rates[True], "without": rates[False]})
-        context.close()
         control.send(reader.run_dir, "stop")
     slower = [1.0 - pair["with"]["steps_per_second"] / pair["without"]["steps_per_second"] for pair in pairs]
     return {
@@ -60,22 +62,23 @@ def measure(config: DashboardBench, browser: Any) -> dict[str, Any]:
     }
 
 
-def _open(context: Any, address: str, *, hidden: bool) -> tuple[Any, Any]:
-    page = context.new_page()
-    if hidden:
-        page.add_init_script(HIDDEN)
-    page.goto(f"{address}/?run={NAME}", timeout=STARTING_SECONDS * 1000)
-    return page, context.new_cdp_session(page)
+def _open_all(context: Any, address: str, config: DashboardBench) -> None:
+    """Open the tabs on the run, and wait until each has drawn it."""
+    tabs = []
+    for number in range(config.tabs):
+        page = context.new_page()
+        if number >= config.seen:
+            page.add_init_script(HIDDEN)
+        page.goto(f"{address}/?run={NAME}", timeout=STARTING_SECONDS * 1000)
+        tabs.append(page)
+    for page in tabs:
+        page.wait_for_selector(CHART, timeout=STARTING_SECONDS * 1000)
 
 
-def _window(tabs: list[tuple[Any, Any]], reader: RunReader, server: Any, on: bool, seconds: float) -> dict[str, float]:
+def _window(reader: RunReader, server: Any, seconds: float) -> dict[str, float]:
     """Steps of the training and processor time of the server, each a second, in one window."""
-    for _, session in tabs:
-        session.send("Page.setWebLifecycleState", {"state": "active" if on else "frozen"})
-    page = tabs[0][0]
-    page.wait_for_timeout(SETTLE * 1000)
     steps, began, spent = last_step(reader), time.monotonic(), processor_seconds(server)
-    page.wait_for_timeout(seconds * 1000)
+    time.sleep(seconds)
     passed, made = time.monotonic() - began, last_step(reader) - steps
     if not made:
         raise StoreError("steps of the training", f"none within {seconds:g} s", "give a longer --seconds")
