@@ -67,7 +67,8 @@ def status(picture: StudyPicture) -> None:
         st.badge(
             plain(say("pruner: {name}", name=event.payload["pruner"])), icon=":material/content_cut:", color="gray"
         )
-        st.badge(plain(str(event.payload["storage"])), icon=":material/database:", color="gray")
+        kind, _, place = str(event.payload["storage"]).partition(":")
+        st.badge(plain(kind), icon=":material/database:", color="gray", help=plain(place) or None)
     st.badge(sign_of_life(summary), icon=":material/favorite:", color="gray")
 
 

@@ -114,7 +114,8 @@ def _accept_rate(snapshot: Snapshot, tried: int) -> str:
     """Accept rate with the number of tried changes that it is a share of: `40% of last 10`."""
     rate = snapshot.series("agent/accept_rate").last
     if rate is None or not tried:
-        return number(rate, ".0%")
+        # A share of nothing is no 0 %.
+        return number(None)
     return say("{rate} of last {count}", rate=number(rate, ".0%"), count=min(tried, RECENT))
 
 

@@ -81,7 +81,7 @@ def trial_figure(found: Sequence[Action], *, title: str = "", height: int = 440)
     """
     tried = [action for action in found if action.loss_change is not None]
     if not tried:
-        text = "No measured action yet: a change is measured once it has been trained beside its control copy."
+        text = "No measured action yet: a change is measured once it has been<br>trained beside its control copy."
         return note_figure(text, height=height, title=title)
     data: list[dict[str, Any]] = []
     for outcome in ("kept", "rolled back"):

@@ -166,7 +166,8 @@ def front_figure(
 def importance_figure(shares: Mapping[str, float], *, title: str = "", height: int = 340) -> go.Figure:
     """A bar for each searched field, the largest share on top; the share stands beside it."""
     if not shares:
-        return note_figure("Not worked out yet: it takes several complete trials.", height=height, title=title)
+        text = "Not worked out yet: it takes several complete trials<br>whose values differ."
+        return note_figure(text, height=height, title=title)
     rows = sorted(shares.items(), key=lambda row: row[1])
     data: list[dict[str, Any]] = [
         {
