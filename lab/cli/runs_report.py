@@ -16,6 +16,8 @@ from lab.store import RUNS_ROOT, EventRow, RunReader
 
 POINTS = 2000
 """Largest number of points of a curve; of a longer one the lowest and highest of each piece are drawn."""
+CONFIG = {"responsive": True, "displaylogo": False, "showSendToCloud": False}
+"""Of each figure: it takes the width of the window, and has no button that sends it to a server."""
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 1000px; margin: 2rem auto; padding: 0 1rem; color: #1d232b; }
 section { overflow-x: auto; margin: 1.5rem 0; }
@@ -66,10 +68,10 @@ def render(run_dir: Path) -> str:
     from plotly.offline import get_plotlyjs
 
     description = describe_run(run_dir)
-    drawn = [
-        f"<section><h2>{html.escape(title)}</h2>{figure.to_html(full_html=False, include_plotlyjs=False)}</section>"
-        for title, figure in figures(RunReader(run_dir))
-    ]
+    drawn = []
+    for name, figure in figures(RunReader(run_dir)):
+        picture = figure.to_html(config=CONFIG, full_html=False, include_plotlyjs=False)
+        drawn.append(f"<section><h2>{html.escape(name)}</h2>{picture}</section>")
     tables = "".join(f"<section>{table._repr_html_()}</section>" for table in description.tables())
     config = RunReader(run_dir).config()
     data = str(config.get("dataset_title", "")) + (" (synthetic data)" if config.get("synthetic") else "")

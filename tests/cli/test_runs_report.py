@@ -79,7 +79,10 @@ def test_a_browser_draws_it_without_a_network(runs, chromium):
         page.wait_for_function("document.querySelectorAll('.main-svg').length > 0")
         drawn = page.locator(".js-plotly-plot").count()
         wide = page.evaluate("document.documentElement.scrollWidth")
+        buttons = page.locator(".modebar-btn").evaluate_all("all => all.map((each) => each.dataset.title ?? '')")
         browser.close()
     assert (drawn, errors) == (len(TITLES["agent"]), [])
     assert wide <= 1000
+    assert any("png" in title.lower() for title in buttons)
+    assert not [title for title in buttons if "cloud" in title.lower() or "share" in title.lower()]
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
