@@ -225,7 +225,7 @@ def _latest(found: Sequence[Action]) -> None:
         if not found:
             st.write(say("No action yet: the network is as it began."))
             return
-        st.markdown(f"**{plain(charted(found[-1].heading))}**")
+        st.markdown(f":material/swap_horiz: **{plain(charted(found[-1].heading))}**")
         st.markdown("\n".join(f"- {plain(line)}" for line in action_lines(found[-1])))
 
 

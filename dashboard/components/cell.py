@@ -49,7 +49,7 @@ def change_card(picture: "PageFrame", change: Change | None) -> None:
         if change is None:
             st.write(say("No mutation yet: the network still has its first cell."))
             return
-        st.markdown(f"**{charted(change.heading)}**")
+        st.markdown(f":material/swap_horiz: **{charted(change.heading)}**")
         for line in change.lines:
             st.markdown(f"- {words.plain(charted(line))}")
         if not change.lines:

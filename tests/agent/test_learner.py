@@ -34,7 +34,8 @@ def test_a_bandit_of_seven_arms_is_solved_in_most_seeds():
         means = [number / (ARMS - 1) for number in range(ARMS)]
         generator.shuffle(means)
         learner = QLearner(1, ARMS, LearnerConfig(lr=3e-3, n_step=1, hidden_dim=16, batch_size=16), seed=seed)
-        rewards = pull(learner, generator, means, steps=200)
+        # After 200 steps 36 of 40 seeds have solved it, after 300 39: which ones is another matter on each processor.
+        rewards = pull(learner, generator, means, steps=300)
         best += learner.select(torch.ones(1), training=False) == means.index(max(means))
         trends.append(stats.spearmanr(range(len(rewards)), rewards).statistic)
     assert best >= 0.9 * SEEDS, f"{best} of {SEEDS}"
