@@ -8,6 +8,7 @@ import streamlit as st
 
 from components import figures, panels, words
 from components.ask import surgery_text
+from components.card import CHANGE_ICON
 from components.charted import charted, charted_rows
 from components.feed import Snapshot
 from components.language import later, say
@@ -225,7 +226,7 @@ def _latest(found: Sequence[Action]) -> None:
         if not found:
             st.write(say("No action yet: the network is as it began."))
             return
-        st.markdown(f":material/swap_horiz: **{plain(charted(found[-1].heading))}**")
+        st.markdown(f"{CHANGE_ICON} **{plain(charted(found[-1].heading))}**")
         st.markdown("\n".join(f"- {plain(line)}" for line in action_lines(found[-1])))
 
 

@@ -7,6 +7,8 @@ import streamlit as st
 
 MOST_ROWS = 200
 """Rows of a table; the run's store has all of them."""
+CHANGE_ICON = ":material/swap_horiz:"
+"""Stands before the name of a change."""
 
 
 def card(title: str, help: str) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from components import figures, words
-from components.card import MOST_ROWS, card, folded
+from components.card import CHANGE_ICON, MOST_ROWS, card, folded
 from components.charted import charted, charted_rows
 from components.language import say
 from lab.charts import CellEdge, Change, change_table, edge_table, probability_table
@@ -49,7 +49,7 @@ def change_card(picture: "PageFrame", change: Change | None) -> None:
         if change is None:
             st.write(say("No mutation yet: the network still has its first cell."))
             return
-        st.markdown(f":material/swap_horiz: **{charted(change.heading)}**")
+        st.markdown(f"{CHANGE_ICON} **{charted(change.heading)}**")
         for line in change.lines:
             st.markdown(f"- {words.plain(charted(line))}")
         if not change.lines:
