@@ -1,7 +1,7 @@
 """The scripts of the page's parts: they go to the browser once, together; what is drawn at each tick calls them.
 
 Streamlit sends the script of a component anew with each change of its data. So one component, which never changes, puts
-all of them into the page, as `window.labParts`, name -> function; a part's own script is a call of a line.
+all of them into the page, as `window.labParts`, name -> function; a part's own script is a short call.
 """
 
 from pathlib import Path
