@@ -11,19 +11,27 @@ from typing import Any
 
 import psutil
 
+from lab.base import StudyError
 from lab.bench.settings import TuneBench
 from lab.bench.tune_study import begun, count, evaluating, finish, forget, settings, trials_of
 from lab.store import RunReader
 
 
 def kill_children(config: TuneBench, storage: str) -> dict[str, Any]:
-    """`config.seeds` studies on one kind of storage, in each of which children are killed."""
+    """`config.seeds` studies on one kind of storage, in each of which children are killed.
+
+    Raises:
+        StudyError: no child was killed while it evaluated a trial.
+    """
     found = []
     for seed in range(config.seeds):
         with tempfile.TemporaryDirectory() as name:
             found.append(_killed(config, storage, Path(name), seed))
     total = {key: sum(each[key] for each in found) for key in ("kills", "lost", "twice", "unequal", "retries")}
     noticed = [second for each in found for second in each["noticed"]]
+    if not noticed:
+        got = f"{total['kills']} kills, none of them during a trial"
+        raise StudyError("a child that is killed while it evaluates a trial", got, "give --trials or --seconds more")
     return {**total, "seeds": config.seeds, "noticed": max(noticed), "noticed_median": median(noticed)}
 
 
@@ -37,7 +45,8 @@ def _killed(config: TuneBench, storage: str, folder: Path, seed: int) -> dict[st
     study = settings(folder, storage, config.trials, seed=seed, base=base, retries=config.kills)
     with begun(study) as process:
         while process.poll() is None and len(moments) < config.kills:
-            time.sleep(rng.uniform(0.1, 2 * config.seconds))
+            _wait_for_trial(process)
+            time.sleep(rng.uniform(0.0, config.seconds))
             children = evaluating(process)
             if children:
                 child, trial = rng.choice(children)

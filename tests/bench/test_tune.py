@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from lab.base import ConfigError
+from lab.base import ConfigError, StudyError
 from lab.bench import tune
 from lab.bench.settings import TuneBench
 
@@ -42,7 +42,7 @@ def test_lost_doubled_and_changed_trials_are_counted():
 
 def test_an_overhead_has_two_sides_and_killed_children_are_counted(monkeypatch):
     monkeypatch.setattr(tune, "server_programs", lambda: None)
-    config = TuneBench(parts=("overhead", "kills"), trials=4, seconds=0.15, length=0.02, rounds=1, seeds=1, kills=1)
+    config = TuneBench(parts=("overhead", "kills"), trials=12, seconds=0.15, length=0.02, rounds=1, seeds=1, kills=1)
     result = tune.run(config)
     assert list(result["overhead"]) == list(result["kills"]) == ["journal", "sqlite"]
     for found in result["overhead"].values():
@@ -54,6 +54,15 @@ def test_an_overhead_has_two_sides_and_killed_children_are_counted(monkeypatch):
     assert tune.result_name(config) == "tune-overhead-kills"
     with pytest.raises(ConfigError, match="parts"):
         TuneBench(parts=("speed",))
+
+
+def test_a_study_that_ends_before_a_child_is_killed_is_told(monkeypatch):
+    from lab.bench import tune_kills
+
+    none = {"kills": 0, "lost": 0, "twice": 0, "unequal": 0, "retries": 0, "noticed": []}
+    monkeypatch.setattr(tune_kills, "_killed", lambda *given: none)
+    with pytest.raises(StudyError, match="0 kills, none of them during a trial"):
+        tune_kills.kill_children(TuneBench(parts=("kills",), seeds=2), "")
 
 
 @pytest.mark.slow
