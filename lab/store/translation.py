@@ -213,6 +213,8 @@ def translate_loop_state(state: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(found["events"], list):
         # Before, no images were told: a run that goes on tells them then.
         found["events"] = {"recent": found["events"], "images_told": False}
+    # Before, the layers were looked at on each epoch's first step.
+    found["events"] = {"layers_due": 0, **found["events"]}
     if "network" in found["strategy"]:  # of a recipe that searches nothing
         numbers["_segment"] = numbers["_segment"].replace(SEARCH_PHASE, TRAINING)
         monitor = found["monitor"]

@@ -27,7 +27,7 @@ from lab.train.sink import Observer, Sink
 from lab.train.strategy import EpochReport, Evaluation, Split, Strategy
 
 LAYERS_EVERY = 64
-"""Steps of an epoch between two looks at the layers; the epoch's first step is looked at."""
+"""Fewest steps between two looks at the layers; the first step that trains weights is looked at."""
 
 MEMORY_EVERY = 128
 """Fewest steps between two measurements of the memory, unless other modules or optimizers are held by then."""
@@ -49,6 +49,8 @@ class Journal:
         self.cuda = device if device is not None and device.type == "cuda" else None
         self.images = images
         self.images_told = False
+        self.layers_due = 0
+        """The first step at which the layers are looked at again."""
         self.recent: list[tuple[int, Record]] = []
         """The events of the latest step that had any, each with that step."""
         # Of this attempt alone: a resumed run measures its own process at once.
@@ -66,11 +68,12 @@ class Journal:
         A run that is resumed there supersedes all rows from that step on, and does not bring these about again.
         """
         recent = [[record.kind, asdict(record)] for at, record in self.recent if at >= step]
-        return {"recent": recent, "images_told": self.images_told}
+        return {"recent": recent, "images_told": self.images_told, "layers_due": self.layers_due}
 
     def load_state_dict(self, state: dict[str, Any], step: int) -> None:
         """Tell the events of `state_dict` once more."""
         self.images_told = state["images_told"]
+        self.layers_due = state["layers_due"]
         for kind, payload in state["recent"]:
             self._record(step, EVENT_RECORDS[kind](**payload))
 
@@ -80,16 +83,19 @@ class Journal:
             self._record(step, self.images)
             self.images_told = True
 
-    def layer_probe(self, strategy: Strategy, split: Split) -> LayerProbe | None:
-        """Looks at the layers over the step to come; None where it trains no weights."""
-        if split != Split.TRAIN:
+    def layer_probe(self, step: int, strategy: Strategy, split: Split) -> LayerProbe | None:
+        """Looks at the layers over `step`, which is to come; None where it is not due or trains no weights."""
+        if step < self.layers_due or split != Split.TRAIN:
             return None
         network = strategy.network
         if network is None:
             # Of a search the supernet, before there is a live network.
             roots = [root for root in strategy.state().roots if isinstance(root, nn.Module)]
             network = max(roots, key=lambda root: sum(p.numel() for p in root.parameters()), default=None)
-        return None if network is None else LayerProbe(network)
+        if network is None:
+            return None
+        self.layers_due = step + LAYERS_EVERY
+        return LayerProbe(network)
 
     def tell(self, step: int, record: Record | None) -> None:
         """One event of the loop itself; None is nothing to tell."""

@@ -16,7 +16,7 @@ from lab.state import rng_state, set_rng_state
 from lab.store import Command, ImagesEvent, translate_loop_state
 from lab.train.commands import Mutate, Outcome, Request, RequestContext, advised, requested, serve
 from lab.train.group import Group, SingleProcess
-from lab.train.journal import LAYERS_EVERY, Journal
+from lab.train.journal import Journal
 from lab.train.sink import Observer, SilentObserver, Sink
 from lab.train.strategy import EpochData, EpochReport, Evaluation, Split, Strategy, StrategyState
 
@@ -130,7 +130,7 @@ class TrainingLoop:
         return self._begun
 
     def _step(self, inputs: Any, targets: Any, length: int) -> bool:
-        probe = None if self.batch % LAYERS_EVERY else self.journal.layer_probe(self.strategy, self._split)
+        probe = self.journal.layer_probe(self.global_step, self.strategy, self._split)
         report = self.strategy.step(inputs, targets)
         if probe is not None:
             self.journal.tell(self.global_step, probe.read())

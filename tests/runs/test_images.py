@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from lab.runs.images import describe_samples
 from lab.state import rng_state, state_digest
 from lab.store import ImagesEvent, LayersEvent, MutationEvent, PhaseEvent, PredictionsEvent, ProofEvent
 from lab.train import TrainingLoop
-from lab.train.journal import Journal
+from lab.train.journal import LAYERS_EVERY, Journal
 
 
 def trained(config, sink, *, images=True):
@@ -79,15 +80,18 @@ def test_the_images_are_told_once_and_come_from_the_selection_split_alone(told):
     assert np.abs(shown - streams.bundle.x_train[rows[7], 0].numpy()).max() < 0.01
 
 
-def test_every_reading_tells_predictions_and_every_epoch_of_weights_its_layers(told):
+def test_every_reading_tells_predictions_and_steps_that_train_weights_their_layers(told):
     _, sink, _ = told
     (images,) = sink.of(ImagesEvent)
     readings, layers = sink.of(PredictionsEvent), sink.of(LayersEvent)
     assert readings
     assert all(reading.samples == images.samples for reading in readings)
-    phases = [event.phase for event in sink.of(PhaseEvent)]
+    begun = {step: event.phase for step, event in sink.events if isinstance(event, PhaseEvent)}
+    steps = [step for step, event in sink.events if isinstance(event, LayersEvent)]
+    assert steps[0] == 0
+    assert all(later - step >= LAYERS_EVERY for step, later in itertools.pairwise(steps))
     # An architecture phase trains no weights.
-    assert len(layers) == phases.count("warmup") + phases.count("weight_retraining")
+    assert all(begun[max(at for at in begun if at <= step)] != "arch_training" for step in steps)
     assert all(max(event.gradient, key=lambda norm: norm or 0) > 0 for event in layers)
 
 

@@ -180,6 +180,8 @@ def test_the_reader_of_a_run_translates(tmp_path):
 
 def test_a_run_from_before_images_were_told_tells_them_when_it_goes_on() -> None:
     state = {"strategy": {}, "rng": {}, "split": "train", "numbers": {"batch": 1}, "events": [["alert", {}]]}
-    assert translate_loop_state(state)["events"] == {"recent": [["alert", {}]], "images_told": False}
-    present = {**state, "events": {"recent": [], "images_told": True}}
+    assert translate_loop_state(state)["events"] == {"recent": [["alert", {}]], "images_told": False, "layers_due": 0}
+    earlier = {**state, "events": {"recent": [], "images_told": True}}
+    assert translate_loop_state(earlier)["events"] == {**earlier["events"], "layers_due": 0}
+    present = {**state, "events": {"recent": [], "images_told": True, "layers_due": 64}}
     assert translate_loop_state(present)["events"] == present["events"]

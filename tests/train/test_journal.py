@@ -1,10 +1,13 @@
-"""What the loop tells of a run beside its epochs' numbers: when the memory is measured."""
+"""What the loop tells of a run beside its epochs' numbers: when memory and layers are measured."""
 
+from types import SimpleNamespace
+
+import pytest
 import torch
 from torch import nn
 
-from lab.train import EpochReport
-from lab.train.journal import MEMORY_EVERY, Journal
+from lab.train import EpochReport, Split
+from lab.train.journal import LAYERS_EVERY, MEMORY_EVERY, Journal
 from lab.train.sink import SilentObserver
 
 
@@ -32,3 +35,24 @@ def test_the_memory_is_measured_at_once_where_other_objects_hold_it(sink):
     optimizer = torch.optim.SGD(large.parameters(), lr=0.1)
     steps = [(1, (small,)), (2, (large,)), (3, (large,)), (4, (large, optimizer))]
     assert told_at(sink, steps) == [1, 2, 4]
+
+
+def looked_at(journal, steps, split=Split.TRAIN):
+    strategy = SimpleNamespace(network=nn.Linear(3, 3))
+    return [step for step in steps if journal.layer_probe(step, strategy, split) is not None]
+
+
+@pytest.mark.parametrize("stopped_at", [1, LAYERS_EVERY, LAYERS_EVERY + 1])
+def test_the_layers_are_looked_at_every_so_many_steps_of_weights_also_when_resumed(sink, stopped_at):
+    whole = looked_at(Journal(sink, SilentObserver(), None), range(3 * LAYERS_EVERY))
+    assert whole == [0, LAYERS_EVERY, 2 * LAYERS_EVERY]
+    first, second = Journal(sink, SilentObserver(), None), Journal(sink, SilentObserver(), None)
+    before = looked_at(first, range(stopped_at))
+    second.load_state_dict(first.state_dict(stopped_at), stopped_at)
+    assert before + looked_at(second, range(stopped_at, 3 * LAYERS_EVERY)) == whole
+
+
+def test_the_layers_wait_for_a_step_that_trains_weights(sink):
+    journal = Journal(sink, SilentObserver(), None)
+    assert looked_at(journal, range(9), Split.SEARCH) == []
+    assert looked_at(journal, [9, 10]) == [9]
