@@ -7,6 +7,8 @@ number: the same observations give the same verdicts.
 
 import math
 from collections import deque
+from collections.abc import Callable
+from operator import eq
 from typing import Any
 
 from lab.base import ConfigError
@@ -54,9 +56,11 @@ class StabilityMonitor:
         self._count = 0
         self._losses: deque[float] = deque(maxlen=window)
         self._best_losses: deque[list[float]] = deque(maxlen=memory)
+        self._lowest: list[float] = []
         self._accuracy_count = 0
         self._accuracies: deque[float] = deque(maxlen=window)
         self._best_accuracies: deque[list[float]] = deque(maxlen=memory)
+        self._highest: list[float] = []
         self._had_accuracy = False
         self._gradients: deque[float] = deque(maxlen=window)
         self._opening = 0.0
@@ -176,8 +180,8 @@ class StabilityMonitor:
         margin = margins(noise(series), len(series), self._count)
         level = levels(series)
         high = [from_decades(at + off, scale) for at, off in zip(level, margin, strict=True)]
-        self._best_losses.append(high)
-        best = [decades(min(column), scale) for column in zip(*self._best_losses, strict=True)]
+        self._lowest = _remember(self._best_losses, high, self._lowest, min)
+        best = [decades(lowest, scale) for lowest in self._lowest]
         risen = max([at - off - low for at, off, low in zip(level, margin, best, strict=True)])
         # The margin of one value is sqrt(3) times that of the median of three.
         sudden = series[-1] - margin[0] * math.sqrt(3.0) - best[0]
@@ -190,8 +194,8 @@ class StabilityMonitor:
         series = list(self._accuracies)
         margin = margins(noise(series), len(series), self._accuracy_count)
         level = levels(series)
-        self._best_accuracies.append([at - off for at, off in zip(level, margin, strict=True)])
-        best = [max(column) for column in zip(*self._best_accuracies, strict=True)]
+        low = [at - off for at, off in zip(level, margin, strict=True)]
+        self._highest = best = _remember(self._best_accuracies, low, self._highest, max)
         return max(relative_fall(high, at + off) for at, off, high in zip(level, margin, best, strict=True))
 
     def _gradient_excess(self) -> float:
@@ -200,3 +204,20 @@ class StabilityMonitor:
         norms = list(self._gradients)
         usual, now = median(norms), median(norms[-3:])
         return math.log10(now / usual) - 1.0 if now > 10.0 * usual > 0.0 else 0.0
+
+
+def _remember(
+    rows: deque[list[float]], row: list[float], best: list[float], choose: Callable[..., float]
+) -> list[float]:
+    """Append `row` to `rows`, which then may lose its oldest; the best of each column.
+
+    Args:
+        best: of the columns before; empty where it is not known.
+        choose: `min` or `max`, whichever is better.
+    """
+    oldest = rows[0] if len(rows) == rows.maxlen else ()
+    rows.append(row)
+    # A search of all rows is needed only where one of the best falls out.
+    if not best or any(map(eq, oldest, best)):
+        return [choose(column) for column in zip(*rows, strict=True)]
+    return list(map(choose, best, row))

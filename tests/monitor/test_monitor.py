@@ -1,6 +1,7 @@
 import json
 import math
 import timeit
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from sklearn.datasets import load_digits
 
 from lab.base import ConfigError
 from lab.monitor import ADVICE, STATES, MonitorConfig, StabilityMonitor, Verdict
+from lab.monitor.monitor import _remember
 from lab.monitor.verdict import Signals, judge
 
 Numbers = Sequence[float]
@@ -353,6 +355,16 @@ def test_a_monitor_goes_on_from_its_state_exactly(cut: int) -> None:
         if step >= cut:
             assert resumed.observe(**values) == verdict
     assert resumed.state_dict() == through.state_dict()
+
+
+@given(st.lists(st.sampled_from([-math.inf, -1.0, 0.0, 1.0, 2.0, 3.0, math.inf]), min_size=1, max_size=60))
+def test_the_best_level_is_that_of_the_remembered_ones(values: list[float]) -> None:
+    rows: deque[list[float]] = deque(maxlen=8)
+    best: list[float] = []
+    for number, value in enumerate(values):
+        best = _remember(rows, [value, -value], best, min)
+        recent = values[max(0, number - 7) : number + 1]
+        assert best == [min(recent), min(-each for each in recent)]
 
 
 def test_a_state_of_other_settings_is_refused_and_changes_nothing() -> None:
