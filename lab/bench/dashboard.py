@@ -1,12 +1,12 @@
 """`lab bench dashboard`: the page in a real browser, beside a training and over a long run, each in its own process."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
 from lab.base import ReportTable
-from lab.bench import dashboard_latency, dashboard_scale, dashboard_tabs
+from lab.bench import dashboard_latency, dashboard_replay, dashboard_scale, dashboard_tabs
 from lab.bench.page import find_chromium, find_playwright
 from lab.bench.settings import DASHBOARD_PARTS, DashboardBench
 from lab.results import machine
@@ -18,8 +18,16 @@ MEASURES: Mapping[str, Callable[[DashboardBench, Any], dict[str, Any]]] = Mappin
         "ticks": dashboard_scale.ticks,
         "listing": dashboard_scale.listing,
         "tabs": dashboard_tabs.measure,
+        "replay": dashboard_replay.measure,
     }
 )
+ROWS: tuple[Callable[[Mapping[str, Any]], Sequence[tuple[str, str, str]]], ...] = (
+    dashboard_latency.latency_rows,
+    dashboard_scale.scale_rows,
+    dashboard_tabs.tab_rows,
+    dashboard_replay.replay_rows,
+)
+"""What each module has measured of the parts: what, figure, aim."""
 
 
 def run(config: DashboardBench) -> dict[str, Any]:
@@ -49,7 +57,13 @@ def result_name(config: DashboardBench) -> str:
 def summary(result: dict[str, Any]) -> ReportTable:
     """The result, one row for each figure with its aim."""
     parts = result["results"]
-    rows = [*dashboard_latency.latency_rows(parts), *dashboard_scale.scale_rows(parts), *dashboard_tabs.tab_rows(parts)]
+    measured = (
+        dashboard_latency.latency_rows,
+        dashboard_scale.scale_rows,
+        dashboard_tabs.tab_rows,
+        dashboard_replay.replay_rows,
+    )
+    rows = [row for rows_of in measured for row in rows_of(parts)]
     loads = ", ".join(f"{name} {each['load_average']:.1f}" for name, each in parts.items())
     note = f"load average on {result['machine']['cores']} cores: {loads}"
     return ReportTable(title="dashboard", columns=("what", "measured", "aim"), rows=tuple(rows), notes=(note,))

@@ -67,11 +67,18 @@ def _taken(reader: RunReader) -> bool:
 @contextmanager
 def serve_page(root: Path) -> Iterator[str]:
     """The dashboard over `root`, as long as the block runs; gives its address."""
+    with served("dashboard", "--save-dir", str(root)) as address:
+        yield address
+
+
+@contextmanager
+def served(*command: str) -> Iterator[str]:
+    """A command of the lab that shows a page, without a window, as long as the block runs; gives the page's address."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port = probe.getsockname()[1]
     address = f"http://{HOST}:{port}"
-    with _process("dashboard", "--save-dir", str(root), "--port", str(port), "--no-browser"):
+    with _process(*command, "--port", str(port), "--no-browser"):
         wait_for(lambda: _up(address), "a page that comes up", STARTING_SECONDS)
         yield address
 

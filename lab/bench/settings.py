@@ -250,7 +250,7 @@ class LoadingBench:
             require_range("workers", count, 0)
 
 
-DASHBOARD_PARTS = ("latency", "paint", "ticks", "listing", "tabs")
+DASHBOARD_PARTS = ("latency", "paint", "ticks", "listing", "tabs", "replay")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,7 +262,8 @@ class DashboardBench:
 
     parts: tuple[str, ...] = DASHBOARD_PARTS
     """What is measured: latency, paint (navigation to the first chart of a long run), ticks (of the page of a long run
-    that goes on), listing (of many runs), tabs (what they take from a training)."""
+    that goes on), listing (of many runs), tabs (what they take from a training), replay (lab demo --replay until the
+    wall stands there)."""
     seconds: float = 20.0
     """Window in which steps or ticks are watched, in [5, 600]."""
     clicks: int = 5
@@ -272,7 +273,7 @@ class DashboardBench:
     genotypes: int = 5_000
     """Its genotypes, each with the mutation that led to it, >= 1."""
     opens: int = 3
-    """How often the long run is opened on a server of its own, in [1, 20]."""
+    """How often the long run is opened on a server of its own, and the replay started, in [1, 20]."""
     runs: int = 200
     """Runs to list, >= 1."""
     tabs: int = 30

@@ -88,6 +88,11 @@ def replay(*, port: int, headless: bool, browser: bool, as_json: bool) -> int:
 
     # Nothing is written beside the recording: it is among the lab's files.
     with dashboard_server(port, folder, starts=False) as address:
-        show(f"{address}/?run={RUN}&view=wall&step=0&play={SPEED}", browser=browser)
+        show(f"{address}/?{wall_query()}", browser=browser)
         stay()
     return 0
+
+
+def wall_query() -> str:
+    """What the page is asked for: the wall, on which the recorded run plays from its beginning."""
+    return f"run={RUN}&view=wall&step=0&play={SPEED}"

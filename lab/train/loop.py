@@ -80,8 +80,7 @@ class TrainingLoop:
         self.interrupted = False
         self._split = Split.TRAIN
         self._segment = ""
-        self._begun = False
-        self.ended = False
+        self._begun = self.ended = False
         self._verdict: Verdict | None = None
 
     def interrupt(self) -> None:
@@ -130,7 +129,8 @@ class TrainingLoop:
         return self._begun
 
     def _step(self, inputs: Any, targets: Any, length: int) -> bool:
-        probe = self.journal.layer_probe(self.global_step, self.strategy, self._split)
+        due = self.global_step >= self.journal.layers_due
+        probe = self.journal.layer_probe(self.global_step, self.strategy, self._split) if due else None
         report = self.strategy.step(inputs, targets)
         if probe is not None:
             self.journal.tell(self.global_step, probe.read())

@@ -1,16 +1,11 @@
 """Where a run is told: to its store, or to nobody."""
 
-import math
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 from lab.store import Command, Record, RunWriter, control
 from lab.train.group import Group
-
-ASK_SECONDS = 0.05
-"""Least time between two looks for commands: more often than a person can tell apart."""
 
 
 class Sink(Protocol):
@@ -50,19 +45,9 @@ class StoreSink:
 
     def __init__(self, writer: RunWriter, run_dir: Path) -> None:
         self.writer = writer
-        self.run_dir = run_dir
         self.scalars = writer.scalars
         self.record = writer.record
-        self._ask_again = -math.inf
-
-    def commands(self) -> tuple[Command, ...]:
-        """Commands that wait; the folder is looked at `ASK_SECONDS` after the look before at the earliest."""
-        # A look costs a system call with cold caches, 30 us; the loop asks at every step.
-        now = time.monotonic()
-        if now < self._ask_again:
-            return ()
-        self._ask_again = now + ASK_SECONDS
-        return control.poll(self.run_dir)
+        self.commands = control.Inbox(run_dir).take
 
 
 class SharedSink:

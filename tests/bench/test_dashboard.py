@@ -138,6 +138,7 @@ def test_the_summary_sets_each_figure_beside_its_aim() -> None:
             "pairs": [{"with": pair, "without": pair}],
         }
         | {"aim": 0.05, **load},
+        "replay": {"starts": [{"served_s": 1.0, "shown_s": 3.5}], "aim_s": 5.0, **load},
     }
     text = str(summary({"machine": {"cores": 2}, "results": parts}))
     for part in (
@@ -150,5 +151,6 @@ def test_the_summary_sets_each_figure_beside_its_aim() -> None:
         "<= 60 ms, <= 40 kB",
         "0.210 s; a tick of the page of runs 0.045 s of the server",
         "3.0% (1.0% to 5.0%); the server takes 40% of a core",
+        "3.5 s (3.5 to 3.5)",
     ):
         assert part in text

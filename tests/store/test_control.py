@@ -173,3 +173,18 @@ def test_no_command_is_lost_or_doubled_between_threads(run_dir: Path) -> None:
 def test_asking_when_nothing_waits_costs_microseconds(run_dir: Path) -> None:
     cost = min(timeit.repeat(lambda: control.poll(run_dir), number=200, repeat=10)) / 200
     assert cost < 50e-6
+
+
+def test_a_command_is_given_once_and_the_folder_is_not_looked_at_every_step(tmp_path, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("lab.store.control.time.monotonic", lambda: clock[0])
+    with RunWriter(tmp_path, "run") as writer:
+        inbox = control.Inbox(writer.run_dir)
+        assert inbox.take() == ()
+        control.send(writer.run_dir, "pause")
+        clock[0] += 0.9 * control.ASK_SECONDS
+        assert inbox.take() == ()
+        clock[0] += 0.2 * control.ASK_SECONDS
+        assert [command.name for command in inbox.take()] == ["pause"]
+        clock[0] += 2 * control.ASK_SECONDS
+        assert inbox.take() == ()
