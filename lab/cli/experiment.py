@@ -18,6 +18,7 @@ EXPERIMENTS: Mapping[str, Measurement] = MappingProxyType(
         "evolved": Measurement(settings=experiments.EvolvedBench),
         "decided": Measurement(settings=experiments.DecidedBench),
         "ladder": Measurement(settings=experiments.LadderBench),
+        "anytime": Measurement(settings=experiments.AnytimeBench),
         "evolve": Measurement(settings=experiments.EvolveBench, module="policies"),
         "scores": Measurement(settings=experiments.ScoresBench),
         "trials": Measurement(settings=experiments.TrialBench),

@@ -1,6 +1,6 @@
 """Research questions that `lab experiment NAME` answers: each module has a frozen configuration."""
 
-from .compute_settings import DecidedBench, EvolvedBench, LadderBench
+from .compute_settings import AnytimeBench, DecidedBench, EvolvedBench, LadderBench
 from .sampler_settings import SamplersBench
 from .table_settings import (
     AgentBench,
@@ -21,6 +21,7 @@ from .trial_settings import TrialBench
 __all__ = [
     "AblationBench",
     "AgentBench",
+    "AnytimeBench",
     "DecidedBench",
     "EvolveBench",
     "EvolvedBench",

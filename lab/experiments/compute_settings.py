@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -199,3 +200,57 @@ class LadderBench:
     def protocol(self) -> dict[str, Any]:
         """What a run depends on, beside data set, budget, width and seed."""
         return {name: getattr(self, name) for name in ("layers", "batch_size", "weight_lr")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnytimeBench:
+    """Settings of `lab experiment anytime`.
+
+    The accuracy at every moment of a training: a network that grows by a plan against every fixed width.
+    """
+
+    images: str = "fashion-14-all"
+    """Data set, as for lab experiment evolved."""
+    budget: float = 400.0
+    """Operations of a run, in GFLOP, > 0."""
+    widths: tuple[int, ...] = (4, 8, 16)
+    """Channels of the first stage, rising, at least two: the fixed networks, and what the growing one goes through."""
+    data_dir: str = "data"
+    """Folder in which data sets are looked for."""
+    cifar: Path | None = None
+    """File of CIFAR-10's pixels, an .npz, for cifar-16."""
+    layers: int = 3
+    """Cells, >= 1."""
+    batch_size: int = 32
+    """Samples in a training batch, >= 2."""
+    weight_lr: float = 0.05
+    """First learning rate, > 0, cosine over the run."""
+    seeds: int = 5
+    """Seeds of each network, >= 1."""
+    first_seed: int = 0
+    """The first of them, >= 0; seeds from 100 on are for development."""
+    threads: int = 1
+    """CPU threads, >= 1."""
+    folder: Path = Path("runs/bench/anytime")
+    """Where finished runs are kept, one JSON for each network and seed; a repeated call goes on."""
+
+    def __post_init__(self) -> None:
+        rising = all(low < high for low, high in pairwise(self.widths))
+        require(
+            rising and len(self.widths) >= 2 and self.widths[0] >= 1,
+            expected="widths >= 1, at least two, each larger than the one before",
+            got=", ".join(map(str, self.widths)) or "none",
+            hint="give --widths 4 8 16",
+        )
+        require_range("budget", self.budget, 0, open_low=True)
+        require_range("weight_lr", self.weight_lr, 0, open_low=True)
+        for name in ("layers", "seeds", "threads"):
+            require_range(name, getattr(self, name), 1)
+        require_range("batch_size", self.batch_size, 2)
+        require_range("first_seed", self.first_seed, 0)
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """What a run depends on, beside network and seed."""
+        names = ("images", "budget", "widths", "layers", "batch_size", "weight_lr")
+        return {name: getattr(self, name) for name in names}
