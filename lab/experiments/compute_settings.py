@@ -23,7 +23,34 @@ EVOLVED_ARMS: Mapping[str, str] = MappingProxyType(
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvolvedBench:
+class ComputeSettings:
+    """What every experiment has that trains networks of three stages for a given compute."""
+
+    data_dir: str = "data"
+    """Folder in which data sets are looked for."""
+    cifar: Path | None = None
+    """File of CIFAR-10's pixels, an .npz, for cifar-16."""
+    layers: int = 3
+    """Cells, >= 1."""
+    batch_size: int = 32
+    """Samples in a training batch, >= 2."""
+    weight_lr: float = 0.05
+    """First learning rate, > 0, cosine over the run."""
+    first_seed: int = 0
+    """The first seed, >= 0; seeds from 100 on are for development."""
+    threads: int = 1
+    """CPU threads, >= 1."""
+
+    def __post_init__(self) -> None:
+        require_range("weight_lr", self.weight_lr, 0, open_low=True)
+        for name in ("layers", "threads"):
+            require_range(name, getattr(self, name), 1)
+        require_range("batch_size", self.batch_size, 2)
+        require_range("first_seed", self.first_seed, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvolvedBench(ComputeSettings):
     """Settings of `lab experiment evolved`.
 
     ASO-SE against fixed networks, at equal operations and at equal CPU seconds.
@@ -34,38 +61,23 @@ class EvolvedBench:
     fashion-28-all, cifar-16."""
     budgets: tuple[float, ...] = (137.0, 447.0)
     """Operations of a run on each, in GFLOP, > 0."""
-    data_dir: str = "data"
-    """Folder in which data sets are looked for."""
-    cifar: Path | None = None
-    """File of CIFAR-10's pixels, an .npz, for cifar-16."""
     channels: int = 8
     """Channels of the first stage, >= 1."""
-    layers: int = 3
-    """Cells, >= 1."""
-    batch_size: int = 32
-    """Samples in a training batch, >= 2."""
-    weight_lr: float = 0.05
-    """First learning rate, > 0, cosine over the run."""
     seeds: int = 5
     """Seeds of each arm, >= 1."""
-    first_seed: int = 0
-    """The first of them, >= 0."""
-    threads: int = 1
-    """CPU threads, >= 1."""
     folder: Path = Path("runs/bench/evolved")
     """Where finished runs are kept, one JSON for each data set, arm and seed; a repeated call goes on."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(
             len(self.images) == len(self.budgets),
             expected="one budget for each data set",
             got=f"{len(self.budgets)} for {len(self.images)}",
             hint="give as many --budgets as --images",
         )
-        for name in ("channels", "layers", "seeds", "threads"):
+        for name in ("channels", "seeds"):
             require_range(name, getattr(self, name), 1)
-        require_range("batch_size", self.batch_size, 2)
-        require_range("first_seed", self.first_seed, 0)
 
     @property
     def protocol(self) -> dict[str, Any]:
@@ -146,7 +158,7 @@ class DecidedBench:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LadderBench:
+class LadderBench(ComputeSettings):
     """Settings of `lab experiment ladder`.
 
     The planned width against a ladder of widths, over budgets a factor of 4 apart.
@@ -160,26 +172,13 @@ class LadderBench:
     """Budgets of each, >= 1."""
     widths: tuple[int, ...] = (2, 4, 8, 16, 32)
     """Channels of the first stage: the ladder."""
-    data_dir: str = "data"
-    """Folder in which data sets are looked for."""
-    cifar: Path | None = None
-    """File of CIFAR-10's pixels, an .npz, for cifar-16."""
-    layers: int = 3
-    """Cells, >= 1."""
-    batch_size: int = 32
-    """Samples in a training batch, >= 2."""
-    weight_lr: float = 0.05
-    """First learning rate, > 0, cosine over the run."""
     seeds: int = 3
     """Seeds of each width, >= 1."""
-    first_seed: int = 0
-    """The first of them, >= 0; seeds from 100 on are for development."""
-    threads: int = 1
-    """CPU threads, >= 1."""
     folder: Path = Path("runs/bench/ladder")
     """Where finished runs are kept, one JSON for each setting, width and seed; a repeated call goes on."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(
             len(self.images) == len(self.budgets),
             expected="one smallest budget for each data set",
@@ -189,12 +188,10 @@ class LadderBench:
         require(len(self.widths) >= 1, expected="a width", got="none", hint="give --widths")
         for budget in self.budgets:
             require_range("budgets", budget, 0, open_low=True)
-        for name in ("steps", "layers", "seeds", "threads"):
+        for name in ("steps", "seeds"):
             require_range(name, getattr(self, name), 1)
         for width in self.widths:
             require_range("widths", width, 1)
-        require_range("batch_size", self.batch_size, 2)
-        require_range("first_seed", self.first_seed, 0)
 
     @property
     def protocol(self) -> dict[str, Any]:
@@ -203,7 +200,7 @@ class LadderBench:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnytimeBench:
+class AnytimeBench(ComputeSettings):
     """Settings of `lab experiment anytime`.
 
     The accuracy at every moment of a training: a network that grows by a plan against every fixed width.
@@ -215,26 +212,13 @@ class AnytimeBench:
     """Operations of a run, in GFLOP, > 0."""
     widths: tuple[int, ...] = (4, 8, 16)
     """Channels of the first stage, rising, at least two: the fixed networks, and what the growing one goes through."""
-    data_dir: str = "data"
-    """Folder in which data sets are looked for."""
-    cifar: Path | None = None
-    """File of CIFAR-10's pixels, an .npz, for cifar-16."""
-    layers: int = 3
-    """Cells, >= 1."""
-    batch_size: int = 32
-    """Samples in a training batch, >= 2."""
-    weight_lr: float = 0.05
-    """First learning rate, > 0, cosine over the run."""
     seeds: int = 5
     """Seeds of each network, >= 1."""
-    first_seed: int = 0
-    """The first of them, >= 0; seeds from 100 on are for development."""
-    threads: int = 1
-    """CPU threads, >= 1."""
     folder: Path = Path("runs/bench/anytime")
     """Where finished runs are kept, one JSON for each network and seed; a repeated call goes on."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         rising = all(low < high for low, high in pairwise(self.widths))
         require(
             rising and len(self.widths) >= 2 and self.widths[0] >= 1,
@@ -243,11 +227,7 @@ class AnytimeBench:
             hint="give --widths 4 8 16",
         )
         require_range("budget", self.budget, 0, open_low=True)
-        require_range("weight_lr", self.weight_lr, 0, open_low=True)
-        for name in ("layers", "seeds", "threads"):
-            require_range(name, getattr(self, name), 1)
-        require_range("batch_size", self.batch_size, 2)
-        require_range("first_seed", self.first_seed, 0)
+        require_range("seeds", self.seeds, 1)
 
     @property
     def protocol(self) -> dict[str, Any]:
