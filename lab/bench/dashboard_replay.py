@@ -8,9 +8,10 @@ from typing import Any
 
 from lab.bench.page import CHART, STARTING_SECONDS, served
 from lab.bench.settings import DashboardBench
-from lab.cli.replay import wall_query
 
 AIM = 5.0
+QUERY = "run=digits&view=wall&step=0&play=1"
+"""What `lab demo --replay` opens in a browser."""
 
 
 def measure(config: DashboardBench, browser: Any) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def measure(config: DashboardBench, browser: Any) -> dict[str, Any]:
         with served("demo", "--replay") as address:
             up = time.monotonic() - began
             page = browser.new_context(viewport={"width": 1920, "height": 1080}).new_page()
-            page.goto(f"{address}/?{wall_query()}", timeout=STARTING_SECONDS * 1000)
+            page.goto(f"{address}/?{QUERY}", timeout=STARTING_SECONDS * 1000)
             page.wait_for_selector(CHART, timeout=STARTING_SECONDS * 1000)
             found.append({"served_s": up, "shown_s": time.monotonic() - began})
             page.context.close()

@@ -208,7 +208,7 @@ class AnytimeBench(ComputeSettings):
 
     images: str = "fashion-14-all"
     """Data set, as for lab experiment evolved."""
-    budget: float = 400.0
+    budget: float = 1600.0
     """Operations of a run, in GFLOP, > 0."""
     widths: tuple[int, ...] = (4, 8, 16)
     """Channels of the first stage, rising, at least two: the fixed networks, and what the growing one goes through."""

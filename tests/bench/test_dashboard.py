@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from lab.base import ConfigError, StoreError
+from lab.bench import dashboard_replay
 from lab.bench.dashboard import MEASURES, result_name, run, summary
 from lab.bench.dashboard_latency import appearance, spread
 from lab.bench.dashboard_scale import NAME, TickLog, long_run, watch_ticks
 from lab.bench.settings import DASHBOARD_PARTS, DashboardBench
+from lab.cli.replay import wall_query
 from lab.store import RunReader
 
 
@@ -115,6 +117,10 @@ def test_the_long_run_goes_on_while_it_is_watched(tmp_path: Path) -> None:
         assert reader.config()["synthetic"] is True
     assert made.step > step
     assert len(reader.scalars()) == made.scalars
+
+
+def test_the_replay_that_is_timed_is_the_one_that_a_person_sees() -> None:
+    assert dashboard_replay.QUERY == wall_query()
 
 
 def test_the_summary_sets_each_figure_beside_its_aim() -> None:
