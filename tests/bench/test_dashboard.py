@@ -120,7 +120,7 @@ def test_the_long_run_goes_on_while_it_is_watched(tmp_path: Path) -> None:
 
 
 def test_the_replay_that_is_timed_is_the_one_that_a_person_sees() -> None:
-    assert dashboard_replay.QUERY == wall_query()
+    assert wall_query() == dashboard_replay.QUERY
 
 
 def test_the_summary_sets_each_figure_beside_its_aim() -> None:
