@@ -332,6 +332,12 @@ class DynamicArchitecture:
             report.release()
             self.reports.append(report)
 
+    def begin_from(self, reports: Iterable[MorphReport]) -> None:
+        """Take changes that were made of the network before anything was tried as its beginning."""
+        self.reports += reports
+        self._first_parameters = self.tracked.parameters
+        self.begin_round()
+
     def modules(self) -> tuple[object, ...]:
         """What the agent learns with: networks and optimizer of the policy."""
         return self.learner.policy_net, self.learner.target_net, self.learner.optimizer

@@ -51,6 +51,9 @@ class EvolveConfig:
     compute: float | None = None
     """Budget of floating-point operations, trials included, at which the run ends, > 0; None for no limit. With
     weight_schedule phase the learning rate follows this budget."""
+    fit_compute: bool = True
+    """Whether policy agent makes a network narrower before its first step where `compute` pays for fewer than 20 epochs
+    of it, the plan's rule. A network of MODULE:FACTORY stays as it is: its weights may be learnt."""
     agent_from: str = ""
     """Start with the policy and the replay buffer of another run of recipe agent: its folder, or a checkpoint file."""
 
@@ -71,3 +74,8 @@ class EvolveConfig:
         for name in ("max_latency", "compute"):
             if getattr(self, name) is not None:
                 require_range(name, getattr(self, name), 0, open_low=True)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the network may be made narrower before its first step."""
+        return self.fit_compute and self.policy == "agent" and ":" not in self.model

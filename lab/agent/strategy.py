@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from lab.agent.batch import Labelled
 from lab.agent.dynamic import AgentConfig, DynamicArchitecture
 from lab.agent.evolution import StructuralEvolution
+from lab.agent.fit import fit_agent
 from lab.agent.learner import LearnerConfig
 from lab.agent.round import ActionProof, ProbeLoader
 from lab.agent.run_config import EvolveConfig
@@ -149,6 +150,9 @@ class AgentStrategy:
         self.measure_flops(data)
         share = None
         if self.evolve.compute is not None:
+            if not self.spent:
+                self.records += fit_agent(self.agent, data, self.evolve, ranks=self.group.size)
+                self.measure_flops(data)
             self.spent = self.group.broadcast(self.spent)
             share = min(self.spent / self.evolve.compute, 1.0)
             if self.spent >= self.evolve.compute:

@@ -27,7 +27,9 @@ MOST_EPOCHS = 1000
 def run(config: EvolveBench) -> dict[str, Any]:
     """Every policy on every seed; what is there already is not trained again."""
     ignored = ("seeds", "first_seed", "policies", "folder", "data_dir", "threads")
-    records = Records(config.folder, {name: value for name, value in asdict(config).items() if name not in ignored})
+    settings = {name: value for name, value in asdict(config).items() if name not in ignored}
+    # Earlier pieces held the learning rate over each epoch, and their agent took its network as it was.
+    records = Records(config.folder, {**settings, "rate_interval": "step", "fit_compute": True})
     rows: dict[str, list[dict[str, Any]]] = {policy: [] for policy in config.policies}
     with progress_bar(config.seeds * len(config.policies)) as bar:
         for seed in range(config.first_seed, config.first_seed + config.seeds):
@@ -92,13 +94,12 @@ def _build(config: EvolveBench, policy: str, seed: int, *, compute: float | None
             threads=config.threads,
             seed=seed,
             epochs=MOST_EPOCHS,
-            optimizer=OptimizerConfig(
-                weight_lr=config.weight_lr, weight_schedule="phase", weight_schedule_interval="epoch"
-            ),
+            optimizer=OptimizerConfig(weight_lr=config.weight_lr, weight_schedule="phase"),
             devices=DeviceConfig(device="cpu"),
             evolve=EvolveConfig(
                 model=config.model,
-                policy=policy,
+                policy="agent" if policy == "unfitted" else policy,
+                fit_compute=policy != "unfitted",
                 evolve_every=config.evolve_every,
                 evolve_actions=config.evolve_actions,
                 probe_steps=config.probe_steps,

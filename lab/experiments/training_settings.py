@@ -32,6 +32,7 @@ GROWTH_ARMS: Mapping[str, str] = MappingProxyType(
 POLICIES: Mapping[str, str] = MappingProxyType(
     {
         "agent": "the agent, which learns",
+        "unfitted": "the agent, without the fit to the compute at first",
         "random": "random actions on trial",
         "schedule": "wider at each round, no trial",
         "none": "never changed",

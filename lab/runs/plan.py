@@ -6,12 +6,8 @@ from typing import Any
 
 from lab.base import ConfigError, Report, ReportTable, require_range
 from lab.store import PlanEvent
+from lab.train.settings import LEAST_EPOCHS
 
-LEAST_EPOCHS = 20
-"""A width that gets fewer epochs is too large for the budget.
-
-Read off a ladder of widths on two data sets, where the widest network with so many epochs was the best one or within
-0.2 points of it (docs/results.md)."""
 MOST_EPOCHS = 300
 """Epochs after which a run ends although the budget would allow more."""
 WIDTHS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)

@@ -6,6 +6,11 @@ from lab.base import require_choice, require_range
 
 RATE_SCHEDULES = ("cosine", "constant", "plateau", "phase")
 RATE_INTERVALS = ("step", "epoch")
+LEAST_EPOCHS = 20
+"""A width that gets fewer epochs is too large for its compute.
+
+Read off a ladder of widths on two data sets, where the widest network with so many epochs was the best one or within
+0.2 points of it (docs/results.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)

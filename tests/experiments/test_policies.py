@@ -28,7 +28,7 @@ def config(tmp_path):
 def test_every_policy_spends_the_same_compute_and_a_repeated_call_trains_nothing(config, monkeypatch):
     result = run(config)
     figures = result["results"]
-    assert list(figures) == ["agent", "random", "schedule", "none"]
+    assert list(figures) == ["agent", "unfitted", "random", "schedule", "none"]
     for own in figures.values():
         assert len(own["accuracies"]) == 2
         # A run ends with the epoch in which its compute is spent.
@@ -36,8 +36,11 @@ def test_every_policy_spends_the_same_compute_and_a_repeated_call_trains_nothing
     assert figures["none"]["tried"] == figures["none"]["kept"] == 0
     assert figures["none"]["epochs"] == 8
     assert figures["schedule"]["kept"] == figures["schedule"]["tried"] > 0
-    assert figures["agent"]["tried"] > 0
-    assert figures["agent"]["epochs"] < figures["none"]["epochs"], "trials cost nothing"
+    assert figures["unfitted"]["tried"] > 0
+    assert figures["unfitted"]["epochs"] < figures["none"]["epochs"], "trials cost nothing"
+    # The compute of eight epochs, where a plan gives twenty.
+    assert max(figures["agent"]["parameters"]) < min(figures["none"]["parameters"])
+    assert figures["agent"]["epochs"] > figures["none"]["epochs"]
     monkeypatch.setattr(policies, "measure", None)
     assert json.dumps(run(config)["results"]) == json.dumps(figures)
     assert "never changed" in str(summary(result))
