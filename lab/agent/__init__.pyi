@@ -6,6 +6,7 @@ from .compound import AdaptiveOperator, CompoundOperator
 from .discrete import MutateDiscrete
 from .dynamic import AgentConfig, DynamicArchitecture
 from .evolution import StructuralEvolution, latency
+from .fit import fit_widths
 from .information import (
     InformationBottleneck,
     differential_entropy,
@@ -81,6 +82,7 @@ __all__ = [
     "TriedAction",
     "differential_entropy",
     "discrete_entropy",
+    "fit_widths",
     "gate_gradient",
     "label_information",
     "latency",

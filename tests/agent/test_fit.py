@@ -10,8 +10,9 @@ from torchvision.models import resnet18
 from lab.agent import EvolveConfig
 from lab.agent.fit import fit_widths
 from lab.checkpoint import load_checkpoint
+from lab.morph import MorphPlan
 from lab.nn import measure_flops, small_cnn
-from lab.runs import Run, build, find_checkpoint
+from lab.runs import Run, build, find_checkpoint, saved_config
 from lab.store import RunReader
 from lab.train.settings import LEAST_EPOCHS
 
@@ -62,28 +63,53 @@ def test_what_nothing_can_make_narrower_ends_without_a_change():
 def make_run(make_config, tmp_path):
     """A run of the agent whose compute is that of so many epochs of its network as it is at first."""
 
-    def make(name, epochs, **evolve):
+    def make(name, epochs, observer=None, **evolve):
         settings = {"probe_steps": 3, "evolve_from": 99} | evolve
         first = build(make_config({}, recipe="agent", epochs=99, init_channels=16, evolve=EvolveConfig(**settings)))
         images = first.data.length("train") * first.streams.train.batch_size
         compute = 3.0 * first.strategy.measure_flops(first.data) * images * epochs
         config = EvolveConfig(**settings, compute=compute)
-        return Run(
-            make_config({}, recipe="agent", epochs=99, init_channels=16, evolve=config), save_dir=tmp_path, name=name
-        )
+        settings = make_config({}, recipe="agent", epochs=99, init_channels=16, evolve=config)
+        return Run(settings, save_dir=tmp_path, name=name, observer=observer)
 
     return make
 
 
-def test_a_run_tells_it_gets_the_epochs_and_goes_on_with_the_same_bits(make_run, tmp_path):
-    report = make_run("run", 2).execute()
-    assert LEAST_EPOCHS <= report.epochs <= 2 * LEAST_EPOCHS
-    alerts = [event.payload for event in RunReader(Path(report.run_dir)).events(kinds=("alert",)).events]
-    (text,) = [alert["text"] for alert in alerts if alert["title"] == "Made narrower before the first step"]
+class Stop:
+    """Ends the run inside its third epoch."""
+
+    loop = None
+
+    def on_step(self, epoch, epochs, phase, batch, batches, loss):
+        if (epoch, batch) == (2, 1):
+            self.loop.interrupt()
+
+    def on_text(self, text):
+        pass
+
+
+def test_a_run_tells_it_gets_the_epochs_and_goes_on_with_the_same_bits(make_run, tmp_path, monkeypatch):
+    whole = make_run("whole", 2).execute()
+    assert LEAST_EPOCHS <= whole.epochs <= 2 * LEAST_EPOCHS
+    (text,) = [alert["text"] for alert in _alerts(whole) if alert["title"] == "Made narrower before the first step"]
     assert text.startswith("The compute pays for 2.0 epochs of a network with")
-    path = find_checkpoint(report.run_dir, "")
-    plans = load_checkpoint(path).plans
-    assert {plan["plan"]["op"] for plan in plans} == {"prune"}
+    observer, make_loop = Stop(), Run._make_loop
+
+    def kept(run, *told):
+        observer.loop = make_loop(run, *told)
+        return observer.loop
+
+    monkeypatch.setattr(Run, "_make_loop", kept)
+    assert make_run("stopped", 2, observer).execute().state == "stopped"
+    path = find_checkpoint(str(tmp_path / "stopped"), tmp_path)
+    assert {MorphPlan.from_json(plan["plan"]).op for plan in load_checkpoint(path).plans} == {"prune"}
+    resumed = Run(saved_config(path), save_dir=tmp_path, resume=path).execute()
+    assert resumed.digest == whole.digest
+    assert [a["title"] for a in _alerts(resumed)].count("Made narrower before the first step") == 1
+
+
+def _alerts(report):
+    return [event.payload for event in RunReader(Path(report.run_dir)).events(kinds=("alert",)).events]
 
 
 @pytest.mark.parametrize("policy", ["random", "none"])
