@@ -40,7 +40,6 @@ def test_every_policy_spends_the_same_compute_and_a_repeated_call_trains_nothing
     assert figures["unfitted"]["epochs"] < figures["none"]["epochs"], "trials cost nothing"
     # The compute of eight epochs, where a plan gives twenty.
     assert max(figures["agent"]["parameters"]) < min(figures["none"]["parameters"])
-    assert figures["agent"]["epochs"] > figures["none"]["epochs"]
     monkeypatch.setattr(policies, "measure", None)
     assert json.dumps(run(config)["results"]) == json.dumps(figures)
     assert "never changed" in str(summary(result))

@@ -29,7 +29,8 @@ SEARCH = """
 """
 PLAN = " budget plan "
 AGENT = """
-    agent-from compute evolve-actions evolve-every evolve-from keep least-effect least-reward max-flops max-latency
+    agent-from compute evolve-actions evolve-every evolve-from fit-compute keep least-effect least-reward max-flops
+    max-latency
     max-parameters model policy probe-steps reject-z trial-patience trial-share
 """
 MULTITASK = """
