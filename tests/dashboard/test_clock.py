@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from lab.cli.serve import dashboard_server, free_port
 
@@ -51,15 +51,22 @@ def address(server: tuple[str, Path], root: Path, tmp_path: Path) -> Iterator[st
         left.rename(tmp_path / f"ended-{left.name}")
 
 
-@pytest.fixture
-def page(browser: Browser, address: str) -> Iterator[Page]:
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """Its pages share the files that one of them has loaded."""
+    expect.set_options(timeout=MILLISECONDS)
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
     context.add_init_script(KEEP_TIMERS)
-    page = context.new_page()
-    page.set_default_timeout(MILLISECONDS)
-    expect.set_options(timeout=MILLISECONDS)
-    yield page
+    context.set_default_timeout(MILLISECONDS)
+    yield context
     context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, address: str) -> Iterator[Page]:
+    page = context.new_page()
+    yield page
+    page.close()
 
 
 def shows_step(page: Page, step: int) -> None:
