@@ -221,9 +221,15 @@ def run_code(forks, tmp_path_factory):
 
 
 @pytest.fixture
-def run_ranks(run_code):
+def run_ranks(run_code, as_ranks):
     """Runs code on two ranks; 0 where both ended well, and what they wrote."""
-    return lambda code, *arguments: run_code(RANKS + code, *arguments)
+    return lambda code, *arguments: run_code(as_ranks(code), *arguments)
+
+
+@pytest.fixture(scope="session")
+def as_ranks():
+    """Code that two ranks run, in place of that code itself."""
+    return lambda code: RANKS + code
 
 
 @pytest.fixture(scope="module")

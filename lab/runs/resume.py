@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lab.base import CheckpointError
 from lab.checkpoint import Checkpoint, latest_checkpoint, list_checkpoints, load_checkpoint
+from lab.checkpoint.head import verify
 from lab.runs.config import RunConfig
 from lab.runs.report import REPORT_FILE, RunReport
 from lab.store import list_runs
@@ -60,12 +61,12 @@ def _latest(folder: Path, reasons: tuple[str, ...] | None) -> Path:
 
 
 def saved_config(path: Path) -> RunConfig:
-    """The settings of the run that a checkpoint belongs to.
+    """The settings of the run that a checkpoint belongs to; its tensors are verified and not read.
 
     Raises:
-        CheckpointError: the checkpoint is none of a training run.
+        CheckpointError: the checkpoint is damaged, or none of a training run.
     """
-    base = load_checkpoint(path).base
-    if "config" not in base:
+    base = verify(path)[0].get("base")
+    if not isinstance(base, dict) or "config" not in base:
         raise CheckpointError("a checkpoint of lab train", f"{path} without settings", "give another checkpoint")
     return RunConfig.from_json(base["config"])

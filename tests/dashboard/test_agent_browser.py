@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,25 @@ SECONDS = 120_000
 """Milliseconds that anything may take on a busy machine."""
 
 
+@dataclass(frozen=True)
+class Evolving:
+    """A training process that has been started."""
+
+    run_dir: Path
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def wait(self) -> None:
+        """Until it trains."""
+        end = time.monotonic() + 120
+        while not any(run.state == "running" for run in list_runs(self.run_dir.parent)):
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < end, "the training did not begin"
+            time.sleep(0.1)
+
+
 @pytest.fixture
-def evolving(tmp_path: Path) -> Iterator[Path]:
+def evolving(tmp_path: Path) -> Iterator[Evolving]:
     """A training process with one round of two actions after its first epoch, ended at the end."""
     options = "--dataset digits --init-channels 4 --epochs 10025 --evolve-every 10000 --threads 1 --device cpu"
     options += f" --name evolving --save-dir {tmp_path / 'runs'}"
@@ -29,12 +47,7 @@ def evolving(tmp_path: Path) -> Iterator[Path]:
     with (tmp_path / "log").open("w+") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
-            end = time.monotonic() + 120
-            while not any(run.state == "running" for run in list_runs(tmp_path / "runs")):
-                assert process.poll() is None, Path(log.name).read_text()
-                assert time.monotonic() < end, "the training did not begin"
-                time.sleep(0.1)
-            yield tmp_path / "runs" / "evolving"
+            yield Evolving(tmp_path / "runs" / "evolving", process, tmp_path / "log")
         finally:
             process.terminate()
             try:
@@ -48,24 +61,28 @@ def actions(run_dir: Path) -> int:
     return len(RunReader(run_dir).events(kinds=("action",)).events)
 
 
-def test_mutate_now_makes_the_agent_act_and_the_action_appears_without_reload(browser: Browser, evolving: Path) -> None:
-    with dashboard_server(free_port(), evolving.parent) as address:
+def test_mutate_now_makes_the_agent_act_and_the_action_appears_without_reload(
+    browser: Browser, evolving: Evolving
+) -> None:
+    with dashboard_server(free_port(), evolving.run_dir.parent) as address:
         page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
         errors: list[str] = []
         page.on("console", lambda message: message.type == "error" and errors.append(message.text))
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.set_default_timeout(SECONDS)
         expect.set_options(timeout=SECONDS)
+        # The server and the browser came up while the process did.
+        evolving.wait()
         page.goto(address)
         chart = page.locator(".st-key-figure_actions .lab-chart")
         expect(chart).to_have_attribute("aria-label", re.compile("kept"))
         expect(page.get_by_text(re.compile("Action 2 at step"))).to_be_visible()
-        assert actions(evolving) == 2
+        assert actions(evolving.run_dir) == 2
         page.evaluate("window.untouched = true")
         page.get_by_role("button", name="Mutate now: one action").click()
         expect(page.get_by_text(re.compile("Mutate now: done after"))).to_be_visible()
         expect(page.get_by_text(re.compile("Action 3 at step"))).to_be_visible()
-        assert actions(evolving) == 3
+        assert actions(evolving.run_dir) == 3
         page.wait_for_function(
             "() => document.querySelector('.st-key-figure_actions .lab-chart')"
             "._fullData.reduce((sum, trace) => sum + trace.x.length, 0) === 3"

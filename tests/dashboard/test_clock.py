@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from lab.cli.serve import dashboard_server, free_port
 
@@ -24,24 +24,49 @@ KEEP_TIMERS = """
   window.untouched = true;
 """
 """Keeps the numbers of all timers: Streamlit's ticks are some of them."""
+HURRY = """
+  const now = performance.now.bind(performance);
+  performance.now = () => 5 * now();
+"""
+"""Lets the guard of the clock ask after two seconds instead of ten; its timers and Streamlit's stay as they are."""
+STILL = 2.5
+"""Seconds without a tick after which none is under way: more than two ticks."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """A page's address, and the folder that it shows."""
+    folder = tmp_path_factory.mktemp("runs")
+    with dashboard_server(free_port(), folder) as found:
+        yield found, folder
 
 
 @pytest.fixture
-def address(tmp_path: Path) -> Iterator[str]:
-    (tmp_path / "runs").mkdir()
-    with dashboard_server(free_port(), tmp_path / "runs") as found:
-        yield found
+def address(server: tuple[str, Path], root: Path, tmp_path: Path) -> Iterator[str]:
+    """Of the page over `root`: the server's folder while the test runs, empty at first."""
+    root.symlink_to(server[1])
+    yield server[0]
+    # Away in one step: the server may still be reading.
+    for left in server[1].iterdir():
+        left.rename(tmp_path / f"ended-{left.name}")
 
 
-@pytest.fixture
-def page(browser: Browser, address: str) -> Iterator[Page]:
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """Its pages share the files that one of them has loaded."""
+    expect.set_options(timeout=MILLISECONDS)
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
     context.add_init_script(KEEP_TIMERS)
-    page = context.new_page()
-    page.set_default_timeout(MILLISECONDS)
-    expect.set_options(timeout=MILLISECONDS)
-    yield page
+    context.set_default_timeout(MILLISECONDS)
+    yield context
     context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, address: str) -> Iterator[Page]:
+    page = context.new_page()
+    yield page
+    page.close()
 
 
 def shows_step(page: Page, step: int) -> None:
@@ -50,8 +75,9 @@ def shows_step(page: Page, step: int) -> None:
 
 
 def test_a_page_whose_ticks_were_lost_goes_on(page: Page, address: str, recorder: Callable) -> None:
-    run = recorder()
+    run = recorder("lost")
     run.search()
+    page.add_init_script(HURRY)
     page.goto(address)
     shows_step(page, 30)
     assert page.evaluate("window.timers.length") > 0
@@ -65,10 +91,11 @@ def test_a_page_whose_ticks_were_lost_goes_on(page: Page, address: str, recorder
 
 
 def test_a_page_that_waits_for_a_run_goes_on_without_ticks(page: Page, address: str, recorder: Callable) -> None:
+    page.add_init_script(HURRY)
     page.goto(address)
     expect(page.get_by_text("No run yet in")).to_be_visible()
     page.evaluate("window.timers.forEach(clearInterval)")
-    recorder().search()
+    recorder("awaited").search()
     shows_step(page, 30)
 
 
@@ -88,6 +115,11 @@ def test_a_run_whose_folder_came_before_its_database_appears(
     assert page.evaluate("window.untouched") is True
 
 
+NO_TICK = """(milliseconds) => {
+  const tick = window.labClock.tick;
+  if (window.lastTick?.tick !== tick) window.lastTick = { tick, seen: performance.now() };
+  return performance.now() - window.lastTick.seen > milliseconds;
+}"""
 HIDE = """(hidden) => {
   Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
   document.dispatchEvent(new Event("visibilitychange"));
@@ -97,16 +129,16 @@ HIDE = """(hidden) => {
 def test_a_tab_that_nobody_sees_stands_still_and_goes_on_when_it_is_seen(
     page: Page, address: str, recorder: Callable
 ) -> None:
-    run = recorder()
+    run = recorder("hidden")
     run.search()
     page.goto(address)
     shows_step(page, 30)
     page.evaluate(HIDE, True)
     # The last ticks that were under way end; then none comes.
-    page.wait_for_timeout(4_000)
+    page.wait_for_function(NO_TICK, arg=1000 * STILL)
     tick = page.evaluate("window.labClock.tick")
     run.steps(31, 10)
-    page.wait_for_timeout(4_000)
+    page.wait_for_timeout(1000 * STILL)
     assert page.evaluate("window.labClock.tick") == tick
     page.evaluate(HIDE, False)
     shows_step(page, 40)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from lab.cli.serve import dashboard_server, free_port
 from lab.store import ImagesEvent, LayersEvent, PredictionsEvent, ProofEvent
@@ -141,10 +141,17 @@ def pages(tmp_path_factory: pytest.TempPathFactory, recorder_class: type[Any]) -
     run.run.finish()
 
 
-@pytest.fixture
-def shown(browser: Browser, pages: tuple[str, Any]) -> Iterator[Page]:
-    """The page, of which nothing may go to another host or end up in the console."""
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """Its pages share the files that one of them has loaded."""
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def shown(context: BrowserContext, pages: tuple[str, Any]) -> Iterator[Page]:
+    """The page, of which nothing may go to another host or end up in the console."""
     page = context.new_page()
     page.set_default_timeout(SECONDS)
     expect.set_options(timeout=SECONDS)
@@ -154,7 +161,7 @@ def shown(browser: Browser, pages: tuple[str, Any]) -> Iterator[Page]:
     # A page that follows asks for news at each tick; one that stands still sends nothing by itself.
     page.goto(f"{pages[0]}/?run=run&follow=false&ask=true")
     yield page
-    context.close()
+    page.close()
     assert errors == []
 
 

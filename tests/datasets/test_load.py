@@ -1,10 +1,13 @@
 import json
+import sys
 
+import numpy as np
 import pytest
+import sklearn.datasets
 import torch
 
 from lab.base import DataError
-from lab.datasets import NAMES, Augmentation, DataConfig, describe, load
+from lab.datasets import NAMES, Augmentation, DataConfig, describe, digits, load
 from lab.datasets.sources import SOURCES, find_source
 
 
@@ -14,6 +17,16 @@ def test_digits_are_real_and_need_nothing():
     assert (len(bundle.x_train), len(bundle.x_test)) == (1438, 359)
     assert float(bundle.x_train.min()) == 0.0
     assert float(bundle.x_train.max()) == 1.0
+
+
+def test_digits_are_those_of_scikit_learn_and_are_read_without_its_import(monkeypatch):
+    pixels_NP, labels_N = sklearn.datasets.load_digits(return_X_y=True)
+    wanted = np.column_stack([pixels_NP, labels_N])
+    monkeypatch.setattr(digits, "FILE", "where a later version may keep it")
+    np.testing.assert_array_equal(digits._table(), wanted)
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    np.testing.assert_array_equal(digits._table(), wanted)
 
 
 def test_the_test_part_of_digits_is_fixed_and_holds_a_fifth_of_each_class():

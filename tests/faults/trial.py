@@ -10,6 +10,7 @@ import ctypes
 import errno
 import faulthandler
 import fnmatch
+import gc
 import importlib
 import json
 import os
@@ -305,6 +306,9 @@ def main():
     for module in ("sklearn.datasets", "sklearn.feature_extraction.text", "torch._dynamo", "lab.runs.build"):
         importlib.import_module(module)
     torch.set_num_threads(1)
+    # Out of the collector's way: each fork would walk all that was imported, and copy it by that.
+    gc.collect()
+    gc.freeze()
     wholes = {}
     for line in sys.stdin:
         task = json.loads(line)

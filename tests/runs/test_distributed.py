@@ -94,11 +94,20 @@ def torchrun(script, folder, *arguments):
 
 
 @pytest.fixture(scope="module")
-def reports(tmp_path_factory):
+def reports(forks, as_ranks, tmp_path_factory):
+    """What each of two ranks has to say; forks, which need not import torch again."""
     folder = tmp_path_factory.mktemp("ranks")
-    done = torchrun(STEP, folder, str(folder))
-    assert done.returncode == 0, done.stderr
+    assert forks(as_ranks(STEP), folder / "output", folder) == 0, (folder / "output").read_text()
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
+
+
+@pytest.mark.large
+def test_processes_that_torchrun_starts_are_the_same_ranks(reports, tmp_path):
+    done = torchrun(STEP, tmp_path, str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    for rank in (0, 1):
+        found = json.loads((tmp_path / f"{rank}.json").read_text())
+        assert {**found, "threads": []} == {**reports[rank], "threads": []}
 
 
 def distance(one, other):

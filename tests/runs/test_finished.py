@@ -2,15 +2,18 @@
 
 import hashlib
 import json
+import shutil
+from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 
-from lab.base import ConfigError, StoreError
-from lab.checkpoint import list_checkpoints
+from lab.base import CheckpointError, ConfigError, StoreError
+from lab.checkpoint import list_checkpoints, load_checkpoint
 from lab.cli.main import main
 from lab.datasets import DataConfig
-from lab.runs import Run, RunReport, find_checkpoint, saved_config
+from lab.runs import Run, RunConfig, RunReport, find_checkpoint, saved_config
 from lab.store import RunReader
 
 RECIPES = {
@@ -32,11 +35,28 @@ def resume(folder, **fields):
     return Run(saved_config(path), save_dir=folder.parent, resume=path, **fields)
 
 
+@pytest.fixture(scope="module")
+def ended(make_config, tmp_path_factory):
+    """The report of a recipe's run and a copy of its folder, made when it is first asked for."""
+
+    @cache
+    def run(recipe):
+        folder = tmp_path_factory.mktemp(recipe)
+        report = Run(make_config(recipe=recipe, **RECIPES[recipe]), save_dir=folder, name="a").execute()
+        shutil.copytree(folder / "a", folder.with_name(f"{folder.name}-kept"))
+        return report, folder.with_name(f"{folder.name}-kept")
+
+    return run
+
+
 @pytest.fixture
-def finished(make_config, tmp_path, request):
-    recipe = getattr(request, "param", "fixed")
-    report = Run(make_config(recipe=recipe, **RECIPES[recipe]), save_dir=tmp_path, name="a").execute()
-    return report, tmp_path / "a"
+def finished(ended, request):
+    """The report of a run and its folder, as both were at its end: at its own path, which the report names."""
+    report, kept = ended(getattr(request, "param", "fixed"))
+    folder = Path(report.run_dir)
+    shutil.rmtree(folder)
+    shutil.copytree(kept, folder)
+    return report, folder
 
 
 @pytest.mark.parametrize("finished", RECIPES, indirect=True)
@@ -60,6 +80,17 @@ def test_a_run_that_was_cut_off_before_its_report_ends_with_the_same(finished):
     after = RunReader(folder).scalars()
     assert (after.step, after.name, after.value) == (before.step, before.name, before.value)
     assert [(e.step, e.kind, e.payload) for e in RunReader(folder).events(kinds=("phase", "genotype")).events] == events
+
+
+def test_the_settings_come_without_the_tensors_which_must_be_whole(finished, monkeypatch):
+    _, folder = finished
+    path = find_checkpoint(str(folder), folder.parent)
+    stored = load_checkpoint(path).base["config"]
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("the tensors were read"))
+    assert saved_config(path) == RunConfig.from_json(stored)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match="a damaged or changed file"):
+        saved_config(path)
 
 
 class Stop:

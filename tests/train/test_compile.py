@@ -51,17 +51,16 @@ def test_the_compiled_network_is_the_network_and_is_compiled_once(compiler, live
 
 
 @pytest.mark.slow
-def test_each_mutation_is_compiled_anew_however_many_there_are(small):
+def test_each_mutation_is_compiled_anew_however_many_there_are(small, monkeypatch):
     live = small
+    # torch compiles one function so many times, 8 by itself, then goes back to eager mode.
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 2)
     compiler, records = Compiler(torch.device("cpu"), backend="eager"), []
     x = torch.randn(8, 1, 8, 8)
     live.child.train()
     compiler.of(live.child, records)(x).sum().backward()
-    # torch compiles one function 8 times at most, then goes back to eager mode.
-    for number in range(9):
-        name = ("skip_connect", "nor_conv_1x1")[(number // 3) % 2]
-        edge = NB125.edges[number % 3]
-        live.child.mutate(live.child.genotype.replace(edge, name), live.supernet)
+    for edge in NB125.edges:
+        live.child.mutate(live.child.genotype.replace(edge, "skip_connect"), live.supernet)
         compiled = compiler.of(live.child, records)
         live.child.eval()
         assert torch.allclose(compiled(x), live.child(x), atol=1e-5)
@@ -69,8 +68,8 @@ def test_each_mutation_is_compiled_anew_however_many_there_are(small):
         live.child.finalize()
     compiled = compiler.of(live.child, records)
     assert torch.allclose(compiled(x), live.child(x), atol=1e-5)
-    assert compiler.count == 11
-    assert compiler.graphs == len(records) == 11, "torch went back to eager mode, or compiled more than was told"
+    assert compiler.count == 5
+    assert compiler.graphs == len(records) == 5, "torch went back to eager mode, or compiled more than was told"
     torch.compiler.reset()
 
 
