@@ -16,6 +16,30 @@ function element(kind, className, text, label) {
   return made;
 }
 
+// The page writes the shown step as an element of its own too, beside the slider: it changes with the numbers of the
+// page, while a component's data comes behind them, on a busy page by some tenths of a second.
+function written(place) {
+  const mark = place.closest('[data-testid="stVerticalBlock"]')?.querySelector(".lab-step");
+  return mark ? Number(mark.dataset.step) : place.data.step;
+}
+
+function follow(place) {
+  const around = place.closest('[data-testid="stVerticalBlock"]');
+  if (!around) return;
+  place.sight = new MutationObserver(() => showStep(place));
+  place.sight.observe(around, { subtree: true, childList: true, attributes: true, attributeFilter: ["data-step"] });
+}
+
+function showStep(place) {
+  const { data } = place;
+  if (place.held || place.next || data.heard < place.number) return;
+  const step = written(place);
+  if (place.range.value === String(step) && place.told === data.last) return;
+  place.range.value = step;
+  place.told = data.last;
+  tell(place, step);
+}
+
 function build(parent, texts) {
   const place = element("div", "lab-slider");
   place.setAttribute("role", "group");
@@ -135,10 +159,7 @@ function show(place) {
   place.classList.toggle("lab-slider-wall", data.wall);
   if (place.hint.textContent !== data.keys) place.hint.textContent = data.keys;
   if (place.range.max !== String(data.last)) place.range.max = data.last;
-  if (!place.held && !place.next && data.heard >= place.number) {
-    place.range.value = data.step;
-    tell(place, data.step);
-  }
+  showStep(place);
   place.range.setAttribute("aria-valuetext", place.text.textContent);
   const { pause, replay, play } = data.texts;
   const word = data.playing ? pause : data.now ? replay : play;
@@ -170,6 +191,8 @@ function update(parentElement, { figure: text, base, ...rest }, setTriggerValue)
   let place = parentElement.querySelector(".lab-slider");
   if (!place) {
     place = build(parentElement, data.texts);
+    place.data = data;
+    follow(place);
     place.keys = (event) => onKey(place, event);
     if (data.wall) window.addEventListener("keydown", place.keys);
     if (data.wall) window.labSlider = place;
@@ -192,6 +215,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const place = parentElement.querySelector(".lab-slider");
     if (parentElement.isConnected || !place) return;
     clearTimeout(place.timer);
+    place.sight?.disconnect();
     window.removeEventListener("keydown", place.keys);
   };
 }

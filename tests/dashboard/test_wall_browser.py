@@ -220,6 +220,30 @@ def test_on_the_live_page_one_slider_moves_cell_numbers_and_curves_and_a_zoom_st
     assert json.loads(begun.value.path().read_text(encoding="utf-8")) == known[-1] != events[-1].payload["genotype"]
 
 
+STEPS = """() => {
+  window.steps = [];
+  const look = () => {
+    const metrics = [...document.querySelectorAll("[data-testid=stMetric]")];
+    const metric = metrics.find((each) => /^Step/.test(each.textContent));
+    const shown = metric?.querySelector("[data-testid=stMetricValue]").textContent;
+    if (shown && shown !== window.steps.at(-1)?.[0]) {
+      window.steps.push([shown, document.querySelector(".lab-slider-range").value]);
+    }
+    requestAnimationFrame(look);
+  };
+  look();
+}"""
+"""Notes at each picture of the screen with another step in its card the step of the slider."""
+
+
+def test_in_a_replay_the_slider_goes_with_the_numbers_of_the_page(page: Page, address: str) -> None:
+    page.goto(f"{address}/?run={RUN}&step=230&play=1")
+    page.locator(".lab-slider-range").wait_for()
+    page.evaluate(STEPS)
+    steps = until(page, lambda: len(found := page.evaluate("window.steps")) > 6 and found)
+    assert [shown for shown, _ in steps[1:]] == [slider for _, slider in steps[1:]]
+
+
 def test_a_chart_is_saved_as_a_picture(page: Page, address: str) -> None:
     page.goto(f"{address}/?run={RUN}")
     loss = page.locator(".st-key-figure_loss .lab-chart")
