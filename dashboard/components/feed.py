@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from components.history import History
+from components.typeset import typeset
 from lab.charts import Series, make_series, thin
 from lab.store import AttemptRow, EventRow, RunReader, RunSummary, ThinnedScalar
 
@@ -205,7 +206,7 @@ class SnapshotFeed:
             self._column(name).add(step, value)
         self._scalar_cursor = rows.cursor
         events = self._reader.events(after=self._event_cursor, limit=EVENTS)
-        self._history = self._history.then(events.events)
+        self._history = self._history.then(map(typeset, events.events))
         self._event_cursor = events.cursor
         if past:
             self._thin()
@@ -230,7 +231,7 @@ class SnapshotFeed:
         last, step, events = self._reader.extent()
         if events > MANY_EVENTS:
             outline = self._reader.outline()
-            self._history = History(outline.events)
+            self._history = History(map(typeset, outline.events))
             self._event_cursor = self._past_until = outline.cursor
         if last <= PAGE or step <= RECENT:
             return
@@ -258,7 +259,7 @@ class SnapshotFeed:
         if not self._past_until:
             return
         found = self._reader.events(after=self._past_cursor, limit=PAST_EVENTS)
-        self._past += found.events
+        self._past += map(typeset, found.events)
         self._past_cursor = found.cursor
         if found.cursor >= self._past_until:
             known = [event for event in self._past if event.id <= self._past_until]
