@@ -60,11 +60,14 @@ class Curve:
 
 
 def step_range(curves: Sequence[Series], view: CurveView) -> tuple[int, int]:
-    """First and last step that `view` shows of these curves; (0, 1) where there is no point."""
+    """First and last step that `view` shows of these curves; from 0 where there is one step, or none."""
     ends = [(int(curve.step[0]), int(curve.step[-1])) for curve in curves if len(curve)]
     if not ends:
         return 0, 1
     low, high = min(end[0] for end in ends), max(end[1] for end in ends)
+    if low == high:
+        # An axis that begins at the only point tells nothing of where in the run it is.
+        low = 0
     if view.last:
         low = max(low, high - view.last)
     return low, max(high, low + 1)
@@ -88,7 +91,7 @@ def curve_figure(
         y_range: fixed value axis; None fits it to what is shown. A logarithmic axis is always fitted.
     """
     if not any(len(curve.series) for curve in curves):
-        return note_figure("No values yet: the first one comes with the first step.", height=height, title=title)
+        return note_figure("No values: the first one comes with the first step.", height=height, title=title)
     low, high = step_range([curve.series for curve in curves], view)
     data: list[dict[str, Any]] = []
     shown = total = 0
