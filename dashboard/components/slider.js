@@ -16,11 +16,11 @@ function element(kind, className, text, label) {
   return made;
 }
 
-// The page writes the shown step as an element of its own too, beside the slider: it changes with the numbers of the
-// page, while a component's data comes behind them, on a busy page by some tenths of a second.
+// The page writes the shown step and the last one into an element of its own too, beside the slider: it changes with the
+// numbers of the page, while a component's data comes behind them, on a busy page by some tenths of a second.
 function written(place) {
   const mark = place.closest('[data-testid="stVerticalBlock"]')?.querySelector(".lab-step");
-  return mark ? Number(mark.dataset.step) : place.data.step;
+  return mark ? { step: Number(mark.dataset.step), last: Number(mark.dataset.last) } : place.data;
 }
 
 function follow(place) {
@@ -31,13 +31,15 @@ function follow(place) {
 }
 
 function showStep(place) {
-  const { data } = place;
-  if (place.held || place.next || data.heard < place.number) return;
-  const step = written(place);
-  if (place.range.value === String(step) && place.told === data.last) return;
+  if (place.held || place.next || place.data.heard < place.number) return;
+  const { step, last } = written(place);
+  const range = `${step} of ${last}`;
+  // What this writes is seen by the observer as well.
+  if (place.shown === range) return;
+  place.shown = range;
+  place.range.max = last;
   place.range.value = step;
-  place.told = data.last;
-  tell(place, step);
+  tell(place, step, last);
 }
 
 function build(parent, texts) {
@@ -64,6 +66,7 @@ function build(parent, texts) {
   place.now.onclick = () => move(place, null, null, true);
   place.range.oninput = () => {
     place.held = true;
+    place.shown = "";
     tell(place, Number(place.range.value));
     move(place, Number(place.range.value), null, false);
   };
@@ -81,8 +84,8 @@ function build(parent, texts) {
   return place;
 }
 
-function tell(place, step) {
-  const values = { step: step.toLocaleString("en"), last: place.data.last.toLocaleString("en") };
+function tell(place, step, last = place.data.last) {
+  const values = { step: step.toLocaleString("en"), last: last.toLocaleString("en") };
   place.text.textContent = place.data.texts.step.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }
 
@@ -121,6 +124,7 @@ function scrub(place, event) {
   const from = place.next?.step ?? Number(place.range.value);
   const step = Math.min(Math.max(from + way * size, 0), place.data.last);
   place.range.value = step;
+  place.shown = "";
   tell(place, step);
   move(place, step, null, true);
   return true;
@@ -158,7 +162,6 @@ function show(place) {
   const { data } = place;
   place.classList.toggle("lab-slider-wall", data.wall);
   if (place.hint.textContent !== data.keys) place.hint.textContent = data.keys;
-  if (place.range.max !== String(data.last)) place.range.max = data.last;
   showStep(place);
   place.range.setAttribute("aria-valuetext", place.text.textContent);
   const { pause, replay, play } = data.texts;

@@ -70,7 +70,7 @@ def draw_slider(picture: "PageFrame", moment: ShownMoment, *, wall: bool = False
     }
     with st.container(gap=None):
         # It reaches the browser's page with the numbers of the page, which a component's data does not.
-        st.html(f'<span class="lab-step" data-step="{shown}"></span>')
+        st.html(f'<span class="lab-step" data-step="{shown}" data-last="{whole.last_step}"></span>')
         _SLIDER(
             key=KEY,
             data=data,
