@@ -94,7 +94,12 @@ def _change_marks(history: History) -> tuple[Mark, ...]:
         Mark(step=event.step, text=say("grew in {what}", what=say(str(event.payload["what"]))), color="", always=True)
         for event in history.of("growth")
     ]
-    return tuple(sorted([*history.mutation_marks, *growth], key=lambda mark: mark.step))
+    # Mutations are in order; to sort thousands anew with each of them would cost as much as a figure.
+    return (
+        tuple(sorted([*history.mutation_marks, *growth], key=lambda mark: mark.step))
+        if growth
+        else history.mutation_marks
+    )
 
 
 def _moved(whole: Snapshot) -> None:
