@@ -11,7 +11,7 @@ the latest steps and an outline of the events; the past comes with the next tick
 import threading
 import time
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,12 @@ class _Column:
         if len(self._step) > 2 * RECENT + POINTS:
             self._shorten()
 
+    def extend(self, step: Sequence[int], value: Sequence[float]) -> None:
+        """Add at most `RECENT` rows at once."""
+        self._step.extend(step)
+        self._value.extend(value)
+        self._series = None
+
     def _shorten(self) -> None:
         """Thin all but the last `RECENT` rows, together with what was thinned before."""
         old = make_series(self._name, np.array(self._step[:-RECENT]), np.array(self._value[:-RECENT]))
@@ -241,8 +247,7 @@ class SnapshotFeed:
         self._to_thin = sorted(names, key=lambda name: (name not in FIRST, name), reverse=True)
         for name in names:
             recent = self._reader.recent(name, since=self._before, until=last)
-            for row_step, value in zip(recent.step, recent.value, strict=True):
-                self._column(name).add(row_step, value)
+            self._column(name).extend(recent.step, recent.value)
         self._scalar_cursor = last
 
     def _thin(self) -> None:

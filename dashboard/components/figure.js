@@ -26,11 +26,21 @@ function keepZoom(place) {
 // Axes that stand closer than this, in pixels, are a knot: a narrow page scrolls sideways instead.
 const AXIS_WIDTH = 96;
 
+// Labels of a cell on a chart of this width, in pixels, or less would lie on each other.
+const NARROW_CELL = 420;
+const SMALLEST = 11;
+
+function shrinkLabels(place, { layout }) {
+  if (!layout.meta?.rows || place.clientWidth > NARROW_CELL) return;
+  for (const note of layout.annotations) note.font = { ...note.font, size: SMALLEST };
+}
+
 function widen(place, { data, layout }) {
   const [first] = data;
-  const axes = first?.type === "parcoords" ? first.dimensions.length : 0;
+  // Asking for a width lays the page out: only where it matters.
+  if (first?.type !== "parcoords") return;
   const { l = 0, r = 0 } = layout.margin ?? {};
-  const least = axes && l + r + AXIS_WIDTH * (axes - 1);
+  const least = l + r + AXIS_WIDTH * (first.dimensions.length - 1);
   const narrow = least > place.clientWidth;
   if (narrow) layout.width = least;
   place.style.overflowX = narrow ? "auto" : "";
@@ -67,6 +77,7 @@ function draw(place) {
   }
   place.shape?.(figure);
   widen(place, figure);
+  shrinkLabels(place, figure);
   place.drawing = window.Plotly.react(place, figure.data, figure.layout, CONFIG).then(() => thinCells(place));
 }
 

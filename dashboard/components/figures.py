@@ -48,8 +48,8 @@ from lab.store import EventRow
 LONG_ARRAY = 500
 """Numbers from which on an array is long."""
 INT32 = 2**31
-TASK_LOSSES = later("loss (nats; squared error)")
-"""Unit of the losses of several tasks: of classes, and of standardised numbers."""
+TASK_LOSSES = later("loss (nats; MSE)")
+"""Units of the losses of several tasks: cross-entropy of classes, squared error of standardised numbers."""
 MEMORY_NAMES = {"memory/rss": later("process (resident set)"), "memory/tensors": later("live tensors")}
 
 

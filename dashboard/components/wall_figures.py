@@ -162,7 +162,7 @@ def _multitask_panels(picture: PageFrame) -> tuple[Panel, ...]:
         ),
         Panel(
             area="middle",
-            title=say("Loss of each task (nats; squared error) by step"),
+            title=say("Loss of each task (nats; MSE) by step"),
             label=say("Loss of {count} tasks over steps", count=len(losses)),
             depends=depends,
             build=lambda: low(task_figure(losses, (), view=view)),

@@ -100,7 +100,7 @@ def curve_figure(
         traces, points = _traces(curve, low, view)
         data += traces
         shown, total = shown + points[0], total + points[1]
-    y_axis = axis(title={"text": y_title, "standoff": 10}, type="log" if view.log_y else "linear")
+    y_axis = axis(title={"text": y_title, "standoff": 10}, type="log" if view.log_y else "linear", **_of_sign(curves))
     if percent:
         y_axis["tickformat"] = ".0%"
     if y_range is not None and not view.log_y:
@@ -118,6 +118,12 @@ def curve_figure(
         shapes=mark_shapes(marks),
         annotations=mark_labels(marks, high - low),
     )
+
+
+def _of_sign(curves: Sequence[Curve]) -> dict[str, Any]:
+    """An axis that does not go below 0 where no value does: no memory and no accuracy is there."""
+    least = min((float(np.fmin.reduce(curve.series.value)) for curve in curves if len(curve.series)), default=0.0)
+    return {} if least < 0.0 else {"rangemode": "nonnegative"}
 
 
 def _traces(curve: Curve, low: int, view: CurveView) -> tuple[list[dict[str, Any]], tuple[int, int]]:
@@ -267,7 +273,7 @@ def memory_figure(
     for index in range(len(drawn)):
         top = 1.0 - index * room
         ends = [top - room + (0.12 if top > room else 0.0), top]
-        axes[_place(index, "yaxis")] = axis(title={"text": "MiB", "standoff": 10}, domain=ends)
+        axes[_place(index, "yaxis")] = axis(title={"text": "MiB", "standoff": 10}, domain=ends, rangemode="nonnegative")
     return LazyFigure(traces, {**layout, **axes})
 
 

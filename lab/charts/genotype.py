@@ -142,7 +142,9 @@ def genotype_figure(
         row = 1.0 / len(cells)
         domain = [1.0 - (number + 1) * row, 1.0 - number * row - (HEADING * row if len(cells) > 1 else 0.0)]
         hidden = {"visible": False, "fixedrange": True}
-        axes[f"xaxis{end}"] = {**hidden, "range": [-0.45, last + 0.45], "anchor": f"y{end}"}
+        # At the ends a cell of few nodes has the words `in` and `out`.
+        aside = 0.45 if _many(own) else 0.6
+        axes[f"xaxis{end}"] = {**hidden, "range": [-aside, last + aside], "anchor": f"y{end}"}
         axes[f"yaxis{end}"] = {**hidden, "range": [-bottom, top], "domain": domain, "anchor": f"x{end}"}
         if len(cells) > 1:
             place = {"xref": f"x{end} domain", "yref": f"y{end} domain", "x": 0.0, "y": 1.0}

@@ -91,6 +91,11 @@ def test_the_only_point_of_a_run_stands_where_it_lies_in_the_run() -> None:
     assert list(memory_figure([series]).layout.xaxis.range) == [0, 39]
 
 
+@pytest.mark.parametrize(("least", "mode"), [(0.0, "nonnegative"), (-1.0, None), (float("nan"), "nonnegative")])
+def test_an_axis_of_values_goes_below_0_only_where_one_does(least: float, mode: str | None) -> None:
+    assert curve_figure([curve([least, 1.0])], y_title="loss", view=RAW).layout.yaxis.rangemode == mode
+
+
 def test_a_marker_on_the_edge_of_the_plot_is_drawn_whole() -> None:
     line, points = curve([3.0, 2.0, 1.0]), curve([3.0, 2.0, 1.0], dense=False)
     assert [trace.cliponaxis for trace in curve_figure([line, points], y_title="loss", view=RAW).data] == [None, False]
