@@ -105,7 +105,7 @@ def take(page: Any, address: str, view: View, size: tuple[int, int], path: Path)
     """One picture, as tall as the page is."""
     page.set_viewport_size({"width": size[0], "height": size[1]})
     page.goto(address + view.path)
-    page.wait_for_selector('[data-testid="stMain"] [data-testid="stElementContainer"]')
+    page.wait_for_selector('[data-testid="stMain"] [data-testid="stElementContainer"]', state="attached")
     _wait_until_drawn(page, view.charts)
     if "view=wall" not in view.path:
         # The page scrolls inside itself: what is out of sight is not drawn.

@@ -121,7 +121,7 @@ def history(drawn: PageFrame, picture: StudyPicture, objective: str) -> None:
     """The value of each trial, and the best so far."""
     direction = picture.objectives[objective]
     best = best_trial(picture.trials, objective, direction)
-    told = say("none yet")
+    told = say("none")
     if best is not None:
         told = say("{value} in trial {number}", value=number(best.values[objective]), number=best.number)
     with card(say("History"), say("A point is a complete trial; the line is the best value so far.")):
@@ -155,7 +155,7 @@ def front(drawn: PageFrame, picture: StudyPicture, objective: str) -> None:
 def importances(drawn: PageFrame, picture: StudyPicture, objective: str) -> None:
     """What the searched fields matter."""
     shares, told = picture.importances(objective)
-    alt = ", ".join(f"{name} {share:.0%}" for name, share in shares.items()) or say("not worked out yet")
+    alt = ", ".join(f"{name} {share:.0%}" for name, share in shares.items()) or say("not worked out")
     help = say("How much of the difference between good and bad trials each field explains.")
     with card(say("Importances"), help):
         drawn.figure(f"importances {objective}", picture.snapshot.version, lambda: importance_figure(shares), alt)
@@ -179,6 +179,7 @@ def coordinates(drawn: PageFrame, picture: StudyPicture, objective: str) -> None
                 objective=objective,
             ),
         )
+        st.caption(plain(say("The bluer a line, the better its {objective}.", objective=objective)))
 
 
 def trials(picture: StudyPicture) -> None:
@@ -187,7 +188,7 @@ def trials(picture: StudyPicture) -> None:
     with card(say("Trials"), help):
         rows = studies.trial_rows(picture, MOST_ROWS)
         if not rows:
-            st.caption(say("No trial has begun yet."))
+            st.caption(say("No trial has begun."))
             return
         name, help = say("run"), say("Opens the trial's run in a new tab.")
         link = st.column_config.LinkColumn(name, display_text=say("Live"), help=help)

@@ -224,7 +224,7 @@ def _latest(found: Sequence[Action]) -> None:
     help = say("The latest action: the surgery, what its trial measured, and why.")
     with panels.card(say("What the agent did last"), help):
         if not found:
-            st.write(say("No action yet: the network is as it began."))
+            st.write(say("No action: the network is as it began."))
             return
         st.markdown(f"{CHANGE_ICON} **{plain(charted(found[-1].heading))}**")
         st.markdown("\n".join(f"- {plain(line)}" for line in action_lines(found[-1])))
@@ -253,7 +253,7 @@ def _masked(found: Sequence[Action]) -> None:
     with panels.card(say("Not possible now"), _sentence("Not possible")):
         masked = found[-1].masked if found else {}
         if not found:
-            st.write(say("Known after the first action."))
+            st.write(say("Known after an action."))
         elif not masked:
             st.write(say("After action {number} every action is possible.", number=found[-1].number))
         else:

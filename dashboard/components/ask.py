@@ -38,7 +38,7 @@ OFF = later(
 KEPT, BACK = "kept", "taken back"
 VERDICTS = {"accepted": KEPT, "rejected": BACK, KEPT: KEPT, "rolled back": BACK}
 """How a mutation or an action ended -> the answer that was right."""
-NOTHING = later("Nothing to ask about yet: the first change has not been made.")
+NOTHING = later("Nothing to ask about: no change has been made.")
 TEXTS = {
     "question": later("{text} Kept or taken back?"),
     "kept": later("Kept: {count}"),

@@ -28,7 +28,7 @@ def genotype_card(picture: "PageFrame", event: EventRow | None, change: Change |
             "genotype",
             depends,
             lambda: figures.genotype_panel(event, change, share),
-            say("Graph of the cell: {cells}", cells=cells) if cells else say("No genotype yet"),
+            say("Graph of the cell: {cells}", cells=cells) if cells else say("No genotype"),
         )
         if rank := words.rank_text(event):
             st.caption(words.plain(rank))
@@ -47,7 +47,7 @@ def change_card(picture: "PageFrame", change: Change | None) -> None:
         for line in words.growth_lines(picture.snapshot)[:3]:
             st.markdown(f"- ⬆ {words.plain(line)}")
         if change is None:
-            st.write(say("No mutation yet: the network still has its first cell."))
+            st.write(say("No mutation: the network still has its first cell."))
             return
         st.markdown(f"{CHANGE_ICON} **{charted(change.heading)}**")
         for line in change.lines:

@@ -11,7 +11,7 @@ from components.language import say
 from components.plot import draw
 from components.resources import drawing_cache
 from components.words import number, plain
-from lab.charts import is_number, parallel_figure
+from lab.charts import is_number, parallel_figure, series_style
 
 RESULTS = ("decision/accuracy", "decision/loss", "test/accuracy")
 """Scalars whose last values are axes, beside the chosen one, where every run has them."""
@@ -77,11 +77,13 @@ def draw_coordinates(snapshots: Mapping[str, Snapshot], scalar: str) -> None:
     if len(snapshots) < 2:
         return
     found = run_columns(snapshots, scalar)
-    help = say("A line is a run; the bluer it is, the larger is its value on the last axis.")
+    help = say("A line is a run, in the colour of its curve above.")
     st.markdown(f"**{say('Settings and results')}**", help=help)
     versions = [(str(each.summary.path), each.version) for each in snapshots.values()]
+    # As compare_figure gives them: by the place among all compared runs.
+    colors = [series_style(name, place).color for place, name in enumerate(snapshots) if name in found.shown]
     drawing = drawing_cache().get(
-        ("coordinates", scalar, *versions), lambda: parallel_figure(found.columns, color=scalar), own_names=True
+        ("coordinates", scalar, *versions), lambda: parallel_figure(found.columns, colors=colors), own_names=True
     )
     label = say("{count} runs as lines across {axes}", count=len(found.shown), axes=", ".join(found.columns))
     draw(drawing, key="compare_coordinates", label=label, view=f"{scalar} {' '.join(found.columns)}")

@@ -11,7 +11,7 @@ the latest steps and an outline of the events; the past comes with the next tick
 import threading
 import time
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from components.history import History
+from components.typeset import typeset
 from lab.charts import Series, make_series, thin
 from lab.store import AttemptRow, EventRow, RunReader, RunSummary, ThinnedScalar
 
@@ -127,6 +128,12 @@ class _Column:
         if len(self._step) > 2 * RECENT + POINTS:
             self._shorten()
 
+    def extend(self, step: Sequence[int], value: Sequence[float]) -> None:
+        """Add at most `RECENT` rows at once."""
+        self._step.extend(step)
+        self._value.extend(value)
+        self._series = None
+
     def _shorten(self) -> None:
         """Thin all but the last `RECENT` rows, together with what was thinned before."""
         old = make_series(self._name, np.array(self._step[:-RECENT]), np.array(self._value[:-RECENT]))
@@ -205,7 +212,7 @@ class SnapshotFeed:
             self._column(name).add(step, value)
         self._scalar_cursor = rows.cursor
         events = self._reader.events(after=self._event_cursor, limit=EVENTS)
-        self._history = self._history.then(events.events)
+        self._history = self._history.then(map(typeset, events.events))
         self._event_cursor = events.cursor
         if past:
             self._thin()
@@ -230,7 +237,7 @@ class SnapshotFeed:
         last, step, events = self._reader.extent()
         if events > MANY_EVENTS:
             outline = self._reader.outline()
-            self._history = History(outline.events)
+            self._history = History(map(typeset, outline.events))
             self._event_cursor = self._past_until = outline.cursor
         if last <= PAGE or step <= RECENT:
             return
@@ -240,8 +247,7 @@ class SnapshotFeed:
         self._to_thin = sorted(names, key=lambda name: (name not in FIRST, name), reverse=True)
         for name in names:
             recent = self._reader.recent(name, since=self._before, until=last)
-            for row_step, value in zip(recent.step, recent.value, strict=True):
-                self._column(name).add(row_step, value)
+            self._column(name).extend(recent.step, recent.value)
         self._scalar_cursor = last
 
     def _thin(self) -> None:
@@ -258,7 +264,7 @@ class SnapshotFeed:
         if not self._past_until:
             return
         found = self._reader.events(after=self._past_cursor, limit=PAST_EVENTS)
-        self._past += found.events
+        self._past += map(typeset, found.events)
         self._past_cursor = found.cursor
         if found.cursor >= self._past_until:
             known = [event for event in self._past if event.id <= self._past_until]

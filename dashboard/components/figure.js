@@ -23,6 +23,48 @@ function keepZoom(place) {
   });
 }
 
+// Axes that stand closer than this, in pixels, are a knot: a narrow page scrolls sideways instead.
+const AXIS_WIDTH = 96;
+
+// Labels of a cell on a chart of this width, in pixels, or less would lie on each other.
+const NARROW_CELL = 420;
+const SMALLEST = 11;
+
+function shrinkLabels(place, { layout }) {
+  if (!layout.meta?.rows || place.clientWidth > NARROW_CELL) return;
+  for (const note of layout.annotations) note.font = { ...note.font, size: SMALLEST };
+}
+
+function widen(place, { data, layout }) {
+  const [first] = data;
+  // Asking for a width lays the page out: only where it matters.
+  if (first?.type !== "parcoords") return;
+  const { l = 0, r = 0 } = layout.margin ?? {};
+  const least = l + r + AXIS_WIDTH * (first.dimensions.length - 1);
+  const narrow = least > place.clientWidth;
+  if (narrow) layout.width = least;
+  place.style.overflowX = narrow ? "auto" : "";
+  // What scrolls is to be reached by keyboard.
+  if (narrow) place.tabIndex = 0;
+  else place.removeAttribute("tabindex");
+}
+
+// Numbers in the cells of a heat map that are larger than the cells: their signs stay, the colours and the hover have the
+// rest. How large a cell is, Plotly knows when it has drawn.
+function thinCells(place) {
+  const { xaxis, yaxis } = place._fullLayout ?? {};
+  (place.data ?? []).forEach((trace, index) => {
+    if (trace.type !== "heatmap" || !trace.texttemplate || !yaxis?._length || !Array.isArray(trace.text)) return;
+    const { size } = trace.textfont;
+    const letters = Math.max(...trace.text.flat().map((text) => text.length));
+    const fits = yaxis._length >= size * trace.text.length && xaxis._length >= 0.55 * size * letters * trace.text[0].length;
+    if (fits) return;
+    const signs = trace.text.map((row) => row.map((text) => (/^[◆▲]/.test(text) ? text[0] : "")));
+    const font = { ...trace.textfont, size: Math.min(size, yaxis._length / trace.text.length) };
+    window.Plotly.restyle(place, { text: [signs], textfont: [font] }, [index]);
+  });
+}
+
 function draw(place) {
   const { view, color, family } = place.wanted;
   const figure = made(place.wanted);
@@ -34,7 +76,9 @@ function draw(place) {
     if (figure.layout[axis]) Object.assign(figure.layout[axis], { range, autorange: false });
   }
   place.shape?.(figure);
-  place.drawing = window.Plotly.react(place, figure.data, figure.layout, CONFIG);
+  widen(place, figure);
+  shrinkLabels(place, figure);
+  place.drawing = window.Plotly.react(place, figure.data, figure.layout, CONFIG).then(() => thinCells(place));
 }
 
 // A chart that is out of sight is drawn when it comes into sight: a long page costs what can be seen of it.

@@ -18,6 +18,7 @@ from components.feed import Snapshot
 from components.language import later, say
 from components.moment import training_seconds
 from components.patch import LARGE, MOST_PATCH, MOST_SHARE, Base, difference
+from components.words import is_multitask
 from lab.base import page_language
 from lab.charts import (
     CellEdge,
@@ -47,6 +48,8 @@ from lab.store import EventRow
 LONG_ARRAY = 500
 """Numbers from which on an array is long."""
 INT32 = 2**31
+TASK_LOSSES = later("loss (nats; MSE)")
+"""Units of the losses of several tasks: cross-entropy of classes, squared error of standardised numbers."""
 MEMORY_NAMES = {"memory/rss": later("process (resident set)"), "memory/tensors": later("live tensors")}
 
 
@@ -204,7 +207,8 @@ def scale_of(snapshot: Snapshot, x: str) -> StepScale | None:
 def loss_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
     """Loss of every split over steps."""
     marks = marks_of(snapshot)
-    return curve_figure(curves_of(snapshot, "loss"), y_title=say("loss (nats)"), view=view, marks=marks)
+    unit = say(TASK_LOSSES) if is_multitask(snapshot) else say("loss (nats)")
+    return curve_figure(curves_of(snapshot, "loss"), y_title=unit, view=view, marks=marks)
 
 
 def accuracy_panel(snapshot: Snapshot, view: CurveView) -> go.Figure:
@@ -279,6 +283,6 @@ def genotype_panel(event: EventRow | None, change: Change | None, share: float |
     return genotype_figure(drawn_edges(event, change), filled=share)
 
 
-def probability_panel(event: EventRow | None) -> go.Figure:
-    """Architecture probabilities as a heat map."""
-    return probability_figure(None if event is None else event.payload)
+def probability_panel(event: EventRow | None, *, taken: bool = False) -> go.Figure:
+    """Architecture probabilities as a heat map; `taken`: of the edges that the network has."""
+    return probability_figure(None if event is None else event.payload, taken=taken)

@@ -92,8 +92,7 @@ class History:
         """A mark for each mutation that was made."""
 
         def compute() -> tuple[Mark, ...]:
-            marks = self.grown("mutation marks", dict, add_mark).values()
-            return tuple(mark for mark in marks if mark is not None)
+            return tuple(filter(None, self.grown("mutation marks", dict, add_mark).values()))
 
         return self.once("mutation marks", compute)
 

@@ -35,7 +35,7 @@ LAYERS_HELP = later(
     "nothing; one that is far darker than the rest may be unstable. Empty: no gradient."
 )
 UNTOLD = later("This run tells no samples: an earlier version made it, or it was restored from its checkpoints.")
-NOT_READ = later("The network has not been read on the selection split yet; predictions come with the first reading.")
+NOT_READ = later("The network has not been read on the selection split; predictions come with the first reading.")
 
 
 def latest_samples(snapshot: Snapshot) -> tuple[tuple[EventRow | None, ...], tuple[ToldSample, ...]]:

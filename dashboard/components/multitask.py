@@ -5,7 +5,7 @@ from functools import partial
 
 import streamlit as st
 
-from components import panels, words
+from components import figures, panels, words
 from components.card import folded
 from components.charted import charted_rows
 from components.feed import Snapshot
@@ -112,7 +112,7 @@ def body(picture: panels.PageFrame) -> None:
 
 def _told(found: tuple[Series, ...], form: str) -> str:
     """Name and latest value of each series, for who cannot see the chart."""
-    return ", ".join(f"{series.name} {number(series.last, form)}" for series in found) or say("none yet")
+    return ", ".join(f"{series.name} {number(series.last, form)}" for series in found) or say("none")
 
 
 def _depends(picture: panels.PageFrame, *groups: tuple[Series, ...]) -> tuple[object, ...]:
@@ -154,7 +154,7 @@ def _tasks(picture: panels.PageFrame) -> None:
         picture.curve(
             "tasks",
             _depends(picture, batches, decisions),
-            lambda: task_figure(batches, decisions, view=picture.view),
+            lambda: task_figure(batches, decisions, view=picture.view, y_title=say(figures.TASK_LOSSES)),
             say("Loss of each task over steps; now {told}", told=_told(batches, ".3f")),
         )
 
@@ -169,7 +169,7 @@ def _components(picture: panels.PageFrame) -> None:
         if names:
             label = say("Peak memory of each component: {names}", names=names)
         else:
-            label = say("Memory of the components, not measured yet")
+            label = say("Memory of the components, not measured")
         picture.figure("components", rows, lambda: component_figure(rows), label)
         for row in rows:
             if row.name == WHOLE:

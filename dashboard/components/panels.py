@@ -318,7 +318,7 @@ def _stability(picture: PageFrame) -> None:
             say("Health score over steps, now {now}", now=now),
         )
         lines = words.stability_lines(snapshot)
-        for line in lines[:3] or (say("No verdict yet."),):
+        for line in lines[:3] or (say("No verdict."),):
             st.caption(words.plain(line))
         if len(lines) > 3:
             folded(say("Earlier verdicts"), "verdicts", partial(_captions, lines[3:]))

@@ -45,7 +45,7 @@ def proof_panel(picture: "PageFrame") -> None:
     proof, images = snapshot.latest("proof"), snapshot.latest("images")
     now = None if proof is None else predictions_since(snapshot, proof)
     changed = snapshot.history.latest("mutation", "growth", "action") is not None
-    title, label = say("The proof"), say("No proof yet")
+    title, label = say("The proof"), say("No proof")
     told = "" if proof is None else charted(proof_text(proof.payload))
     if proof is not None:
         title = say("The proof: {change}", change=charted(proof_heading(proof.step, proof.payload)))

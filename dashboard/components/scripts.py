@@ -18,7 +18,7 @@ PARTS = {
     "ask": ("ask.js",),
 }
 """Name of each part -> its files; those before the last one hold what it shares with others."""
-STYLES = ("slider.css", "wall.css")
+STYLES = ("figure.css", "slider.css", "wall.css")
 ENTRY = "export default function "
 """What a part's last file has once: the function that Streamlit would call."""
 CALL = """export default (call) => {

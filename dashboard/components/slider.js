@@ -16,6 +16,32 @@ function element(kind, className, text, label) {
   return made;
 }
 
+// The page writes the shown step and the last one into an element of its own too, beside the slider: it changes with the
+// numbers of the page, while a component's data comes behind them, on a busy page by some tenths of a second.
+function written(place) {
+  const mark = place.closest('[data-testid="stVerticalBlock"]')?.querySelector(".lab-step");
+  return mark ? { step: Number(mark.dataset.step), last: Number(mark.dataset.last) } : place.data;
+}
+
+function follow(place) {
+  const around = place.closest('[data-testid="stVerticalBlock"]');
+  if (!around) return;
+  place.sight = new MutationObserver(() => showStep(place));
+  place.sight.observe(around, { subtree: true, childList: true, attributes: true, attributeFilter: ["data-step"] });
+}
+
+function showStep(place) {
+  if (place.held || place.next || place.data.heard < place.number) return;
+  const { step, last } = written(place);
+  const range = `${step} of ${last}`;
+  // What this writes is seen by the observer as well.
+  if (place.shown === range) return;
+  place.shown = range;
+  place.range.max = last;
+  place.range.value = step;
+  tell(place, step, last);
+}
+
 function build(parent, texts) {
   const place = element("div", "lab-slider");
   place.setAttribute("role", "group");
@@ -40,6 +66,7 @@ function build(parent, texts) {
   place.now.onclick = () => move(place, null, null, true);
   place.range.oninput = () => {
     place.held = true;
+    place.shown = "";
     tell(place, Number(place.range.value));
     move(place, Number(place.range.value), null, false);
   };
@@ -57,8 +84,8 @@ function build(parent, texts) {
   return place;
 }
 
-function tell(place, step) {
-  const values = { step: step.toLocaleString("en"), last: place.data.last.toLocaleString("en") };
+function tell(place, step, last = place.data.last) {
+  const values = { step: step.toLocaleString("en"), last: last.toLocaleString("en") };
   place.text.textContent = place.data.texts.step.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }
 
@@ -97,6 +124,7 @@ function scrub(place, event) {
   const from = place.next?.step ?? Number(place.range.value);
   const step = Math.min(Math.max(from + way * size, 0), place.data.last);
   place.range.value = step;
+  place.shown = "";
   tell(place, step);
   move(place, step, null, true);
   return true;
@@ -134,11 +162,7 @@ function show(place) {
   const { data } = place;
   place.classList.toggle("lab-slider-wall", data.wall);
   if (place.hint.textContent !== data.keys) place.hint.textContent = data.keys;
-  if (place.range.max !== String(data.last)) place.range.max = data.last;
-  if (!place.held && !place.next && data.heard >= place.number) {
-    place.range.value = data.step;
-    tell(place, data.step);
-  }
+  showStep(place);
   place.range.setAttribute("aria-valuetext", place.text.textContent);
   const { pause, replay, play } = data.texts;
   const word = data.playing ? pause : data.now ? replay : play;
@@ -170,6 +194,8 @@ function update(parentElement, { figure: text, base, ...rest }, setTriggerValue)
   let place = parentElement.querySelector(".lab-slider");
   if (!place) {
     place = build(parentElement, data.texts);
+    place.data = data;
+    follow(place);
     place.keys = (event) => onKey(place, event);
     if (data.wall) window.addEventListener("keydown", place.keys);
     if (data.wall) window.labSlider = place;
@@ -192,6 +218,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const place = parentElement.querySelector(".lab-slider");
     if (parentElement.isConnected || !place) return;
     clearTimeout(place.timer);
+    place.sight?.disconnect();
     window.removeEventListener("keydown", place.keys);
   };
 }

@@ -56,10 +56,11 @@ def draw_slider(picture: "PageFrame", moment: ShownMoment, *, wall: bool = False
         "keys": " · ".join(map(say, KEY_NAMES)) if wall else "",
         "texts": {name: say(text) for name, text in TEXTS.items()},
     }
+    shown = whole.last_step if step is None else step
     data = {
         **chart_data(picture.data("slider", fixed)),
         "last": whole.last_step,
-        "step": whole.last_step if step is None else step,
+        "step": shown,
         "now": step is None,
         "playing": moment.speed is not None,
         "speed": moment.speed or st.session_state.get(SPEED, SPEEDS[1]),
@@ -67,13 +68,16 @@ def draw_slider(picture: "PageFrame", moment: ShownMoment, *, wall: bool = False
         "live": whole.summary.state == "running",
         "heard": st.session_state.get(HEARD, 0),
     }
-    _SLIDER(
-        key=KEY,
-        data=data,
-        on_move_change=partial(_moved, whole),
-        on_press_change=partial(_pressed, whole),
-        height="content",
-    )
+    with st.container(gap=None):
+        # It reaches the browser's page with the numbers of the page, which a component's data does not.
+        st.html(f'<span class="lab-step" data-step="{shown}" data-last="{whole.last_step}"></span>')
+        _SLIDER(
+            key=KEY,
+            data=data,
+            on_move_change=partial(_moved, whole),
+            on_press_change=partial(_pressed, whole),
+            height="content",
+        )
 
 
 def change_marks(snapshot: Snapshot) -> list[Mark]:
@@ -90,7 +94,12 @@ def _change_marks(history: History) -> tuple[Mark, ...]:
         Mark(step=event.step, text=say("grew in {what}", what=say(str(event.payload["what"]))), color="", always=True)
         for event in history.of("growth")
     ]
-    return tuple(sorted([*history.mutation_marks, *growth], key=lambda mark: mark.step))
+    # Mutations are in order; to sort thousands anew with each of them would cost as much as a figure.
+    return (
+        tuple(sorted([*history.mutation_marks, *growth], key=lambda mark: mark.step))
+        if growth
+        else history.mutation_marks
+    )
 
 
 def _moved(whole: Snapshot) -> None:

@@ -29,7 +29,7 @@ def latest_story(snapshot: Snapshot) -> Story:
     event = snapshot.history.latest(*_TELLERS)
     now = _phase_text(snapshot.latest("phase"))
     if event is None:
-        return Story(sign="○", text=now or say("The run has begun; nothing has changed yet."), now="")
+        return Story(sign="○", text=now or say("Nothing has changed in this run."), now="")
     sign, text = _TELLERS[event.kind](snapshot, event)
     return Story(sign=sign, text=say("Step {step:,}: {text}.", step=event.step, text=text.removesuffix(".")), now=now)
 

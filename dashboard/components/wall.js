@@ -6,6 +6,8 @@
 // (pixels at 1920x1080).
 const LARGER = 1.6;
 const LEAST = 20;
+// A window up to this width is read from near: wall.css makes one column of it. Its figures are those of the page.
+const NARROW = "(max-width: 900px)";
 
 function wallElement(kind, name, parent) {
   const made = document.createElement(kind);
@@ -49,16 +51,32 @@ function buildWall(parent, texts) {
   return place;
 }
 
+// Parts of a figure that stand one below the other, each on axes of its own: the wall is wide and low.
+function besideEachOther(layout) {
+  const { rows } = layout.meta;
+  for (let number = 0; number < rows; number += 1) {
+    const end = number === 0 ? "" : number + 1;
+    const [low, high] = layout[`yaxis${end}`].domain;
+    layout[`xaxis${end}`].domain = [number / rows, (number + 1) / rows];
+    layout[`yaxis${end}`].domain = [0, rows * (high - low)];
+  }
+}
+
 // Sizes that a figure gives in pixels, for the wall.
 function enlarge(chart, figure) {
+  const { layout, data } = figure;
+  const room = chart.parentElement;
+  const narrow = matchMedia(NARROW).matches;
+  room.style.height = narrow ? `${layout.height}px` : "";
+  layout.height = room.clientHeight;
+  layout.width = room.clientWidth;
+  if (narrow) return;
+  if (layout.meta?.rows > 1) besideEachOther(layout);
   const unit = parseFloat(getComputedStyle(chart.closest(".lab-wall")).fontSize) / LEAST;
   const size = (pixels) => unit * Math.max(LEAST, LARGER * pixels);
   const grow = (pixels) => unit * LARGER * pixels;
-  const { layout, data } = figure;
   const base = layout.font.size ?? 13;
   layout.font.size = size(base);
-  layout.height = chart.parentElement.clientHeight;
-  layout.width = chart.parentElement.clientWidth;
   layout.margin = Object.fromEntries(Object.entries(layout.margin ?? {}).map(([side, value]) => [side, grow(value)]));
   for (const note of layout.annotations ?? []) {
     note.font = { ...note.font, size: size(note.font?.size ?? base) };

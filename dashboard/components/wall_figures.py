@@ -77,7 +77,7 @@ def _search_panels(picture: PageFrame) -> tuple[Panel, ...]:
     cells = ", ".join(f"{edge.label} {edge.primitive}" for edge in figures.drawn_edges(event, change))
     entropy = snapshot.history.entropy
     title = say("Genotype") if share is None else say("Genotype: transition {share:.0%}", share=share)
-    label = say("Graph of the cell: {cells}", cells=cells) if cells else say("No genotype yet")
+    label = say("Graph of the cell: {cells}", cells=cells) if cells else say("No genotype")
     return (
         Panel(
             area="main",
@@ -91,7 +91,8 @@ def _search_panels(picture: PageFrame) -> tuple[Panel, ...]:
             title=say("Probabilities: ◆ has, ▲ most probable"),
             label=say("Probability of each primitive on each edge"),
             depends=(None if event is None else event.id,),
-            build=lambda: figures.probability_panel(event),
+            # A wall has no room for the edges that a large space has and the network has not.
+            build=lambda: figures.probability_panel(event, taken=True),
         ),
         Panel(
             area="middle",
@@ -161,7 +162,7 @@ def _multitask_panels(picture: PageFrame) -> tuple[Panel, ...]:
         ),
         Panel(
             area="middle",
-            title=say("Loss of each task by step"),
+            title=say("Loss of each task (nats; MSE) by step"),
             label=say("Loss of {count} tasks over steps", count=len(losses)),
             depends=depends,
             build=lambda: low(task_figure(losses, (), view=view)),

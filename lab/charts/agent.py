@@ -42,7 +42,7 @@ def _markers(found: Sequence[Action], heights: Sequence[Any], outcome: str, **mo
 def action_figure(found: Sequence[Action], *, title: str = "", height: int = 320) -> go.Figure:
     """The actions in order: one row for each kind, kept ones as circles, rolled back as crosses, refused as squares."""
     if not found:
-        return note_figure("No action yet: the agent acts between epochs.", height=height, title=title)
+        return note_figure("No action: the agent acts between epochs.", height=height, title=title)
     others = sorted({action.action for action in found} - set(ACTION_ORDER))
     data = []
     for outcome in OUTCOME_STYLES:
@@ -81,7 +81,7 @@ def trial_figure(found: Sequence[Action], *, title: str = "", height: int = 440)
     """
     tried = [action for action in found if action.loss_change is not None]
     if not tried:
-        text = "No measured action yet: a change is measured once it has been<br>trained beside its control copy."
+        text = "No measured action: a change is measured once it has been<br>trained beside its control copy."
         return note_figure(text, height=height, title=title)
     data: list[dict[str, Any]] = []
     for outcome in ("kept", "rolled back"):
@@ -188,7 +188,7 @@ def learning_figure(
         (regret, "regret so far", "y2", {"color": INDIGO, "width": 2.5, "shape": "hv", "dash": "dashdot"}),
     )
     if not any(len(series) for series, *_ in lines):
-        return note_figure("No values yet: the first one comes with the first step.", height=height, title=title)
+        return note_figure("No values: the first one comes with the first step.", height=height, title=title)
     low, high = step_range([series for series, *_ in lines], view)
     data: list[dict[str, Any]] = []
     for series, name, place, line in lines:

@@ -60,11 +60,14 @@ class Curve:
 
 
 def step_range(curves: Sequence[Series], view: CurveView) -> tuple[int, int]:
-    """First and last step that `view` shows of these curves; (0, 1) where there is no point."""
+    """First and last step that `view` shows of these curves; from 0 where there is one step, or none."""
     ends = [(int(curve.step[0]), int(curve.step[-1])) for curve in curves if len(curve)]
     if not ends:
         return 0, 1
     low, high = min(end[0] for end in ends), max(end[1] for end in ends)
+    if low == high:
+        # An axis that begins at the only point tells nothing of where in the run it is.
+        low = 0
     if view.last:
         low = max(low, high - view.last)
     return low, max(high, low + 1)
@@ -88,7 +91,7 @@ def curve_figure(
         y_range: fixed value axis; None fits it to what is shown. A logarithmic axis is always fitted.
     """
     if not any(len(curve.series) for curve in curves):
-        return note_figure("No values yet: the first one comes with the first step.", height=height, title=title)
+        return note_figure("No values: the first one comes with the first step.", height=height, title=title)
     low, high = step_range([curve.series for curve in curves], view)
     data: list[dict[str, Any]] = []
     shown = total = 0
@@ -97,7 +100,7 @@ def curve_figure(
         traces, points = _traces(curve, low, view)
         data += traces
         shown, total = shown + points[0], total + points[1]
-    y_axis = axis(title={"text": y_title, "standoff": 10}, type="log" if view.log_y else "linear")
+    y_axis = axis(title={"text": y_title, "standoff": 10}, type="log" if view.log_y else "linear", **_of_sign(curves))
     if percent:
         y_axis["tickformat"] = ".0%"
     if y_range is not None and not view.log_y:
@@ -115,6 +118,12 @@ def curve_figure(
         shapes=mark_shapes(marks),
         annotations=mark_labels(marks, high - low),
     )
+
+
+def _of_sign(curves: Sequence[Curve]) -> dict[str, Any]:
+    """An axis that does not go below 0 where no value does: no memory and no accuracy is there."""
+    least = min((float(np.fmin.reduce(curve.series.value)) for curve in curves if len(curve.series)), default=0.0)
+    return {} if least < 0.0 else {"rangemode": "nonnegative"}
 
 
 def _traces(curve: Curve, low: int, view: CurveView) -> tuple[list[dict[str, Any]], tuple[int, int]]:
@@ -264,7 +273,7 @@ def memory_figure(
     for index in range(len(drawn)):
         top = 1.0 - index * room
         ends = [top - room + (0.12 if top > room else 0.0), top]
-        axes[_place(index, "yaxis")] = axis(title={"text": "MiB", "standoff": 10}, domain=ends)
+        axes[_place(index, "yaxis")] = axis(title={"text": "MiB", "standoff": 10}, domain=ends, rangemode="nonnegative")
     return LazyFigure(traces, {**layout, **axes})
 
 

@@ -2,7 +2,8 @@
 
 Covers any cell whose edges run from a lower to a higher node; edges that a genotype does not take are not drawn. Nodes
 stand on one line; an edge that passes over d nodes is an arc of height growing with d, alternately above and below and
-steep at its ends, so that no two labels of a cell share a place. The table and the DOT text hold the same facts.
+steep at its ends, so that no two labels of a cell share a place. A cell of many nodes has short labels, which stay
+apart on a telephone too; hover, table and DOT text have the whole names.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ import numpy as np
 
 from lab.charts.layout import make_figure, note_figure
 from lab.charts.plotly import go
-from lab.charts.style import GREY, LineStyle, edge_label, primitive_style
+from lab.charts.style import GREY, LineStyle, edge_label, primitive_style, short_label
 from lab.space import ABSENT, SPACES
 
 DASH_PIXELS = {
@@ -25,8 +26,14 @@ DASH_PIXELS = {
     "longdashdot": "24px,6px,5px,6px",
 }
 """Dashes in pixels: Plotly's named ones grow with the line's width and would leave gaps as long as a short edge."""
-LOW = 0.6
-"""Height of the lowest arcs of a cell of four nodes."""
+FEW = 4
+"""Nodes up to which a cell has whole names and large nodes."""
+LOW, LOW_OF_MANY = 0.6, 1.1
+"""Height of the lowest arcs of a cell of few nodes, and of many: there fewer pixels are in a unit."""
+HEADING = 0.15
+"""Share of a cell's height that its heading takes where there are several cells."""
+HALO = "0 0 3px var(--st-background-color, transparent)"
+"""Shadow of a label in the page's colour: a line that passes behind the text does not strike it out."""
 CELL_HEIGHT = 400
 """Height of one cell's graph in pixels."""
 DOT_STYLES = {"solid": "solid", "longdash": "dashed", "dash": "dashed", "dashdot": "dashed", "dot": "dotted"}
@@ -123,23 +130,28 @@ def genotype_figure(
     height = height or CELL_HEIGHT * len(cells)
     data: list[dict[str, Any]] = []
     notes: list[dict[str, Any]] = []
-    floor = 0.0
-    for cell in cells:
+    axes: dict[str, Any] = {}
+    last = max(edge.target for edge in edges)
+    for number, cell in enumerate(cells):
         own = [edge for edge in edges if edge.cell == cell]
+        end = "" if number == 0 else str(number + 1)
+        traces, own_notes = _cell(own, filled)
+        data += [{**trace, "xaxis": f"x{end}", "yaxis": f"y{end}"} for trace in traces]
+        notes += [{**note, "xref": f"x{end}", "yref": f"y{end}"} for note in own_notes]
         top, bottom = _extent(own)
+        row = 1.0 / len(cells)
+        domain = [1.0 - (number + 1) * row, 1.0 - number * row - (HEADING * row if len(cells) > 1 else 0.0)]
+        hidden = {"visible": False, "fixedrange": True}
+        # At the ends a cell of few nodes has the words `in` and `out`.
+        aside = 0.45 if _many(own) else 0.6
+        axes[f"xaxis{end}"] = {**hidden, "range": [-aside, last + aside], "anchor": f"y{end}"}
+        axes[f"yaxis{end}"] = {**hidden, "range": [-bottom, top], "domain": domain, "anchor": f"x{end}"}
         if len(cells) > 1:
-            notes.append({"text": _heading(own[0]), "x": -0.4, "y": floor, "showarrow": False, "xanchor": "left"})
-            floor -= 0.6
-        base = floor - top
-        for edge in own:
-            traces, note = _edge(edge, base, _low(own), filled)
-            data += traces
-            notes.append(note)
-        data.append(_nodes(own, base))
-        notes += _end_notes(own, base)
-        floor = base - bottom - 0.25
-    nodes = max(edge.target for edge in edges)
-    hidden = {"visible": False, "fixedrange": True}
+            place = {"xref": f"x{end} domain", "yref": f"y{end} domain", "x": 0.0, "y": 1.0}
+            notes.append(
+                {"text": _heading(own[0]), "showarrow": False, "align": "left", "font": {"size": 13}}
+                | {**place, "xanchor": "left", "yanchor": "bottom"}
+            )
     return make_figure(
         data,
         height=height,
@@ -147,10 +159,22 @@ def genotype_figure(
         hovermode="closest",
         showlegend=False,
         margin={"l": 4, "r": 4, "t": 30 if title else 4, "b": 4},
-        xaxis={**hidden, "range": [-0.45, nodes + 0.45]},
-        yaxis={**hidden, "range": [floor + 0.25, 0.0]},
         annotations=notes,
+        # A wide screen may put the cells side by side.
+        meta={"rows": len(cells)},
+        **axes,
     )
+
+
+def _cell(edges: Sequence[CellEdge], filled: float | None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Traces and labels of one cell, its nodes at height 0."""
+    traces: list[dict[str, Any]] = []
+    notes: list[dict[str, Any]] = []
+    for edge in edges:
+        lines, labels = _edge(edge, many=_many(edges), filled=filled)
+        traces += lines
+        notes += labels
+    return [*traces, _nodes(edges)], [*notes, *_end_notes(edges)]
 
 
 def _heading(edge: CellEdge) -> str:
@@ -161,7 +185,7 @@ def _heading(edge: CellEdge) -> str:
     space = SPACES[edge.space]
     inputs = [str(node) for node in range(min(row.target for row in space.edges))]
     joined = ", ".join(map(str, space.outputs))
-    return f"{name} · in: {', '.join(inputs)}, the last {len(inputs)} cells · out: {joined} joined"
+    return f"{name}<br>in: {', '.join(inputs)}, the last {len(inputs)} cells · out: {joined} joined"
 
 
 def _bow(target: int, source: int, low: float) -> float:
@@ -173,9 +197,9 @@ def _bow(target: int, source: int, low: float) -> float:
     return side * (low + 0.8 * (jump - 1))
 
 
-def _low(edges: Sequence[CellEdge]) -> float:
-    """Height of the lowest arcs: over more nodes there are fewer pixels for each unit, and labels need some."""
-    return LOW if len(_numbers(edges)) <= 4 else 1.1
+def _many(edges: Sequence[CellEdge]) -> bool:
+    """Whether the cell has so many nodes that whole names have no room."""
+    return len(_numbers(edges)) > FEW
 
 
 def _extent(edges: Sequence[CellEdge]) -> tuple[float, float]:
@@ -183,27 +207,25 @@ def _extent(edges: Sequence[CellEdge]) -> tuple[float, float]:
     places = {(edge.target, edge.source) for edge in edges}
     if edges[0].space in SPACES:
         places |= {(row.target, row.source) for row in SPACES[edges[0].space].edges if row.cell == edges[0].cell}
-    bows = [_bow(target, source, _low(edges)) for target, source in places]
-    return max(0.3, *bows) + 0.2, max(0.3, *(-bow for bow in bows)) + 0.2
+    many = _many(edges)
+    bows = [_bow(target, source, LOW_OF_MANY if many else LOW) for target, source in places]
+    # Room for the label of the outermost arc.
+    room = 0.7 if many else 0.2
+    return max(0.3, *bows) + room, max(0.3, *(-bow for bow in bows)) + room
 
 
-def _edge(edge: CellEdge, base: float, low: float, filled: float | None) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Traces and label of one edge: an arc through the two nodes with its top at the bow."""
+def _edge(edge: CellEdge, *, many: bool, filled: float | None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Traces and labels of one edge: an arc through the two nodes with its top at the bow."""
     style = primitive_style(edge.primitive)
     place = np.linspace(0.0, 1.0, 41)
-    bow = _bow(edge.target, edge.source, low)
+    bow = _bow(edge.target, edge.source, LOW_OF_MANY if many else LOW)
     x = edge.source + (edge.target - edge.source) * place
     # The fourth power is flat in the middle, where the label stands, and steep at the nodes.
-    y = base + bow * (1.0 - (2.0 * place - 1.0) ** 4)
+    y = bow * (1.0 - (2.0 * place - 1.0) ** 4)
     share = "" if edge.probability is None else f" {edge.probability:.2f}"
-    straight = bow == 0.0
-    name = f"<b>{style.label}</b>{'<br>' if straight else ''}{share}"
-    if straight and low > LOW:
-        # Between neighbours there is room for half of the label.
-        first, _, second = style.label.rpartition(" ")
-        name = f"<b>{first}</b><br><b>{second}</b>{share}"
     text = f"edge {edge.label}: {style.label}{share}"
     width = edge_width(edge.probability)
+    done = ""
     if filled is None or not (edge.changed and edge.former):
         traces = [_line(x, y, edge.primitive, width, text)]
     else:
@@ -213,16 +235,19 @@ def _edge(edge: CellEdge, base: float, low: float, filled: float | None) -> tupl
         traces = [_line(x[: cut + 1], y[: cut + 1], edge.primitive, width, text)]
         if edge.former != ABSENT:
             traces.insert(0, _line(x[cut:], y[cut:], edge.former, edge_width(None), text))
-        name = f"{name} · {filled:.0%}"
-    note = {
-        "x": (edge.source + edge.target) / 2,
-        "y": base + bow,
-        "text": f"★ {name}" if edge.changed else name,
-        "showarrow": False,
-        "yshift": 24 if straight else 17 if bow > 0 else -17,
-        "font": {"size": 14},
-    }
-    return traces, note
+        done = f" · {filled:.0%}"
+    star = "★ " if edge.changed else ""
+    middle = {"x": (edge.source + edge.target) / 2, "y": bow, "showarrow": False}
+    font = {"size": 12 if many else 14, "shadow": HALO}
+    if many and bow == 0.0:
+        # Between two of many neighbours there is room for the name alone: the number stands below the line.
+        texts = {16: f"<b>{short_label(edge.primitive)}</b>", -16: f"{star}{share.strip()}{done}"}
+        return traces, [
+            {**middle, "text": text, "yshift": shift, "font": font} for shift, text in texts.items() if text
+        ]
+    name = f"<b>{short_label(edge.primitive) if many else style.label}</b>"
+    label = f"{star}{name}{'' if bow else '<br>'}{share}{done}"
+    return traces, [{**middle, "text": label, "yshift": 17 if bow > 0 else -17 if bow < 0 else 24, "font": font}]
 
 
 def _line(x: np.ndarray, y: np.ndarray, primitive: str, width: float, text: str) -> dict[str, Any]:
@@ -240,17 +265,17 @@ def _line(x: np.ndarray, y: np.ndarray, primitive: str, width: float, text: str)
     }
 
 
-def _nodes(edges: Sequence[CellEdge], base: float) -> dict[str, Any]:
+def _nodes(edges: Sequence[CellEdge]) -> dict[str, Any]:
     numbers = _numbers(edges)
     ends = {numbers[0]: "in", numbers[-1]: "out"}
     return {
         "type": "scatter",
         "mode": "markers+text",
         "x": numbers,
-        "y": [base] * len(numbers),
+        "y": [0.0] * len(numbers),
         "text": [f"<b>{node}</b>" for node in numbers],
         "textfont": {"color": "white", "size": 15},
-        "marker": {"size": 38, "color": "#475569", "line": {"width": 2, "color": GREY}},
+        "marker": {"size": 26 if _many(edges) else 38, "color": "#475569", "line": {"width": 2, "color": GREY}},
         "hoverinfo": "text",
         "hovertext": [f"node {node} {ends.get(node, '')}".strip() for node in numbers],
     }
@@ -261,11 +286,11 @@ def _numbers(edges: Sequence[CellEdge]) -> list[int]:
     return sorted({node for edge in edges for node in (edge.source, edge.target)})
 
 
-def _end_notes(edges: Sequence[CellEdge], base: float) -> list[dict[str, Any]]:
+def _end_notes(edges: Sequence[CellEdge]) -> list[dict[str, Any]]:
     if edges[0].space in SPACES and len(SPACES[edges[0].space].outputs) > 1:
         return []
     first, last = min(edge.source for edge in edges), max(edge.target for edge in edges)
-    common = {"y": base, "showarrow": False, "font": {"size": 13}}
+    common = {"y": 0.0, "showarrow": False, "font": {"size": 13}}
     return [
         {**common, "x": first, "text": "in →", "xanchor": "right", "xshift": -22},
         {**common, "x": last, "text": "→ out", "xanchor": "left", "xshift": 22},

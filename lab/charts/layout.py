@@ -93,7 +93,13 @@ def make_figure(data: list[dict[str, Any]], *, height: int, title: str = "", **l
     }
     if title:
         common["title"] = {"text": title, "x": 0.01, "xanchor": "left", "y": 0.98, "yanchor": "top"}
-    return LazyFigure(data, {**common, **layout})
+    return LazyFigure([_whole_markers(trace) for trace in data], {**common, **layout})
+
+
+def _whole_markers(trace: dict[str, Any]) -> dict[str, Any]:
+    """A marker on the edge of a plot, as the last one of a curve is, is drawn whole; one beyond it stays hidden."""
+    points = trace.get("type") == "scatter" and "markers" in trace.get("mode", "")
+    return {**trace, "cliponaxis": False} if points else trace
 
 
 def note_figure(text: str, *, height: int = 260, title: str = "") -> go.Figure:

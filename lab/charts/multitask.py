@@ -32,7 +32,7 @@ def component_figure(rows: Sequence[ComponentBytes], *, title: str = "", height:
     """Bars in KiB, the first component on top; the whole model is left out, beside which the others would be small."""
     shown = [row for row in reversed(rows) if row.name != WHOLE]
     if not shown:
-        return note_figure("Not measured yet: it comes with the first step.", height=height, title=title)
+        return note_figure("Not measured: it comes with the first step.", height=height, title=title)
     data: list[dict[str, Any]] = []
     for index, (kind, label) in enumerate(KINDS.items()):
         style = series_style(label, index)
@@ -88,14 +88,19 @@ def task_figure(
     decisions: Sequence[Series],
     *,
     view: CurveView = DEFAULT_VIEW,
+    y_title: str = "loss (nats)",
     title: str = "",
     height: int = 320,
 ) -> go.Figure:
-    """Loss of each task over steps, unweighted: its batches, and the selection split after each epoch."""
+    """Loss of each task over steps, unweighted: its batches, and the selection split after each epoch.
+
+    Args:
+        y_title: what the losses are, with their units.
+    """
     names = dict.fromkeys(series.name for series in (*batches, *decisions))
     styles = {name: series_style(name, index) for index, name in enumerate(names)}
     curves = [Curve(series=series, style=styles[series.name]) for series in batches]
     for series in decisions:
         style = replace(styles[series.name], label=f"{series.name}, selection split")
         curves.append(Curve(series=series, style=style, dense=False, joined=not batches))
-    return curve_figure(curves, y_title="loss", view=view, title=title, height=height)
+    return curve_figure(curves, y_title=y_title, view=view, title=title, height=height)

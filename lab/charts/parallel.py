@@ -8,7 +8,6 @@ from lab.base import require
 from lab.charts.layout import make_figure, note_figure
 from lab.charts.plotly import go
 from lab.charts.study import coordinate_axis
-from lab.charts.style import BLUE, ORANGE
 
 DECADES = 1.5
 """An axis of positive numbers that lie further apart than this, in powers of ten, is logarithmic."""
@@ -17,34 +16,36 @@ LONGEST = 22
 
 
 def parallel_figure(
-    columns: Mapping[str, Sequence[str | float]], *, color: str, title: str = "", height: int = 420
+    columns: Mapping[str, Sequence[str | float]], *, colors: Sequence[str], title: str = "", height: int = 420
 ) -> go.Figure:
-    """One line for each run across axes, drawn the more blue the larger its value on the axis `color` is.
+    """One line for each run across axes.
 
     Args:
         columns: name of an axis -> the value of each run, all of equal length. Numbers lie on a scale of their own;
             a column that holds a text lies at even places, in order of first appearance.
-        color: name of a column of finite numbers.
+        colors: of each run: those that its curves have elsewhere on the page.
 
     Raises:
-        ConfigError: columns of unequal length, or no column of finite numbers called `color`.
+        ConfigError: columns of unequal length, or another number of colours.
     """
     lengths = {name: len(values) for name, values in columns.items()}
-    require(len(set(lengths.values())) <= 1, expected="one value of each run", got=lengths, hint="fill the gaps")
-    shade = columns.get(color, ())
-    if color in columns and not len(shade):
-        return note_figure("Nothing to show yet: no run has both settings and values.", height=height, title=title)
-    require(
-        bool(shade) and all(is_number(value) for value in shade),
-        expected=f"a column of finite numbers called {color!r}",
-        got=f"{list(columns)}",
-        hint="leave runs without that value out",
-    )
+    wanted = {*lengths.values(), len(colors)}
+    require(len(wanted) == 1, expected="one value and one colour of each run", got=lengths, hint="fill the gaps")
+    if not colors or not columns:
+        return note_figure("Nothing to show: no run has both settings and values.", height=height, title=title)
+    last = max(len(colors) - 1, 1)
+    scale = [[place / last, color] for place, color in enumerate(colors)]
     data: list[dict[str, Any]] = [
         {
             "type": "parcoords",
             "dimensions": [_axis(name, values) for name, values in columns.items()],
-            "line": {"color": [float(value) for value in shade], "colorscale": [[0.0, ORANGE], [1.0, BLUE]]},
+            "line": {
+                "color": list(range(len(colors))),
+                "cmin": 0,
+                "cmax": last,
+                # A scale has two ends, also for one run.
+                "colorscale": scale if len(scale) > 1 else [*scale, [1.0, colors[0]]],
+            },
             "labelangle": -20,
         }
     ]
@@ -60,7 +61,7 @@ def is_number(value: object) -> bool:
 def _axis(name: str, values: Sequence[str | float]) -> dict[str, Any]:
     numbers = [float(value) for value in values if is_number(value)]
     if len(numbers) < len(values):
-        texts = [str(value) for value in values]
+        texts = [value if isinstance(value, str) else f"{value:g}" for value in values]
         made = coordinate_axis({"field": name, "choices": list(dict.fromkeys(texts))}, texts)
         return {**made, "ticktext": [_short(text) for text in made["ticktext"]]}
     low, high = min(numbers), max(numbers)

@@ -15,7 +15,7 @@ from lab.charts.style import BLUE, GREY, ORANGE
 
 GAP = 2
 """Empty places between the bars of two samples."""
-NO_PROOF = "No change of the structure yet: the proof comes with the first one."
+NO_PROOF = "No change of the structure: the proof comes with the first one."
 NOT_STORED = "This run's version stored no proofs of its changes."
 HEIGHTS = (0.25, 0.5, 1.0)
 """Ends of the probability axis; the first that holds every bar is taken."""

@@ -38,7 +38,7 @@ def timeline_figure(events: Sequence[Event], last_step: int, *, title: str = "",
     """
     phases = [event for event in events if event.kind == "phase"]
     if not phases:
-        return note_figure("No phase has begun yet.", height=height, title=title)
+        return note_figure("No phase has begun.", height=height, title=title)
     ends = [event.step for event in phases[1:]] + [max(last_step, phases[-1].step)]
     data: list[dict[str, Any]] = []
     named: set[str] = set()
@@ -192,7 +192,7 @@ def stability_figure(
 ) -> go.Figure:
     """Health score in [0, 1] over three named bands, with interventions as triangles and rollbacks as stars."""
     if not len(health):
-        return note_figure("No stability score yet: it comes with the first steps.", height=height, title=title)
+        return note_figure("No stability score: it comes with the first steps.", height=height, title=title)
     low, high = step_range([health], view)
     score = thin(health.since(low), view.limit)
     data: list[dict[str, Any]] = [

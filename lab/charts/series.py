@@ -3,8 +3,10 @@
 Values may be NaN or infinite: they are never drawn as numbers and never lost; `Series.broken` finds them.
 """
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,10 +86,10 @@ class Series:
         after = smooth(self.value[self.thinned :], weight)
         if len(before):
             # What the past weighs in a moving average without start-up bias, beside what has come since.
-            count = np.arange(1.0, len(after) + 1.0)
             known = self.thinned * self.each
-            past, since = weight**count * (1.0 - weight**known), 1.0 - weight**count
-            after = (past * before[-1] + since * after) / (1.0 - weight ** (known + count))
+            powers = _powers(weight, len(after))
+            past, since = powers * (1.0 - weight**known), 1.0 - powers
+            after = (past * before[-1] + since * after) / (1.0 - weight**known * powers)
         return replace(self, value=np.concatenate([before, after]))
 
 
@@ -103,21 +105,27 @@ def smooth(values: Floats, weight: float) -> Floats:
         values: (N,), all finite.
         weight: w in [0, 0.999]; 0 gives the values back.
 
-    Computed in blocks of 64 by one triangular matrix product each, so 100,000 points take a few milliseconds.
+    Computed in blocks of 64, all by one triangular matrix product, so 100,000 points take a few milliseconds.
     """
     require_range("weight", weight, 0.0, 0.999)
     if weight == 0.0 or len(values) == 0:
         return values
     size = 64
     kernel, decay = _kernel(weight, size)
-    result = np.empty_like(values)
-    carry = 0.0
-    for start in range(0, len(values), size):
-        block = values[start : start + size]
-        n = len(block)
-        result[start : start + n] = kernel[:n, :n] @ block + decay[:n] * carry
-        carry = float(result[start + n - 1])
-    return result / (1.0 - weight ** np.arange(1.0, len(values) + 1.0))
+    blocks = np.zeros((-(-len(values) // size), size))
+    blocks.reshape(-1)[: len(values)] = values
+    within = blocks @ kernel.T
+    # What each block inherits is the average at the end of the one before it.
+    carried = list(accumulate(within[:-1, -1].tolist(), lambda carry, last: last + decay[-1] * carry, initial=0.0))
+    result = (within + np.outer(carried, decay)).reshape(-1)[: len(values)]
+    return result / (1.0 - _powers(weight, len(values)))
+
+
+def _powers(weight: float, count: int) -> Floats:
+    """w, w^2, ..., w^N; those that nothing is left of beside 1 are all the same, since tiny numbers take long."""
+    least = 1 if weight == 0.0 else max(1, int(-50.0 / math.log(weight)))
+    powers: Floats = np.power(weight, np.minimum(np.arange(1.0, count + 1.0), least))
+    return powers
 
 
 @lru_cache(maxsize=64)
@@ -143,14 +151,15 @@ def thin(curve: Series, limit: int = 2000) -> Series:
     curve = curve.finite
     if len(curve) <= limit:
         return curve
-    width = 1
+    bucket, starts = curve.step, np.arange(len(curve))
     while True:
-        bucket = curve.step // width
-        starts = np.flatnonzero(np.r_[True, bucket[1:] != bucket[:-1]])
+        # Buckets of twice the width begin where some of these begin.
+        kept = np.flatnonzero(_changes(bucket))
+        bucket, starts = bucket[kept], starts[kept]
         # Two points of a bucket are drawn, its lowest and its highest.
         if 2 * len(starts) <= limit:
             break
-        width *= 2
+        bucket = bucket // 2
     low = np.minimum.reduceat(curve.value, starts)
     high = np.maximum.reduceat(curve.value, starts)
     group = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, len(curve)]))
@@ -160,10 +169,14 @@ def thin(curve: Series, limit: int = 2000) -> Series:
 
 def _first_of_group(match: NDArray[np.bool_], group: NDArray[np.int64]) -> NDArray[np.bool_]:
     places = np.flatnonzero(match)
-    _, first = np.unique(group[places], return_index=True)
     keep = np.zeros(len(match), dtype=bool)
-    keep[places[first]] = True
+    keep[places[_changes(group[places])]] = True
     return keep
+
+
+def _changes(values: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Where in a rising row of numbers another one begins, the first included."""
+    return np.r_[True, values[1:] != values[:-1]]
 
 
 def count_note(shown: int, total: int) -> str:

@@ -15,7 +15,7 @@ from lab.charts.pareto import pareto_front
 from lab.charts.plotly import go
 from lab.charts.style import BLUE, GREEN, ORANGE
 
-NOTHING_YET = "Nothing to show yet: no trial is complete."
+NOTHING_YET = "Nothing to show: no trial is complete."
 TICKS = 6
 """Ticks of one axis of the parallel coordinates, at most."""
 
@@ -106,8 +106,13 @@ def study_figure(
         title=title,
         hovermode="closest",
         xaxis=axis(title={"text": "trial", "standoff": 4}),
-        yaxis=axis(title={"text": objective, "standoff": 4}),
+        yaxis=axis(title={"text": objective, "standoff": 4}, **_of_sign(values)),
     )
+
+
+def _of_sign(values: Sequence[float]) -> dict[str, Any]:
+    """An axis that does not go below 0, to accuracies that are none, where no value does."""
+    return {"rangemode": "nonnegative"} if min(values) >= 0 else {}
 
 
 def front_trials(trials: Iterable[StudyTrial], objectives: Mapping[str, str]) -> tuple[StudyTrial, ...]:
@@ -141,6 +146,7 @@ def front_figure(
         ("beaten by another", rest, {"color": BLUE, "size": 7, "symbol": "circle-open"}),
         ("none beats it", sorted(front, key=lambda t: t.values[across]), {"color": ORANGE, "size": 11}),
     )
+    every = [[trial.values[name] for trial in (*front, *rest)] for name in (across, objective)]
     data: list[dict[str, Any]] = [
         {
             "type": "scatter",
@@ -158,15 +164,15 @@ def front_figure(
         data,
         height=height,
         hovermode="closest",
-        xaxis=axis(title={"text": f"{across}, {objectives[across]}", "standoff": 4}),
-        yaxis=axis(title={"text": f"{objective}, {objectives[objective]}", "standoff": 4}),
+        xaxis=axis(title={"text": f"{across}, {objectives[across]}", "standoff": 4}, **_of_sign(every[0])),
+        yaxis=axis(title={"text": f"{objective}, {objectives[objective]}", "standoff": 4}, **_of_sign(every[1])),
     )
 
 
 def importance_figure(shares: Mapping[str, float], *, title: str = "", height: int = 340) -> go.Figure:
     """A bar for each searched field, the largest share on top; the share stands beside it."""
     if not shares:
-        text = "Not worked out yet: it takes several complete trials<br>whose values differ."
+        text = "Not worked out: it takes several complete trials<br>whose values differ."
         return note_figure(text, height=height, title=title)
     rows = sorted(shares.items(), key=lambda row: row[1])
     data: list[dict[str, Any]] = [

@@ -88,6 +88,15 @@ def primitive_style(primitive: str) -> LineStyle:
     return LineStyle(label=primitive.replace("_", " "), color=COLORS[number % len(COLORS)], dash=dash)
 
 
+def short_label(primitive: str) -> str:
+    """Label of a primitive without what tells it from no other one of its space: `sep 3×3` of `sep conv 3×3`."""
+    label = primitive_style(primitive).label
+    if primitive == "conv_7x1_1x7":
+        return "7×1 1×7"
+    first, middle, last = (*label.split(" "), "", "")[:3]
+    return f"{first} {last}" if middle in ("conv", "pool") and last else label
+
+
 def phase_style(phase: str) -> LineStyle:
     """Style of a training phase; an unknown phase is drawn in pink under its own name."""
     return PHASE_STYLES.get(phase, LineStyle(label=phase.replace("_", " "), color=PINK, dash="dot"))

@@ -176,7 +176,7 @@ def test_an_action_of_another_name_has_a_row_of_its_own(act: Callable[..., Any])
 
 
 def test_no_action_is_said() -> None:
-    assert "No action yet" in action_figure([]).layout.annotations[0].text
+    assert "No action" in action_figure([]).layout.annotations[0].text
 
 
 def test_error_bars_end_one_standard_error_from_the_loss_change(acted: list[Any]) -> None:
@@ -229,7 +229,7 @@ def test_learning_lines_differ_in_colour_and_dash_and_share_the_steps() -> None:
 
 def test_learning_without_values_says_so() -> None:
     nothing = make_series("x", [], [])
-    assert "No values yet" in learning_figure(nothing, nothing, nothing).layout.annotations[0].text
+    assert "No values" in learning_figure(nothing, nothing, nothing).layout.annotations[0].text
 
 
 def test_a_small_regret_is_written_out_and_not_with_a_prefix() -> None:

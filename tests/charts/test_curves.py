@@ -77,13 +77,28 @@ def test_a_curve_of_nan_alone_is_still_shown_and_counted() -> None:
 
 def test_no_values_give_a_sentence() -> None:
     figure = curve_figure([curve([])], y_title="loss")
-    assert "No values yet" in figure.layout.annotations[0].text
+    assert "No values" in figure.layout.annotations[0].text
 
 
 def test_one_value_is_visible_as_a_point() -> None:
     figure = curve_figure([curve([2.3])], y_title="loss", view=RAW)
     assert "markers" in figure.data[0].mode
     assert list(figure.layout.xaxis.range) == [0, 1]
+
+
+def test_the_only_point_of_a_run_stands_where_it_lies_in_the_run() -> None:
+    series = make_series("process", [39], [2**20])
+    assert list(memory_figure([series]).layout.xaxis.range) == [0, 39]
+
+
+@pytest.mark.parametrize(("least", "mode"), [(0.0, "nonnegative"), (-1.0, None), (float("nan"), "nonnegative")])
+def test_an_axis_of_values_goes_below_0_only_where_one_does(least: float, mode: str | None) -> None:
+    assert curve_figure([curve([least, 1.0])], y_title="loss", view=RAW).layout.yaxis.rangemode == mode
+
+
+def test_a_marker_on_the_edge_of_the_plot_is_drawn_whole() -> None:
+    line, points = curve([3.0, 2.0, 1.0]), curve([3.0, 2.0, 1.0], dense=False)
+    assert [trace.cliponaxis for trace in curve_figure([line, points], y_title="loss", view=RAW).data] == [None, False]
 
 
 def test_a_logarithmic_axis_leaves_out_what_has_no_place_on_it() -> None:

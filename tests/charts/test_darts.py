@@ -1,5 +1,7 @@
 """Cells of the DARTS space in the charts: edges that are not taken, two cell types, sources that change."""
 
+import re
+from itertools import combinations
 from random import Random
 from typing import Any
 
@@ -30,18 +32,56 @@ def snapshot(genotype: Genotype) -> dict[str, Any]:
     }
 
 
+def boxes(figure: Any, width: float, height: float, least: float, larger: float) -> list[tuple[float, ...]]:
+    """Left, right, bottom and top of the labels of the first cell, in pixels of a figure without margins."""
+    x, y = figure.layout.xaxis, figure.layout.yaxis
+    ends = y.domain or (0.0, 1.0)
+    per_x = width / (x.range[1] - x.range[0])
+    per_y = height * (ends[1] - ends[0]) / (y.range[1] - y.range[0])
+    found = []
+    for note in figure.layout.annotations:
+        if note.xref not in (None, "x") or "joined" in note.text:
+            continue
+        size = max(least, larger * note.font.size)
+        lines = [re.sub("<[^>]*>", "", line) for line in note.text.split("<br>")]
+        # About the width of the page's letters, of which a bold one has more.
+        half = 0.26 * size * max(map(len, lines))
+        middle_x, middle_y = note.x * per_x, note.y * per_y + larger * (note.yshift or 0.0)
+        found.append((middle_x - half, middle_x + half, middle_y - 0.6 * size, middle_y + 0.6 * size))
+    return found
+
+
+@pytest.mark.parametrize("primitive", ["sep_conv_3x3", "conv_7x1_1x7"])
+@pytest.mark.parametrize(("width", "height", "least", "larger"), [(332, 800, 0, 1.0), (630, 760, 20, 1.6)])
+def test_no_label_lies_on_another_on_a_telephone_or_on_the_wall(
+    primitive: str, width: float, height: float, least: float, larger: float
+) -> None:
+    """All edges of the space at once, which is more than a network can have."""
+    rows = [[edge.target, edge.source, primitive] for edge in DARTS.edges if edge.cell == "normal"]
+    genotype = {"space": DARTS.name, "cells": {"normal": rows, "reduce": rows}}
+    seen = {"edges": [list(edge) for edge in DARTS.edges], "primitives": [primitive]}
+    figure = genotype_figure(cell_edges(genotype, {**seen, "probabilities": [[0.5]] * len(DARTS.edges)}))
+    found = boxes(figure, width, height, least, larger)
+    assert len(found) >= len(rows)
+    crossed = [
+        (one, other)
+        for one, other in combinations(found, 2)
+        if one[0] < other[1] and other[0] < one[1] and one[2] < other[3] and other[2] < one[3]
+    ]
+    assert crossed == []
+
+
 @pytest.mark.parametrize("seed", range(5))
-def test_labels_never_share_a_place_and_nodes_stay(seed: int) -> None:
+def test_nodes_stay_where_they_are_whatever_the_cells_have(seed: int) -> None:
     genotype, other = sample(DARTS, Random(seed)), sample(DARTS, Random(seed + 100))
     figures = [genotype_figure(cell_edges(g.to_json(), snapshot(g))) for g in (genotype, other)]
     for figure in figures:
-        places = [(note.x, note.y) for note in figure.layout.annotations]
-        assert len(set(places)) == len(places)
         assert not any("→ out" in note.text for note in figure.layout.annotations), "the output joins four nodes"
     nodes = [[trace for trace in figure.data if "markers" in trace.mode] for figure in figures]
     assert [list(trace.x) for trace in nodes[0]] == [[0, 1, 2, 3, 4, 5]] * 2
-    assert [list(trace.y) for trace in nodes[0]] == [list(trace.y) for trace in nodes[1]]
-    assert figures[0].layout.yaxis.range == figures[1].layout.yaxis.range
+    for name in ("yaxis", "yaxis2"):
+        one, other = (figure.layout[name] for figure in figures)
+        assert (one.range, one.domain) == (other.range, other.domain)
     assert figures[0].layout.height == 2 * genotype_figure(cell_edges(sample(NB201, Random(0)).to_json())).layout.height
 
 
@@ -68,7 +108,19 @@ def test_an_edge_that_is_not_taken_has_no_column() -> None:
     assert marks == [int(column >= 0) for column in genotype.indices]
     assert figure.layout.height > 600
     assert not any("0." in text for row in figure.data[0].text for text in row), "ten columns have no room for it"
+    assert list(figure.data[0].x)[:4] == ["avg 3×3", "max 3×3", "skip", "sep 3×3"]
     assert len(probability_table(seen)) == 28
+
+
+def test_what_is_improbable_has_no_number_and_a_wall_shows_taken_edges_alone() -> None:
+    genotype = sample(DARTS, Random(4))
+    faint = [[0.99 if name == "skip_connect" else 0.001 for name in DARTS.primitives] for _ in DARTS.edges]
+    seen = {**snapshot(genotype), "probabilities": faint, "argmax_genotype": genotype.to_json()}
+    texts = [text for row in probability_figure(seen).data[0].text for text in row]
+    assert sum(any(letter.isdigit() for letter in text) for text in texts) == len(DARTS.edges)
+    heat = probability_figure(seen, taken=True).data[0]
+    assert heat.z.shape[0] == len(heat.y) == 16
+    assert [sum("◆" in text for text in row) for row in heat.text] == [1] * 16
 
 
 def change(edits: list[Edit], make_event: Any) -> Any:

@@ -123,9 +123,10 @@ def test_the_json_of_a_real_genotype_is_understood() -> None:
 def test_several_cell_types_stand_below_each_other(genotype: dict[str, Any]) -> None:
     rows = genotype["cells"]["cell"]
     figure = genotype_figure(cell_edges({"space": "two", "cells": {"normal": rows, "reduce": rows}}))
-    heights = [trace.y[0] for trace in figure.data if "markers" in trace.mode]
-    assert len(heights) == 2
-    assert heights[1] < heights[0] - 1
+    nodes = [trace for trace in figure.data if "markers" in trace.mode]
+    assert [(trace.xaxis, trace.yaxis) for trace in nodes] == [("x", "y"), ("x2", "y2")]
+    assert figure.layout.yaxis.domain[0] > figure.layout.yaxis2.domain[1]
+    assert figure.layout.meta == {"rows": 2}
     assert {"<b>normal</b>", "<b>reduce</b>"} <= {note.text for note in figure.layout.annotations}
 
 

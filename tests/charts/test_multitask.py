@@ -58,6 +58,12 @@ def test_a_task_has_one_colour_for_its_batches_and_its_decision_split() -> None:
     assert traces["b, selection split"].mode == "markers"
 
 
+def test_the_axis_of_losses_has_their_unit() -> None:
+    series = make_series("digit", [0, 1], [1.0, 2.0])
+    assert task_figure([series], []).layout.yaxis.title.text == "loss (nats)"
+    assert task_figure([series], [], y_title="loss (bits)").layout.yaxis.title.text == "loss (bits)"
+
+
 def test_components_are_read_whole_and_shown_in_kibibytes_without_the_whole_model() -> None:
     named = numbers("memory", 2048, 1024, 512, 4096) | numbers("heads.a", 1024, 0, 0, 0)
     named |= numbers("(whole model)", 9e6, 9e6, 9e6, 9e6) | {"component/half/state": 1.0, "loss": 2.0}

@@ -15,23 +15,35 @@ COLUMNS = {
 }
 
 
-def axes(columns=COLUMNS, color="loss"):
-    (trace,) = parallel_figure(columns, color=color).data
+COLORS = ["#2f7ef0", "#d9720a", "#0d9488"]
+
+
+def axes(columns=COLUMNS):
+    count = len(next(iter(columns.values())))
+    (trace,) = parallel_figure(columns, colors=COLORS[:count]).data
     return {each.label: each for each in trace.dimensions}, trace
 
 
 def test_each_column_is_an_axis_and_each_run_a_line():
-    found, trace = axes()
+    found, _ = axes()
     assert list(found) == list(COLUMNS)
     assert list(found["loss"].values) == [0.5, 0.25, 1.0]
-    assert list(trace.line.color) == [0.5, 0.25, 1.0]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_run_has_the_colour_that_it_is_given(count):
+    (trace,) = parallel_figure({"loss": [0.5, 0.25, 1.0][:count]}, colors=COLORS[:count]).data
+    places = dict(trace.line.colorscale)
+    shown = [places[value / trace.line.cmax] for value in trace.line.color]
+    assert shown == COLORS[:count]
+    assert trace.line.cmin == 0
 
 
 def test_texts_lie_at_even_places_and_a_column_with_one_text_is_one_of_texts():
     found, _ = axes()
     assert list(found["growth"].values) == [0, 1, 0]
     assert list(found["growth"].ticktext) == ["none", "width"]
-    assert list(found["mixed"].ticktext) == ["1.0", "none", "2.0"]
+    assert list(found["mixed"].ticktext) == ["1", "none", "2"]
 
 
 def test_numbers_that_lie_far_apart_are_on_a_logarithmic_axis():
@@ -56,19 +68,11 @@ def test_a_long_name_keeps_its_end_and_stays_a_place_of_its_own():
 
 
 def test_no_run_at_all_is_a_sentence():
-    figure = parallel_figure({"run": [], "loss": []}, color="loss")
-    assert "Nothing to show yet" in figure.layout.annotations[0].text
+    figure = parallel_figure({"run": [], "loss": []}, colors=[])
+    assert "Nothing to show" in figure.layout.annotations[0].text
 
 
-@pytest.mark.parametrize(
-    ("columns", "message"),
-    [
-        ({"a": [1.0], "loss": [1.0, 2.0]}, "one value of each run"),
-        ({"a": [1.0]}, "a column of finite numbers called 'loss'"),
-        ({"loss": [1.0, float("nan")]}, "a column of finite numbers called 'loss'"),
-        ({"loss": ["high"]}, "a column of finite numbers called 'loss'"),
-    ],
-)
-def test_columns_that_cannot_be_drawn_are_refused(columns, message):
-    with pytest.raises(ConfigError, match=message):
-        parallel_figure(columns, color="loss")
+@pytest.mark.parametrize("columns", [{"a": [1.0], "loss": [1.0, 2.0]}, {"loss": [1.0]}])
+def test_columns_and_colours_of_unequal_length_are_refused(columns):
+    with pytest.raises(ConfigError, match="one value and one colour of each run"):
+        parallel_figure(columns, colors=COLORS[:2])

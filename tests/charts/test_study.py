@@ -87,6 +87,14 @@ def test_a_study_without_a_complete_trial_says_so() -> None:
     assert best_trial([], "loss", "minimize") is None
 
 
+@pytest.mark.parametrize(("least", "mode"), [(0.0, "nonnegative"), (-0.5, None)])
+def test_an_axis_goes_below_0_only_where_a_value_does(make_event: Callable[..., Any], least: float, mode: str) -> None:
+    trials = study_trials([make_event(0, "trial", **told(0, least)), make_event(1, "trial", **told(1, 0.1))])
+    assert study_figure(trials, "accuracy", "maximize").layout.yaxis.rangemode == mode
+    both = front_figure(trials, {"accuracy": "maximize"}, "accuracy", "accuracy").layout
+    assert (both.xaxis.rangemode, both.yaxis.rangemode) == (mode, mode)
+
+
 def test_the_largest_importance_stands_on_top() -> None:
     (bars,) = importance_figure({"size": 0.2, "rate": 0.8}).data
     assert list(bars.y) == ["size", "rate"]

@@ -138,8 +138,8 @@ def test_before_the_first_action_the_page_says_so(page: Any, recorder: Callable[
     recorder(recipe="agent").steps(0, 2)
     page.open()
     assert page.charts.keys() == CHARTS
-    assert "No action yet: the network is as it began." in page.text
-    assert "No action yet" in page.charts["actions"]["layout"]["annotations"][0]["text"]
+    assert "No action: the network is as it began." in page.text
+    assert "No action" in page.charts["actions"]["layout"]["annotations"][0]["text"]
     assert page.kpis["Parameters"] == "–"
 
 

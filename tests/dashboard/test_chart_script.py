@@ -28,6 +28,7 @@ PLOTLY = """() => {
 SET_UP = """async (script) => {
   const url = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
   const chart = (await import(url)).default;
+  window.draw_ = chart;
   window.parent_ = document.body.appendChild(document.createElement("div"));
   window.show = (changes = {}) => {
     const figure = { data: [], layout: { font: {}, xaxis: { range: [0, changes.end ?? 10] } } };
@@ -127,6 +128,42 @@ def test_a_zoom_outlives_new_data_and_ends_with_the_view_or_a_double_click(blank
     blank.evaluate("document.querySelector('.lab-chart').acts.plotly_doubleclick()")
     drawn(blank, 4)
     assert [call[2] for call in calls(blank)] == [[0, 10], [2, 3], [0, 20], [0, 20]]
+
+
+DRAW = """([length, figure]) => {
+  window.Plotly.react = (place, data, layout) => {
+    Object.assign(place, { data, layout, _fullLayout: { xaxis: { _length: 200 }, yaxis: { _length: length } } });
+    place.on = () => {};
+    window.calls.push(["react", layout.width ?? null]);
+    return Promise.resolve();
+  };
+  window.Plotly.restyle = (place, { text }) => window.calls.push(["restyle", text[0]]);
+  window.parent_.style.width = "300px";
+  const data = { figure: JSON.stringify(figure), base: "", height: 100, view: "a", label: "a map", waiting: "" };
+  window.draw_({ data, parentElement: window.parent_ });
+}"""
+
+
+@pytest.mark.parametrize(("length", "shown"), [(40, [["restyle", [["◆", ""], ["", "▲"]]]]), (400, [])])
+def test_numbers_that_are_larger_than_their_cells_are_left_to_the_colours(
+    blank: Page, length: int, shown: list[Any]
+) -> None:
+    text = [["◆ 0.90", "0.10"], ["0.40", "▲ 0.60"]]
+    heat = {"type": "heatmap", "z": [[1, 2], [3, 4]], "text": text, "texttemplate": "%{text}", "textfont": {"size": 24}}
+    blank.evaluate(DRAW, [length, {"data": [heat], "layout": {"font": {}}}])
+    drawn(blank, 1)
+    blank.wait_for_timeout(50)
+    assert calls(blank, "restyle") == shown
+
+
+@pytest.mark.parametrize(("axes", "width"), [(2, None), (12, 96 * 11)])
+def test_many_parallel_axes_scroll_on_a_narrow_page(blank: Page, axes: int, width: int | None) -> None:
+    lines = {"type": "parcoords", "dimensions": [{"values": [1, 2]}] * axes}
+    blank.evaluate(DRAW, [400, {"data": [lines], "layout": {"font": {}}}])
+    drawn(blank, 1)
+    assert calls(blank)[-1][1] == width
+    scrolls = "place => [getComputedStyle(place).overflowX, place.tabIndex]"
+    assert blank.locator(".lab-chart").evaluate(scrolls) == (["visible", -1] if width is None else ["auto", 0])
 
 
 LATE_NEWS = """() => {

@@ -66,7 +66,7 @@ def test_both_cells_are_drawn_with_the_edges_that_are_taken(page: Any, recorder:
     assert sum(trace["mode"] == "lines" for trace in graph["data"]) == 16 + 1
     texts = [note["text"] for note in graph["layout"]["annotations"]]
     assert sum(text.startswith("★") for text in texts) == 2, "the edge that came and the one with another primitive"
-    assert any(text.startswith("<b>reduce</b> · in: 0, 1, the last 2 cells") for text in texts)
+    assert any(text.startswith("<b>reduce</b><br>in: 0, 1, the last 2 cells") for text in texts)
     assert "normal 4→5 conv 7×1, 1×7" in label
     assert "normal 2→5" not in label
 

@@ -1,15 +1,17 @@
 """The feed: everything once, nothing twice, nothing superseded."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from components import feed as feed_module
 from components.feed import SnapshotFeed
+from components.typeset import typeset
 
 from lab.base import StoreError
-from lab.store import RunReader, RunWriter
+from lab.store import AlertEvent, RunReader, RunWriter
 
 
 class CountingReader(RunReader):
@@ -34,6 +36,21 @@ def test_a_refresh_reads_only_what_is_new(recorder: Callable[..., Any], monkeypa
     snapshot = feed.refresh()
     assert CountingReader.rows == 4 * 12
     assert snapshot.series("loss").step.tolist() == list(range(12))
+
+
+def test_what_a_training_wrote_in_ascii_stands_on_the_page_in_its_signs(recorder: Callable[..., Any]) -> None:
+    run = recorder()
+    text = "decision loss 0.5 -> 0.4, paired difference +0.1 +- 0.02"
+    run.record(0, AlertEvent(level="info", title="0->1", text=text))
+    (event,) = SnapshotFeed(run.path).refresh().of("alert")
+    shown = "decision loss 0.5 → 0.4, paired difference +0.1 ± 0.02"
+    assert (event.payload["title"], event.payload["text"]) == ("0→1", shown)
+    (kept,) = RunReader(run.path).events(kinds=("alert",)).events
+    assert kept.payload["text"] == text
+    assert typeset(kept).payload["text"] == shown
+    assert typeset(event) is event
+    rows = replace(event, payload={"surgeries": [{"text": "width 4 -> 8"}], "edges": [[0, 1, "->"]]})
+    assert typeset(rows).payload == {"surgeries": [{"text": "width 4 → 8"}], "edges": [[0, 1, "->"]]}
 
 
 def test_nothing_new_gives_the_same_version(recorder: Callable[..., Any]) -> None:

@@ -11,6 +11,7 @@ from components import ask, slider
 from components.charted import charted, charted_figure, charted_rows
 from components.language import say, say_error
 from components.moment import asked_moment
+from components.typeset import typeset
 from each_kind import write_runs
 from google.protobuf.json_format import MessageToDict
 
@@ -125,7 +126,7 @@ def stored_texts(root: Path) -> set[str]:
         found |= {part for name in reader.names() for part in (name, name.split("/")[0])}
         found |= set(strings(reader.config()))
         for event in reader.events().events:
-            found |= set(strings(event.payload)) | {event.kind}
+            found |= set(strings(typeset(event).payload)) | {event.kind}
     return found
 
 

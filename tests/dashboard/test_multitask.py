@@ -88,7 +88,7 @@ def test_a_run_that_has_just_begun_says_when_numbers_come(page: Any, recorder: C
     page.open()
     assert page.kpis["Largest expert load"] == "–"
     note = page.charts["components"]["layout"]["annotations"][0]["text"]
-    assert note == "Not measured yet:<br>it comes with the first step."
+    assert note == "Not measured:<br>it comes with the first step."
 
 
 def test_an_alert_is_shown(page: Any, learning: Any) -> None:

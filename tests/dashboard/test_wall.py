@@ -77,7 +77,7 @@ def test_the_address_can_name_the_fixed_network(page: Any, recorder: Callable[..
 
 def test_before_the_first_step_the_wall_stands(page: Any, recorder: Callable[..., Any]) -> None:
     recorder()
-    assert wall(page.open(view="wall"))["story"] == "The run has begun; nothing has changed yet."
+    assert wall(page.open(view="wall"))["story"] == "Nothing has changed in this run."
     assert panels(page).keys() == AREAS
 
 
@@ -107,7 +107,7 @@ def test_the_sentence_is_of_the_latest_change_with_its_reason(recorder: Callable
         story = latest_story(SnapshotFeed(run.path).refresh())
         return story.sign, story.text
 
-    assert told() == ("○", "The run has begun; nothing has changed yet.")
+    assert told() == ("○", "Nothing has changed in this run.")
     run.phase(0, "arch_training")
     assert told() == ("○", "Architecture trains the architecture parameters alone; the weights stand still.")
     growth = GrowthEvent(what="width", where="stem", parameters_before=1000, parameters_after=1500, difference=0.0)

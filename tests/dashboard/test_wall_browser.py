@@ -124,6 +124,12 @@ def test_the_wall_fits_on_the_screen_in_text_that_is_read_from_afar(
     assert {text: size for text, size in sizes.items() if size < least - 0.01} == {}
 
 
+def test_nothing_that_the_wall_covers_can_be_seen_or_reached(page: Page) -> None:
+    for name in ("stSidebar", "stHeader"):
+        assert page.get_by_test_id(name).count() == 1
+        expect(page.get_by_test_id(name)).not_to_be_visible()
+
+
 def test_a_replay_goes_on_by_itself_in_the_same_elements(page: Page, address: str) -> None:
     page.set_viewport_size({"width": 1920, "height": 1080})
     open_wall(page, address, step=230, play=5)
@@ -218,6 +224,39 @@ def test_on_the_live_page_one_slider_moves_cell_numbers_and_curves_and_a_zoom_st
     events = RunReader(recorded_runs() / RUN).events(kinds=("genotype",)).events
     known = [event.payload["genotype"] for event in events if event.step <= step]
     assert json.loads(begun.value.path().read_text(encoding="utf-8")) == known[-1] != events[-1].payload["genotype"]
+
+
+STEPS = """() => {
+  window.steps = [];
+  const look = () => {
+    const metrics = [...document.querySelectorAll("[data-testid=stMetric]")];
+    const metric = metrics.find((each) => /^Step/.test(each.textContent));
+    const shown = metric?.querySelector("[data-testid=stMetricValue]").textContent;
+    if (shown && shown !== window.steps.at(-1)?.[0]) {
+      window.steps.push([shown, document.querySelector(".lab-slider-range").value]);
+    }
+    requestAnimationFrame(look);
+  };
+  look();
+}"""
+"""Notes at each picture of the screen with another step in its card the step of the slider."""
+
+
+def test_in_a_replay_the_slider_goes_with_the_numbers_of_the_page(page: Page, address: str) -> None:
+    page.goto(f"{address}/?run={RUN}&step=230&play=1")
+    page.locator(".lab-slider-range").wait_for()
+    page.evaluate(STEPS)
+    steps = until(page, lambda: len(found := page.evaluate("window.steps")) > 6 and found)
+    assert [shown for shown, _ in steps[1:]] == [slider for _, slider in steps[1:]]
+
+
+def test_a_step_that_the_slider_does_not_know_is_shown_at_once(page: Page, address: str) -> None:
+    """As in a run that goes on: the numbers of the page come before the slider's data."""
+    page.goto(f"{address}/?run={RUN}")
+    expect(page.locator(".lab-slider-text")).to_have_text("step 897 of 897")
+    page.evaluate("Object.assign(document.querySelector('.lab-step').dataset, { last: 950, step: 950 })")
+    expect(page.locator(".lab-slider-text")).to_have_text("step 950 of 950")
+    assert step_of(page) == 950
 
 
 def test_a_chart_is_saved_as_a_picture(page: Page, address: str) -> None:
