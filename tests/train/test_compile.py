@@ -50,11 +50,17 @@ def test_the_compiled_network_is_the_network_and_is_compiled_once(compiler, live
     assert "structure 1, graph 1 in all" in records[0].text
 
 
+@pytest.fixture
+def two_graphs():
+    """torch compiles one function twice at most, in place of 8 times, then goes back to eager mode."""
+    with torch._dynamo.config.patch(recompile_limit=2):
+        yield
+
+
 @pytest.mark.slow
-def test_each_mutation_is_compiled_anew_however_many_there_are(small, monkeypatch):
+@pytest.mark.usefixtures("two_graphs")
+def test_each_mutation_is_compiled_anew_however_many_there_are(small):
     live = small
-    # torch compiles one function so many times, 8 by itself, then goes back to eager mode.
-    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 2)
     compiler, records = Compiler(torch.device("cpu"), backend="eager"), []
     x = torch.randn(8, 1, 8, 8)
     live.child.train()
