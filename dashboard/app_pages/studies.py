@@ -5,7 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 from components import studies
-from components.card import MOST_ROWS, card
+from components.card import MOST_ROWS, card, sentences
 from components.clock import ENDED, LOOK_SECONDS, look_again, repeat
 from components.feed import SnapshotFeed
 from components.language import later, say, say_error
@@ -95,7 +95,7 @@ def body(picture: StudyPicture, objective: str) -> None:
     alerts = studies.alert_rows(picture.snapshot)
     if alerts:
         with card(say("Alerts"), say("What was repaired, given back or refused, newest first.")):
-            st.dataframe(alerts, hide_index=True, alt=say("Alerts with level, time, title and reason"))
+            sentences(alerts, say("Alerts with level, time, title and reason"))
     left, right = st.columns(2)
     with left:
         history(drawn, picture, objective)
@@ -108,7 +108,7 @@ def body(picture: StudyPicture, objective: str) -> None:
     help = say("What becomes of an attempt that did not end well, and how many there were.")
     with card(say("Retry policy"), help):
         alt = say("Cause, whether it is tried again, meaning, attempts")
-        st.dataframe(picture.policy_rows(), hide_index=True, alt=alt)
+        sentences(picture.policy_rows(), alt)
     draw_bases(drawn.bases)
 
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from components import figures, panels, words
 from components.ask import surgery_text
-from components.card import CHANGE_ICON
+from components.card import CHANGE_ICON, sentences
 from components.charted import charted, charted_rows
 from components.feed import Snapshot
 from components.language import later, say
@@ -258,7 +258,7 @@ def _masked(found: Sequence[Action]) -> None:
             st.write(say("After action {number} every action is possible.", number=found[-1].number))
         else:
             rows = [{say("action"): name, say("reason"): reason} for name, reason in masked.items()]
-            st.dataframe(rows, hide_index=True, alt=say("Actions that are not possible now, with the reason"))
+            sentences(rows, say("Actions that are not possible now, with the reason"))
 
 
 def _meanings() -> None:

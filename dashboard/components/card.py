@@ -1,9 +1,11 @@
-"""Places on the page: a framed one, and one that is empty until it is opened."""
+"""Places on the page: a framed one, one that is empty until it is opened, and a table of sentences."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
+
+from components.words import plain
 
 MOST_ROWS = 200
 """Rows of a table; the run's store has all of them."""
@@ -30,3 +32,9 @@ def folded(title: str, key: str, draw: Callable[[], None], *, icon: str | None =
     if place.open:
         with place:
             draw()
+
+
+def sentences(rows: Sequence[Mapping[str, str]], alt: str) -> None:
+    """A table of few rows whose texts are read whole: lines are broken, where `st.dataframe` would cut them."""
+    shown = [{plain(name): plain(text) for name, text in row.items()} for row in rows]
+    st.table(shown, hide_index=True, alt=alt)

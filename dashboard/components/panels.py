@@ -11,7 +11,7 @@ import streamlit as st
 from components import figures, words
 from components.ask import Asked, ask_panel
 from components.card import card as card
-from components.card import folded
+from components.card import folded, sentences
 from components.cell import change_card, genotype_card, probability_card
 from components.charted import charted
 from components.controls import command_line
@@ -273,7 +273,7 @@ def alerts(snapshot: Snapshot) -> None:
     rows = words.alert_rows(snapshot)
     if rows:
         with card(say("Alerts"), say("What needs your attention, newest first.")):
-            st.dataframe(rows, hide_index=True, alt=say("Alerts with level, step, title and reason"))
+            sentences(rows, say("Alerts with level, step, title and reason"))
 
 
 def _temperature(picture: PageFrame) -> None:

@@ -161,6 +161,11 @@ def apply_patch(old: Any, patch: Any) -> Any:
     return made + patch["t"]
 
 
+def letters(markdown: Any) -> str:
+    """What Markdown of `words.plain` shows."""
+    return re.sub(r"\\(\W|_)", r"\1", str(markdown)).replace("\u2060", "")
+
+
 class Page:
     """The app over a root of runs, and what it shows."""
 
@@ -192,6 +197,12 @@ class Page:
     @property
     def kpis(self) -> dict[str, str]:
         return {metric.label: metric.value for metric in self.app.metric}
+
+    @property
+    def tables(self) -> list[Any]:
+        """The tables: those that scroll, then those of sentences, whose texts are read as Markdown."""
+        told = [table.value.map(letters).rename(columns=letters) for table in self.app.table]
+        return [*(frame.value for frame in self.app.dataframe), *told]
 
     @property
     def charts(self) -> dict[str, dict[str, Any]]:

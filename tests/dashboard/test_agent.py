@@ -99,7 +99,7 @@ def test_the_table_holds_every_action_the_latest_first(page: Any, evolving: Any)
 
 
 def test_what_is_not_possible_is_told_with_the_reason(page: Any, evolving: Any) -> None:
-    (rows,) = [frame.value for frame in page.open().app.dataframe if list(frame.value) == ["action", "reason"]]
+    (rows,) = [table for table in page.open().tables if list(table) == ["action", "reason"]]
     assert rows.to_dict("records") == [{"action": "branch", "reason": "over the limit"}]
     evolving.record(20, action("expand", accepted=True))
     assert "After action 4 every action is possible." in page.tick().text
@@ -193,7 +193,7 @@ def test_the_window_of_steps_holds_for_actions_too(page: Any, evolving: Any) -> 
 
 def test_an_alert_of_the_agents_run_is_shown(page: Any, evolving: Any) -> None:
     evolving.record(21, AlertEvent(level="warning", title="No action is possible", text="prune: over the limit"))
-    (rows,) = [frame.value for frame in page.open().app.dataframe if "level" in frame.value]
+    (rows,) = [table for table in page.open().tables if "level" in table]
     assert list(rows["what"]) == ["No action is possible"]
 
 

@@ -63,7 +63,7 @@ def everything(page: Any) -> str:
     """All that the page says or draws, but for what the script of the question holds until it is pressed."""
     shown = [page.text, json.dumps(page.charts, ensure_ascii=False)]
     shown += [metric.label + metric.value for metric in page.app.metric]
-    shown += [frame.value.to_string() for frame in page.app.dataframe]
+    shown += [table.to_string() for table in page.tables]
     components = page.app.get("bidi_component")
     others = [each.proto.json for each in components if each.proto.component_name not in ("lab_ask", "lab_chart")]
     shown += [json.dumps(json.loads(text or "{}"), ensure_ascii=False) for text in others]

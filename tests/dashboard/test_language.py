@@ -105,7 +105,7 @@ def block_texts(block: Any) -> Iterator[str]:
             yield from message_texts(MessageToDict(child.proto))
         if hasattr(child, "children"):
             yield from block_texts(child)
-        elif child.type == "arrow_data_frame":
+        elif child.type in ("arrow_data_frame", "table"):
             yield from map(str, child.value.columns)
             yield from (str(cell) for cell in child.value.to_numpy().ravel())
 

@@ -160,11 +160,22 @@ def test_alerts_have_level_step_and_reason(page: Any, recorder: Callable[..., An
     run.steps(0, 9)
     run.record(8, AlertEvent(level="error", title="loss is NaN", text="batch 8"))
     run.record(8, OomEvent(action="halved", micro_batch=16, text="asked for 2 GiB"))
-    rows = page.open().app.dataframe[0].value.to_dict("records")
+    rows = page.open().tables[-1].to_dict("records")
     assert rows == [
         {"level": "⚠ warning", "step": "8", "what": "out of memory: halved", "reason": "asked for 2 GiB"},
         {"level": "✖ error", "step": "8", "what": "loss is NaN", "reason": "batch 8"},
     ]
+
+
+def test_a_table_of_sentences_shows_a_runs_text_letter_by_letter(page: Any, recorder: Callable[..., Any]) -> None:
+    run = recorder()
+    run.steps(0, 9)
+    text = "**bold** [a link](http://elsewhere) <b>0</b>"
+    run.record(8, AlertEvent(level="info", title="a_b_c", text=text))
+    (row,) = page.open().tables[-1].to_dict("records")
+    assert (row["what"], row["reason"]) == ("a_b_c", text)
+    (written,) = page.app.table[0].value.to_dict("records")
+    assert written["reason"].startswith("\\*\\*bold")
 
 
 def test_stability_gives_reasons_and_what_was_done(page: Any, recorder: Callable[..., Any]) -> None:

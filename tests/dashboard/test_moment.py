@@ -55,7 +55,7 @@ def shown(page: Any) -> dict[str, Any]:
     kinds = ("markdown", "caption", "info", "warning", "error", "subheader", "code")
     texts = [str(element.value) for kind in kinds for element in page.app.get(kind)]
     charts = {key: {**chart, "view": ""} for key, chart in page.charts.items()}
-    tables = [table.value.to_dict("records") for table in page.app.dataframe]
+    tables = [table.to_dict("records") for table in page.tables]
     said = [text for text in texts if not any(OF_THE_RUN.search(part) for part in [*text.split(" ", 1)[-1:], text])]
     return {"charts": charts, "numbers": page.kpis, "texts": said, "tables": tables}
 

@@ -93,7 +93,7 @@ def test_a_run_that_has_just_begun_says_when_numbers_come(page: Any, recorder: C
 
 def test_an_alert_is_shown(page: Any, learning: Any) -> None:
     learning.record(19, AlertEvent(level="warning", title="Rolled back", text="loss is NaN"))
-    (rows,) = [frame.value for frame in page.open().app.dataframe if "level" in frame.value]
+    (rows,) = [table for table in page.open().tables if "level" in table]
     assert list(rows["what"]) == ["Rolled back"]
 
 

@@ -93,7 +93,7 @@ def studies_page(page: Any, **parameters: str) -> Any:
 
 def table(page: Any, column: str) -> Any:
     """The first table that has this column."""
-    return next(frame.value for frame in page.app.dataframe if column in frame.value)
+    return next(table for table in page.tables if column in table)
 
 
 def test_a_study_is_shown_with_best_trial_retries_and_policy(page: Any, study: Callable[..., Study]) -> None:

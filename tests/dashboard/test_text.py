@@ -26,7 +26,7 @@ def test_the_page_says_what_the_model_says_and_that_there_is_no_cell(page: Any, 
     assert "One encoder with two heads says the class" in page.text
     assert "It has no cell" in page.text
     assert page.kpis["Task"] == "share"
-    (rows,) = [frame.value for frame in page.app.dataframe if "level" in frame.value]
+    (rows,) = [table for table in page.tables if "level" in table]
     assert list(rows["what"]) == ["Encoder proven"]
     assert not page.enabled("mutate")
     assert "keeps the structure" in page.app.button(key="press_mutate").help
