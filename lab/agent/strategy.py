@@ -191,7 +191,8 @@ class AgentStrategy:
             reason = self.trials.closed()
             # An action may make the network larger, and what is read afterwards with it.
             if not reason and cost * self.agent.evolution.max_growth > self.trials.left:
-                reason = f"trials have cost {self.trials.spent:.3g} of {self.trials.planned:.3g} FLOPs"
+                most = cost * self.agent.evolution.max_growth
+                reason = f"the readings of one may cost {most:.3g} FLOPs, trials have {self.trials.left:.3g} left"
             if reason:
                 return reason
             self.trials.spent += cost
