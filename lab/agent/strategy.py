@@ -298,8 +298,10 @@ class AgentStrategy:
         return replace(report, more=more)
 
     def end_epoch(self, epoch: int, data: EpochData) -> Evaluation:
-        """Evaluate on the selection split."""
-        return self.trainer.end_epoch(data)
+        """Evaluate on the selection split; where its samples are too few for a trial, none is begun."""
+        evaluation = self.trainer.end_epoch(data)
+        self.trials.look(evaluation.losses_N)
+        return evaluation
 
     def finish(self, epoch: int, data: EpochData) -> None:
         """The network is what it is."""

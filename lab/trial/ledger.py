@@ -34,6 +34,8 @@ class TrialLedger:
         self.gains = 0
         self.idle = 0
         """Trials in a row that gained nothing."""
+        self.cannot_tell = ""
+        """Why a trial on the samples of the latest `look` could not tell; empty where it can, or before one."""
 
     @property
     def left(self) -> float:
@@ -61,7 +63,14 @@ class TrialLedger:
             return f"the last {self.idle} trials gained nothing"
         if self.left <= 0.0:
             return f"trials have cost {self.spent:.3g} FLOPs, their share of {self.planned:.3g}"
-        return ""
+        return self.cannot_tell
+
+    def look(self, control_N: Tensor) -> None:
+        """Learn from a reading that was made anyway (losses of the network as it is) whether a trial could tell.
+
+        Else the readings that an action needs are paid for only to learn that.
+        """
+        self.cannot_tell = self.blind(control_N)
 
     def unaffordable(
         self, control: float, changed: float, *, batch: int, samples: int, remaining: float = math.inf
@@ -108,8 +117,8 @@ class TrialLedger:
         self.idle = 0 if gained else self.idle + 1
 
     def state_dict(self) -> dict[str, Any]:
-        """All numbers."""
-        numbers = ("spent", "made", "gains", "idle")
+        """All numbers, and what the latest look said."""
+        numbers = ("spent", "made", "gains", "idle", "cannot_tell")
         return {"noise": asdict(self.noise), **{name: getattr(self, name) for name in numbers}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -117,3 +126,5 @@ class TrialLedger:
         self.noise = TrialNoise(**state["noise"])
         for name in ("spent", "made", "gains", "idle"):
             setattr(self, name, state[name])
+        # Earlier versions had no look.
+        self.cannot_tell = state.get("cannot_tell", "")

@@ -270,6 +270,11 @@ def test_where_no_trial_can_tell_none_is_made_and_the_run_says_so(make_agent_con
     (text, *_) = alerts_of(report.run_dir, "No trial")
     assert "held-out samples show a difference of" in text
     assert not report.network["changes"]
+    # Known from the epoch's own reading: nothing is paid for it, and the training is that of a network left alone.
+    assert report.network["trials"]["compute"] == 0.0
+    alone = Run(make_agent_config(policy="none", epochs=4), save_dir=tmp_path, name="alone").execute()
+    assert report.history == alone.history
+    assert report.network["compute"] == alone.network["compute"]
 
 
 def test_trials_cost_no_more_than_their_share(make_agent_config, tmp_path):
