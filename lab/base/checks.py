@@ -13,13 +13,15 @@ def require(condition: bool, *, expected: str, got: object, hint: str) -> None:
         raise ConfigError(expected, str(got), hint)
 
 
-def require_range(name: str, value: float, low: float, high: float = math.inf, *, open_low: bool = False) -> None:
-    """Raise `ConfigError` unless `low <= value <= high` (`low < value` where `open_low`); NaN is refused."""
+def require_range(
+    name: str, value: float, low: float, high: float = math.inf, *, open_low: bool = False, open_high: bool = False
+) -> None:
+    """Raise `ConfigError` unless `low <= value <= high` (`<` at an end that is open); NaN is refused."""
     # Asks what must hold, not what must not: no comparison holds for NaN, which is so refused.
-    if (value > low if open_low else value >= low) and value <= high:
+    if (value > low if open_low else value >= low) and (value < high if open_high else value <= high):
         return
-    sign = ">" if open_low else ">="
-    bounds = f"{name} {sign} {low:g}" + ("" if math.isinf(high) else f" and <= {high:g}")
+    sign, other = ">" if open_low else ">=", "<" if open_high else "<="
+    bounds = f"{name} {sign} {low:g}" + ("" if math.isinf(high) else f" and {other} {high:g}")
     raise ConfigError(bounds, f"{name} = {value}", "choose a value in range")
 
 

@@ -134,6 +134,12 @@ class RunConfig:
             raise ConfigError(wanted, f"{self.recipe} and {self.data.name}", "give both, or neither")
         if self.recipe == "multitask":
             self._check_plain(MULTITASK_UNUSED)
+            require(
+                not self.optimizer.weight_average,
+                expected="weight_average 0 with recipe multitask, which keeps no average of its weights",
+                got=str(self.optimizer.weight_average),
+                hint="remove --weight-average",
+            )
         if self.recipe == "text":
             self._check_plain(TEXT_UNUSED)
             require(

@@ -71,7 +71,8 @@ def describe_input(streams: Streams) -> dict[str, Any]:
 def restore_network(checkpoint: Checkpoint) -> nn.Module:
     """The network that a run had evolved when `checkpoint` was written: (B, C, H, W) -> logits (B, K); CPU, eval mode.
 
-    Inputs are normalised as `NetworkInput.of(checkpoint)` says. The random streams are as before afterwards.
+    With weight_average it is the averaged one, which the run's readings are of. Inputs are normalised as
+    `NetworkInput.of(checkpoint)` says. The random streams are as before afterwards.
 
     Raises:
         CheckpointError: the checkpoint has no such network yet, or is none of a training run.
@@ -100,7 +101,8 @@ def restore_network(checkpoint: Checkpoint) -> nn.Module:
             f"one of epoch {checkpoint.epoch}, before the search took its first cell",
             "let the run reach its first mutation phase, and choose a later checkpoint",
         )
-    return strategy.network.eval()
+    averaged = strategy.state().averaged
+    return (strategy.network if averaged is None else averaged).eval()
 
 
 def under_hand_over(network: nn.Module) -> tuple[str, ...]:

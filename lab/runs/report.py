@@ -52,6 +52,8 @@ class RunReport(Report):
             ("epochs, steps", f"{self.epochs}, {self.steps} in {self.seconds:.1f} s"),
             ("parameters", f"{self.network.get('parameters', 0):,}"),
         ]
+        if average := self.network.get("weight_average"):
+            rows.append(("weights read", f"running average, decay {average['decay']:g}, of {average['steps']} steps"))
         if mutations := self.network.get("mutations"):
             rows.append(("mutations", ", ".join(f"{count} {what}" for what, count in mutations.items())))
             rows.append(("largest output difference", f"{self.network['largest_difference']:.2e}"))

@@ -312,7 +312,8 @@ class Run:
             )
 
     def _report(self, loop: TrainingLoop, state: str, seconds: float) -> RunReport:
-        network, strategy = self.parts.strategy.network, self.parts.strategy.state()
+        strategy = self.parts.strategy.state()
+        network = self.parts.strategy.network if strategy.averaged is None else strategy.averaged
         facts: dict[str, Any] = {}
         if network is not None:
             decision = evaluate(network, self.parts.data.selection(), self.parts.criterion)

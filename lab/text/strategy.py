@@ -117,6 +117,7 @@ class TextStrategy:
             read_tensors=lambda: {**self.trainer.state_dict(), "sentences": self._data_digest},
             read_summary=self.summary,
             roots=self.trainer.roots,
+            averaged=self.trainer.averaged,
         )
 
     def restore(self, state: StrategyState) -> None:

@@ -29,6 +29,11 @@ class OptimizerConfig:
     """Epochs without improvement before weight_schedule plateau lowers the rate, >= 1."""
     weight_momentum: float = 0.9
     """Nesterov momentum of the weights, in (0, 1)."""
+    weight_average: float = 0.0
+    """Decay per step of a running average of the weights, in [0, 1); 0 keeps none. What is read (selection and test
+    split) and exported is then the averaged network with averaged BatchNorm statistics; a checkpoint holds both. The
+    weights train bit for bit as without it: what decides (a plateau, a stop, mutations, trials) reads them, and a
+    budget does not count the reading of the average."""
     weight_decay: float = 3e-4
     """Weight decay of the weights, >= 0."""
     grad_clip: float = 5.0
@@ -42,6 +47,7 @@ class OptimizerConfig:
         require_choice("weight_schedule_interval", self.weight_schedule_interval, RATE_INTERVALS)
         require_range("rate_patience", self.rate_patience, 1)
         require_range("weight_momentum", self.weight_momentum, 0, 0.9999, open_low=True)
+        require_range("weight_average", self.weight_average, 0, 1, open_high=True)
         require_range("weight_decay", self.weight_decay, 0)
         require_range("grad_clip", self.grad_clip, 0, open_low=True)
         require_range("max_rollbacks", self.max_rollbacks, 1)

@@ -113,6 +113,8 @@ class StrategyState:
     """Gathers `summary`."""
     roots: tuple[object, ...] = ()
     """Modules and optimizers whose tensors count as the run's memory; never stored."""
+    averaged: nn.Module | None = None
+    """The running average of the network, which is evaluated and exported in its place; None where none is kept."""
 
     @classmethod
     def saved(cls, tensors: dict[str, Any], plans: tuple[dict[str, Any], ...] = ()) -> "StrategyState":
@@ -158,7 +160,7 @@ class Strategy(Protocol):
 
     @property
     def network(self) -> nn.Module | None:
-        """The network that is evaluated; None before there is one."""
+        """The network that is trained, and evaluated where the state has no average; None before there is one."""
 
     @property
     def offers(self) -> Offers:

@@ -13,6 +13,7 @@ from lab.nn import train_mode
 from lab.space import Genotype
 from lab.state import clone_state
 from lab.store import AlertEvent, PhaseEvent, Record
+from lab.train.average import NetworkAverage
 from lab.train.commands import Offers, Outcome, ReduceLR, RequestContext, Rollback
 from lab.train.criterion import PerSampleLoss
 from lab.train.evaluate import evaluate
@@ -67,6 +68,8 @@ class WeightTrainer:
         self.weight_step = (options or StepOptions()).weight_step(
             self.optimizer, grad_clip=config.grad_clip, records=self.records
         )
+        self.average = NetworkAverage(config.weight_average, network) if config.weight_average else None
+        """Of the weights; whoever changes the network's structure changes it by the same plan."""
         self.rollbacks = RollbackLimit(config.max_rollbacks)
         self.restore_point: dict[str, Any] | None = None
         self.phase = TRAINING
@@ -84,6 +87,8 @@ class WeightTrainer:
         if not self._announced or self.phase != TRAINING:
             self._announced, self.phase = True, TRAINING
             self.records.append(PhaseEvent(phase=self.phase, epoch=epoch, epochs=self.epochs, cycle=0))
+            if self.average is not None:
+                self.records.append(self.average.event())
         self.set_restore_point()
         step = 1.0 / data.length(Split.TRAIN)
         self.rate.begin(
@@ -97,8 +102,13 @@ class WeightTrainer:
 
     @property
     def roots(self) -> tuple[object, ...]:
-        """Network and optimizer."""
-        return self.network, self.optimizer
+        """Network, optimizer, and the average where one is kept."""
+        return tuple(part for part in (self.network, self.optimizer, self.averaged) if part is not None)
+
+    @property
+    def averaged(self) -> nn.Module | None:
+        """The averaged network; None where no average is kept."""
+        return None if self.average is None else self.average.network
 
     def set_restore_point(self) -> None:
         """Keep the present state for `rollback`."""
@@ -108,14 +118,20 @@ class WeightTrainer:
         """One clipped step on the weights."""
         self.rate.advance()
         numbers = self.weight_step(self.network, x_BCHW, y_B, compiled=True)
+        if self.average is not None:
+            self.average.update(self.network)
         return StepReport(loss=numbers.loss, accuracy=numbers.accuracy, grad_norm=numbers.grad_norm, lr=self.rate.value)
 
     def end_epoch(self, data: EpochData, criterion: PerSampleLoss | None = None) -> Evaluation:
-        """The network on the selection split; a plateau there lowers the learning rate."""
+        """The network, averaged where that is kept, on the selection split; a plateau there lowers the learning rate.
+
+        The plateau is that of the network itself: an average does not move its training.
+        """
         self.rollbacks.end_epoch()
-        evaluation = evaluate(self.network, data.selection(), criterion)
-        self.rate.observe(evaluation.loss)
-        return evaluation
+        if self.averaged is None or self.rate.schedule == "plateau":
+            evaluation = evaluate(self.network, data.selection(), criterion)
+            self.rate.observe(evaluation.loss)
+        return evaluation if self.averaged is None else evaluate(self.averaged, data.selection(), criterion)
 
     def finish(self, epoch: int) -> None:
         """Announce the end, once."""
@@ -147,7 +163,8 @@ class WeightTrainer:
         return Outcome(text=request.reason)
 
     def _tensors(self) -> dict[str, Any]:
-        return {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+        own = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return own if self.average is None else {**own, "average": self.average.state_dict()}
 
     def _load_tensors(self, state: dict[str, Any]) -> None:
         try:
@@ -160,6 +177,9 @@ class WeightTrainer:
                 "use the cell, channels and layers that it was saved with",
             ) from error
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            # Earlier versions kept none.
+            self.average.load_state_dict(state.get("average"), self.network)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
@@ -197,6 +217,7 @@ class WeightTrainer:
         return {
             **({"genotype": genotype.to_json()} if isinstance(genotype, Genotype) else {}),
             "parameters": sum(p.numel() for p in self.network.parameters()),
+            **({} if self.average is None else self.average.summary()),
         }
 
 
@@ -247,7 +268,10 @@ class SupervisedStrategy:
     def state(self) -> StrategyState:
         """Network, optimizer, learning rate, restore point."""
         return StrategyState(
-            read_tensors=self.trainer.state_dict, read_summary=self.trainer.summary, roots=self.trainer.roots
+            read_tensors=self.trainer.state_dict,
+            read_summary=self.trainer.summary,
+            roots=self.trainer.roots,
+            averaged=self.trainer.averaged,
         )
 
     def restore(self, state: StrategyState) -> None:

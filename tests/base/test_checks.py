@@ -22,6 +22,12 @@ def test_an_open_bound_refuses_the_bound_itself():
         require_range("rate", 0, 0, open_low=True)
 
 
+def test_an_open_upper_bound_refuses_the_bound_itself():
+    require_range("decay", 0.999, 0, 1, open_high=True)
+    with pytest.raises(ConfigError, match="decay >= 0 and < 1, got decay = 1"):
+        require_range("decay", 1, 0, 1, open_high=True)
+
+
 def test_a_range_without_an_upper_bound_names_none():
     with pytest.raises(ConfigError, match="expected seed >= 0, got seed = -1"):
         require_range("seed", -1, 0)

@@ -335,6 +335,7 @@ def test_the_weights_of_a_rule_multiply_the_gradients():
         ({"compile": True}, "compile False with recipe multitask"),
         ({"workers": 1}, "workers 0 with recipe multitask"),
         ({"on_oom": "smaller"}, "on_oom stop with recipe multitask"),
+        ({"optimizer": OptimizerConfig(weight_average=0.9)}, "weight_average 0 with recipe multitask"),
         ({"adaptive_batch": "on"}, "adaptive_batch auto or off"),
         ({"data": DataConfig(name="multitask", train_limit=50)}, "all records of multitask"),
     ],

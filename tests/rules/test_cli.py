@@ -11,7 +11,7 @@ SHARED = """
     allow-different-bits batch-size checkpoint-frequency dataset describe detect-anomaly device epochs export extend
     grad-clip
     from-study json max-checkpoints max-rollbacks memory-fraction name precision rate-patience resume save-checkpoints
-    save-dir seed threads weight-decay weight-lr weight-momentum weight-schedule
+    save-dir seed threads weight-average weight-decay weight-lr weight-momentum weight-schedule
     weight-schedule-interval
 """
 # What the recipes on images take beside that.
@@ -71,7 +71,7 @@ HELD = {
         agent batch-size checkpoint-frequency dataset device epochs fixed-cell grad-clip grid-points json layers
         max-checkpoints max-rollbacks memory-fraction n-trials objectives outdir parallel patience precision pruner
         rate-patience recipe resume retries sampler save-checkpoints search seed space space-file storage study threads
-        trial-timeout weight-decay weight-lr weight-momentum weight-schedule weight-schedule-interval
+        trial-timeout weight-average weight-decay weight-lr weight-momentum weight-schedule weight-schedule-interval
     """,
     "tune show": "json outdir",
     "bench": "out",
