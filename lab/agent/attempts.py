@@ -1,6 +1,6 @@
 """`Attempts`: an action is tried on copies of the network that train, or at once where nothing trains."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +16,7 @@ from lab.agent.trial import AcceptanceTest, TriedAction, read, trained, untraine
 from lab.base import MorphError, TrainingError, derive_seed
 from lab.morph import MorphReport, apply
 from lab.nn import measure_flops, preserved_modes
+from lab.train import NetworkAverage
 from lab.trial import Arm, Trial, TrialLedger, TrialTask
 
 
@@ -41,6 +42,7 @@ class Attempts:
         ranks: processes that share each batch.
         agree: the first process's value, for all.
         around: what goes on around each change of a network, such as a proof that asks it before and after.
+        average: of the network's weights; is changed and trained with it.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Attempts:
         ranks: int,
         agree: Callable[[Any], Any],
         around: Callable[[nn.Module], AbstractContextManager[None]] = lambda model: nullcontext(),
+        average: NetworkAverage | None = None,
     ) -> None:
         self.tracked = tracked
         self.ledger = ledger
@@ -61,6 +64,7 @@ class Attempts:
         self.ranks = ranks
         self.agree = agree
         self.around = around
+        self.average = average
         self.remaining = float("inf")
         """Compute that the run has left, FLOPs."""
 
@@ -90,6 +94,8 @@ class Attempts:
             # Whatever goes wrong, the network is what it was.
             if not kept:
                 rollback_all(reports)
+        if kept:
+            follow(self.average, reports)
         return ActionAttempt(reports=reports, tried=tried, kept=kept, why=why)
 
     def on_trial(
@@ -109,13 +115,14 @@ class Attempts:
             MorphError: nothing can be changed; the network is untouched.
         """
         assert self.tracked.optimizer is not None
-        own = Arm(model=self.tracked.model, optimizer=self.tracked.optimizer)
+        own = Arm(model=self.tracked.model, optimizer=self.tracked.optimizer, more=self.average)
         made: list[MorphReport] = []
 
         def change(arm: Arm) -> None:
             with self.around(arm.model):
                 made.extend(operator.apply(self.tracked.context(taken, excluded, arm.model), arm.optimizer))
             _require_change(tuple(made))
+            follow(arm.more, made)
 
         task = self._task(batches)
         probe = self.tracked.probe(self.ledger.config.steps)
@@ -139,6 +146,8 @@ class Attempts:
                 apply(report.plan, own.model, own.optimizer, replayed=True).release()
             with preserved_modes(own.model):
                 own.take(trial.adopted)
+            if self.average is not None:
+                self.average.take(trial.adopted.more)
         self.ledger.record(gained=kept)
         return ActionAttempt(reports=reports, tried=tried, kept=kept, why=why)
 
@@ -151,13 +160,18 @@ class Attempts:
             self.tracked.steps += 2 * len(orders)
 
     def _task(self, batches: list[Labelled]) -> TrialTask:
-        step = self.tracked.train_step
+        train_step = self.tracked.train_step
+
+        def step(arm: Arm, batch: Any) -> None:
+            train_step(arm.model, arm.optimizer, batch)
+            if arm.more is not None:
+                arm.more.update(arm.model)
 
         def flops(model: nn.Module) -> float:
             return float(measure_flops(model, batches[0].inputs)) / len(batches[0])
 
         return TrialTask(
-            step=lambda arm, batch: step(arm.model, arm.optimizer, batch),
+            step=step,
             read=lambda model: read(model, batches),
             samples=sum(map(len, batches)),
             flops=flops,
@@ -166,6 +180,13 @@ class Attempts:
             ranks=self.ranks,
             agree=self.agree,
         )
+
+
+def follow(average: NetworkAverage | None, reports: Sequence[MorphReport]) -> None:
+    """Change the average as its network has been changed."""
+    if average is not None:
+        for report in reports:
+            average.change(report.plan, report.model)
 
 
 def _require_change(reports: tuple[MorphReport, ...]) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lab.agent.attempts import Attempts
+from lab.agent.attempts import Attempts, follow
 from lab.agent.batch import Labelled, read_loader
 from lab.agent.evolution import StructuralEvolution
 from lab.agent.information import InformationBottleneck
@@ -28,6 +28,7 @@ from lab.base import MorphError, require, require_range
 from lab.device import require_device
 from lab.morph import MorphPlan, MorphReport, apply
 from lab.state import structure_digest
+from lab.train import NetworkAverage
 from lab.trial import TrialConfig, TrialLedger
 
 EVERY_CHANGE = 1e9
@@ -76,6 +77,7 @@ class DynamicArchitecture:
         ranks: processes that share each training batch.
         agree: the same value for all processes that train together, that of the first.
         around: what goes on around each change of a network, such as a proof that asks it before and after.
+        average: of the network's weights; is changed as it is, and takes the steps of its trials.
 
     Raises:
         ConfigError: probe steps without an optimizer or without a loader.
@@ -103,6 +105,7 @@ class DynamicArchitecture:
         ranks: int = 1,
         agree: Callable[[Any], Any] = lambda value: value,
         around: Callable[[nn.Module], AbstractContextManager[None]] = lambda model: nullcontext(),
+        average: NetworkAverage | None = None,
     ) -> None:
         own = next((p.device for p in base_model.parameters()), torch.device("cpu"))
         self.device = own if device is None else require_device(device)
@@ -147,6 +150,7 @@ class DynamicArchitecture:
             ranks=ranks,
             agree=agree,
             around=around,
+            average=average,
         )
         self.reports: list[MorphReport] = []
         """Changes that stand, in order, their snapshots released."""
@@ -330,6 +334,7 @@ class DynamicArchitecture:
         for plan in plans:
             report = apply(plan, self.model, self.optimizer, replayed=True)
             report.release()
+            follow(self.attempts.average, (report,))
             self.reports.append(report)
 
     def begin_from(self, reports: Iterable[MorphReport]) -> None:

@@ -112,6 +112,7 @@ class AgentStrategy:
             ranks=self.group.size,
             agree=self.group.broadcast,
             around=self.proof.around,
+            average=self.trainer.average,
         )
         self.counts = {"tried": 0, "kept": 0, "refused": 0}
         self.regret = 0.0
@@ -337,6 +338,7 @@ class AgentStrategy:
             read_tensors=self._tensors,
             read_summary=self.summary,
             roots=(*self.trainer.roots, *self.agent.modules()),
+            averaged=self.trainer.averaged,
         )
 
     def _tensors(self) -> dict[str, Any]:

@@ -59,11 +59,20 @@ class LiveNetworkController:
         self.architecture = architecture
         self.explorer = architecture.explorer
         self.live = LiveNetwork(
-            supernet, lr=weights.weight_lr, momentum=weights.weight_momentum, weight_decay=weights.weight_decay
+            supernet,
+            lr=weights.weight_lr,
+            momentum=weights.weight_momentum,
+            weight_decay=weights.weight_decay,
+            average=weights.weight_average,
         )
         self.mutator = Mutator(self.live, kind=config.mutation_kind, seed=seed, reject_z=config.reject_z)
         self.growth = Growth(
-            supernet, kinds=config.growth_kinds, factor=config.growth_factor, seed=seed, units=config.growth_units
+            supernet,
+            kinds=config.growth_kinds,
+            factor=config.growth_factor,
+            seed=seed,
+            units=config.growth_units,
+            average=self.live.average,
         )
         self.trials = MutationTrials(
             self.live,
@@ -92,6 +101,13 @@ class LiveNetworkController:
         evaluation = self.group.broadcast(evaluate(self.child, data.selection(), self.criterion))
         self.images_read += len(evaluation.losses_N)
         return evaluation
+
+    def told(self, evaluation: Evaluation | None, data: EpochData) -> Evaluation | None:
+        """What a run tells where its network was read: of the average where one is kept, which decides nothing."""
+        if evaluation is None or self.live.averaged is None:
+            return evaluation
+        read: Evaluation = self.group.broadcast(evaluate(self.live.averaged, data.selection(), self.criterion))
+        return read
 
     def take_images_read(self) -> int:
         """Images on which the live network was read since this was last asked."""
@@ -197,6 +213,8 @@ class LiveNetworkController:
         )
         text = f"extracted from the supernet; relative output difference to the supernet's own path {difference:.1e}"
         self.records.append(AlertEvent(level="info", title="Live network", text=text))
+        if self.live.average is not None:
+            self.records.append(self.live.average.event())
         self.tell_genotype("extracted")
         self._prove(*asked, what="extraction", number=1, title="the live network, taken out of the supernet")
 

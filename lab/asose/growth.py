@@ -6,6 +6,7 @@ supernet, which reads every primitive. Depth: a fresh cell comes to the end of a
 rebuilds the structure of a checkpoint. B batch, C channels, H height, W width, E edges, K primitives.
 """
 
+import copy
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,6 +21,8 @@ from lab.probe import outputs, relative_difference
 from lab.space import Genotype
 from lab.state import preserved_rng
 from lab.store import GrowthEvent
+from lab.train import NetworkAverage
+from lab.train.average import apply_alike
 
 TOLERANCE = 1e-5
 """Largest relative output difference of a growth (float32, eval mode)."""
@@ -53,13 +56,21 @@ class Growth:
         seed: run seed.
         units: what new channels are, as for `lab.morph.Widen`. With drawn ones a stage is widened as a whole, the inner
             layer of the reduction before it too, so that it is as one that was made so wide.
+        average: of the child's weights; grows with it. None where none is kept.
 
     Raises:
         ConfigError: something is to grow in a network without stages.
     """
 
     def __init__(
-        self, supernet: SuperNet, *, kinds: tuple[str, ...], factor: float, seed: int, units: str = "drawn"
+        self,
+        supernet: SuperNet,
+        *,
+        kinds: tuple[str, ...],
+        factor: float,
+        seed: int,
+        units: str = "drawn",
+        average: NetworkAverage | None = None,
     ) -> None:
         if kinds:
             staged(supernet.backbone)
@@ -68,6 +79,7 @@ class Growth:
         self.factor = factor
         self.seed = seed
         self.units = units
+        self.average = average
         self.steps: tuple[dict[str, Any], ...] = ()
         """What was done, in order: `width` and `inner` with genotype and plan, `depth` with its stage,
         `finalize`."""
@@ -147,12 +159,20 @@ class Growth:
         example = {"x_BCHW": probe_BCHW[:EXAMPLES], "mixture_EK": mixture_EK}
         both, seed = _Both(self.supernet, child), derive_seed(self.seed, "growth", len(self.steps))
         plan = Widen(f"supernet.{layer}", width, units=self.units).plan(both, example, seed=seed)
+        # The average shares nothing with a supernet: it is widened within a copy of both, which has its values.
+        alike = None if self._averaged is None else copy.deepcopy(both)
         apply(plan, both, optimizer).release()
+        if self.average is not None and alike is not None:
+            self.average.fill(alike.child)
+            apply_alike(plan, alike, both)
+            self.average.replace(alike.child)
         self._note(kind=kind, genotype=child.genotype.to_json(), plan=plan.to_json())
 
     def _deepen(self, child: EvolvableNetwork, optimizer: Optimizer, stage: int, statistics: Iterable[Tensor]) -> str:
         number = self._add_cell(stage, optimizer)
         recalibrate_batchnorm(child, statistics, child.add_cell(stage, self.supernet, number))
+        if (averaged := self._averaged) is not None:
+            staged(averaged.backbone).add_cell(stage, copy.deepcopy(child.backbone.cell(number)))
         self._note(kind="depth", stage=stage)
         return f"backbone.cells.{number}"
 
@@ -227,12 +247,20 @@ class Growth:
     def _note(self, **step: Any) -> None:
         self.steps = (*self.steps, step)
 
+    @property
+    def _averaged(self) -> EvolvableNetwork | None:
+        """The averaged child."""
+        network = None if self.average is None else self.average.network
+        assert network is None or isinstance(network, EvolvableNetwork)
+        return network
+
     def _parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.supernet.parameters())
 
     def _cells(self, child: EvolvableNetwork | None) -> list[Cell]:
-        networks = (self.supernet,) if child is None else (self.supernet, child)
-        return [module for network in networks for module in network.modules() if isinstance(module, Cell)]
+        networks = (self.supernet, child, None if child is None else self._averaged)
+        modules = (module for network in networks if network is not None for module in network.modules())
+        return [module for module in modules if isinstance(module, Cell)]
 
     def _handed_over(self, child: EvolvableNetwork) -> list[Cell]:
         """Cells whose transition is not complete."""

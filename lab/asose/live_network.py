@@ -1,8 +1,9 @@
-"""`LiveNetwork`: supernet, child and their one weight optimizer, changed and restored as a whole.
+"""`LiveNetwork`: supernet, child, their one weight optimizer and the child's average, changed and restored as a whole.
 
 B batch, C channels, H height, W width.
 """
 
+import copy
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from lab.base import CheckpointError, TrainingError
-from lab.nn import EvolvableNetwork, Sample, SuperNet, recalibrate_batchnorm
+from lab.nn import EvolvableNetwork, InterpolatedOp, Sample, SuperNet, recalibrate_batchnorm
 from lab.probe import outputs, relative_difference
 from lab.space import Edge, Genotype
 from lab.state import clone_state
+from lab.train import NetworkAverage
 from lab.train.optimizer import make_weight_optimizer
 
 TOLERANCE = 1e-5
@@ -25,14 +27,33 @@ class LiveNetwork:
 
     The optimizer holds the supernet's parameters, of which the child's are a part: what did not run has no gradient
     and is not stepped.
+
+    Args:
+        supernet: on the device that the batches come on.
+        lr, momentum, weight_decay: of the optimizer.
+        average: decay of the child's average, in [0, 1); 0 for none.
     """
 
-    def __init__(self, supernet: SuperNet, *, lr: float, momentum: float, weight_decay: float) -> None:
+    def __init__(
+        self, supernet: SuperNet, *, lr: float, momentum: float, weight_decay: float, average: float = 0.0
+    ) -> None:
         self.supernet = supernet
         self.child: EvolvableNetwork | None = None
         self.optimizer = make_weight_optimizer(
             supernet.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay
         )
+        self.average = NetworkAverage(average) if average else None
+        """Of the child's weights, from its extraction on."""
+
+    @property
+    def averaged(self) -> nn.Module | None:
+        """The averaged child; None where no average is kept, or before there is a child."""
+        return None if self.average is None else self.average.network
+
+    def update_average(self) -> None:
+        """Count the training step that the child has just taken."""
+        if self.average is not None and self.child is not None:
+            self.average.update(self.child)
 
     def extract(
         self,
@@ -68,6 +89,8 @@ class LiveNetwork:
         watch(path, child)
         recalibrate_batchnorm(child, statistics)
         self.child = child
+        if self.average is not None:
+            self.average.begin(child)
         return difference
 
     def mutate(self, genotype: Genotype, statistics: Iterable[Tensor], probe_BCHW: Tensor) -> float:
@@ -93,12 +116,33 @@ class LiveNetwork:
                 f"a difference of {difference:g}",
                 "report this: the transition is at fault",
             )
+        if self.average is not None:
+            mutate_average(self.average, self.child)
         return difference
 
+    def set_beta(self, beta: float, edges: Iterable[Edge]) -> None:
+        """As `EvolvableNetwork.set_beta`, of the child and of its average."""
+        chosen = list(edges)
+        for network in self._children():
+            network.set_beta(beta, chosen)
+
+    def finalize(self, edges: Iterable[Edge]) -> None:
+        """As `EvolvableNetwork.finalize`, of the child and of its average."""
+        chosen = list(edges)
+        for network in self._children():
+            network.finalize(chosen)
+
+    def _children(self) -> list[EvolvableNetwork]:
+        return [network for network in (self.child, self.averaged) if isinstance(network, EvolvableNetwork)]
+
     def state_dict(self) -> dict[str, Any]:
-        """Supernet, optimizer, and the child's structure and buffers; its parameters are the supernet's."""
+        """Supernet, optimizer, the child's structure and buffers, and its average where one is kept.
+
+        The child's parameters are the supernet's.
+        """
         child = self.child
         return {
+            **({} if self.average is None else {"average": self.average.state_dict()}),
             "supernet": self.supernet.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "child": None
@@ -138,6 +182,29 @@ class LiveNetwork:
             with torch.no_grad():
                 for name, buffer in self.child.named_buffers():
                     buffer.copy_(state["child"]["buffers"][name])
+        if self.average is not None:
+            # Earlier versions kept none.
+            self.average.load_state_dict(state.get("average"), self.child)
+
+
+def mutate_average(average: NetworkAverage, child: EvolvableNetwork) -> None:
+    """Begin the transition that `child` has just begun; what is new begins with the child's own values."""
+    averaged = average.network
+    assert isinstance(averaged, EvolvableNetwork)
+    averaged.mutate(child.genotype, _Copies(child))
+
+
+class _Copies:
+    """Copies of the new primitives of a child in transition."""
+
+    def __init__(self, child: EvolvableNetwork) -> None:
+        self.child = child
+
+    def extract(self, edge: Edge, number: int, name: str) -> nn.Module:
+        edges, slot = self.child.backbone.slots(self.child.genotype.space.edge_index(edge))[number]
+        op = edges[slot]
+        assert isinstance(op, InterpolatedOp)
+        return copy.deepcopy(op.new)
 
 
 class Discrete(nn.Module):

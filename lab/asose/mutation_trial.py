@@ -12,19 +12,29 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lab.asose.live_network import TOLERANCE, LiveNetwork
+from lab.asose.live_network import TOLERANCE, LiveNetwork, mutate_average
 from lab.base import TrainingError, derive_seed
-from lab.nn import EvolvableNetwork, measure_flops, recalibrate_batchnorm, train_mode
+from lab.nn import EvolvableNetwork, SuperNet, measure_flops, recalibrate_batchnorm, train_mode
 from lab.nn.flops import FORWARDS_OF_STEP
 from lab.probe import ProofSamples, outputs, relative_difference
 from lab.space import Genotype
-from lab.train import Criterion, EpochData, Split, StepOptions, WeightStep, evaluate
+from lab.train import Criterion, EpochData, NetworkAverage, Split, StepOptions, WeightStep, evaluate
 from lab.trial import Arm, Reading, Trial, TrialConfig, TrialLedger, TrialResult, TrialTask
 
 FIRST_EPOCH = 2_000_000
 """Epoch number, above any real one, from which trials take the order of their batches."""
 EPOCHS_APART = 1_000
 """Between the orders of a trial, and of one trial and the next: more epochs than any order runs through."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Beside:
+    """What is copied with a child."""
+
+    supernet: SuperNet
+    """Has the child's parameters."""
+    average: NetworkAverage | None
+    """Of the child's weights; follows the copy's own steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +99,8 @@ class MutationTrials:
         child = self.live.child
         assert child is not None
         self.number += 1
-        own = Arm(model=child, optimizer=self.live.optimizer, more=self.live.supernet)
+        beside = _Beside(supernet=self.live.supernet, average=self.live.average)
+        own = Arm(model=child, optimizer=self.live.optimizer, more=beside)
         probe_BCHW = next(iter(data.selection()))[0]
         found, asked = [math.nan], list[Tensor]()
 
@@ -116,6 +127,8 @@ class MutationTrials:
             if better:
                 _finish(child, target, self.live)
                 own.take(trial.adopted)
+                if self.live.average is not None:
+                    self.live.average.take(trial.adopted.more.average)
         return TriedMutation(result=result, difference=found[0], trained=trained, asked=tuple(asked))
 
     def _batches(self, data: EpochData, order: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -147,15 +160,18 @@ class MutationTrials:
                 take = steps[id(arm)] = self.options.weight_step(arm.optimizer, grad_clip=self.grad_clip, records=[])
                 take.criterion = own_step.criterion
             take(arm.model, *batch)
+            if arm.more.average is not None:
+                arm.more.average.update(arm.model)
 
         def before_step(arm: Arm, number: int) -> None:
             network = arm.model
             assert isinstance(network, EvolvableNetwork)
             between = [edge for edge in edges if edge in network.transitions]
             if between:
-                network.set_beta(min((number + 1) / transition, 1.0), between)
-                if number + 1 >= transition:
-                    network.finalize(between)
+                for each in _networks(arm):
+                    each.set_beta(min((number + 1) / transition, 1.0), between)
+                    if number + 1 >= transition:
+                        each.finalize(between)
 
         def read(model: nn.Module) -> Reading:
             evaluation = evaluate(model, data.selection(), criterion)
@@ -192,7 +208,7 @@ def _mutate(arm: Arm, target: Genotype, data: EpochData, epoch: int, probe_BCHW:
     network = arm.model
     assert isinstance(network, EvolvableNetwork)
     before = outputs(network, probe_BCHW)
-    layers = network.mutate(target, arm.more)
+    layers = network.mutate(target, arm.more.supernet)
     recalibrate_batchnorm(network, data.statistics(epoch), layers)
     difference = relative_difference(outputs(network, probe_BCHW), before)
     if not difference <= TOLERANCE:
@@ -201,7 +217,16 @@ def _mutate(arm: Arm, target: Genotype, data: EpochData, epoch: int, probe_BCHW:
             f"a difference of {difference:g}",
             "report this: the transition is at fault",
         )
+    if arm.more.average is not None:
+        mutate_average(arm.more.average, network)
     return difference
+
+
+def _networks(arm: Arm) -> list[EvolvableNetwork]:
+    """The copy and its average."""
+    average = arm.more.average
+    networks = (arm.model, None if average is None else average.network)
+    return [network for network in networks if isinstance(network, EvolvableNetwork)]
 
 
 @torch.no_grad()

@@ -99,8 +99,8 @@ class Mutator:
         difference = self.live.mutate(target, statistics, probe_BCHW)
         if expected is not None:
             changed = [edit.edge for edit in old.diff(target)]
-            child.set_beta(1.0, changed)
-            child.finalize(changed)
+            self.live.set_beta(1.0, changed)
+            self.live.finalize(changed)
             difference = relative_difference(outputs(child, probe_BCHW), expected)
         self.number += 1
         self.largest_difference = max(self.largest_difference, difference)
@@ -129,9 +129,9 @@ class Mutator:
             stepped = replace(pending, steps_done=pending.steps_done + 1)
             live = [edge for edge in pending.edges if edge in child.transitions]
             if live:
-                child.set_beta(stepped.beta, live)
+                self.live.set_beta(stepped.beta, live)
                 if stepped.beta == 1.0:
-                    child.finalize(live)
+                    self.live.finalize(live)
             moved.append(stepped)
         self.pending = tuple(moved)
         return self.pending[-1].beta if self.pending else None

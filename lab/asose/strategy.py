@@ -183,6 +183,7 @@ class ASOSEStrategy:
             beta = self.controller.advance()
             train_mode(self.controller.child)
             numbers = self.weight_step(self.controller.child, x_BCHW, y_B, compiled=True)
+            self.live.update_average()
         return StepReport(
             loss=numbers.loss,
             accuracy=numbers.accuracy,
@@ -213,7 +214,7 @@ class ASOSEStrategy:
         self.compute.read(self.controller.take_images_read())
         if self.phases.left <= 0 and self.phases.name != "finished":
             self.phases.next()
-        return evaluation
+        return self.controller.told(evaluation, data)
 
     def _mutates(self) -> bool:
         """Whether the mutation phase of this cycle changes the cell."""
@@ -330,12 +331,14 @@ class ASOSEStrategy:
 
     def state(self) -> StrategyState:
         """Supernet, live network, explorer, optimizers, phase, and every growth so far."""
-        parts = (self.live.supernet, self.live.child, self.explorer, self.live.optimizer, self.architecture.optimizer)
+        networks = (self.live.supernet, self.live.child, self.live.averaged, self.explorer)
+        parts = (*networks, self.live.optimizer, self.architecture.optimizer)
         return StrategyState(
             plans=self.growth.steps,
             read_tensors=self._tensors,
             read_summary=self.summary,
             roots=tuple(part for part in parts if part is not None),
+            averaged=self.live.averaged,
         )
 
     def _tensors(self) -> dict[str, Any]:
@@ -391,4 +394,5 @@ class ASOSEStrategy:
             "growths": len(self.growth.grown),
             "largest_difference": max(self.mutator.largest_difference, self.growth.largest_difference),
             "compute": self.compute.spent,
+            **({} if self.live.average is None else self.live.average.summary()),
         }

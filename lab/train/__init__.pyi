@@ -1,5 +1,6 @@
 """Training: one loop, the strategies that plug into it, and whole runs."""
 
+from .average import NetworkAverage
 from .commands import (
     Mutate,
     Offers,
@@ -41,6 +42,7 @@ __all__ = [
     "Group",
     "LoaderData",
     "Mutate",
+    "NetworkAverage",
     "NullSink",
     "Observer",
     "Offers",

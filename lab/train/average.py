@@ -78,8 +78,9 @@ class NetworkAverage:
         # Numbers of batches, shares of a transition: the library has averaged them too.
         for own, theirs in pairs:
             for name, buffer in own._buffers.items():
-                if buffer is not None and not (isinstance(own, _BatchNorm) and name in STATISTICS):
-                    buffer.copy_(theirs._buffers[name])
+                source = theirs._buffers[name]
+                if buffer is not None and source is not None and not _is_averaged(own, name):
+                    buffer.copy_(source)
 
     def change(self, plan: MorphPlan, network: nn.Module) -> None:
         """Make the change that `plan` has just made of `network`.
@@ -143,10 +144,10 @@ class NetworkAverage:
 
 
 def apply_alike(plan: MorphPlan, average: nn.Module, network: nn.Module) -> None:
-    """Change `average` as `plan` has changed `network`; what was drawn for new units is the same in both.
+    """Change `average` as `plan` has changed `network`; a drawn unit is the same in both.
 
     Args:
-        plan: has just been carried out on `network`.
+        plan: has been carried out on `network`.
         average: of the structure that `network` had before; is changed in place.
 
     Raises:
@@ -162,7 +163,9 @@ def apply_alike(plan: MorphPlan, average: nn.Module, network: nn.Module) -> None
     own, theirs = named_tensors(average), named_tensors(network)
     with torch.no_grad():
         for step in resizes:
-            mine, source = own[step.tensor], theirs[step.tensor]
+            mine, source = own[step.tensor], theirs.get(step.tensor)
+            if source is None or source.shape != mine.shape:
+                continue  # A later plan has changed it too: the same draws, with the deviation of the average.
             fresh = (step.scale(old) != 1).nonzero().flatten().to(mine.device)
             mine.index_copy_(step.dim, fresh, source.index_select(step.dim, fresh))
 
@@ -171,6 +174,10 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers of `model` by name, a tied one once, detached."""
     found: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     return {name: tensor.detach() for name, tensor in found.items()}
+
+
+def _is_averaged(module: nn.Module, buffer: str) -> bool:
+    return isinstance(module, _BatchNorm) and buffer in STATISTICS
 
 
 @torch.no_grad()

@@ -69,6 +69,7 @@ CHANGED = {
     "weight_schedule_interval": ({}, "epoch"),
     "rate_patience": (PLATEAU, 1),
     "weight_momentum": ({}, 0.5),
+    "weight_average": ({}, 0.9),
     "weight_decay": ({}, 0.1),
     "arch_lr": ({}, 0.1),
     "arch_weight_decay": ({}, 0.5),
