@@ -14,9 +14,8 @@ from lab.agent.reward import MultiObjectiveReward
 from lab.agent.tracked_model import TrackedModel
 from lab.agent.trial import AcceptanceTest, TriedAction, read, trained, untrained
 from lab.base import MorphError, TrainingError, derive_seed
-from lab.morph import MorphReport, apply
+from lab.morph import MorphReport, NetworkAverage, apply
 from lab.nn import measure_flops, preserved_modes
-from lab.train import NetworkAverage
 from lab.trial import Arm, Trial, TrialLedger, TrialTask
 
 

@@ -26,9 +26,8 @@ from lab.agent.tracked_model import TrackedModel
 from lab.agent.trial import AcceptanceTest, PairedTest, TrainStep, TriedAction, account, plain_step
 from lab.base import MorphError, require, require_range
 from lab.device import require_device
-from lab.morph import MorphPlan, MorphReport, apply
+from lab.morph import MorphPlan, MorphReport, NetworkAverage, apply
 from lab.state import structure_digest
-from lab.train import NetworkAverage
 from lab.trial import TrialConfig, TrialLedger
 
 EVERY_CHANGE = 1e9

@@ -15,14 +15,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lab.base import TrainingError, derive_seed
-from lab.morph import MorphPlan, Widen, apply
+from lab.morph import MorphPlan, NetworkAverage, Widen, apply
+from lab.morph.average import apply_alike
 from lab.nn import STAGES, Cell, EvolvableNetwork, Sample, SuperNet, recalibrate_batchnorm, staged
 from lab.probe import outputs, relative_difference
 from lab.space import Genotype
 from lab.state import preserved_rng
 from lab.store import GrowthEvent
-from lab.train import NetworkAverage
-from lab.train.average import apply_alike
 
 TOLERANCE = 1e-5
 """Largest relative output difference of a growth (float32, eval mode)."""

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from lab.base import CheckpointError, TrainingError
+from lab.morph import NetworkAverage
 from lab.nn import EvolvableNetwork, InterpolatedOp, Sample, SuperNet, recalibrate_batchnorm
 from lab.probe import outputs, relative_difference
 from lab.space import Edge, Genotype
 from lab.state import clone_state
-from lab.train import NetworkAverage
 from lab.train.optimizer import make_weight_optimizer
 
 TOLERANCE = 1e-5

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from lab.asose.live_network import TOLERANCE, LiveNetwork, mutate_average
 from lab.base import TrainingError, derive_seed
+from lab.morph import NetworkAverage
 from lab.nn import EvolvableNetwork, SuperNet, measure_flops, recalibrate_batchnorm, train_mode
 from lab.nn.flops import FORWARDS_OF_STEP
 from lab.probe import ProofSamples, outputs, relative_difference
 from lab.space import Genotype
-from lab.train import Criterion, EpochData, NetworkAverage, Split, StepOptions, WeightStep, evaluate
+from lab.train import Criterion, EpochData, Split, StepOptions, WeightStep, evaluate
 from lab.trial import Arm, Reading, Trial, TrialConfig, TrialLedger, TrialResult, TrialTask
 
 FIRST_EPOCH = 2_000_000

@@ -1,6 +1,7 @@
 """Function-preserving surgery on any module: plan, apply, verify, roll back, the optimizer carried along."""
 
 from .apply import Digests, MorphReport, apply, loss_change, rebuild, rollback, verify
+from .average import NetworkAverage
 from .compose import Compose
 from .discrete import SetDilation, SetGroups, SetHeads, SetKernel
 from .expert import AddExpert
@@ -23,6 +24,7 @@ __all__ = [
     "Morph",
     "MorphPlan",
     "MorphReport",
+    "NetworkAverage",
     "Prune",
     "SetDilation",
     "SetGroups",

@@ -178,7 +178,7 @@ class ASOSEFramework:
 
     @property
     def network(self) -> EvolvableNetwork | None:
-        """The live network; None before the first mutation phase."""
+        """The live network; None before the first mutation phase. Its average is `strategy.state().averaged`."""
         return self.strategy.live.child
 
     def _gumbel_sample_architecture(self, hard: bool = True) -> Genotype:

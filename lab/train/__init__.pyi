@@ -1,6 +1,5 @@
 """Training: one loop, the strategies that plug into it, and whole runs."""
 
-from .average import NetworkAverage
 from .commands import (
     Mutate,
     Offers,
@@ -42,7 +41,6 @@ __all__ = [
     "Group",
     "LoaderData",
     "Mutate",
-    "NetworkAverage",
     "NullSink",
     "Observer",
     "Offers",

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lab.base import CheckpointError
+from lab.morph import NetworkAverage
 from lab.nn import train_mode
 from lab.space import Genotype
 from lab.state import clone_state
 from lab.store import AlertEvent, PhaseEvent, Record
-from lab.train.average import NetworkAverage
 from lab.train.commands import Offers, Outcome, ReduceLR, RequestContext, Rollback
 from lab.train.criterion import PerSampleLoss
 from lab.train.evaluate import evaluate

@@ -11,10 +11,10 @@ from lab.agent import AgentConfig, EvolveConfig, read_batch
 from lab.agent.trial import plain_step
 from lab.checkpoint import load_checkpoint
 from lab.morph import Widen, apply
+from lab.morph.average import NetworkAverage, named_tensors
 from lab.probe import outputs, relative_difference
 from lab.runs import Run, find_checkpoint, restore_network, saved_config
 from lab.state import state_digest, structure_digest
-from lab.train.average import NetworkAverage, named_tensors
 
 ACTIONS = ("prune", "expand", "mutate", "branch", "attention", "hybrid", "residual")
 KILLED = """
@@ -130,8 +130,9 @@ def test_an_average_follows_changes_one_after_the_other_when_all_are_made(make_n
             tensor.mul_(1.5)
     x = data[0][0][0]
     before, plans = outputs(average.network, x), []
-    for width, units in ((6, "drawn"), (8, "copies")):
-        plans.append(Widen("features.conv1", width, units=units).plan(model, x[:4], seed=1))
+    for layer, units in (("features.conv1", "drawn"), ("features.conv2", "copies")):
+        width = model.get_submodule(layer).out_channels + 2
+        plans.append(Widen(layer, width, units=units).plan(model, x[:4], seed=1))
         apply(plans[-1], model).release()
     for plan in plans:
         average.change(plan, model)

@@ -15,6 +15,7 @@ from lab.asose import LiveNetwork
 from lab.asose.growth import Growth
 from lab.asose.mutation_trial import FIRST_EPOCH, MutationTrials
 from lab.checkpoint import load_checkpoint
+from lab.morph.average import NetworkAverage, named_tensors
 from lab.nn import SuperNet, train_mode
 from lab.probe import ProofSamples, outputs, relative_difference
 from lab.runs import Run, build, find_checkpoint, restore_network, saved_config
@@ -22,7 +23,6 @@ from lab.space import NB201, Edge, Genotype, mutate
 from lab.state import clone_state, state_digest, structure_digest
 from lab.store import RunReader
 from lab.train import Criterion, Split, StepOptions, evaluate
-from lab.train.average import NetworkAverage, named_tensors
 from lab.trial import TrialConfig
 
 TEXT = "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|none~0|avg_pool_3x3~1|nor_conv_3x3~2|"

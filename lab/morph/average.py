@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from lab.base import CheckpointError
-from lab.morph import MorphPlan, apply
+from lab.base import CheckpointError, require_range
+from lab.morph.apply import apply
+from lab.morph.plan import MorphPlan
 from lab.morph.steps import Resize
 from lab.store import AlertEvent
 
@@ -45,9 +46,13 @@ class NetworkAverage:
     Args:
         decay: in [0, 1), per step.
         network: whose average begins; None where there is none yet.
+
+    Raises:
+        ConfigError: a decay outside its range.
     """
 
     def __init__(self, decay: float, network: nn.Module | None = None) -> None:
+        require_range("decay", decay, 0, 1, open_high=True)
         self.decay = decay
         self._averaged: AveragedModel | None = None
         if network is not None:
