@@ -240,7 +240,9 @@ class AgentStrategy:
         self._copy_steps = {}
         self.records += events
         if self.group.size > 1:
-            self.group.broadcast_buffers(self.network)
+            for network in (self.network, self.trainer.averaged):
+                if network is not None:
+                    self.group.broadcast_buffers(network)
             self.group.check_equal(state_digest(self.network.state_dict()), "network after the agent's round")
         return events
 

@@ -127,7 +127,7 @@ class LiveNetworkController:
             self.records.append(AlertEvent(level="info", title="No mutation", text=text))
         elif self.config.mutation_test != "trial" and not self.mutate(epoch, data, requested="schedule"):
             self._tell_no_candidate()
-        self.group.broadcast_buffers(self.child)
+        self._broadcast_buffers()
         self._check_ranks("network after the mutation phase")
 
     def _grow(self, epoch: int, data: EpochData) -> None:
@@ -189,7 +189,7 @@ class LiveNetworkController:
             self.tell_genotype("mutation")
         else:
             self.records.append(AlertEvent(level="info", title="No trial", text=tried.result.reason))
-        self.group.broadcast_buffers(self.child)
+        self._broadcast_buffers()
         self._check_ranks("network after the trial")
         return tried.trained + self.trials.ledger.spent - paid
 
@@ -305,6 +305,11 @@ class LiveNetworkController:
         """What the search believes now, as an event."""
         live = self.explorer.argmax_genotype if self.live.child is None else self.live.child.genotype
         self.records.append(describe_search(self.explorer, live, self.table, reason))
+
+    def _broadcast_buffers(self) -> None:
+        for network in (self.child, self.live.averaged):
+            if network is not None:
+                self.group.broadcast_buffers(network)
 
     def _check_ranks(self, what: str) -> None:
         if self.group.size > 1:

@@ -39,6 +39,24 @@ def dying_advance(self, child):
 Growth.advance = dying_advance
 Run(RunConfig.from_json(json.loads(sys.argv[2])), save_dir=sys.argv[1], name="killed").execute()
 """
+RANKS = """
+import json, sys
+import torch
+from lab.morph import NetworkAverage
+from lab.runs import Run, RunConfig
+from lab.train import open_group
+
+begin = NetworkAverage.begin
+with open_group(torch.device("cpu")) as group:
+    def other_bits(self, network):
+        # As two GPUs may: the statistics differ in their last bits.
+        begin(self, network)
+        for name, buffer in self.network.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.add_(1e-6 * group.rank)
+    NetworkAverage.begin = other_bits
+    Run(RunConfig.from_json(json.loads(sys.argv[2])), save_dir=sys.argv[1], name="ranks", group=group).execute()
+"""
 trial_module = importlib.import_module("lab.trial.trial")
 
 
@@ -201,6 +219,17 @@ def test_a_search_that_was_killed_ends_with_the_same_bits_of_the_average(make_gr
     path = find_checkpoint(str(tmp_path / "killed"), tmp_path)
     resumed = Run(saved_config(path), save_dir=tmp_path, resume=path).execute()
     assert (resumed.digest, resumed.test_loss) == (whole.digest, whole.test_loss)
+
+
+@pytest.mark.slow
+def test_two_ranks_have_the_average_of_one_process(make_config, run_ranks, tmp_path):
+    phases = {"warmup_epochs": 1, "arch_training_epochs": 1, "weight_training_epochs": 1, "weight_average": 0.9}
+    status, output = run_ranks(RANKS, tmp_path, json.dumps(make_config(phases).to_json()))
+    assert status == 0, output
+    alone = Run(make_config(phases, grad_accum_steps=2), save_dir=tmp_path, name="alone").execute()
+    together = json.loads((tmp_path / "ranks" / "report.json").read_text())
+    assert together["test_loss"] == pytest.approx(alone.test_loss, rel=1e-5)
+    assert together["network"]["weight_average"] == alone.network["weight_average"]
 
 
 @pytest.fixture
