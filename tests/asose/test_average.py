@@ -221,6 +221,20 @@ def test_a_search_that_was_killed_ends_with_the_same_bits_of_the_average(make_gr
     assert (resumed.digest, resumed.test_loss) == (whole.digest, whole.test_loss)
 
 
+def test_a_budget_pays_for_no_reading_of_the_average(make_config, tmp_path):
+    search = {"prior": "scores", "prior_evaluations": 25, "warmup_epochs": 0, "retraining_epochs": 6}
+
+    def run(average, budget=None):
+        config = make_config(search | {"weight_average": average}, budget=budget)
+        made = Run(config, save_dir=tmp_path, name=f"at-{average}-{budget}")
+        return made, made.execute()
+
+    budget = 0.8 * run(0.0)[1].network["compute"]
+    (one, plain), (other, averaged) = run(0.0, budget), run(0.9, budget)
+    assert averaged.network["compute"] == plain.network["compute"] <= budget
+    assert searched(one) == searched(other)
+
+
 @pytest.mark.slow
 def test_two_ranks_have_the_average_of_one_process(make_config, run_ranks, tmp_path):
     phases = {"warmup_epochs": 1, "arch_training_epochs": 1, "weight_training_epochs": 1, "weight_average": 0.9}
