@@ -157,8 +157,7 @@ class DynamicArchitecture:
         self.taken = 0
         """Actions so far."""
         self._kept: list[bool] = []
-        self._position = 0
-        self._last_reward = 0.0
+        self._position, self._last_reward = 0, 0.0
         self._metrics: dict[str, float] = {}
         self._first_parameters = self.tracked.parameters
         self._refusals: tuple[str, dict[str, str]] = ("", {})
@@ -340,6 +339,7 @@ class DynamicArchitecture:
         """Take changes that were made of the network before anything was tried as its beginning."""
         self.reports += reports
         self._first_parameters = self.tracked.parameters
+        follow(self.attempts.average, self.reports)
         self.begin_round()
 
     def modules(self) -> tuple[object, ...]:
@@ -390,8 +390,7 @@ class DynamicArchitecture:
         """
         self.learner.load_state_dict(state["learner"])
         self.excluded = frozenset(state["excluded"])
-        self.taken = state["taken"]
-        self.tracked.steps, self.tracked.own_samples = state["steps"]
+        self.taken, (self.tracked.steps, self.tracked.own_samples) = state["taken"], state["steps"]
         # Earlier versions counted no trials.
         if "trials" in state:
             self.attempts.ledger.load_state_dict(state["trials"])

@@ -233,8 +233,7 @@ class AgentStrategy:
                 self._tell_none(info["error"])
             events.append(self._account(info))
             self.records += self.proof.events(info, self.counts["tried"] + self.counts["refused"])
-            # Empty: the state is then read from the latest reading of the agent, that of the network as the trial left
-            # it.
+            # Empty: the state is then read from the agent's latest reading, of the network as the trial left it.
             metrics = {}
             self.measure_flops(data)
         self._copy_steps = {}

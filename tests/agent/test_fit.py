@@ -14,6 +14,7 @@ from lab.morph import MorphPlan
 from lab.nn import measure_flops, small_cnn
 from lab.runs import Run, build, find_checkpoint, saved_config
 from lab.store import RunReader
+from lab.train import OptimizerConfig
 from lab.train.settings import LEAST_EPOCHS
 
 
@@ -63,13 +64,14 @@ def test_what_nothing_can_make_narrower_ends_without_a_change():
 def make_run(make_config, tmp_path):
     """A run of the agent whose compute is that of so many epochs of its network as it is at first."""
 
-    def make(name, epochs, observer=None, **evolve):
+    def make(name, epochs, observer=None, optimizer=None, **evolve):
         settings = {"probe_steps": 3, "evolve_from": 99} | evolve
         first = build(make_config({}, recipe="agent", epochs=99, init_channels=16, evolve=EvolveConfig(**settings)))
         images = first.data.length("train") * first.streams.train.batch_size
         compute = 3.0 * first.strategy.measure_flops(first.data) * images * epochs
         config = EvolveConfig(**settings, compute=compute)
-        settings = make_config({}, recipe="agent", epochs=99, init_channels=16, evolve=config)
+        more = {} if optimizer is None else {"optimizer": optimizer}
+        settings = make_config({}, recipe="agent", epochs=99, init_channels=16, evolve=config, **more)
         return Run(settings, save_dir=tmp_path, name=name, observer=observer)
 
     return make
@@ -110,6 +112,17 @@ def test_a_run_tells_it_gets_the_epochs_and_goes_on_with_the_same_bits(make_run,
 
 def _alerts(report):
     return [event.payload for event in RunReader(Path(report.run_dir)).events(kinds=("alert",)).events]
+
+
+def test_the_average_begins_with_the_narrow_network(make_run):
+    run = make_run("run", 2, optimizer=OptimizerConfig(weight_average=0.9))
+    strategy = run.parts.strategy
+    strategy.begin_epoch(0, 0, run.parts.data)
+    assert strategy.agent.reports
+    averaged = strategy.state().averaged
+    assert [p.shape for p in averaged.parameters()] == [p.shape for p in strategy.network.parameters()]
+    pairs = zip(averaged.parameters(), strategy.network.parameters(), strict=True)
+    assert all(torch.equal(own, live) for own, live in pairs)
 
 
 @pytest.mark.parametrize("policy", ["random", "none"])
