@@ -143,6 +143,14 @@ def frozen():
 
 
 @pytest.fixture
+def prompt_inbox(monkeypatch):
+    """A trainer that looks for commands at every step: what is sent in one is obeyed before the next."""
+    from lab.store import control
+
+    monkeypatch.setattr(control, "ASK_SECONDS", 0.0)
+
+
+@pytest.fixture
 def unfrozen():
     """The collector sees all that there is, as in a program: also what stood before the tests."""
     gc.unfreeze()

@@ -71,6 +71,7 @@ def test_the_events_tell_what_the_search_believes_and_what_a_mutation_did(finish
     ids=lambda stop_at: stop_at[1],
 )
 @pytest.mark.slow
+@pytest.mark.usefixtures("prompt_inbox")
 def test_a_run_that_was_stopped_ends_with_the_same_bits(config, finished, tmp_path, stop_at):
     class Stopper:
         def on_step(self, epoch, epochs, phase, batch, batches, loss):

@@ -132,6 +132,7 @@ def test_a_run_ends_where_its_budget_is_spent(make_config, tmp_path):
     assert any("operations is spent" in each for each in text)
 
 
+@pytest.mark.usefixtures("prompt_inbox")
 def test_a_run_stopped_where_its_budget_cuts_an_epoch_off_ends_with_the_same_bits(make_config, tmp_path, finished):
     _, report, _ = finished
     config = make_config(PRIOR | {"retraining_epochs": 6}, budget=0.83 * report.network["compute"])

@@ -36,6 +36,7 @@ class Sender:
         pass
 
 
+@pytest.mark.usefixtures("prompt_inbox")
 @pytest.mark.parametrize("name", FILES)
 def test_a_control_file_never_ends_a_training(make_config, tmp_path, name):
     config = make_config(search={"warmup_epochs": 1, "arch_training_epochs": 1, "total_cycles": 1})

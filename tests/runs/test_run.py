@@ -70,6 +70,7 @@ def test_same_seed_same_bits_other_seed_other_bits(make_config, tmp_path, finish
     assert other.digest != finished.digest
 
 
+@pytest.mark.usefixtures("prompt_inbox")
 @pytest.mark.parametrize("stop_at", [(1, "warmup", 3), (3, "arch_training", 1), (5, "weight_retraining", 2)])
 def test_a_run_that_was_stopped_inside_an_epoch_ends_with_the_same_bits(make_config, tmp_path, finished, stop_at):
     folder = tmp_path / "stopped"
