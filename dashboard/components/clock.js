@@ -8,6 +8,25 @@ const STEP = 500;
 // Each time in vain doubles the wait, up to this many times.
 const MOST = 16;
 
+// A message of Streamlit for a place that another run has changed since ends the drawing of the whole page: nothing is
+// left of it. The address has all of the view, so the page is loaded anew; not again within so many milliseconds.
+const BROKEN = /'setIn' cannot be called|Bad delta path/;
+const RELOAD = 10_000;
+
+function onError(message) {
+  const last = Number(sessionStorage.getItem("lab-reload"));
+  if (!BROKEN.test(message) || Date.now() - last < RELOAD) return;
+  sessionStorage.setItem("lab-reload", Date.now());
+  window.location.reload();
+}
+
+function watchErrors() {
+  if (window.labErrors) return;
+  window.labErrors = true;
+  window.addEventListener("error", (event) => onError(event.message));
+  window.addEventListener("unhandledrejection", (event) => onError(String(event.reason?.message)));
+}
+
 function clock() {
   return (window.labClock ??= { tick: undefined, seen: performance.now(), patience: 1 });
 }
@@ -40,6 +59,7 @@ export default function ({ data, parentElement, setStateValue, setTriggerValue }
     place.onHidden = () => tellHidden(place);
     document.addEventListener("visibilitychange", place.onHidden);
     clock().seen = performance.now();
+    watchErrors();
     place.timer = setTimeout(() => look(place), STEP);
   }
   place.late = data.late;

@@ -119,8 +119,7 @@ class AgentStrategy:
         self.largest_difference = 0.0
         self.spent = 0.0
         """Floating-point operations so far."""
-        self._flops = 0.0
-        self._rounds = 0
+        self._flops, self._rounds = 0.0, 0
 
     @property
     def phase(self) -> str:
@@ -323,6 +322,7 @@ class AgentStrategy:
         Raises:
             TrainingError: none is possible.
         """
+        self.trials.cannot_tell = ""  # What a person asks for is tried, or says itself why it cannot be.
         events = self._round(moment.data, 1)
         if not events:
             raise TrainingError("a possible action", self._told or "none", "raise the limits")

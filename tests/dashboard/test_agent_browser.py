@@ -40,8 +40,9 @@ class Evolving:
 
 @pytest.fixture
 def evolving(tmp_path: Path) -> Iterator[Evolving]:
-    """A training process with one round of two actions after its first epoch, ended at the end."""
+    """A training process with one round of two actions after its first epoch, each tried; ended at the end."""
     options = "--dataset digits --init-channels 4 --epochs 10025 --evolve-every 10000 --threads 1 --device cpu"
+    options += " --least-effect 1e9 --trial-share 1e6"
     options += f" --name evolving --save-dir {tmp_path / 'runs'}"
     command = [sys.executable, "-m", "lab.cli", "train", "agent", *options.split()]
     with (tmp_path / "log").open("w+") as log:
@@ -76,12 +77,12 @@ def test_mutate_now_makes_the_agent_act_and_the_action_appears_without_reload(
         page.goto(address)
         chart = page.locator(".st-key-figure_actions .lab-chart")
         expect(chart).to_have_attribute("aria-label", re.compile("kept"))
-        expect(page.get_by_text(re.compile("Action 2 at step"))).to_be_visible()
+        expect(page.get_by_text(re.compile("^Action 2 at step"))).to_be_visible()
         assert actions(evolving.run_dir) == 2
         page.evaluate("window.untouched = true")
         page.get_by_role("button", name="Mutate now: one action").click()
         expect(page.get_by_text(re.compile("Mutate now: done after"))).to_be_visible()
-        expect(page.get_by_text(re.compile("Action 3 at step"))).to_be_visible()
+        expect(page.get_by_text(re.compile("^Action 3 at step"))).to_be_visible()
         assert actions(evolving.run_dir) == 3
         page.wait_for_function(
             "() => document.querySelector('.st-key-figure_actions .lab-chart')"

@@ -145,3 +145,28 @@ def test_a_tab_that_nobody_sees_stands_still_and_goes_on_when_it_is_seen(
     run.steps(41, 10)
     shows_step(page, 50)
     assert page.evaluate("window.untouched") is True
+
+
+@pytest.mark.parametrize("how", ["throw error", "Promise.reject(error)"], ids=["thrown", "rejected"])
+def test_a_page_whose_drawing_has_broken_down_is_loaded_anew(
+    page: Page, address: str, recorder: Callable, how: str
+) -> None:
+    recorder("broken").search()
+    page.goto(address)
+    shows_step(page, 30)
+    page.evaluate("window.before = true")
+    page.evaluate(BREAK.replace("ACT", how))
+    page.wait_for_function("window.before === undefined")
+    shows_step(page, 30)
+    # Not again at once: a page that breaks down each time is not loaded for ever.
+    page.evaluate("window.before = true")
+    page.evaluate(BREAK.replace("ACT", how))
+    page.wait_for_timeout(1000 * STILL)
+    assert page.evaluate("window.before") is True
+
+
+BREAK = """setTimeout(() => {
+  const error = new Error("'setIn' cannot be called on an ElementNode");
+  ACT;
+})"""
+"""What Streamlit says where a message is for a place that another run has changed since."""
