@@ -30,7 +30,9 @@ class LiveNetwork:
 
     Args:
         supernet: on the device that the batches come on.
-        lr, momentum, weight_decay: of the optimizer.
+        lr: learning rate of the optimizer.
+        momentum: Nesterov momentum of the optimizer.
+        weight_decay: weight decay of the optimizer.
         average: decay of the child's average, in [0, 1); 0 for none.
     """
 
