@@ -301,7 +301,7 @@ class AgentStrategy:
     def end_epoch(self, epoch: int, data: EpochData) -> Evaluation:
         """Evaluate on the selection split; where its samples are too few for a trial, none is begun."""
         evaluation = self.trainer.end_epoch(data)
-        self.trials.look(evaluation.losses_N)
+        self.trials.look(self.trainer.own_losses_N)
         return evaluation
 
     def finish(self, epoch: int, data: EpochData) -> None:

@@ -5,6 +5,7 @@ B batch, C channels, H height, W width.
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -72,6 +73,8 @@ class WeightTrainer:
         """Of the weights; whoever changes the network's structure changes it by the same plan."""
         self.rollbacks = RollbackLimit(config.max_rollbacks)
         self.restore_point: dict[str, Any] | None = None
+        self.own_losses_N = torch.zeros(0)
+        """Losses of the network itself, without an average, at the latest `end_epoch`."""
         self.phase = TRAINING
         self._announced = False
 
@@ -125,13 +128,13 @@ class WeightTrainer:
     def end_epoch(self, data: EpochData, criterion: PerSampleLoss | None = None) -> Evaluation:
         """The network, averaged where that is kept, on the selection split; a plateau there lowers the learning rate.
 
-        The plateau is that of the network itself: an average does not move its training.
+        What decides is the reading of the network itself: an average does not move its training.
         """
         self.rollbacks.end_epoch()
-        if self.averaged is None or self.rate.schedule == "plateau":
-            evaluation = evaluate(self.network, data.selection(), criterion)
-            self.rate.observe(evaluation.loss)
-        return evaluation if self.averaged is None else evaluate(self.averaged, data.selection(), criterion)
+        own = evaluate(self.network, data.selection(), criterion)
+        self.own_losses_N = own.losses_N
+        self.rate.observe(own.loss)
+        return own if self.averaged is None else evaluate(self.averaged, data.selection(), criterion)
 
     def finish(self, epoch: int) -> None:
         """Announce the end, once."""

@@ -13,8 +13,9 @@ from lab.checkpoint import load_checkpoint
 from lab.morph import Widen, apply
 from lab.morph.average import NetworkAverage, named_tensors
 from lab.probe import outputs, relative_difference
-from lab.runs import Run, find_checkpoint, restore_network, saved_config
+from lab.runs import Run, build, find_checkpoint, restore_network, saved_config
 from lab.state import state_digest, structure_digest
+from lab.train import OptimizerConfig, evaluate
 
 ACTIONS = ("prune", "expand", "mutate", "branch", "attention", "hybrid", "residual")
 KILLED = """
@@ -180,3 +181,19 @@ def test_a_killed_run_ends_with_the_same_bits_of_the_average(make_run, run_code,
     assert load_checkpoint(path).plans, "nothing had changed: the test would show less"
     resumed = Run(saved_config(path), save_dir=tmp_path, resume=path).execute()
     assert (resumed.digest, resumed.test_loss) == (whole.digest, whole.test_loss)
+
+
+def test_whether_a_trial_could_tell_is_read_from_the_weights_that_train(make_config, monkeypatch):
+    config = make_config(
+        {}, recipe="agent", epochs=2, evolve=EvolveConfig(), optimizer=OptimizerConfig(weight_average=0.9)
+    )
+    parts, looked = build(config), []
+    strategy, data = parts.strategy, parts.data
+    monkeypatch.setattr(strategy.trials, "look", looked.append)
+    strategy.begin_epoch(0, 0, data)
+    for x_BCHW, y_B in data.batches("train", 0):
+        strategy.step(x_BCHW, y_B)
+    read = strategy.end_epoch(0, data)
+    own_N = evaluate(strategy.network, data.selection()).losses_N
+    assert torch.equal(looked[0], own_N)
+    assert not torch.equal(read.losses_N, own_N), "what is read is the average"
